@@ -1,0 +1,4 @@
+//! `tracker`: a durable, resumable job tracker for HeyGen videos.
+
+pub mod time;
+pub mod video;

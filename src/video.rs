@@ -1,0 +1,493 @@
+//! The nouns: a tracked video, its files, its timeline. No I/O happens here and no clock is read.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::time::Timestamp;
+
+/// The local number of a row; never reused, so it also names the row's kernel locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub i64);
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// HeyGen's name for a video: opaque text, 1 to [`VideoId::MAX_BYTES`] bytes, otherwise unrestricted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VideoId(String);
+
+impl VideoId {
+    /// HeyGen's ids are 32 hexadecimal digits; anything up to this many bytes is carried along.
+    pub const MAX_BYTES: usize = 512;
+
+    /// `None` when `text` is empty or longer than [`VideoId::MAX_BYTES`].
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        (!text.trim().is_empty() && text.len() <= Self::MAX_BYTES).then_some(Self(text))
+    }
+
+    /// The id exactly as HeyGen wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for VideoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The request header value that makes a repeated POST harmless (`Idempotency-Key`, HeyGen: 1–255 of
+/// `[A-Za-z0-9_:.-]`, remembered for 24 h). One row owns one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// A fresh random key.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// A key read back from the database.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The header value.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whose videos these are: the API base URL and a fingerprint of the key, never the key itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account(String);
+
+impl Account {
+    /// `text` is `BASE_URL#FINGERPRINT`.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The stored form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Defines an enum whose variants have one lower-case word each, used in the database and on screen.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vmeta])* $variant),+ }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word in the database, in JSON and on screen.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ();
+            fn from_str(word: &str) -> Result<Self, ()> {
+                match word { $($word => Ok(Self::$variant),)+ _ => Err(()) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// How far the *purchase* of a video got, as far as this machine knows.
+    Phase {
+        /// Recorded; no attempt is unanswered, so HeyGen cannot have charged for it.
+        Unsent = "unsent",
+        /// At least one attempt went out and its answer is not known: HeyGen may have charged.
+        Sending = "sending",
+        /// HeyGen answered with a video id, or the row was added by id.
+        Accepted = "accepted",
+        /// HeyGen refused the body for good.
+        Rejected = "rejected",
+        /// An attempt is unanswered and too old to be replayed safely.
+        Unknown = "unknown",
+        /// The account that had the video says, twice and an hour apart, that it is not there.
+        Missing = "missing",
+    }
+}
+
+words! {
+    /// A kind of file HeyGen makes for one video.
+    Asset {
+        /// The video itself.
+        Video = "video",
+        /// The video with burnt-in captions.
+        Captioned = "captioned",
+        /// Subtitles (SRT).
+        Subtitle = "subtitle",
+        /// A still picture.
+        Thumbnail = "thumbnail",
+        /// An animated preview.
+        Gif = "gif",
+    }
+}
+
+words! {
+    /// How far one wanted file got.
+    FileState {
+        /// Not started, or to be started afresh.
+        Wanted = "wanted",
+        /// A `.part` file holds a known-durable beginning.
+        Partial = "partial",
+        /// Complete and fsynced under its part name; the rename to its final name may or may not have happened.
+        Publishing = "publishing",
+        /// Complete, verified and durable under its final name.
+        Saved = "saved",
+        /// HeyGen has no such file for this video.
+        Unavailable = "unavailable",
+        /// Was saved; later found missing or changed on disk.
+        Gone = "gone",
+    }
+}
+
+impl FileState {
+    /// Whether `check` still has to fetch or publish this file.
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Wanted | Self::Partial | Self::Publishing => true,
+            Self::Saved | Self::Unavailable | Self::Gone => false,
+        }
+    }
+}
+
+/// HeyGen's own status word, kept verbatim: new words appear without notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteStatus(String);
+
+impl RemoteStatus {
+    /// Any word HeyGen may send.
+    pub fn new(word: impl Into<String>) -> Self {
+        Self(word.into())
+    }
+
+    /// The word a row gets whose status nobody has asked for yet.
+    pub fn waiting() -> Self {
+        Self("waiting".to_owned())
+    }
+
+    /// The word as received.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Rendering ended well; the files may still be unsaved.
+    pub fn is_completed(&self) -> bool {
+        self.0 == "completed"
+    }
+
+    /// Rendering ended badly.
+    pub fn is_failed(&self) -> bool {
+        self.0 == "failed"
+    }
+
+    /// `completed` or `failed`; every other word counts as unfinished.
+    pub fn is_terminal(&self) -> bool {
+        self.is_completed() || self.is_failed()
+    }
+}
+
+/// The trouble a row is in, kept until something about the row works again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastError {
+    /// Machine-readable code, as in the error envelope.
+    pub code: String,
+    /// One sentence for a person; bounded, without secrets.
+    pub message: String,
+    /// When it happened last.
+    pub at: Timestamp,
+    /// When it was last told to somebody; `None` when it never was.
+    pub told_at: Option<Timestamp>,
+    /// How often it happened in a row.
+    pub count: i64,
+}
+
+/// One row of `videos` without its request body, with its files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Video {
+    /// Local number.
+    pub id: RowId,
+    /// Goes up with every change of state; changes are compare-and-swap on it.
+    pub rev: i64,
+    /// How far the purchase got.
+    pub phase: Phase,
+    /// HeyGen's word, once there is one.
+    pub remote_status: Option<RemoteStatus>,
+    /// Whether nothing is left to do; kept by triggers in the database.
+    pub finished: bool,
+    /// HeyGen's id, once known.
+    pub video_id: Option<VideoId>,
+    /// The key of this row's POST; `None` for rows that were added by id.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The account that an unanswered attempt went to, or that bought or last saw the video.
+    pub account: Option<Account>,
+
+    /// From the request, replaced by HeyGen's own title when it has one.
+    pub title: Option<String>,
+    /// From the request.
+    pub script: Option<String>,
+    /// From the request.
+    pub avatar_id: Option<String>,
+    /// From the request.
+    pub voice_id: Option<String>,
+    /// The user's labels.
+    pub tags: Vec<String>,
+
+    /// HeyGen's `created_at`.
+    pub created_at: Option<Timestamp>,
+    /// HeyGen's `completed_at`.
+    pub completed_at: Option<Timestamp>,
+    /// Length of the rendered video in seconds.
+    pub duration: Option<f64>,
+    /// HeyGen's folder.
+    pub folder_id: Option<String>,
+    /// Set for translated videos only.
+    pub output_language: Option<String>,
+    /// Why HeyGen failed or refused it: machine-readable.
+    pub failure_code: Option<String>,
+    /// Why HeyGen failed or refused it: for a person, raw as received (bounded).
+    pub failure_message: Option<String>,
+    /// The video's page at HeyGen; not a secret.
+    pub video_page_url: Option<String>,
+    /// The presigned URLs, as of `urls_at`.
+    pub urls: Urls,
+    /// When the presigned URLs were minted for us.
+    pub urls_at: Option<Timestamp>,
+
+    /// When the user recorded it, or when it was made elsewhere.
+    pub submitted_at: Timestamp,
+    /// When HeyGen's id became known to us.
+    pub accepted_at: Option<Timestamp>,
+    /// When we first saw a terminal status.
+    pub ended_at: Option<Timestamp>,
+    /// Start of the first attempt whose answer is unknown; the 20 h of safe replay run from here.
+    pub first_unanswered_at: Option<Timestamp>,
+    /// Start of the latest attempt of any kind.
+    pub last_attempt_at: Option<Timestamp>,
+    /// POSTs without an answer so far; spaces out the replays.
+    pub attempts: i64,
+    /// Not to be sent before this.
+    pub send_after: Option<Timestamp>,
+    /// The last time HeyGen answered a question about it.
+    pub last_checked_at: Option<Timestamp>,
+    /// How often it was asked about.
+    pub check_count: i64,
+    /// The first of the 404s that may make it `missing`.
+    pub not_found_at: Option<Timestamp>,
+    /// When it was found to render unusually long.
+    pub stalled_at: Option<Timestamp>,
+    /// The trouble it is in.
+    pub last_error: Option<LastError>,
+
+    /// Where its files go: absolute, fixed when it was recorded.
+    pub output_dir: PathBuf,
+    /// The template its file names are made from; `None` for `{video_id}`.
+    pub name_template: Option<String>,
+    /// The row this one buys again.
+    pub retry_of: Option<RowId>,
+    /// One entry per asset that was ever wanted, in [`Asset`] order.
+    pub files: Vec<File>,
+}
+
+/// Presigned URLs of one video: they expire (7 days) and contain a signature, so they are secrets of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Urls {
+    /// MP4 or WebM.
+    pub video: Option<String>,
+    /// With burnt-in captions.
+    pub captioned: Option<String>,
+    /// SRT.
+    pub subtitle: Option<String>,
+    /// JPEG.
+    pub thumbnail: Option<String>,
+    /// GIF.
+    pub gif: Option<String>,
+}
+
+impl Urls {
+    /// The URL of one asset.
+    pub fn get(&self, asset: Asset) -> Option<&str> {
+        match asset {
+            Asset::Video => self.video.as_deref(),
+            Asset::Captioned => self.captioned.as_deref(),
+            Asset::Subtitle => self.subtitle.as_deref(),
+            Asset::Thumbnail => self.thumbnail.as_deref(),
+            Asset::Gif => self.gif.as_deref(),
+        }
+    }
+}
+
+/// One row of `files`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Which of the video's files.
+    pub asset: Asset,
+    /// How far it got.
+    pub state: FileState,
+    /// Final absolute path; known from `publishing` on.
+    pub path: Option<PathBuf>,
+    /// What is known to be on disk under a part name.
+    pub part: Option<Part>,
+    /// Final size in bytes; known from `publishing` on.
+    pub bytes: Option<u64>,
+    /// Final digest, lower-case hexadecimal; known from `publishing` on.
+    pub sha256: Option<String>,
+    /// When it became durable under its final name.
+    pub saved_at: Option<Timestamp>,
+    /// Tries that failed since the last success.
+    pub attempts: i64,
+}
+
+/// The durable beginning of a file under its part name, and what is needed to go on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// File name within the row's output directory.
+    pub name: String,
+    /// Bytes that were fsynced before this was recorded.
+    pub bytes: u64,
+    /// Digest of exactly those bytes, lower-case hexadecimal: a part changed by somebody else is noticed.
+    pub sha256: String,
+    /// The strong ETag it was fetched under; without one it cannot be resumed.
+    pub etag: Option<String>,
+    /// Total size the server announced.
+    pub total: Option<u64>,
+}
+
+impl Video {
+    /// The one word shown as `status`: ours while the row is local, else HeyGen's.
+    pub fn status(&self) -> &str {
+        match self.phase {
+            Phase::Accepted => self
+                .remote_status
+                .as_ref()
+                .map_or("waiting", RemoteStatus::as_str),
+            Phase::Unsent
+            | Phase::Sending
+            | Phase::Rejected
+            | Phase::Unknown
+            | Phase::Missing => self.phase.word(),
+        }
+    }
+
+    /// Whether HeyGen said the video is ready.
+    pub fn is_completed(&self) -> bool {
+        self.phase == Phase::Accepted
+            && self
+                .remote_status
+                .as_ref()
+                .is_some_and(RemoteStatus::is_completed)
+    }
+
+    /// Whether HeyGen said the video failed.
+    pub fn is_failed(&self) -> bool {
+        self.phase == Phase::Accepted
+            && self
+                .remote_status
+                .as_ref()
+                .is_some_and(RemoteStatus::is_failed)
+    }
+
+    /// Whether HeyGen has it and has not said that it is over.
+    pub fn is_rendering(&self) -> bool {
+        self.phase == Phase::Accepted && !self.is_completed() && !self.is_failed()
+    }
+
+    /// Ended without a video: `failed`, `rejected`, `unknown` or `missing`.
+    pub fn ended_badly(&self) -> bool {
+        match self.phase {
+            Phase::Rejected | Phase::Unknown | Phase::Missing => true,
+            Phase::Accepted => self.is_failed(),
+            Phase::Unsent | Phase::Sending => false,
+        }
+    }
+
+    /// The file of one asset, if it was ever wanted.
+    pub fn file(&self, asset: Asset) -> Option<&File> {
+        self.files.iter().find(|file| file.asset == asset)
+    }
+
+    /// The saved main video.
+    pub fn saved_path(&self) -> Option<&PathBuf> {
+        self.file(Asset::Video)
+            .filter(|file| file.state == FileState::Saved)
+            .and_then(|file| file.path.as_ref())
+    }
+}
+
+/// One entry of a video's timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened first.
+    pub at: Timestamp,
+    /// What happened, a word of [`EventKind`].
+    pub kind: EventKind,
+    /// How often it happened in a row.
+    pub count: i64,
+    /// Facts about it, as a JSON object.
+    pub detail: serde_json::Value,
+}
+
+words! {
+    /// What can happen to a video.
+    EventKind {
+        /// Written down by `submit`, `retry` or `add`.
+        Recorded = "recorded",
+        /// A POST is about to go out.
+        Sending = "sending",
+        /// HeyGen took it and named it.
+        Accepted = "accepted",
+        /// HeyGen refused the moment; the row waits.
+        Postponed = "postponed",
+        /// HeyGen refused the body.
+        Rejected = "rejected",
+        /// Too old to be replayed.
+        Unknown = "unknown",
+        /// HeyGen's status word changed.
+        Status = "status",
+        /// Not there any more, or there again.
+        Missing = "missing",
+        /// Renders unusually long.
+        Stalled = "stalled",
+        /// A download was started or resumed.
+        Download = "download",
+        /// A file is durable under its final name.
+        Saved = "saved",
+        /// HeyGen has no such file.
+        Unavailable = "unavailable",
+        /// A crash's traces were cleared up.
+        Repaired = "repaired",
+        /// A saved file was found missing or changed.
+        Gone = "gone",
+        /// Something did not work.
+        Error = "error",
+        /// The trouble is over.
+        Recovered = "recovered",
+        /// The user changed something about the row.
+        Edited = "edited",
+        /// A hook was due, or ran.
+        Hook = "hook",
+    }
+}
