@@ -1,0 +1,177 @@
+//! Kernel locks: who sends a row, who saves its files, who sets up the database.
+//!
+//! All locks are byte ranges of one file beside the database, `<database>-lock`, which never holds a byte and is
+//! never removed. The kernel frees them when the process ends, however it ends, so a kill leaves nothing locked
+//! and nothing to clean up. On Linux they are open-file-description locks: they belong to this one [`File`], not
+//! to the process, so no other file handle closed in this process can drop them (`fcntl(2)`, "Open file
+//! description locks"). Elsewhere they are POSIX record locks, which is the same as long as this file is opened
+//! once per process, as it is.
+//!
+//! A row's two locks are two bytes in two regions, so that locking a run of rows stays one range in the kernel.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use crate::video::RowId;
+
+/// What a lock is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// POSTing a row.
+    Send,
+    /// Writing a row's files.
+    Save,
+}
+
+const SETUP: libc::off_t = 0;
+const SEND_BASE: libc::off_t = 1 << 40;
+const SAVE_BASE: libc::off_t = 1 << 41;
+
+/// The lock file of one database.
+#[derive(Clone, Debug)]
+pub struct Locks {
+    file: Arc<File>,
+}
+
+/// A held lock; dropping it frees it.
+#[derive(Debug)]
+#[must_use = "a lock that is dropped at once protects nothing"]
+pub struct Guard {
+    file: Arc<File>,
+    offset: libc::off_t,
+}
+
+impl Locks {
+    /// Opens the lock file of the database at `database`, creating it with mode 0600.
+    pub fn open(database: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(lock_path(database))?;
+        Ok(Self {
+            file: Arc::new(file),
+        })
+    }
+
+    /// Takes a row's lock, or `None` when another process holds it.
+    pub fn try_row(&self, purpose: Purpose, row: RowId) -> io::Result<Option<Guard>> {
+        let base = match purpose {
+            Purpose::Send => SEND_BASE,
+            Purpose::Save => SAVE_BASE,
+        };
+        self.try_byte(base.saturating_add(row.0))
+    }
+
+    /// Takes the lock under which the database is created and migrated, waiting up to `patience`.
+    pub fn setup(&self, patience: Duration) -> io::Result<Guard> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(guard) = self.try_byte(SETUP)? {
+                return Ok(guard);
+            }
+            if Instant::now() >= deadline {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn try_byte(&self, offset: libc::off_t) -> io::Result<Option<Guard>> {
+        match set_lock(&self.file, offset, libc::F_WRLCK) {
+            Ok(()) => Ok(Some(Guard {
+                file: Arc::clone(&self.file),
+                offset,
+            })),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Freeing a lock we hold cannot fail; if it did, the end of the process would free it.
+        set_lock(&self.file, self.offset, libc::F_UNLCK).ok();
+    }
+}
+
+/// `<database>-lock`, in the manner of SQLite's own `-wal` and `-shm`.
+pub fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-lock");
+    PathBuf::from(name)
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the C types differ between systems"
+)]
+fn set_lock(file: &File, offset: libc::off_t, kind: libc::c_int) -> Result<(), Errno> {
+    let range = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: offset,
+        l_len: 1,
+        l_pid: 0,
+    };
+    #[cfg(target_os = "linux")]
+    let command = FcntlArg::F_OFD_SETLK(&range);
+    #[cfg(not(target_os = "linux"))]
+    let command = FcntlArg::F_SETLK(&range);
+    fcntl(file, command).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_held_by_one_handle_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("t.db");
+        let (one, two) = (
+            Locks::open(&database).unwrap(),
+            Locks::open(&database).unwrap(),
+        );
+        let guard = one.try_row(Purpose::Send, RowId(7)).unwrap();
+        assert!(guard.is_some());
+        if cfg!(target_os = "linux") {
+            assert!(two.try_row(Purpose::Send, RowId(7)).unwrap().is_none());
+        }
+        assert!(two.try_row(Purpose::Save, RowId(7)).unwrap().is_some());
+        assert!(two.try_row(Purpose::Send, RowId(8)).unwrap().is_some());
+        drop(guard);
+        assert!(two.try_row(Purpose::Send, RowId(7)).unwrap().is_some());
+    }
+
+    #[test]
+    fn freeing_one_row_keeps_its_neighbours() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("t.db");
+        let (one, two) = (
+            Locks::open(&database).unwrap(),
+            Locks::open(&database).unwrap(),
+        );
+        let mut guards: Vec<_> = (1..=3)
+            .map(|id| one.try_row(Purpose::Send, RowId(id)).unwrap())
+            .collect();
+        drop(guards.remove(1));
+        if cfg!(target_os = "linux") {
+            assert!(two.try_row(Purpose::Send, RowId(1)).unwrap().is_none());
+            assert!(two.try_row(Purpose::Send, RowId(3)).unwrap().is_none());
+        }
+        assert!(two.try_row(Purpose::Send, RowId(2)).unwrap().is_some());
+    }
+}

@@ -1,0 +1,168 @@
+//! The history: filtered pages, newest first.
+
+use rusqlite::types::Value;
+use rusqlite::{ToSql, params_from_iter};
+
+use super::Tx;
+use super::row::{self, VIDEO_COLUMNS};
+use crate::time::Timestamp;
+use crate::video::{RowId, Video, VideoId};
+
+/// Which rows `list` shows. Every condition that is set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Any of these status words.
+    pub statuses: Vec<String>,
+    /// Only rows `check` still has work with.
+    pub unfinished: bool,
+    /// `submitted_at` not before.
+    pub since: Option<Timestamp>,
+    /// `submitted_at` before.
+    pub until: Option<Timestamp>,
+    /// All of these labels.
+    pub tags: Vec<String>,
+    /// Part of the title, the script or the failure message; ASCII case is ignored.
+    pub search: Option<String>,
+}
+
+/// What an ID on the command line stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Exactly one row.
+    One(RowId),
+    /// Several rows share the prefix.
+    Several(Vec<(RowId, VideoId)>),
+    /// No row.
+    None,
+}
+
+impl Filter {
+    fn sql(&self) -> (String, Vec<Value>) {
+        let mut conditions = Vec::new();
+        let mut values: Vec<Value> = Vec::new();
+        let mut bind = |value: Value| {
+            values.push(value);
+            format!("?{}", values.len())
+        };
+        if !self.statuses.is_empty() {
+            let marks: Vec<String> = self
+                .statuses
+                .iter()
+                .map(|status| bind(Value::Text(status.clone())))
+                .collect();
+            conditions.push(format!("status IN ({})", marks.join(", ")));
+        }
+        if self.unfinished {
+            conditions.push("finished = 0".to_owned());
+        }
+        if let Some(since) = self.since {
+            conditions.push(format!(
+                "submitted_at >= {}",
+                bind(Value::Integer(since.millis()))
+            ));
+        }
+        if let Some(until) = self.until {
+            conditions.push(format!(
+                "submitted_at < {}",
+                bind(Value::Integer(until.millis()))
+            ));
+        }
+        for tag in &self.tags {
+            conditions.push(format!(
+                "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = {})",
+                bind(Value::Text(tag.clone()))
+            ));
+        }
+        if let Some(text) = &self.search {
+            let pattern = bind(Value::Text(format!("%{}%", escape_like(text))));
+            conditions.push(format!(
+                "(title LIKE {pattern} ESCAPE '\\' OR script LIKE {pattern} ESCAPE '\\' \
+                 OR failure_message LIKE {pattern} ESCAPE '\\')"
+            ));
+        }
+        let clause = if conditions.is_empty() {
+            "1".to_owned()
+        } else {
+            conditions.join(" AND ")
+        };
+        (clause, values)
+    }
+}
+
+fn escape_like(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_")
+}
+
+impl Tx<'_> {
+    /// A page of the history below local number `below` (`None`: from the newest), with files.
+    pub fn list(
+        &self,
+        filter: &Filter,
+        below: Option<RowId>,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<Video>> {
+        let (clause, values) = filter.sql();
+        let n = values.len();
+        let below = below.map_or(i64::MAX, |id| id.0);
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT {VIDEO_COLUMNS} FROM videos WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{}",
+            n + 1,
+            n + 2
+        ))?;
+        let limit = i64::from(limit);
+        let bound = values
+            .iter()
+            .map(|v| v as &dyn ToSql)
+            .chain([&below as &dyn ToSql, &limit as &dyn ToSql]);
+        let mut videos = row::videos(&mut statement, params_from_iter(bound))?;
+        for video in &mut videos {
+            video.files = self.files(video.id)?;
+        }
+        Ok(videos)
+    }
+
+    /// How many rows a filter matches.
+    pub fn count(&self, filter: &Filter) -> rusqlite::Result<u64> {
+        let (clause, values) = filter.sql();
+        self.conn
+            .prepare_cached(&format!("SELECT count(*) FROM videos WHERE {clause}"))?
+            .query_row(params_from_iter(values), |row| row.get(0))
+    }
+
+    /// Resolves an ID as people type it: a local number, an exact HeyGen id, or a unique prefix of one.
+    ///
+    /// Digits only are a local number first; a HeyGen id made of digits is found when no such row exists.
+    pub fn find(&self, text: &str, allow_prefix: bool) -> rusqlite::Result<Found> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            let known = match text.parse() {
+                Ok(number) => self.exists(RowId(number))?,
+                Err(_) => false,
+            };
+            if known {
+                return Ok(text.parse().map_or(Found::None, |n| Found::One(RowId(n))));
+            }
+        }
+        if let Some(id) = VideoId::new(text)
+            && let Some(row) = self.by_video_id(&id)?
+        {
+            return Ok(Found::One(row));
+        }
+        if !allow_prefix || text.chars().count() < 4 {
+            return Ok(Found::None);
+        }
+        let matches = self.by_prefix(text, 6)?;
+        Ok(match matches.as_slice() {
+            [] => Found::None,
+            [(row, _)] => Found::One(*row),
+            _ => Found::Several(matches),
+        })
+    }
+
+    fn exists(&self, id: RowId) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM videos WHERE id = ?1)")?
+            .query_row([id], |row| row.get(0))
+    }
+}

@@ -1,0 +1,369 @@
+//! Opening: who may create, what is checked before anything is believed.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{APPLICATION_ID, Store, StoreError, migrate};
+
+/// How long to wait for somebody else's migration or first open.
+const SETUP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The busy handler's nap and how many of them make its patience of about 30 s.
+const NAP: Duration = Duration::from_micros(800);
+const NAPS: i32 = 34_000;
+
+/// The device and inode the database had when it was opened.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        let meta = fs::metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+
+    /// Whether the file opened is still the one at its path. What `SQLITE_FCNTL_HAS_MOVED` compares, without
+    /// the unsafe call: in WAL mode a database renamed away goes on accepting commits that nobody will read.
+    pub fn check(&self) -> Result<(), StoreError> {
+        match Self::of(&self.path) {
+            Ok(now) if now.device == self.device && now.inode == self.inode => Ok(()),
+            _ => Err(StoreError::Moved {
+                path: self.path.clone(),
+            }),
+        }
+    }
+}
+
+pub(super) fn create(path: &Path) -> Result<Store, StoreError> {
+    let io_error = |source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(io_error)?;
+    }
+    // An empty file is a database without tables. SQLite gives -wal and -shm the mode of this file, so
+    // creating it ourselves keeps all three private whatever the umask.
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(io_error(source)),
+    }
+    existing(path)
+}
+
+pub(super) fn existing(path: &Path) -> Result<Store, StoreError> {
+    let path = canonical(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut store = connect(path, flags, false)?;
+    if store.version()? != migrate::LATEST || !store.is_wal()? {
+        let locks = store.locks()?;
+        let _setup = locks
+            .setup(SETUP_PATIENCE)
+            .map_err(|source| StoreError::Lock {
+                path: crate::locks::lock_path(&store.path),
+                source,
+            })?;
+        store.set_up()?;
+    }
+    store.configure()?;
+    Ok(store)
+}
+
+pub(super) fn for_reading(path: &Path) -> Result<Store, StoreError> {
+    match existing(path) {
+        Ok(store) => Ok(store),
+        Err(
+            refused @ (StoreError::NoDatabase { .. }
+            | StoreError::NotOurs { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Moved { .. }),
+        ) => Err(refused),
+        // A read-only file, directory or mount: SQLite can still read it, unless a crash left a log to replay.
+        Err(refused) => read_only(path).map_err(|_| refused),
+    }
+}
+
+fn read_only(path: &Path) -> Result<Store, StoreError> {
+    let path = canonical(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let store = connect(path.clone(), flags, true).and_then(|store| {
+        store.version()?;
+        Ok(store)
+    });
+    let store = match store {
+        Ok(store) => store,
+        Err(_) if no_log_beside(&path) => {
+            let uri = format!("file:{}?immutable=1", percent_encode(&path));
+            connect_to(
+                &uri,
+                path.clone(),
+                flags | OpenFlags::SQLITE_OPEN_URI,
+                true,
+            )?
+        }
+        Err(refused) => return Err(refused),
+    };
+    match store.version()? {
+        migrate::LATEST => Ok(store),
+        found => Err(StoreError::Older {
+            path,
+            found,
+            known: migrate::LATEST,
+        }),
+    }
+}
+
+/// Without a write-ahead log the main file is the whole truth.
+fn no_log_beside(path: &Path) -> bool {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    fs::metadata(wal).map_or(true, |meta| meta.len() == 0)
+}
+
+fn percent_encode(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut out = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                out.push(char::from(*byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, StoreError> {
+    fs::canonicalize(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::NoDatabase {
+            path: path.to_owned(),
+        },
+        _ => StoreError::Io {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+fn connect(path: PathBuf, flags: OpenFlags, read_only: bool) -> Result<Store, StoreError> {
+    let target = path.clone();
+    connect_to(&target, path, flags, read_only)
+}
+
+fn connect_to(
+    target: impl AsRef<Path>,
+    path: PathBuf,
+    flags: OpenFlags,
+    read_only: bool,
+) -> Result<Store, StoreError> {
+    let io_error = |source| StoreError::Io {
+        path: path.clone(),
+        source,
+    };
+    if !fs::metadata(&path).map_err(io_error)?.is_file() {
+        return Err(io_error(io::Error::other("not a regular file")));
+    }
+    let identity = Identity::of(&path).map_err(io_error)?;
+    let conn = Connection::open_with_flags(target, flags)
+        .map_err(|e| StoreError::from_sqlite(&path, e))?;
+    identity.check()?;
+    conn.busy_handler(Some(nap))
+        .map_err(|e| StoreError::from_sqlite(&path, e))?;
+    Ok(Store {
+        conn,
+        path,
+        identity,
+        read_only,
+    })
+}
+
+/// Looks again soon: SQLite's own handler backs off to 100 ms, which starves whoever waits beside a busy `check`.
+fn nap(naps: i32) -> bool {
+    std::thread::sleep(NAP);
+    naps < NAPS
+}
+
+impl Store {
+    /// The schema version, after making sure that the database is ours and not from the future.
+    fn version(&self) -> Result<i64, StoreError> {
+        let (application, version, tables): (i32, i64, bool) = self
+            .conn
+            .query_row(
+                "SELECT (SELECT application_id FROM pragma_application_id),
+                        (SELECT user_version FROM pragma_user_version),
+                        EXISTS (SELECT 1 FROM sqlite_schema)",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .map_err(|e| self.error(e))?;
+        let path = self.path.clone();
+        match application {
+            APPLICATION_ID if version > migrate::LATEST => Err(StoreError::Newer {
+                path,
+                found: version,
+                known: migrate::LATEST,
+            }),
+            APPLICATION_ID => Ok(version),
+            0 if version == 0 && !tables => Ok(0),
+            _ => Err(StoreError::NotOurs { path }),
+        }
+    }
+
+    fn is_wal(&self) -> Result<bool, StoreError> {
+        self.pragma_text("journal_mode").map(|mode| mode == "wal")
+    }
+
+    /// Under the set-up lock: journal mode and migrations.
+    fn set_up(&mut self) -> Result<(), StoreError> {
+        self.version()?;
+        if !self.is_wal()? {
+            let mode: String = self
+                .conn
+                .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+                .map_err(|e| self.error(e))?;
+            if mode != "wal" {
+                return Err(self.refused("journal_mode"));
+            }
+        }
+        // Migrations are applied with the durability that every later commit has.
+        self.configure()?;
+        migrate::apply(&mut self.conn).map_err(|e| StoreError::from_sqlite(&self.path, e))
+    }
+
+    /// Per-connection settings, read back: SQLite silently ignores a misspelt pragma.
+    fn configure(&self) -> Result<(), StoreError> {
+        self.conn
+            .execute_batch(
+                "PRAGMA synchronous = FULL;
+                 PRAGMA foreign_keys = ON;
+                 PRAGMA trusted_schema = OFF;",
+            )
+            .map_err(|e| self.error(e))?;
+        for (pragma, wanted) in [
+            ("synchronous", 2),
+            ("foreign_keys", 1),
+            ("trusted_schema", 0),
+        ] {
+            let got: i64 = self
+                .conn
+                .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
+                .map_err(|e| self.error(e))?;
+            if got != wanted {
+                return Err(self.refused(pragma));
+            }
+        }
+        Ok(())
+    }
+
+    fn pragma_text(&self, pragma: &'static str) -> Result<String, StoreError> {
+        self.conn
+            .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
+            .map_err(|e| self.error(e))
+    }
+
+    fn refused(&self, pragma: &'static str) -> StoreError {
+        StoreError::Pragma {
+            path: self.path.clone(),
+            pragma,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundled_sqlite_has_no_wal_reset_bug() {
+        // https://sqlite.org/wal.html, "The WAL-reset bug": fixed in 3.51.3.
+        assert!(
+            rusqlite::version_number() >= 3_051_003,
+            "{}",
+            rusqlite::version()
+        );
+    }
+
+    #[test]
+    fn a_database_that_was_replaced_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.db");
+        let mut store = Store::create(&path).unwrap();
+        fs::rename(&path, dir.path().join("away.db")).unwrap();
+        assert!(matches!(
+            store.write(|_| Ok(())),
+            Err(StoreError::Moved { .. })
+        ));
+        Store::create(&path).unwrap();
+        assert!(matches!(
+            store.write(|_| Ok(())),
+            Err(StoreError::Moved { .. })
+        ));
+    }
+
+    #[test]
+    fn another_programs_database_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("other.db");
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE t (x)").unwrap();
+        drop(other);
+        let before = fs::read(&path).unwrap();
+        for result in [Store::create(&path), Store::open_for_reading(&path)] {
+            assert!(matches!(result, Err(StoreError::NotOurs { .. })));
+        }
+        assert_eq!(before, fs::read(&path).unwrap());
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.db");
+        let store = Store::create(&path).unwrap();
+        store
+            .conn
+            .execute_batch(&format!("PRAGMA user_version = {}", migrate::LATEST + 1))
+            .unwrap();
+        drop(store);
+        for result in [Store::open(&path), Store::open_for_reading(&path)] {
+            assert!(matches!(result, Err(StoreError::Newer { .. })));
+        }
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.db");
+        fs::write(&path, "this is no database, but it is long enough to have a header of 100 bytes ........................").unwrap();
+        let before = fs::read(&path).unwrap();
+        assert!(matches!(
+            Store::create(&path),
+            Err(StoreError::Corrupt { .. })
+        ));
+        assert_eq!(before, fs::read(&path).unwrap());
+    }
+}

@@ -1,0 +1,67 @@
+//! Statements on `troubles`: what whole runs suffer from, told when it begins, changes and ends.
+
+use rusqlite::params;
+
+use super::Tx;
+use crate::time::Timestamp;
+
+/// A trouble of whole runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is affected: `network`, `key`, `credit`, ...
+    pub kind: String,
+    /// Error code.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// When it began.
+    pub since: Timestamp,
+    /// When it was last told.
+    pub told_at: Timestamp,
+}
+
+impl Tx<'_> {
+    /// The troubles that have not ended.
+    pub fn troubles(&self) -> rusqlite::Result<Vec<Trouble>> {
+        self.conn
+            .prepare_cached(
+                "SELECT kind, code, message, since, told_at FROM troubles ORDER BY since, kind",
+            )?
+            .query_map([], |row| {
+                Ok(Trouble {
+                    kind: row.get(0)?,
+                    code: row.get(1)?,
+                    message: row.get(2)?,
+                    since: row.get(3)?,
+                    told_at: row.get(4)?,
+                })
+            })?
+            .collect()
+    }
+
+    /// Records a trouble that begins, changes or was told again.
+    pub fn put_trouble(&self, trouble: &Trouble) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO troubles (kind, code, message, since, told_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (kind) DO UPDATE SET code = excluded.code, message = excluded.message,
+                    since = excluded.since, told_at = excluded.told_at",
+            )?
+            .execute(params![
+                trouble.kind,
+                trouble.code,
+                trouble.message,
+                trouble.since,
+                trouble.told_at
+            ])
+            .map(drop)
+    }
+
+    /// A trouble is over; `false` when there was none.
+    pub fn end_trouble(&self, kind: &str) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("DELETE FROM troubles WHERE kind = ?1")?
+            .execute([kind])
+            .map(|rows| rows == 1)
+    }
+}

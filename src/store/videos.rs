@@ -1,0 +1,342 @@
+//! Statements on `videos`.
+
+use std::path::PathBuf;
+
+use rusqlite::{OptionalExtension, named_params, params};
+
+use super::row::{self, VIDEO_COLUMNS};
+use super::{NewEvent, Tx};
+use crate::time::Timestamp;
+use crate::video::{
+    Account, Asset, EventKind, IdempotencyKey, Phase, RemoteStatus, RowId, Video, VideoId,
+};
+
+/// What `submit`, `retry` and `add` write down.
+#[derive(Clone, Debug)]
+pub struct NewVideo {
+    /// The exact request body and its key; `None` for a video made elsewhere.
+    pub request: Option<(String, IdempotencyKey)>,
+    /// See `videos.body_hash`.
+    pub body_hash: Option<String>,
+    /// HeyGen's id, for a video made elsewhere.
+    pub video_id: Option<VideoId>,
+    /// For searching.
+    pub title: Option<String>,
+    /// For searching.
+    pub script: Option<String>,
+    /// For searching.
+    pub avatar_id: Option<String>,
+    /// For searching.
+    pub voice_id: Option<String>,
+    /// The user's labels.
+    pub tags: Vec<String>,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// Absolute.
+    pub output_dir: PathBuf,
+    /// See [`Video::name_template`].
+    pub name_template: Option<String>,
+    /// The files wanted.
+    pub assets: Vec<Asset>,
+    /// The row this one buys again.
+    pub retry_of: Option<RowId>,
+}
+
+/// What became of an `add`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// A new row.
+    New(RowId),
+    /// The id was known; nothing changed.
+    Known(RowId),
+}
+
+/// What the poll needs to know of an unfinished row before it asks for it.
+#[derive(Clone, Debug)]
+pub struct UnfinishedRow {
+    /// Local number.
+    pub id: RowId,
+    /// How far the purchase got.
+    pub phase: Phase,
+    /// HeyGen's word.
+    pub remote_status: Option<RemoteStatus>,
+    /// HeyGen's id.
+    pub video_id: Option<VideoId>,
+}
+
+impl Tx<'_> {
+    /// Inserts a row and its wanted files.
+    pub fn insert(&self, new: &NewVideo, now: Timestamp) -> rusqlite::Result<RowId> {
+        let phase = if new.video_id.is_some() {
+            Phase::Accepted
+        } else {
+            Phase::Unsent
+        };
+        let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
+        let id: RowId = self
+            .conn
+            .prepare_cached(
+                "INSERT INTO videos (phase, remote_status, video_id, idempotency_key, request, body_hash, title,
+                    script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of)
+                 VALUES (:phase, :remote_status, :video_id, :key, :request, :body_hash, :title,
+                    :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of)
+                 RETURNING id",
+            )?
+            .query_row(
+                named_params! {
+                    ":phase": phase,
+                    ":remote_status": new.video_id.as_ref().map(|_| RemoteStatus::waiting()),
+                    ":video_id": new.video_id,
+                    ":key": key,
+                    ":request": request,
+                    ":body_hash": new.body_hash,
+                    ":title": new.title,
+                    ":script": new.script,
+                    ":avatar_id": new.avatar_id,
+                    ":voice_id": new.voice_id,
+                    ":tags": tags_json(&new.tags),
+                    ":submitted_at": new.submitted_at,
+                    ":accepted_at": new.video_id.as_ref().map(|_| new.submitted_at),
+                    ":output_dir": new.output_dir.to_string_lossy(),
+                    ":name": new.name_template,
+                    ":retry_of": new.retry_of,
+                },
+                |row| row.get(0),
+            )?;
+        for asset in &new.assets {
+            self.want(id, *asset)?;
+        }
+        self.append(id, &NewEvent::new(now, EventKind::Recorded))?;
+        Ok(id)
+    }
+
+    /// Inserts a video made elsewhere unless its id is known.
+    pub fn add(&self, new: &NewVideo, now: Timestamp) -> rusqlite::Result<Added> {
+        let known = match &new.video_id {
+            Some(id) => self.by_video_id(id)?,
+            None => None,
+        };
+        match known {
+            Some(id) => Ok(Added::Known(id)),
+            None => self.insert(new, now).map(Added::New),
+        }
+    }
+
+    /// One row with its files.
+    pub fn video(&self, id: RowId) -> rusqlite::Result<Option<Video>> {
+        let video = self
+            .conn
+            .prepare_cached(&format!(
+                "SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"
+            ))?
+            .query_row([id], row::video)
+            .optional()?;
+        video.map(|video| self.with_files(video)).transpose()
+    }
+
+    /// The exact body to POST.
+    pub fn request(&self, id: RowId) -> rusqlite::Result<Option<String>> {
+        self.conn
+            .prepare_cached("SELECT request FROM videos WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+    }
+
+    /// The row that tracks a HeyGen id.
+    pub fn by_video_id(&self, id: &VideoId) -> rusqlite::Result<Option<RowId>> {
+        self.conn
+            .prepare_cached("SELECT id FROM videos WHERE video_id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()
+    }
+
+    /// The rows whose HeyGen id starts with `prefix`, at most `limit`.
+    pub fn by_prefix(&self, prefix: &str, limit: u32) -> rusqlite::Result<Vec<(RowId, VideoId)>> {
+        // Every text that starts with the prefix sorts between it and it followed by the last code point,
+        // so the unique index answers this; LIKE would read its wildcards in the prefix.
+        self.conn
+            .prepare_cached(
+                "SELECT id, video_id FROM videos
+                 WHERE video_id >= ?1 AND video_id < ?1 || char(1114111) ORDER BY video_id LIMIT ?2",
+            )?
+            .query_map(params![prefix, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    }
+
+    /// Writes every mutable column of `video` if the row still has the revision it was read with.
+    ///
+    /// `false` means that somebody changed the row since: read it again and decide again.
+    pub fn update(&self, video: &Video) -> rusqlite::Result<bool> {
+        let error = video.last_error.as_ref();
+        let changed = self
+            .conn
+            .prepare_cached(
+                "UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status,
+                    video_id = :video_id, idempotency_key = :key, account = :account, title = :title,
+                    created_at = :created_at, completed_at = :completed_at, duration = :duration,
+                    folder_id = :folder_id, output_language = :output_language, failure_code = :failure_code,
+                    failure_message = :failure_message, video_page_url = :video_page_url, video_url = :video_url,
+                    captioned_video_url = :captioned, subtitle_url = :subtitle, thumbnail_url = :thumbnail,
+                    gif_url = :gif, urls_at = :urls_at, accepted_at = :accepted_at, ended_at = :ended_at,
+                    first_unanswered_at = :first_unanswered_at, last_attempt_at = :last_attempt_at,
+                    attempts = :attempts, send_after = :send_after, last_checked_at = :last_checked_at,
+                    check_count = :check_count, not_found_at = :not_found_at, stalled_at = :stalled_at,
+                    error_code = :error_code, error_message = :error_message, error_at = :error_at,
+                    error_told_at = :error_told_at, error_count = :error_count,
+                    output_dir = :output_dir, tags = :tags
+                 WHERE id = :id AND rev = :rev",
+            )?
+            .execute(named_params! {
+                ":id": video.id,
+                ":rev": video.rev,
+                ":phase": video.phase,
+                ":remote_status": video.remote_status,
+                ":video_id": video.video_id,
+                ":key": video.idempotency_key,
+                ":account": video.account,
+                ":title": video.title,
+                ":created_at": video.created_at,
+                ":completed_at": video.completed_at,
+                ":duration": video.duration,
+                ":folder_id": video.folder_id,
+                ":output_language": video.output_language,
+                ":failure_code": video.failure_code,
+                ":failure_message": video.failure_message,
+                ":video_page_url": video.video_page_url,
+                ":video_url": video.urls.video,
+                ":captioned": video.urls.captioned,
+                ":subtitle": video.urls.subtitle,
+                ":thumbnail": video.urls.thumbnail,
+                ":gif": video.urls.gif,
+                ":urls_at": video.urls_at,
+                ":accepted_at": video.accepted_at,
+                ":ended_at": video.ended_at,
+                ":first_unanswered_at": video.first_unanswered_at,
+                ":last_attempt_at": video.last_attempt_at,
+                ":attempts": video.attempts,
+                ":send_after": video.send_after,
+                ":last_checked_at": video.last_checked_at,
+                ":check_count": video.check_count,
+                ":not_found_at": video.not_found_at,
+                ":stalled_at": video.stalled_at,
+                ":error_code": error.map(|e| &e.code),
+                ":error_message": error.map(|e| &e.message),
+                ":error_at": error.map(|e| e.at),
+                ":error_told_at": error.and_then(|e| e.told_at),
+                ":error_count": error.map_or(0, |e| e.count),
+                ":output_dir": video.output_dir.to_string_lossy(),
+                ":tags": tags_json(&video.tags),
+            })?;
+        Ok(changed == 1)
+    }
+
+    /// Notes that HeyGen answered and nothing changed; not a change of state, so `rev` stays.
+    pub fn seen(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1 WHERE id = ?1",
+            )?
+            .execute(params![id, now])
+            .map(drop)
+    }
+
+    /// Notes that a row's trouble was told to somebody.
+    pub fn told(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "UPDATE videos SET error_told_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
+            )?
+            .execute(params![id, now])
+            .map(drop)
+    }
+
+    /// A page of unfinished rows HeyGen knows, by local number.
+    pub fn unfinished_after(
+        &self,
+        after: RowId,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<UnfinishedRow>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id, phase, remote_status, video_id FROM videos
+                 WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?2",
+            )?
+            .query_map(params![after, limit], |row| {
+                Ok(UnfinishedRow {
+                    id: row.get(0)?,
+                    phase: row.get(1)?,
+                    remote_status: row.get(2)?,
+                    video_id: row.get(3)?,
+                })
+            })?
+            .collect()
+    }
+
+    /// A page of rows that wait to be sent in `phase`, by local number.
+    pub fn outbox_after(
+        &self,
+        phase: Phase,
+        after: RowId,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos
+                 WHERE phase IN ('unsent', 'sending') AND phase = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+            )?
+            .query_map(params![phase, after, limit], |row| row.get(0))?
+            .collect()
+    }
+
+    /// How many videos HeyGen has in work for us, unanswered purchases included.
+    pub fn active_count(&self) -> rusqlite::Result<u64> {
+        self.conn
+            .prepare_cached(
+                "SELECT count(*) FROM videos
+                 WHERE finished = 0 AND phase IN ('accepted', 'sending') AND remote_status IS NOT 'completed'",
+            )?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// How many rows `check` still has work with.
+    pub fn unfinished_count(&self) -> rusqlite::Result<u64> {
+        self.conn
+            .prepare_cached("SELECT count(*) FROM videos WHERE finished = 0")?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// How long an account's POSTs are held back.
+    pub fn paused_until(&self, account: &Account) -> rusqlite::Result<Option<Timestamp>> {
+        self.conn
+            .prepare_cached("SELECT until FROM pauses WHERE account = ?1")?
+            .query_row([account], |row| row.get(0))
+            .optional()
+    }
+
+    /// Holds an account's POSTs back (`Retry-After`).
+    pub fn pause(&self, account: &Account, until: Timestamp) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO pauses (account, until) VALUES (?1, ?2)
+                 ON CONFLICT (account) DO UPDATE SET until = max(until, excluded.until)",
+            )?
+            .execute(params![account, until])
+            .map(drop)
+    }
+
+    /// Removes a row, its files' records and its timeline; no file on disk is touched.
+    pub fn forget(&self, id: RowId) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("DELETE FROM videos WHERE id = ?1")?
+            .execute([id])
+            .map(|rows| rows == 1)
+    }
+
+    fn with_files(&self, mut video: Video) -> rusqlite::Result<Video> {
+        video.files = self.files(video.id)?;
+        Ok(video)
+    }
+}
+
+fn tags_json(tags: &[String]) -> String {
+    serde_json::Value::from(tags).to_string()
+}
