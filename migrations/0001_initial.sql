@@ -51,6 +51,7 @@ CREATE TABLE videos (
     not_found_at INTEGER,
     stalled_at INTEGER,
 
+    error_operation TEXT CHECK (error_operation IN ('send', 'poll', 'save')),
     error_code TEXT,
     error_message TEXT,
     error_at INTEGER,
@@ -62,6 +63,7 @@ CREATE TABLE videos (
     retry_of INTEGER,                      -- the row this one buys again; that row may be forgotten since
     request TEXT,                          -- the exact body; last, because it is long and rarely read
 
+    CHECK ((error_code IS NULL) = (error_operation IS NULL)),
     CHECK (phase <> 'accepted' OR video_id IS NOT NULL),
     CHECK (phase NOT IN ('unsent', 'sending') OR (idempotency_key IS NOT NULL AND request IS NOT NULL)),
     CHECK (phase <> 'sending' OR (account IS NOT NULL AND first_unanswered_at IS NOT NULL))

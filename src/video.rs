@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde_json::Value;
+
 use crate::time::Timestamp;
 
 /// The local number of a row; never reused, so it also names the row's kernel locks.
@@ -164,6 +166,18 @@ words! {
     }
 }
 
+words! {
+    /// What the program does with a row.
+    Operation {
+        /// POSTing it.
+        Send = "send",
+        /// Asking for its status.
+        Poll = "poll",
+        /// Downloading its files.
+        Save = "save",
+    }
+}
+
 impl FileState {
     /// Whether `check` still has to fetch or publish this file.
     pub fn is_open(self) -> bool {
@@ -213,6 +227,8 @@ impl RemoteStatus {
 /// The trouble a row is in, kept until something about the row works again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastError {
+    /// What did not work; only the same operation working again ends the trouble.
+    pub operation: Operation,
     /// Machine-readable code, as in the error envelope.
     pub code: String,
     /// One sentence for a person; bounded, without secrets.
@@ -447,7 +463,7 @@ pub struct Event {
     /// How often it happened in a row.
     pub count: i64,
     /// Facts about it, as a JSON object.
-    pub detail: serde_json::Value,
+    pub detail: Value,
 }
 
 words! {
@@ -489,5 +505,37 @@ words! {
         Edited = "edited",
         /// A hook was due, or ran.
         Hook = "hook",
+    }
+}
+
+/// An entry to append to a timeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// Facts, a JSON object.
+    pub detail: serde_json::Map<String, Value>,
+}
+
+impl NewEvent {
+    /// An event without details.
+    pub fn new(at: Timestamp, kind: EventKind) -> Self {
+        Self {
+            at,
+            kind,
+            detail: serde_json::Map::new(),
+        }
+    }
+
+    /// Adds a fact; `null` facts are left out.
+    #[must_use]
+    pub fn with(mut self, name: &str, fact: impl Into<Value>) -> Self {
+        let fact = fact.into();
+        if !fact.is_null() {
+            self.detail.insert(name.to_owned(), fact);
+        }
+        self
     }
 }

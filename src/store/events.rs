@@ -4,40 +4,7 @@ use rusqlite::params;
 use serde_json::Value;
 
 use super::Tx;
-use crate::time::Timestamp;
-use crate::video::{Event, EventKind, RowId};
-
-/// An entry to append to a timeline.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewEvent {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub kind: EventKind,
-    /// Facts, a JSON object.
-    pub detail: serde_json::Map<String, Value>,
-}
-
-impl NewEvent {
-    /// An event without details.
-    pub fn new(at: Timestamp, kind: EventKind) -> Self {
-        Self {
-            at,
-            kind,
-            detail: serde_json::Map::new(),
-        }
-    }
-
-    /// Adds a fact; `null` facts are left out.
-    #[must_use]
-    pub fn with(mut self, name: &str, fact: impl Into<Value>) -> Self {
-        let fact = fact.into();
-        if !fact.is_null() {
-            self.detail.insert(name.to_owned(), fact);
-        }
-        self
-    }
-}
+use crate::video::{Event, EventKind, NewEvent, RowId};
 
 impl Tx<'_> {
     /// Appends to a video's timeline.

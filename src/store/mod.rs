@@ -34,7 +34,6 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, TransactionBehavior};
 
 pub use error::StoreError;
-pub use events::NewEvent;
 pub use listing::{Filter, Found};
 pub use open::Identity;
 pub use runs::Trouble;

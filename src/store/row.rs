@@ -7,7 +7,7 @@ use rusqlite::{Row, Statement};
 
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, EventKind, File, FileState, IdempotencyKey, LastError, Part, Phase,
+    Account, Asset, EventKind, File, FileState, IdempotencyKey, LastError, Operation, Part, Phase,
     RemoteStatus, RowId, Urls, Video, VideoId,
 };
 
@@ -29,7 +29,7 @@ columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
     video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at,
     submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
     last_checked_at, check_count, not_found_at, stalled_at,
-    error_code, error_message, error_at, error_told_at, error_count,
+    error_operation, error_code, error_message, error_at, error_told_at, error_count,
     output_dir, name_template, retry_of,
 }}
 
@@ -49,6 +49,7 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
     let last_error = match error_code {
         None => None,
         Some(code) => Some(LastError {
+            operation: get!(error_operation),
             code,
             message: get!(error_message),
             at: get!(error_at),
@@ -188,6 +189,7 @@ stored_as!(
     |t| Some(RemoteStatus::new(t)),
     |s| s.as_str().into()
 );
+stored_as!(Operation, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
 stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());
 stored_as!(FileState, String, |t| t.parse().ok(), |s| s.word().into());

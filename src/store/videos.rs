@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use rusqlite::{OptionalExtension, named_params, params};
 
 use super::row::{self, VIDEO_COLUMNS};
-use super::{NewEvent, Tx};
+use super::Tx;
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, EventKind, IdempotencyKey, Phase, RemoteStatus, RowId, Video, VideoId,
+    Account, Asset, EventKind, IdempotencyKey, NewEvent, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
 /// What `submit`, `retry` and `add` write down.
@@ -180,7 +180,7 @@ impl Tx<'_> {
                     first_unanswered_at = :first_unanswered_at, last_attempt_at = :last_attempt_at,
                     attempts = :attempts, send_after = :send_after, last_checked_at = :last_checked_at,
                     check_count = :check_count, not_found_at = :not_found_at, stalled_at = :stalled_at,
-                    error_code = :error_code, error_message = :error_message, error_at = :error_at,
+                    error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_at = :error_at,
                     error_told_at = :error_told_at, error_count = :error_count,
                     output_dir = :output_dir, tags = :tags
                  WHERE id = :id AND rev = :rev",
@@ -218,6 +218,7 @@ impl Tx<'_> {
                 ":check_count": video.check_count,
                 ":not_found_at": video.not_found_at,
                 ":stalled_at": video.stalled_at,
+                ":error_operation": error.map(|e| e.operation),
                 ":error_code": error.map(|e| &e.code),
                 ":error_message": error.map(|e| &e.message),
                 ":error_at": error.map(|e| e.at),

@@ -1,0 +1,79 @@
+//! What can be typed: the global options and the list of verbs. Each verb's own arguments stand beside its code in
+//! [`crate::commands`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{add, check, demo, list, sandbox, show, submit};
+
+/// Track HeyGen videos: submit once, check from cron, never lose a file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tracker",
+    version,
+    about,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Try it without a key: tracker demo\nEvery verb has its own --help."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Options of every verb.
+    #[command(flatten)]
+    pub globals: Globals,
+}
+
+/// Options that every verb has.
+#[derive(Clone, Debug, Args)]
+pub struct Globals {
+    /// The database [env: TRACKER_DB]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub db: Option<PathBuf>,
+    /// Print JSON Lines
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print only what needs a person
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print every step
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// The values of `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs, everyday ones first.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Buy videos: record them, send them, return at once
+    Submit(submit::Args),
+    /// Send what waits, ask for every unfinished video once, download what is ready
+    Check(check::Args),
+    /// Look back over the videos, newest first
+    List(list::Args),
+    /// Show everything about one video
+    Show(show::Args),
+    /// Track videos made elsewhere
+    Add(add::Args),
+    /// See the whole tool at work on a local stand-in; no key, no network
+    Demo(demo::Args),
+    /// Run the local stand-in for HeyGen as a server
+    #[command(hide = true)]
+    Sandbox(sandbox::Args),
+}

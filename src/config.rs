@@ -1,0 +1,244 @@
+//! What the flags, the environment and the files of the user amount to: flags, then environment, then defaults.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::heygen::{ApiKey, BaseUrl};
+
+/// The variables of the process, read once. An empty variable counts as not set.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    vars: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// The environment of this process.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
+    pub fn of_process() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    /// A variable's value as it is.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.vars
+            .get(OsStr::new(name))
+            .filter(|value| !value.is_empty())
+            .map(OsString::as_os_str)
+    }
+
+    /// A variable's value as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// A variable's value as text.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, Error> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => value.to_str().map(Some).ok_or_else(|| Error::Usage {
+                message: format!("{name} is not valid UTF-8"),
+                hint: None,
+            }),
+        }
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(vars: T) -> Self {
+        Self {
+            vars: vars.into_iter().collect(),
+        }
+    }
+}
+
+/// Where the database is: `--db`, `TRACKER_DB`, else under `XDG_DATA_HOME` or `~/.local/share`
+/// (XDG Base Directory Specification; a relative `XDG_DATA_HOME` is to be ignored).
+pub fn database(flag: Option<&Path>, env: &Environment) -> Result<PathBuf, Error> {
+    if let Some(path) = flag {
+        return Ok(path.to_owned());
+    }
+    if let Some(path) = env.path("TRACKER_DB") {
+        return Ok(path);
+    }
+    let data = env
+        .path("XDG_DATA_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| env.path("HOME").map(|home| home.join(".local/share")))
+        .ok_or(Error::NoHome)?;
+    Ok(data.join("heygen-tracker").join("tracker.db"))
+}
+
+/// The API's base URL.
+pub fn base_url(env: &Environment) -> Result<BaseUrl, Error> {
+    let text = env.text("HEYGEN_API_BASE")?.unwrap_or(BaseUrl::DEFAULT);
+    Ok(BaseUrl::parse(text)?)
+}
+
+/// Where a key was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// `HEYGEN_API_KEY`.
+    Variable,
+    /// The file named by `HEYGEN_API_KEY_FILE`.
+    File(PathBuf),
+    /// systemd's `$CREDENTIALS_DIRECTORY/heygen-api-key`.
+    SystemdCredential(PathBuf),
+    /// The official client's login.
+    OfficialLogin(PathBuf),
+}
+
+impl std::fmt::Display for KeySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Variable => f.write_str("HEYGEN_API_KEY"),
+            Self::File(path) => write!(f, "HEYGEN_API_KEY_FILE ({})", path.display()),
+            Self::SystemdCredential(path) => {
+                write!(f, "the systemd credential ({})", path.display())
+            }
+            Self::OfficialLogin(path) => {
+                write!(f, "the official client's login ({})", path.display())
+            }
+        }
+    }
+}
+
+/// Why there is no key to use.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// None is configured.
+    #[error("no HeyGen API key found")]
+    Missing,
+    /// One is configured and cannot be used; another account's key must not be used in its place.
+    #[error("the API key from {origin} cannot be used: {why}")]
+    Unusable {
+        /// Where it is configured.
+        origin: KeySource,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The official client is logged in through a browser, which leaves no key.
+    #[error("{} holds a browser login and no API key", path.display())]
+    BrowserLogin {
+        /// The credentials file.
+        path: PathBuf,
+    },
+}
+
+impl KeyError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing => {
+                "set HEYGEN_API_KEY, or put the key in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE; \
+                 cron does not see your shell's variables"
+            }
+            Self::Unusable { .. } => "mend it or unset it; no other key is tried in its place",
+            Self::BrowserLogin { .. } => {
+                "create an API key at app.heygen.com, put it in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE"
+            }
+        }
+        .to_owned()
+    }
+}
+
+/// Larger than any key or credentials file.
+const MAX_KEY_FILE: u64 = 64 * 1024;
+
+/// The key and where it comes from: the first source that is set wins, usable or not.
+pub fn api_key(env: &Environment) -> Result<(ApiKey, KeySource), KeyError> {
+    if let Some(value) = env.get("HEYGEN_API_KEY") {
+        let origin = KeySource::Variable;
+        return match value.to_str() {
+            Some(text) => usable(text, origin),
+            None => Err(unusable(origin, "it is not valid UTF-8")),
+        };
+    }
+    if let Some(path) = env.path("HEYGEN_API_KEY_FILE") {
+        return key_in_file(&path, KeySource::File(path.clone()));
+    }
+    if let Some(dir) = env.path("CREDENTIALS_DIRECTORY") {
+        let path = dir.join("heygen-api-key");
+        // systemd sets the directory for any credential; ours is one of possibly many.
+        if is_there(&path) {
+            return key_in_file(&path, KeySource::SystemdCredential(path.clone()));
+        }
+    }
+    let login = env
+        .path("HEYGEN_CONFIG_DIR")
+        .or_else(|| env.path("HOME").map(|home| home.join(".heygen")))
+        .map(|dir| dir.join("credentials"));
+    match login {
+        Some(path) if is_there(&path) => official_login(path),
+        _ => Err(KeyError::Missing),
+    }
+}
+
+/// Anything but a clear "no such file" counts: a key that is there and cannot be read must not be passed over.
+fn is_there(path: &Path) -> bool {
+    !matches!(fs::metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
+}
+
+fn usable(text: &str, origin: KeySource) -> Result<(ApiKey, KeySource), KeyError> {
+    match ApiKey::new(text) {
+        Some(key) => Ok((key, origin)),
+        None => Err(unusable(
+            origin,
+            "it is empty or has characters no key has",
+        )),
+    }
+}
+
+fn unusable(origin: KeySource, why: impl Into<String>) -> KeyError {
+    KeyError::Unusable {
+        origin,
+        why: why.into(),
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = fs::File::open(path)?.take(MAX_KEY_FILE + 1);
+    file.read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_KEY_FILE {
+        return Err(io::Error::other("it is too large for a key"));
+    }
+    Ok(text)
+}
+
+fn key_in_file(path: &Path, origin: KeySource) -> Result<(ApiKey, KeySource), KeyError> {
+    match read_bounded(path) {
+        Ok(text) => usable(&text, origin),
+        Err(error) => Err(unusable(origin, error.to_string())),
+    }
+}
+
+/// `heygen auth login` writes a JSON object with `api_key`; older versions wrote the bare key.
+#[derive(Deserialize)]
+struct Credentials {
+    api_key: Option<String>,
+}
+
+fn official_login(path: PathBuf) -> Result<(ApiKey, KeySource), KeyError> {
+    let origin = KeySource::OfficialLogin(path.clone());
+    let text = read_bounded(&path).map_err(|e| unusable(origin.clone(), e.to_string()))?;
+    if !text.trim_start().starts_with('{') {
+        return usable(&text, origin);
+    }
+    match serde_json::from_str::<Credentials>(&text) {
+        Ok(Credentials { api_key: Some(key) }) if !key.trim().is_empty() => usable(&key, origin),
+        Ok(_) => Err(KeyError::BrowserLogin { path }),
+        Err(_) => Err(unusable(origin, "it is not the JSON the client writes")),
+    }
+}

@@ -1,0 +1,193 @@
+//! Polling: what HeyGen's word about a video means. Only HeyGen's own word changes a status.
+
+use std::time::Duration;
+
+use super::{Decision, Failure, record_failure};
+use crate::heygen::{ApiError, RemoteVideo};
+use crate::time::Timestamp;
+use crate::video::{
+    Account, Asset, EventKind, NewEvent, Operation, Phase, RemoteStatus, Video,
+};
+
+/// One 404 can be a hiccup; a second one this much later is believed.
+const MISSING_AFTER: Duration = Duration::from_secs(3600);
+
+/// An asset without a URL this long after the end of rendering will not get one.
+const UNAVAILABLE_AFTER: Duration = Duration::from_secs(3600);
+
+/// What was learnt about a row from HeyGen.
+#[derive(Clone, Copy, Debug)]
+pub enum Observation<'a> {
+    /// The answer to the row's own GET.
+    Detail(&'a RemoteVideo),
+    /// Its line in a bulk answer: a status and nothing else.
+    Bulk(&'a RemoteStatus),
+    /// Its own GET failed.
+    Failed(&'a ApiError),
+    /// A request for many rows failed, this one among them: told once for all.
+    FailedForAll(&'a ApiError),
+}
+
+/// What an observation under `account` means.
+pub fn observed(
+    video: &Video,
+    observation: Observation<'_>,
+    account: &Account,
+    now: Timestamp,
+) -> Decision {
+    match observation {
+        Observation::Detail(remote) => seen(video, Some(remote), &remote.status, account, now),
+        Observation::Bulk(status) => seen(video, None, status, account, now),
+        Observation::Failed(error) if error.is_not_found() => not_found(video, error, account, now),
+        Observation::Failed(error) => {
+            let failure = Failure::api(Operation::Poll, error, now);
+            super::failed(video, &failure, now)
+        }
+        Observation::FailedForAll(error) => {
+            let failure = Failure::api(Operation::Poll, error, now).of_the_run();
+            super::failed(video, &failure, now)
+        }
+    }
+}
+
+fn seen(
+    video: &Video,
+    remote: Option<&RemoteVideo>,
+    status: &RemoteStatus,
+    account: &Account,
+    now: Timestamp,
+) -> Decision {
+    let mut decision = Decision::new(video);
+    match video.phase {
+        Phase::Accepted | Phase::Missing => {}
+        // There is no video to see; a race with something stranger than we know. Nothing may be built on it.
+        Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown => return decision,
+    }
+    decision.works(Operation::Poll, now);
+    let ended = video
+        .remote_status
+        .as_ref()
+        .is_some_and(RemoteStatus::is_terminal);
+    let row = &mut decision.video;
+    row.account = Some(account.clone());
+    row.not_found_at = None;
+    row.phase = Phase::Accepted;
+    if !ended {
+        row.remote_status = Some(status.clone());
+        if status.is_terminal() {
+            row.ended_at = Some(now);
+            row.stalled_at = None;
+        }
+    }
+    // An older answer about a video that has ended brings nothing; its URLs would not be better either.
+    let stale = ended && !status.is_terminal();
+    if let Some(remote) = remote
+        && !stale
+    {
+        take_over(row, remote, now);
+    }
+    if video.phase == Phase::Missing {
+        decision.event(NewEvent::new(now, EventKind::Missing).with("there_again", true));
+    }
+    if decision.video.remote_status != video.remote_status {
+        let row = &decision.video;
+        decision.events.push(super::Entry::New(
+            NewEvent::new(now, EventKind::Status)
+                .with("from", video.remote_status.as_ref().map(RemoteStatus::as_str))
+                .with("to", status.as_str())
+                .with("failure_code", row.failure_code.as_deref())
+                .with("failure_message", row.failure_message.as_deref()),
+        ));
+    }
+    decision.status_news(video);
+    decision.changed = decision.video != *video;
+    decision.video.last_checked_at = Some(now);
+    decision.video.check_count = video.check_count.saturating_add(1);
+    decision
+}
+
+/// Everything HeyGen says about a video, as it stands now. What it leaves out now and said before is kept.
+fn take_over(row: &mut Video, remote: &RemoteVideo, now: Timestamp) {
+    fn newer<T: Clone>(mine: &mut Option<T>, theirs: &Option<T>) {
+        if theirs.is_some() {
+            mine.clone_from(theirs);
+        }
+    }
+    newer(&mut row.title, &remote.title);
+    newer(&mut row.created_at, &remote.created_at);
+    newer(&mut row.completed_at, &remote.completed_at);
+    newer(&mut row.duration, &remote.duration);
+    newer(&mut row.folder_id, &remote.folder_id);
+    newer(&mut row.output_language, &remote.output_language);
+    newer(&mut row.failure_code, &remote.failure_code);
+    newer(&mut row.failure_message, &remote.failure_message);
+    newer(&mut row.video_page_url, &remote.video_page_url);
+    if row.urls != remote.urls {
+        row.urls = remote.urls.clone();
+        row.urls_at = Some(now);
+    }
+}
+
+fn not_found(video: &Video, error: &ApiError, account: &Account, now: Timestamp) -> Decision {
+    // A video of another account is not there for this one, and that says nothing about it.
+    if video.account.as_ref().is_some_and(|owner| owner != account) {
+        return Decision::unchanged(video);
+    }
+    let failure = Failure::api(Operation::Poll, error, now);
+    let mut decision = Decision::new(video);
+    decision.video.account = Some(account.clone());
+    let believed = video
+        .not_found_at
+        .is_some_and(|first| first <= now && now.since(first) >= MISSING_AFTER);
+    if video.phase != Phase::Accepted || !believed {
+        // A first 404 in the future means that the clock went back: the hour starts anew.
+        decision.video.not_found_at = video.not_found_at.filter(|at| *at <= now).or(Some(now));
+        record_failure(&mut decision, &failure, now);
+        return decision;
+    }
+    decision.works(Operation::Poll, now);
+    decision.video.not_found_at = None;
+    decision.video.last_checked_at = Some(now);
+    if video.is_completed() || video.is_failed() {
+        // Ended rows never go back; but what is not saved by now is lost.
+        decision.give_up_files = true;
+    } else {
+        decision.video.phase = Phase::Missing;
+    }
+    decision.event(
+        NewEvent::new(now, EventKind::Missing)
+            .with("first_404_at", video.not_found_at.map(Timestamp::rfc3339))
+            .with("request_id", error.request_id.as_deref()),
+    );
+    decision.status_news(video);
+    decision.changed = true;
+    decision
+}
+
+/// What there is to fetch for a completed video.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilePlan {
+    /// Wanted, and there is a URL.
+    pub fetch: Vec<Asset>,
+    /// Wanted, and there will never be a URL.
+    pub unavailable: Vec<Asset>,
+}
+
+/// Sorts the open files of a completed row by whether they can be had.
+pub fn plan_files(video: &Video, now: Timestamp) -> FilePlan {
+    let mut plan = FilePlan::default();
+    if !video.is_completed() {
+        return plan;
+    }
+    let long_over = video
+        .ended_at
+        .is_some_and(|at| now.since(at) >= UNAVAILABLE_AFTER);
+    for file in video.files.iter().filter(|file| file.state.is_open()) {
+        if video.urls.get(file.asset).is_some() {
+            plan.fetch.push(file.asset);
+        } else if file.asset != Asset::Video && long_over {
+            plan.unavailable.push(file.asset);
+        }
+    }
+    plan
+}
