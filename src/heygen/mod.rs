@@ -1,5 +1,7 @@
 //! HeyGen's v3 API in the words of this program.
 
+mod access;
 mod retry;
 
+pub use access::{ApiKey, BaseUrl, BaseUrlError, account};
 pub use retry::{Backoff, RETRY_AFTER_CAP, parse_retry_after};
