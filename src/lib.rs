@@ -1,6 +1,13 @@
 //! `tracker`: a durable, resumable job tracker for HeyGen videos.
 
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod decide;
+pub mod error;
+pub mod heygen;
 pub mod locks;
+pub mod pass;
 pub mod store;
 pub mod time;
 pub mod video;

@@ -1,0 +1,458 @@
+//! One blocking function per endpoint. Each makes exactly one request, or fails to; nothing is repeated or followed here.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use ureq::http::{self, HeaderMap, HeaderName, Method, Request, Response, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::{Agent, AsSendBody, Body};
+
+use super::access::{ApiKey, BaseUrl};
+use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
+use super::redact::Redactor;
+use super::retry::parse_retry_after;
+use super::transport::{self, NotingConnector};
+use super::wire::{self, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo, Unusable};
+use crate::time;
+use crate::video::{IdempotencyKey, VideoId};
+
+/// How many ids HeyGen takes in one bulk status request.
+pub const MAX_BULK: usize = 100;
+
+/// A page of 100 videos has about 300 KB; a server that sends more than this is not HeyGen in good health.
+const MAX_ANSWER: u64 = 10 * 1024 * 1024;
+/// Of an answer with an error status only the envelope matters.
+const MAX_REFUSAL: u64 = 64 * 1024;
+const MAX_EXCERPT: usize = 1024;
+const MAX_REQUEST_ID: usize = 200;
+const MAX_MIME: usize = 100;
+/// Whatever the other time-outs allow, a server that drips bytes is left after this.
+const WHOLE_CALL: Duration = Duration::from_secs(120);
+/// At least the largest number of threads that poll at once, so that none has to connect anew.
+const IDLE_CONNECTIONS: usize = 32;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// How long to wait for what. The whole call is bounded as well, at 120 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name resolution, and again TCP, proxy and TLS together.
+    pub connect: Duration,
+    /// From the request's last byte to the end of the answer's headers; also bounds the sending.
+    pub response: Duration,
+    /// Silence within an answer that has begun.
+    pub per_read: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            response: Duration::from_secs(60),
+            per_read: Duration::from_secs(30),
+        }
+    }
+}
+
+/// HeyGen's API under one key. Clones share their connections; threads may use them at once.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    base: BaseUrl,
+    key: ApiKey,
+    timeouts: Timeouts,
+    redactor: Redactor,
+    /// Made by the first request: reading the system's certificates takes longer than most commands.
+    agent: OnceLock<Agent>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client")
+            .field(&self.0.base.as_str())
+            .finish()
+    }
+}
+
+/// Whether the id can stand in a bulk request: no character that a list in a query string could misread, and short enough
+/// for [`MAX_BULK`] of them to fit the 8 KB that servers allow a request line. Other ids need their own GET.
+pub fn fits_bulk(id: &VideoId) -> bool {
+    let id = id.as_str();
+    id.len() <= 64
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+impl Client {
+    /// No I/O happens before the first request.
+    pub fn new(base: &BaseUrl, key: ApiKey, timeouts: Timeouts) -> Self {
+        Self(Arc::new(Inner {
+            base: base.clone(),
+            redactor: Redactor::new(key.expose()),
+            key,
+            timeouts,
+            agent: OnceLock::new(),
+        }))
+    }
+
+    /// `POST /v3/videos`: buys a video. `body` goes out as it is; HeyGen answers a repeated `key` with the first answer for 24 h.
+    ///
+    /// # Errors
+    /// [`ApiError::leaves_outcome_open`] tells whether a video may have been bought nevertheless.
+    pub fn create(&self, body: &[u8], key: &IdempotencyKey) -> Result<Created, ApiError> {
+        let request = self
+            .request(Method::POST, "/v3/videos")
+            .header(CONTENT_TYPE, "application/json")
+            .header(IDEMPOTENCY_KEY, key.as_str())
+            .body(body);
+        let answer = self.exchange(request)?;
+        let created = self.read(&answer, wire::created)?;
+        Ok(Created {
+            request_id: answer.request_id,
+            ..created
+        })
+    }
+
+    /// `GET /v3/videos/{id}`: everything about one video, with fresh URLs.
+    ///
+    /// # Errors
+    /// Also when the answer is about another video.
+    pub fn video(&self, id: &VideoId) -> Result<RemoteVideo, ApiError> {
+        let answer = self.get(&format!("/v3/videos/{}", percent_encoded(id.as_str())))?;
+        self.read(&answer, |body, redactor| wire::video(body, id, redactor))
+    }
+
+    /// `GET /v3/videos/statuses`: the status words of up to [`MAX_BULK`] videos (HeyGen refuses more).
+    ///
+    /// Ids that do not [fit](fits_bulk) are not asked about. The answer may leave ids out, and comes in any order.
+    ///
+    /// # Errors
+    /// As a whole only: an unknown id is a [`BulkStatus`] of its own.
+    pub fn statuses(&self, ids: &[&VideoId]) -> Result<Vec<BulkStatus>, ApiError> {
+        let ids: Vec<&str> = ids
+            .iter()
+            .filter(|id| fits_bulk(id))
+            .map(|id| id.as_str())
+            .collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.get(&format!("/v3/videos/statuses?video_ids={}", ids.join(",")))?;
+        self.read(&answer, wire::statuses)
+    }
+
+    /// `GET /v3/videos`: one page of the account's videos, newest first; `limit` is brought into HeyGen's 1 to 100.
+    ///
+    /// # Errors
+    /// Like any request's.
+    pub fn list(&self, token: Option<&str>, limit: u32) -> Result<Page, ApiError> {
+        let token = token.map_or_else(String::new, |token| {
+            format!("&token={}", percent_encoded(token))
+        });
+        let answer = self.get(&format!("/v3/videos?limit={}{token}", limit.clamp(1, 100)))?;
+        self.read(&answer, wire::page)
+    }
+
+    /// `GET /v3/users/me`: whether the key is accepted.
+    ///
+    /// # Errors
+    /// [`ApiError::is_auth`] when it is not.
+    pub fn whoami(&self) -> Result<(), ApiError> {
+        let answer = self.get("/v3/users/me")?;
+        self.read(&answer, wire::anything)
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.0.base))
+            .header(X_API_KEY, self.0.key.expose())
+    }
+
+    fn get(&self, path: &str) -> Result<Answer, ApiError> {
+        self.exchange(self.request(Method::GET, path).body(()))
+    }
+
+    /// One request and its complete answer, which has a 2xx status.
+    fn exchange(
+        &self,
+        request: http::Result<Request<impl AsSendBody>>,
+    ) -> Result<Answer, ApiError> {
+        let agent = self.0.agent.get_or_init(|| self.0.build_agent());
+        transport::begin_request();
+        let response = request
+            .map_err(ureq::Error::from)
+            .and_then(|request| agent.run(request))
+            .map_err(|error| self.without_answer(&error))?;
+        let (head, mut body) = response.into_parts();
+        let head = Response::from_parts(head, ());
+        if head.status().is_success() {
+            self.accepted(&head, &mut body)
+        } else {
+            Err(self.refused(&head, &mut body))
+        }
+    }
+
+    fn accepted(&self, head: &Response<()>, body: &mut Body) -> Result<Answer, ApiError> {
+        let (bytes, end) = read_up_to(body, MAX_ANSWER);
+        let answer = Answer {
+            status: head.status().as_u16(),
+            request_id: self.request_id(head.headers()),
+            shape: self.shape(head.headers(), bytes.len()),
+            body: bytes,
+        };
+        match end {
+            End::Complete => Ok(answer),
+            End::TooLarge => {
+                Err(self.bad_response(&answer, "more than 10 MiB", "bad_response".to_owned()))
+            }
+            End::Broken(error) => Err(ApiError {
+                request_id: answer.request_id.clone(),
+                excerpt: self.excerpt(&answer.body),
+                ..self.no_answer("the answer was cut short", &error)
+            }),
+        }
+    }
+
+    /// An answer with any other status. Its body explains it at best; however that ends, the status stands.
+    fn refused(&self, head: &Response<()>, body: &mut Body) -> ApiError {
+        let status = head.status().as_u16();
+        let (bytes, _) = read_up_to(body, MAX_REFUSAL);
+        let problem = wire::refusal(&bytes, &self.0.redactor);
+        let message = if head.status().is_redirection() {
+            let target = self.redirect_target(head.headers());
+            format!("HTTP {status} from HeyGen: a redirect{target}, which is never followed")
+        } else {
+            problem.message.unwrap_or_else(|| {
+                let shape = self.shape(head.headers(), bytes.len());
+                format!("HTTP {status} from HeyGen ({shape})")
+            })
+        };
+        ApiError {
+            kind: ErrorKind::Status(status),
+            code: status_code(status, problem.code.as_deref()),
+            message,
+            request_id: self.request_id(head.headers()),
+            retry_after: text(head.headers(), &RETRY_AFTER)
+                .and_then(|value| parse_retry_after(value, time::now())),
+            excerpt: None,
+        }
+    }
+
+    /// Turns a complete answer into what was asked for.
+    fn read<T>(
+        &self,
+        answer: &Answer,
+        read: impl FnOnce(&[u8], &Redactor) -> Result<T, Unusable>,
+    ) -> Result<T, ApiError> {
+        read(&answer.body, &self.0.redactor).map_err(|unusable| {
+            let problem = match &unusable {
+                Unusable::Refused(problem) => problem.clone(),
+                _ => wire::Problem::default(),
+            };
+            let code = problem.code.filter(|code| is_sane_code(code));
+            let code = code.unwrap_or_else(|| "bad_response".to_owned());
+            match problem.message {
+                Some(message) => ApiError {
+                    message,
+                    ..self.bad_response(answer, &unusable, code)
+                },
+                None => self.bad_response(answer, &unusable, code),
+            }
+        })
+    }
+
+    fn bad_response(&self, answer: &Answer, what: impl fmt::Display, code: String) -> ApiError {
+        let Answer { status, shape, .. } = answer;
+        ApiError {
+            kind: ErrorKind::BadResponse(*status),
+            code,
+            message: format!("HeyGen answered HTTP {status} with {what} ({shape})"),
+            request_id: answer.request_id.clone(),
+            retry_after: None,
+            excerpt: self.excerpt(&answer.body),
+        }
+    }
+
+    /// No status came back; the connection knows how far the request got.
+    fn without_answer(&self, error: &ureq::Error) -> ApiError {
+        if transport::was_handed_over() {
+            self.no_answer("no answer", error)
+        } else {
+            ApiError {
+                kind: ErrorKind::NotSent,
+                ..self.no_answer("cannot connect", error)
+            }
+        }
+    }
+
+    fn no_answer(&self, what: &str, error: &ureq::Error) -> ApiError {
+        let timed_out = is_timeout(error);
+        let authority = self.0.base.authority();
+        let message = format!("{what} ({authority}): {}", cause(error));
+        ApiError {
+            kind: ErrorKind::NoAnswer { timed_out },
+            code: if timed_out {
+                "timeout"
+            } else {
+                "network_error"
+            }
+            .to_owned(),
+            message: self.0.redactor.clean(&message, MAX_MESSAGE),
+            request_id: None,
+            retry_after: None,
+            excerpt: None,
+        }
+    }
+
+    fn request_id(&self, headers: &HeaderMap) -> Option<String> {
+        text(headers, &X_REQUEST_ID).map(|id| self.0.redactor.clean(id, MAX_REQUEST_ID))
+    }
+
+    /// `text/html, 167 bytes`: what can be said about any body.
+    fn shape(&self, headers: &HeaderMap, bytes: usize) -> String {
+        let mime = text(headers, &CONTENT_TYPE)
+            .and_then(|value| value.split(';').next())
+            .map(str::trim)
+            .filter(|mime| !mime.is_empty())
+            .unwrap_or("no content type");
+        format!("{}, {bytes} bytes", self.0.redactor.clean(mime, MAX_MIME))
+    }
+
+    fn excerpt(&self, body: &[u8]) -> Option<String> {
+        let text = String::from_utf8_lossy(body);
+        Some(self.0.redactor.clean(&text, MAX_EXCERPT)).filter(|text| !text.is_empty())
+    }
+
+    /// ` to HOST`: the host alone, since the rest of the target may be a secret.
+    fn redirect_target(&self, headers: &HeaderMap) -> String {
+        text(headers, &LOCATION)
+            .and_then(|location| location.parse::<Uri>().ok())
+            .and_then(|uri| uri.host().map(|host| format!(" to {host}")))
+            .map(|target| self.0.redactor.clean(&target, MAX_REQUEST_ID))
+            .unwrap_or_default()
+    }
+}
+
+impl Inner {
+    fn build_agent(&self) -> Agent {
+        let Timeouts {
+            connect,
+            response,
+            per_read,
+        } = self.timeouts;
+        let mut config = Agent::config_builder()
+            .https_only(self.base.is_https())
+            .http_status_as_error(false)
+            // ureq would send the key header along to wherever a redirect points.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("heygen-tracker/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .accept_encoding("identity")
+            .max_idle_connections(IDLE_CONNECTIONS)
+            .max_idle_connections_per_host(IDLE_CONNECTIONS)
+            .timeout_global(Some(WHOLE_CALL))
+            .timeout_resolve(Some(connect))
+            .timeout_connect(Some(connect))
+            .timeout_send_request(Some(response))
+            .timeout_send_body(Some(response))
+            .timeout_recv_response(Some(response))
+            .timeout_per_read(Some(per_read))
+            .timeout_per_write(Some(per_read));
+        if self.base.is_loopback() {
+            config = config.proxy(None);
+        }
+        if self.base.is_https() {
+            let tls = TlsConfig::builder().root_certs(system_roots()).build();
+            config = config.tls_config(tls);
+        }
+        Agent::with_parts(
+            config.build(),
+            NotingConnector::default(),
+            DefaultResolver::default(),
+        )
+    }
+}
+
+/// The certificates this machine trusts (a company's own included), or Mozilla's where it has none, as in a bare container.
+fn system_roots() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return RootCerts::WebPki;
+    }
+    found
+        .iter()
+        .map(|der| Certificate::from_der(der).to_owned())
+        .into()
+}
+
+/// A complete answer with a 2xx status.
+struct Answer {
+    status: u16,
+    request_id: Option<String>,
+    body: Vec<u8>,
+    shape: String,
+}
+
+enum End {
+    Complete,
+    TooLarge,
+    Broken(ureq::Error),
+}
+
+fn read_up_to(body: &mut Body, max: u64) -> (Vec<u8>, End) {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a body that just fits from one that goes on.
+    let read = body.as_reader().take(max + 1).read_to_end(&mut bytes);
+    let end = match read {
+        Err(error) => End::Broken(ureq::Error::from(error)),
+        Ok(_) if bytes.len() as u64 > max => End::TooLarge,
+        Ok(_) => End::Complete,
+    };
+    (bytes, end)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn is_timeout(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Timeout(_) => true,
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::TimedOut,
+        _ => false,
+    }
+}
+
+/// ureq's words without its prefixes.
+fn cause(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(budget) => format!("timed out ({budget})"),
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters as `%XX`, so that no id can change the path it stands in.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! HeyGen's v3 API in the words of this program.
+//!
+//! | file | |
+//! |---|---|
+//! | `access` | base URL and API key: what may be configured |
+//! | `client` | one function per endpoint; one request each, never repeated here |
+//! | `transport` | whether a request was handed to a connection at all |
+//! | `wire` | their JSON, read liberally (pure) |
+//! | `error` | what a failure means for a purchase (pure) |
+//! | `redact` | no key and no signature in any text (pure) |
+//! | `retry` | when to try again (pure) |
+//!
+//! The client never retries and never follows a redirect: whether a POST may be sent again is decided where the row is known.
+
+mod access;
+mod client;
+mod error;
+mod redact;
+mod retry;
+mod transport;
+mod wire;
+
+pub use access::{ApiKey, BaseUrl, BaseUrlError, account};
+pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
+pub use error::{ApiError, ErrorKind};
+pub use retry::{Backoff, RETRY_AFTER_CAP, parse_retry_after};
+pub use wire::{BulkStatus, Created, Page, Problem, RemoteVideo};

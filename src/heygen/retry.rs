@@ -1,0 +1,211 @@
+//! When to try again, as values: nothing here sleeps, reads a clock or rolls dice.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDateTime};
+
+use crate::time::Timestamp;
+
+/// The longest `Retry-After` that is believed: a server that asks for a month is confused, and cron comes back anyway.
+pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
+
+/// The three forms of an HTTP date that a recipient must accept (RFC 9110 §5.6.7).
+const HTTP_DATES: [&str; 3] = [
+    "%a, %d %b %Y %H:%M:%S GMT",
+    "%A, %d-%b-%y %H:%M:%S GMT",
+    "%a %b %e %H:%M:%S %Y",
+];
+
+/// Reads a `Retry-After` header (RFC 9110 §10.2.3): whole seconds or an HTTP date, the latter relative to `now`.
+///
+/// At most [`RETRY_AFTER_CAP`]; a date in the past is zero; anything else is `None`.
+pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Too many digits for a u64 still mean "very long", not "garbage".
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        http_date(value)?.since(now)
+    };
+    Some(wait.min(RETRY_AFTER_CAP))
+}
+
+fn http_date(value: &str) -> Option<Timestamp> {
+    HTTP_DATES
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(value, format).ok())
+        .as_ref()
+        .map(NaiveDateTime::and_utc)
+        .as_ref()
+        .map(DateTime::timestamp_millis)
+        .map(Timestamp::from_millis)
+}
+
+/// Exponential backoff with jitter, bounded in tries and in time. The caller does the sleeping:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use heygen_tracker::heygen::Backoff;
+/// let second = Duration::from_secs(1);
+/// let mut backoff = Backoff::new(3, 30 * second, second, 8 * second);
+/// assert_eq!(backoff.next(Duration::ZERO, None, 1.0), Some(second));
+/// assert_eq!(backoff.next(second, None, 1.0), Some(2 * second));
+/// assert_eq!(backoff.next(3 * second, None, 1.0), None); // three tries were made
+/// ```
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    retries_left: u32,
+    budget: Duration,
+    step: Duration,
+    cap: Duration,
+}
+
+impl Backoff {
+    /// `tries` counts the first one; `budget` bounds what the caller reports as spent plus the next wait;
+    /// the steps are `base`, doubled each time, at most `cap`.
+    pub fn new(tries: u32, budget: Duration, base: Duration, cap: Duration) -> Self {
+        Self {
+            retries_left: tries.saturating_sub(1),
+            budget,
+            step: base.min(cap),
+            cap,
+        }
+    }
+
+    /// How long to wait before the next try; `None` when the tries are used up or the wait does not fit the budget.
+    ///
+    /// `spent` is how much of the budget is gone, `retry_after` what the server asked for (never waited shorter),
+    /// `jitter` a random number in `0..=1` that picks a point between half the step and all of it.
+    pub fn next(
+        &mut self,
+        spent: Duration,
+        retry_after: Option<Duration>,
+        jitter: f64,
+    ) -> Option<Duration> {
+        self.retries_left = self.retries_left.checked_sub(1)?;
+        let jitter = if (0.0..=1.0).contains(&jitter) {
+            jitter
+        } else {
+            1.0
+        };
+        let half = self.step / 2;
+        let wait = half
+            .saturating_add(half.mul_f64(jitter))
+            .max(retry_after.unwrap_or_default());
+        self.step = self.step.saturating_mul(2).min(self.cap);
+        (spent.saturating_add(wait) <= self.budget).then_some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        // Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110.
+        let now = Timestamp::from_secs(784_111_777);
+        let table: &[(&str, Option<u64>)] = &[
+            ("0", Some(0)),
+            ("7", Some(7)),
+            (" 120 ", Some(120)),
+            ("3600", Some(3600)),
+            ("3601", Some(3600)),
+            ("99999999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("Wed, 01 Jan 2098 00:00:00 GMT", Some(3600)),
+            ("Mon, 06 Nov 1994 08:50:37 GMT", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.5", None),
+            ("٣", None),
+            ("soon", None),
+            ("Sun, 06 Nov 1994 08:50:37 +0200", None),
+        ];
+        for (value, seconds) in table {
+            assert_eq!(
+                parse_retry_after(value, now),
+                seconds.map(Duration::from_secs),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn steps_double_up_to_the_cap() {
+        let mut backoff = Backoff::new(6, Duration::MAX, SECOND, 5 * SECOND);
+        let waits: Vec<_> = std::iter::from_fn(|| backoff.next(Duration::ZERO, None, 1.0))
+            .map(|wait| wait.as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 5, 5]);
+    }
+
+    #[test]
+    fn jitter_stays_between_half_the_step_and_all_of_it() {
+        for (jitter, millis) in [
+            (0.0, 1000),
+            (0.5, 1500),
+            (1.0, 2000),
+            (9.0, 2000),
+            (f64::NAN, 2000),
+        ] {
+            let mut backoff = Backoff::new(2, Duration::MAX, 2 * SECOND, 8 * SECOND);
+            let wait = backoff.next(Duration::ZERO, None, jitter);
+            assert_eq!(wait, Some(Duration::from_millis(millis)), "{jitter}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_never_asked_earlier_than_it_said() {
+        let mut backoff = Backoff::new(3, 30 * SECOND, SECOND, 8 * SECOND);
+        assert_eq!(
+            backoff.next(Duration::ZERO, Some(20 * SECOND), 0.0),
+            Some(20 * SECOND)
+        );
+        assert_eq!(
+            backoff.next(20 * SECOND, Some(Duration::ZERO), 0.0),
+            Some(SECOND)
+        );
+    }
+
+    #[test]
+    fn a_wait_that_does_not_fit_the_budget_is_not_begun() {
+        let table = [
+            (Duration::ZERO, Some(30 * SECOND), true),
+            (Duration::ZERO, Some(31 * SECOND), false),
+            (29 * SECOND, None, true),
+            (30 * SECOND, None, false),
+            (Duration::MAX, Some(Duration::MAX), false),
+        ];
+        for (spent, retry_after, fits) in table {
+            let mut backoff = Backoff::new(3, 30 * SECOND, SECOND, SECOND);
+            assert_eq!(
+                backoff.next(spent, retry_after, 1.0).is_some(),
+                fits,
+                "{spent:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_try_or_none_means_no_retry() {
+        for tries in [0, 1] {
+            let mut backoff = Backoff::new(tries, Duration::MAX, SECOND, SECOND);
+            assert_eq!(backoff.next(Duration::ZERO, None, 1.0), None);
+        }
+    }
+
+    #[test]
+    fn extreme_durations_do_not_overflow() {
+        let mut backoff = Backoff::new(u32::MAX, Duration::MAX, Duration::MAX, Duration::MAX);
+        for _ in 0..3 {
+            assert!(backoff.next(Duration::ZERO, None, 1.0).is_some());
+        }
+    }
+}

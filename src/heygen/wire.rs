@@ -1,0 +1,444 @@
+//! HeyGen's JSON, read liberally and without I/O.
+//!
+//! Unknown fields and words are fine, `null` is the same as missing, and an optional field of the wrong type is missing too: one
+//! odd field must not hide a finished video. To that end every field is first taken as raw text, which also keeps memory
+//! bounded by the answer's size whatever is nested in it. serde_json's depth limit stays on.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDateTime};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::redact::{Redactor, truncate};
+use crate::time::Timestamp;
+use crate::video::{RemoteStatus, Urls, VideoId};
+
+/// HeyGen's longest status word has 10 letters.
+const MAX_STATUS: usize = 256;
+const MAX_WORD: usize = 1024;
+const MAX_TEXT: usize = 64 * 1024;
+/// Longer than any server accepts; half a URL is useless, so a longer one counts as missing.
+const MAX_URL: usize = 16 * 1024;
+pub(super) const MAX_MESSAGE: usize = 4 * 1024;
+/// HeyGen's pages have at most 100 items; what is beyond this is not read.
+const MAX_ITEMS: usize = 1000;
+
+/// The answer to an accepted `POST /v3/videos`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// HeyGen's id for what was just bought.
+    pub video_id: VideoId,
+    /// Usually `waiting`, which also stands in for a missing word: the id alone proves the purchase.
+    pub status: RemoteStatus,
+    /// `mp4` or `webm`.
+    pub output_format: Option<String>,
+    /// The answer's `X-Request-Id`.
+    pub request_id: Option<String>,
+}
+
+/// A video as `GET /v3/videos/{id}` and the list tell it. Texts are raw, at most 64 KiB; an empty one is `None`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemoteVideo {
+    /// HeyGen's id.
+    pub id: VideoId,
+    /// HeyGen's word, at most 256 bytes.
+    pub status: RemoteStatus,
+    /// As given in the request, or HeyGen's own.
+    pub title: Option<String>,
+    /// Accepted by HeyGen.
+    pub created_at: Option<Timestamp>,
+    /// Ended, well or badly.
+    pub completed_at: Option<Timestamp>,
+    /// Presigned, for 7 days; minted by this very answer.
+    pub urls: Urls,
+    /// Length in seconds, finite and not negative.
+    pub duration: Option<f64>,
+    /// HeyGen's folder.
+    pub folder_id: Option<String>,
+    /// Translated videos only.
+    pub output_language: Option<String>,
+    /// When `failed`: machine-readable.
+    pub failure_code: Option<String>,
+    /// When `failed`: for a person; query strings of URLs in it are masked.
+    pub failure_message: Option<String>,
+    /// The video's page at HeyGen.
+    pub video_page_url: Option<String>,
+}
+
+/// One entry of a bulk status answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BulkStatus {
+    /// Which video; `None` for an item of a batch that has none yet.
+    pub video_id: Option<VideoId>,
+    /// HeyGen's word; here also `queued` and `not_found`.
+    pub status: RemoteStatus,
+    /// What is wrong with it.
+    pub error: Option<Problem>,
+}
+
+impl BulkStatus {
+    /// The id is unknown to HeyGen, or another account's. A hint only: the video's own GET decides.
+    pub fn is_not_found(&self) -> bool {
+        self.status.as_str() == "not_found"
+    }
+}
+
+/// One page of the list of videos, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Entries without a usable id or status are left out.
+    pub videos: Vec<RemoteVideo>,
+    /// The token of the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// HeyGen's `{"code", "message"}`, as far as it is there. Bounded, secrets masked, otherwise raw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problem {
+    /// Machine-readable.
+    pub code: Option<String>,
+    /// For a person, at most 4 KiB.
+    pub message: Option<String>,
+}
+
+/// Why an answer with a 2xx status is not what was asked for; completes the sentence "HeyGen answered with …".
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("something that is not JSON")]
+    NotJson,
+    #[error("an error envelope")]
+    Refused(Problem),
+    #[error("JSON without the expected `data`")]
+    NoData,
+    #[error("no usable `video_id`")]
+    NoVideoId,
+    #[error("no usable `status`")]
+    NoStatus,
+    #[error("another video than the one asked for")]
+    OtherVideo,
+}
+
+type Raw<'a> = Option<&'a RawValue>;
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    data: Raw<'a>,
+    #[serde(borrow)]
+    error: Raw<'a>,
+    /// Beside `data`, not in it.
+    #[serde(borrow)]
+    next_token: Raw<'a>,
+    #[serde(borrow)]
+    has_more: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct CreatedData<'a> {
+    #[serde(borrow)]
+    video_id: Raw<'a>,
+    #[serde(borrow)]
+    status: Raw<'a>,
+    #[serde(borrow)]
+    output_format: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct VideoData<'a> {
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    status: Raw<'a>,
+    #[serde(borrow)]
+    title: Raw<'a>,
+    #[serde(borrow)]
+    created_at: Raw<'a>,
+    #[serde(borrow)]
+    completed_at: Raw<'a>,
+    #[serde(borrow)]
+    video_url: Raw<'a>,
+    #[serde(borrow)]
+    captioned_video_url: Raw<'a>,
+    #[serde(borrow)]
+    subtitle_url: Raw<'a>,
+    #[serde(borrow)]
+    thumbnail_url: Raw<'a>,
+    #[serde(borrow)]
+    gif_url: Raw<'a>,
+    #[serde(borrow)]
+    duration: Raw<'a>,
+    #[serde(borrow)]
+    folder_id: Raw<'a>,
+    #[serde(borrow)]
+    output_language: Raw<'a>,
+    #[serde(borrow)]
+    failure_code: Raw<'a>,
+    #[serde(borrow)]
+    failure_message: Raw<'a>,
+    #[serde(borrow)]
+    video_page_url: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct BulkData<'a> {
+    #[serde(borrow)]
+    video_id: Raw<'a>,
+    #[serde(borrow)]
+    status: Raw<'a>,
+    #[serde(borrow)]
+    error: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct ProblemData<'a> {
+    #[serde(borrow)]
+    code: Raw<'a>,
+    #[serde(borrow)]
+    message: Raw<'a>,
+    /// What some gateways say instead of `message`.
+    #[serde(borrow)]
+    detail: Raw<'a>,
+}
+
+/// Reads the answer to a POST; `request_id` is left for the caller to fill in.
+pub(super) fn created(body: &[u8], redactor: &Redactor) -> Result<Created, Unusable> {
+    let data: CreatedData = data(&envelope(body, redactor)?)?;
+    Ok(Created {
+        video_id: id(data.video_id).ok_or(Unusable::NoVideoId)?,
+        status: status(data.status).unwrap_or_else(RemoteStatus::waiting),
+        output_format: text(data.output_format, MAX_WORD),
+        request_id: None,
+    })
+}
+
+/// Reads the detail of the video `asked`.
+pub(super) fn video(
+    body: &[u8],
+    asked: &VideoId,
+    redactor: &Redactor,
+) -> Result<RemoteVideo, Unusable> {
+    let data: VideoData = data(&envelope(body, redactor)?)?;
+    let video = remote_video(&data, redactor)?;
+    if video.id == *asked {
+        Ok(video)
+    } else {
+        Err(Unusable::OtherVideo)
+    }
+}
+
+/// Reads a bulk answer. An entry that cannot be used is left out, like an id that HeyGen leaves out.
+pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatus>, Unusable> {
+    items(&envelope(body, redactor)?, |data: BulkData| {
+        Some(BulkStatus {
+            video_id: id(data.video_id),
+            status: status(data.status)?,
+            error: data.error.and_then(|error| problem(error, redactor)),
+        })
+    })
+}
+
+/// Reads one page of the list.
+pub(super) fn page(body: &[u8], redactor: &Redactor) -> Result<Page, Unusable> {
+    let envelope = envelope(body, redactor)?;
+    let has_more = envelope.has_more.is_none_or(|raw| raw.get() != "false");
+    Ok(Page {
+        videos: items(&envelope, |data: VideoData| {
+            remote_video(&data, redactor).ok()
+        })?,
+        next: url(envelope.next_token).filter(|_| has_more),
+    })
+}
+
+/// Any JSON object that is not an error envelope: all that an answer has to be when its content does not matter.
+pub(super) fn anything(body: &[u8], redactor: &Redactor) -> Result<(), Unusable> {
+    envelope(body, redactor).map(|_| ())
+}
+
+/// What an answer with an error status says, if it says anything readable. Nothing is required of it.
+pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> Problem {
+    match envelope(body, redactor) {
+        Err(Unusable::Refused(problem)) => problem,
+        // Not HeyGen's envelope; a gateway may put the same words at the top.
+        _ => std::str::from_utf8(body)
+            .ok()
+            .and_then(|json| problem_object(json.trim(), redactor))
+            .unwrap_or_default(),
+    }
+}
+
+fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Envelope<'a>, Unusable> {
+    let json = std::str::from_utf8(body).map_err(|_| Unusable::NotJson)?;
+    let json = json.trim_start_matches('\u{feff}').trim();
+    let envelope: Envelope = object(json).ok_or(Unusable::NotJson)?;
+    match envelope.error.and_then(|error| problem(error, redactor)) {
+        Some(problem) => Err(Unusable::Refused(problem)),
+        None => Ok(envelope),
+    }
+}
+
+fn data<'a, T: Deserialize<'a>>(envelope: &Envelope<'a>) -> Result<T, Unusable> {
+    envelope
+        .data
+        .and_then(|raw| object(raw.get()))
+        .ok_or(Unusable::NoData)
+}
+
+/// serde also reads a struct from an array of its fields, which is never what was meant.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    json.starts_with('{')
+        .then(|| serde_json::from_str(json).ok())?
+}
+
+/// The usable elements of the array in `data`.
+fn items<'a, D: Deserialize<'a>, T>(
+    envelope: &Envelope<'a>,
+    read: impl Fn(D) -> Option<T>,
+) -> Result<Vec<T>, Unusable> {
+    let raw = envelope.data.ok_or(Unusable::NoData)?;
+    let Items(elements) = serde_json::from_str(raw.get()).map_err(|_| Unusable::NoData)?;
+    Ok(elements
+        .into_iter()
+        .filter_map(|element| object(element.get()).and_then(&read))
+        .collect())
+}
+
+/// The first [`MAX_ITEMS`] elements of an array, unread. A `Vec` would also hold the millions of a hostile one.
+struct Items<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = array.next_element()? {
+                    if elements.len() < MAX_ITEMS {
+                        elements.push(element);
+                    }
+                }
+                Ok(elements)
+            }
+        }
+
+        deserializer.deserialize_seq(Elements).map(Items)
+    }
+}
+
+fn remote_video(data: &VideoData, redactor: &Redactor) -> Result<RemoteVideo, Unusable> {
+    Ok(RemoteVideo {
+        id: id(data.id).ok_or(Unusable::OtherVideo)?,
+        status: status(data.status).ok_or(Unusable::NoStatus)?,
+        title: text(data.title, MAX_TEXT),
+        created_at: instant(data.created_at),
+        completed_at: instant(data.completed_at),
+        urls: Urls {
+            video: url(data.video_url),
+            captioned: url(data.captioned_video_url),
+            subtitle: url(data.subtitle_url),
+            thumbnail: url(data.thumbnail_url),
+            gif: url(data.gif_url),
+        },
+        duration: number(data.duration).filter(|seconds| *seconds >= 0.0),
+        folder_id: text(data.folder_id, MAX_WORD),
+        output_language: text(data.output_language, MAX_WORD),
+        failure_code: code(data.failure_code).map(|code| redactor.clean(&code, MAX_WORD)),
+        failure_message: string(data.failure_message)
+            .map(|message| redactor.clean(&message, MAX_TEXT)),
+        video_page_url: url(data.video_page_url),
+    })
+}
+
+/// `None` when nothing is wrong: some APIs send `"error": {}` or `""` along with every good answer.
+fn problem(error: &RawValue, redactor: &Redactor) -> Option<Problem> {
+    match string(Some(error)) {
+        Some(message) => Some(Problem {
+            code: None,
+            message: Some(redactor.clean(&message, MAX_MESSAGE)),
+        }),
+        None => problem_object(error.get(), redactor),
+    }
+}
+
+fn problem_object(json: &str, redactor: &Redactor) -> Option<Problem> {
+    let data: ProblemData = object(json)?;
+    let problem = Problem {
+        code: code(data.code).map(|code| redactor.clean(&code, MAX_WORD)),
+        message: string(data.message)
+            .or_else(|| string(data.detail))
+            .map(|message| redactor.clean(&message, MAX_MESSAGE)),
+    };
+    (problem != Problem::default()).then_some(problem)
+}
+
+fn string(raw: Raw) -> Option<String> {
+    serde_json::from_str::<String>(raw?.get())
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+fn text(raw: Raw, max: usize) -> Option<String> {
+    let mut text = string(raw)?;
+    truncate(&mut text, max);
+    Some(text)
+}
+
+fn url(raw: Raw) -> Option<String> {
+    string(raw).filter(|url| url.len() <= MAX_URL)
+}
+
+fn id(raw: Raw) -> Option<VideoId> {
+    string(raw).and_then(VideoId::new)
+}
+
+fn status(raw: Raw) -> Option<RemoteStatus> {
+    string(raw)
+        .filter(|word| !word.trim().is_empty() && word.len() <= MAX_STATUS)
+        .map(RemoteStatus::new)
+}
+
+/// Older endpoints of HeyGen number their errors.
+fn code(raw: Raw) -> Option<String> {
+    string(raw).or_else(|| {
+        serde_json::from_str::<i64>(raw?.get())
+            .ok()
+            .map(|number| number.to_string())
+    })
+}
+
+fn number(raw: Raw) -> Option<f64> {
+    let json = raw?.get();
+    serde_json::from_str::<f64>(json)
+        .ok()
+        .or_else(|| string(raw)?.trim().parse().ok())
+        .filter(|number| number.is_finite())
+}
+
+/// Unix seconds, whole or not, or ISO 8601 text; without an offset that is UTC.
+fn instant(raw: Raw) -> Option<Timestamp> {
+    if let Some(seconds) = number(raw) {
+        // The cast saturates, and Timestamp clamps.
+        return Some(Timestamp::from_millis((seconds * 1000.0).round() as i64));
+    }
+    let text = string(raw)?;
+    let text = text.trim();
+    DateTime::parse_from_rfc3339(text)
+        .map(|instant| instant.timestamp_millis())
+        .or_else(|_| {
+            NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+                .map(|instant| instant.and_utc().timestamp_millis())
+        })
+        .ok()
+        .map(Timestamp::from_millis)
+}
+
+#[cfg(test)]
+mod tests;

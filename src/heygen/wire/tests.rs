@@ -1,0 +1,359 @@
+//! What is read from which JSON.
+
+use super::*;
+use proptest::prelude::*;
+
+fn redactor() -> Redactor {
+    Redactor::new("sk_test_0123456789")
+}
+
+fn id(text: &str) -> VideoId {
+    VideoId::new(text).unwrap()
+}
+
+fn read_video(body: &str) -> Result<RemoteVideo, Unusable> {
+    video(body.as_bytes(), &id("v1"), &redactor())
+}
+
+/// A detail with one field, given as JSON, beside the required ones.
+fn with_field(name: &str, json: &str) -> RemoteVideo {
+    read_video(&format!(
+        r#"{{"data":{{"id":"v1","status":"completed","{name}":{json}}}}}"#
+    ))
+    .unwrap()
+}
+
+#[test]
+fn a_full_detail_is_read_completely() {
+    let video = read_video(
+        r#"{"data":{"id":"v1","status":"completed","title":"T","created_at":1764000000,"completed_at":1764000300.5,
+        "video_url":"https://f/v","captioned_video_url":"https://f/c","subtitle_url":"https://f/s",
+        "thumbnail_url":"https://f/t","gif_url":"https://f/g","duration":12.5,"folder_id":"F","output_language":"de",
+        "failure_code":"c","failure_message":"m","video_page_url":"https://p","new_field":{"deep":[1]}},"extra":1}"#,
+    )
+    .unwrap();
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        video,
+        RemoteVideo {
+            id: id("v1"),
+            status: RemoteStatus::new("completed"),
+            title: some("T"),
+            created_at: Some(Timestamp::from_secs(1_764_000_000)),
+            completed_at: Some(Timestamp::from_millis(1_764_000_300_500)),
+            urls: Urls {
+                video: some("https://f/v"),
+                captioned: some("https://f/c"),
+                subtitle: some("https://f/s"),
+                thumbnail: some("https://f/t"),
+                gif: some("https://f/g"),
+            },
+            duration: Some(12.5),
+            folder_id: some("F"),
+            output_language: some("de"),
+            failure_code: some("c"),
+            failure_message: some("m"),
+            video_page_url: some("https://p"),
+        }
+    );
+}
+
+#[test]
+fn a_status_is_any_word_but_has_to_be_one() {
+    let long = format!(r#""{}""#, "x".repeat(257));
+    let table = [
+        (r#""completed""#, true),
+        (r#""brand_new word""#, true),
+        (r#""""#, false),
+        (r#""  ""#, false),
+        ("null", false),
+        ("7", false),
+        ("true", false),
+        (r#"["completed"]"#, false),
+        (r#"{"a":1}"#, false),
+        (long.as_str(), false),
+    ];
+    for (json, usable) in table {
+        let body = format!(r#"{{"data":{{"id":"v1","status":{json}}}}}"#);
+        assert_eq!(read_video(&body).is_ok(), usable, "{json}");
+    }
+    assert!(matches!(
+        read_video(r#"{"data":{"id":"v1"}}"#),
+        Err(Unusable::NoStatus)
+    ));
+}
+
+#[test]
+fn an_answer_that_is_not_a_detail_is_said_to_be_so() {
+    let deep = format!(
+        r#"{{"data":{}1{}}}"#,
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    let table = [
+        ("", "something that is not JSON"),
+        ("<html>", "something that is not JSON"),
+        ("null", "something that is not JSON"),
+        (
+            r#"{"data":{"id":"v1","status":"comp"#,
+            "something that is not JSON",
+        ),
+        (
+            r#"[{"id":"v1","status":"completed"}]"#,
+            "something that is not JSON",
+        ),
+        ("{}", "JSON without the expected `data`"),
+        (r#"{"data":null}"#, "JSON without the expected `data`"),
+        (
+            r#"{"data":["v1","completed"]}"#,
+            "JSON without the expected `data`",
+        ),
+        (deep.as_str(), "JSON without the expected `data`"),
+        (r#"{"error":{"code":"x"}}"#, "an error envelope"),
+        (
+            r#"{"data":{"id":"v2","status":"completed"}}"#,
+            "another video than the one asked for",
+        ),
+        (
+            r#"{"data":{"status":"completed"}}"#,
+            "another video than the one asked for",
+        ),
+    ];
+    for (body, expected) in table {
+        let said = read_video(body).unwrap_err().to_string();
+        assert_eq!(said, expected, "{body:.80}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_an_empty_error_do_no_harm() {
+    for error in ["null", "{}", r#""""#, "false", "[]"] {
+        let body =
+            format!("\u{feff} {{\"error\":{error},\"data\":{{\"id\":\"v1\",\"status\":\"x\"}}}}\n");
+        assert!(read_video(&body).is_ok(), "{error}");
+    }
+}
+
+#[test]
+fn instants_are_seconds_or_iso_text() {
+    let table = [
+        ("1764000000", Some(1_764_000_000_000)),
+        ("1764000000.25", Some(1_764_000_000_250)),
+        (r#""1764000000""#, Some(1_764_000_000_000)),
+        (r#""2025-11-24T16:00:00Z""#, Some(1_764_000_000_000)),
+        (
+            r#""2025-11-24T17:00:00.500+01:00""#,
+            Some(1_764_000_000_500),
+        ),
+        (r#""2025-11-24T16:00:00.5""#, Some(1_764_000_000_500)),
+        ("1e300", Some(253_402_300_799_999)),
+        ("1e999", None),
+        (r#""NaN""#, None),
+        (r#""yesterday""#, None),
+        ("null", None),
+        ("{}", None),
+    ];
+    for (json, millis) in table {
+        let read = with_field("created_at", json).created_at;
+        assert_eq!(read.map(Timestamp::millis), millis, "{json}");
+    }
+}
+
+#[test]
+fn durations_are_numbers_that_make_sense() {
+    let table = [
+        ("12", Some(12.0)),
+        (r#""12.5""#, Some(12.5)),
+        ("-1", None),
+        (r#""inf""#, None),
+        ("[]", None),
+        ("null", None),
+    ];
+    for (json, seconds) in table {
+        assert_eq!(with_field("duration", json).duration, seconds, "{json}");
+    }
+}
+
+#[test]
+fn optional_texts_of_a_wrong_type_are_missing() {
+    for json in ["null", "5", "[1]", r#"{"a":"b"}"#, r#""""#, r#""\ud800""#] {
+        assert_eq!(with_field("title", json).title, None, "{json}");
+        assert_eq!(with_field("video_url", json).urls.video, None, "{json}");
+    }
+}
+
+#[test]
+fn texts_are_bounded() {
+    let long = format!(r#""{}""#, "é".repeat(40_000));
+    assert_eq!(with_field("title", &long).title.unwrap().len(), 65_536);
+    assert_eq!(
+        with_field("failure_message", &long)
+            .failure_message
+            .unwrap()
+            .len(),
+        65_536
+    );
+    assert_eq!(with_field("video_url", &long).urls.video, None);
+}
+
+#[test]
+fn failure_messages_hold_no_secrets() {
+    let json = r#""cannot fetch https://b/a.mp3?X-Amz-Signature=abc with sk_test_0123456789""#;
+    assert_eq!(
+        with_field("failure_message", json).failure_message.unwrap(),
+        "cannot fetch https://b/a.mp3?*** with ***"
+    );
+}
+
+#[test]
+fn a_purchase_is_proven_by_its_id_alone() {
+    let read = |body: &str| created(body.as_bytes(), &redactor());
+    let full = r#"{"data":{"video_id":"v1","status":"queued","output_format":"webm"}}"#;
+    let full = read(full).unwrap();
+    assert_eq!(full.video_id, id("v1"));
+    assert_eq!(full.status.as_str(), "queued");
+    assert_eq!(full.output_format.as_deref(), Some("webm"));
+    let bare = read(r#"{"data":{"video_id":"v1","status":7}}"#).unwrap();
+    assert_eq!(bare.status, RemoteStatus::waiting());
+    for json in ["null", r#""""#, r#"" ""#, "7", "{}"] {
+        let body = format!(r#"{{"data":{{"video_id":{json},"status":"waiting"}}}}"#);
+        assert!(matches!(read(&body), Err(Unusable::NoVideoId)), "{json}");
+    }
+}
+
+#[test]
+fn bulk_entries_stand_alone() {
+    let body = r#"{"data":[
+        {"video_id":"v1","status":"queued","error":null,"batch_id":null,"item_index":0},
+        {"video_id":"v2","status":"not_found","error":{"code":"not_found","message":"no"}},
+        {"video_id":null,"status":"pending"},
+        {"video_id":"v3","status":null}, null, "v4", []
+    ]}"#;
+    let read = statuses(body.as_bytes(), &redactor()).unwrap();
+    let words: Vec<_> = read
+        .iter()
+        .map(|entry| {
+            (
+                entry.video_id.as_ref().map(VideoId::as_str),
+                entry.status.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        words,
+        [
+            (Some("v1"), "queued"),
+            (Some("v2"), "not_found"),
+            (None, "pending")
+        ]
+    );
+    assert!(!read[0].is_not_found() && read[1].is_not_found());
+    let error = read[1].error.as_ref().unwrap();
+    assert_eq!(error.message.as_deref(), Some("no"));
+    for body in [r#"{"data":{}}"#, r#"{"data":null}"#, "{}"] {
+        assert!(matches!(
+            statuses(body.as_bytes(), &redactor()),
+            Err(Unusable::NoData)
+        ));
+    }
+}
+
+#[test]
+fn a_page_knows_whether_there_is_another() {
+    let table = [
+        (r#""has_more":true,"next_token":"t""#, Some("t")),
+        (r#""next_token":"t""#, Some("t")),
+        (r#""has_more":false,"next_token":"t""#, None),
+        (r#""has_more":true,"next_token":null"#, None),
+    ];
+    for (cursor, next) in table {
+        let body = format!(r#"{{"data":[{{"id":"v1","status":"x"}},{{"id":"v2"}}],{cursor}}}"#);
+        let page = page(body.as_bytes(), &redactor()).unwrap();
+        assert_eq!(page.next.as_deref(), next, "{cursor}");
+        assert_eq!(page.videos.len(), 1);
+    }
+}
+
+#[test]
+fn refusals_are_read_as_far_as_possible() {
+    let table = [
+        (
+            r#"{"error":{"code":"c","message":"m"}}"#,
+            Some("c"),
+            Some("m"),
+        ),
+        (
+            r#"{"error":{"code":40119,"message":"m"}}"#,
+            Some("40119"),
+            Some("m"),
+        ),
+        (r#"{"error":"m"}"#, None, Some("m")),
+        (r#"{"code":"c","message":"m"}"#, Some("c"), Some("m")),
+        (r#"{"detail":"m"}"#, None, Some("m")),
+        (r#"{"error":{"message":["m"]}}"#, None, None),
+        ("<html>", None, None),
+        ("", None, None),
+    ];
+    for (body, code, message) in table {
+        let read = refusal(body.as_bytes(), &redactor());
+        assert_eq!(
+            (read.code.as_deref(), read.message.as_deref()),
+            (code, message),
+            "{body}"
+        );
+    }
+    assert_eq!(refusal(b"\xff\xfe", &redactor()), Problem::default());
+}
+
+fn read_everything(body: &[u8]) {
+    let redactor = redactor();
+    drop(created(body, &redactor));
+    drop(video(body, &id("v1"), &redactor));
+    drop(statuses(body, &redactor));
+    drop(page(body, &redactor));
+    drop(anything(body, &redactor));
+    drop(refusal(body, &redactor));
+}
+
+/// JSON-shaped text: real field names with any kind of value.
+fn answer() -> impl Strategy<Value = String> {
+    let value = prop_oneof![
+        Just("null".to_owned()),
+        any::<f64>().prop_map(|number| number.to_string()),
+        any::<String>().prop_map(|text| serde_json::Value::from(text).to_string()),
+        Just(r#"[{"id":"v1","status":"x"}]"#.to_owned()),
+        Just(r#"{"id":"v1","video_id":"v1","status":"x","code":1}"#.to_owned()),
+    ];
+    let name = prop_oneof![
+        Just("data"),
+        Just("error"),
+        Just("id"),
+        Just("video_id"),
+        Just("status"),
+        Just("created_at"),
+        Just("duration"),
+        Just("next_token"),
+        Just("message"),
+        Just("code"),
+    ];
+    proptest::collection::vec((name, value), 0..6).prop_map(|fields| {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
+        format!(r#"{{{0},"data":{{{0}}}}}"#, fields.join(","))
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        read_everything(&body);
+    }
+
+    #[test]
+    fn any_json_is_read_without_panic(body in answer(), cut in 0usize..400) {
+        read_everything(body.as_bytes());
+        read_everything(&body.as_bytes()[..cut.min(body.len())]);
+    }
+}

@@ -1,0 +1,75 @@
+//! A bounded set of worker threads, started as they are needed.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// At most `size` jobs at once; the owner never submits more than that, so none ever queues.
+pub(super) struct Pool {
+    name: &'static str,
+    size: usize,
+    busy: usize,
+    threads: usize,
+    jobs: Sender<Job>,
+    source: Arc<Mutex<Receiver<Job>>>,
+}
+
+impl Pool {
+    pub(super) fn new(name: &'static str, size: usize) -> Self {
+        let (jobs, source) = channel();
+        Self {
+            name,
+            size: size.max(1),
+            busy: 0,
+            threads: 0,
+            jobs,
+            source: Arc::new(Mutex::new(source)),
+        }
+    }
+
+    /// How many more jobs can start now.
+    pub(super) fn free(&self) -> usize {
+        self.size - self.busy
+    }
+
+    /// Whether no job is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy == 0
+    }
+
+    /// Starts a job. The owner calls [`Pool::done`] when the job's last message has arrived.
+    pub(super) fn start(&mut self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.busy += 1;
+        if self.threads < self.busy {
+            let source = Arc::clone(&self.source);
+            // Threads are never joined: the process may end at any time, and what matters is on disk by then.
+            thread::Builder::new()
+                .name(self.name.to_owned())
+                .stack_size(512 * 1024)
+                .spawn(move || {
+                    while let Some(job) = next(&source) {
+                        job();
+                    }
+                })?;
+            self.threads += 1;
+        }
+        // The receiver lives as long as `self`.
+        self.jobs.send(Box::new(job)).map_err(io::Error::other)
+    }
+
+    /// One job ended.
+    pub(super) fn done(&mut self) {
+        self.busy -= 1;
+    }
+}
+
+fn next(source: &Mutex<Receiver<Job>>) -> Option<Job> {
+    source
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .recv()
+        .ok()
+}
