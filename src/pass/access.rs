@@ -1,0 +1,30 @@
+//! Which account this run works for; found out at the first request, so that an idle run needs no key.
+
+use crate::config::{self, Environment};
+use crate::error::Error;
+use crate::heygen::{Client, Timeouts, account};
+use crate::video::Account;
+
+/// A client and the account it works for.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Talks to HeyGen.
+    pub client: Client,
+    /// Base URL and key fingerprint.
+    pub account: Account,
+    /// Whether the API is on this machine, so that its files may be, too.
+    pub loopback: bool,
+}
+
+impl Access {
+    /// Reads base URL and key; makes no request.
+    pub fn resolve(env: &Environment) -> Result<Self, Error> {
+        let base = config::base_url(env)?;
+        let (key, _) = config::api_key(env)?;
+        Ok(Self {
+            account: account(&base, &key),
+            loopback: base.is_loopback(),
+            client: Client::new(&base, key, Timeouts::default()),
+        })
+    }
+}
