@@ -4,9 +4,17 @@
 //! wherever a program reads it (JSON, CSV) and made harmless wherever a person does (see [`text`]); JSON is both,
 //! because it can spell a dangerous character without containing it.
 
+pub mod csv;
+pub mod fields;
 pub mod human;
+pub mod json;
+mod json_text;
 pub mod text;
+pub mod tsv;
 pub mod when;
+
+#[cfg(test)]
+mod samples;
 
 use std::path::{Path, PathBuf};
 
