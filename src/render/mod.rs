@@ -6,9 +6,13 @@
 
 pub mod csv;
 pub mod fields;
+mod grid;
 pub mod human;
 pub mod json;
 mod json_text;
+pub mod show;
+mod style;
+pub mod table;
 pub mod text;
 pub mod tsv;
 pub mod when;
