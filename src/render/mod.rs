@@ -1,6 +1,6 @@
 //! How rows become text: tables, tickets, TSV, CSV and JSON.
 //!
-//! Everything here is pure. Text from a server is data
+//! Everything here is pure, with one exception: [`screen`] owns stdout and stderr. Text from a server is data
 //! wherever a program reads it (JSON, CSV) and made harmless wherever a person does (see [`text`]); JSON is both,
 //! because it can spell a dangerous character without containing it.
 
@@ -10,6 +10,7 @@ mod grid;
 pub mod human;
 pub mod json;
 mod json_text;
+pub mod screen;
 pub mod show;
 mod style;
 pub mod table;
