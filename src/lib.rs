@@ -8,6 +8,7 @@ pub mod error;
 pub mod heygen;
 pub mod locks;
 pub mod pass;
+pub mod render;
 pub mod store;
 pub mod time;
 pub mod video;

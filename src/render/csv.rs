@@ -1,0 +1,89 @@
+//! CSV as RFC 4180 has it, for spreadsheets: a header, CRLF line ends, quotes where needed.
+//!
+//! Cells are data and come back exactly as they were. That includes a title that starts with `=`: whoever imports
+//! untrusted text into a spreadsheet as formulas has to say so there.
+
+use std::io;
+
+use crate::render::fields::Field;
+use crate::render::text;
+use crate::video::Video;
+
+/// The header line: the names of `fields`.
+///
+/// # Errors
+/// None that is known; the writer's signature has one.
+pub fn header(fields: &[Field]) -> io::Result<String> {
+    records([fields.iter().map(|field| field.name())])
+}
+
+/// One line per video. With `for_terminal`, cells are made harmless instead of exact.
+///
+/// # Errors
+/// None that is known; the writer's signature has one.
+pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> io::Result<String> {
+    records(videos.iter().map(|video| {
+        fields.iter().map(move |field| {
+            let cell = field.of(video).to_text();
+            if for_terminal {
+                text::harmless(&cell).into_owned()
+            } else {
+                cell.into_owned()
+            }
+        })
+    }))
+}
+
+fn records<R>(records: impl IntoIterator<Item = R>) -> io::Result<String>
+where
+    R: IntoIterator<Item: AsRef<[u8]>>,
+{
+    let mut writer = ::csv::WriterBuilder::new()
+        .terminator(::csv::Terminator::CRLF)
+        .from_writer(Vec::new());
+    for record in records {
+        writer.write_record(record)?;
+    }
+    let bytes = writer
+        .into_inner()
+        .map_err(::csv::IntoInnerError::into_error)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+
+    #[test]
+    fn cells_are_quoted_where_needed_and_lines_end_in_crlf() {
+        let mut video = samples::unsent();
+        video.title = Some("=1+1, \"two\"\nlines".to_owned());
+        let fields = [Field::Id, Field::Title, Field::VideoId];
+        assert_eq!(header(&fields).unwrap(), "id,title,video_id\r\n");
+        assert_eq!(
+            rows(&[video], &fields, false).unwrap(),
+            "4,\"=1+1, \"\"two\"\"\nlines\",\r\n"
+        );
+    }
+
+    #[test]
+    fn hostile_text_round_trips_except_on_a_terminal() {
+        let videos = [samples::hostile()];
+        let read_back = |text: &str| {
+            let mut reader = ::csv::ReaderBuilder::new()
+                .has_headers(false)
+                .from_reader(text.as_bytes());
+            reader.records().next().unwrap().unwrap()[0].to_owned()
+        };
+        let exact = rows(&videos, &[Field::Title], false).unwrap();
+        assert_eq!(read_back(&exact), samples::HOSTILE);
+        let shown = rows(&videos, &[Field::Title], true).unwrap();
+        assert_eq!(read_back(&shown), text::harmless(samples::HOSTILE));
+    }
+
+    #[test]
+    fn no_rows_are_no_text() {
+        assert_eq!(rows(&[], Field::LIST, false).unwrap(), "");
+    }
+}

@@ -1,0 +1,122 @@
+//! JSON text laid out anew without being parsed: key order, digits and repeated keys stay as they were typed.
+
+/// Tells characters inside string literals from the structure around them.
+#[derive(Default)]
+struct Scanner {
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Scanner {
+    /// Whether `c`, the next character, belongs to a string literal (its quotes included).
+    fn in_string(&mut self, c: char) -> bool {
+        let was_inside = self.in_string;
+        match c {
+            '"' if !self.escaped => self.in_string = !self.in_string,
+            _ => {}
+        }
+        self.escaped = was_inside && c == '\\' && !self.escaped;
+        was_inside || self.in_string
+    }
+}
+
+/// Valid JSON without the white space between its tokens.
+pub(in crate::render) fn compact(json: &str) -> String {
+    let mut scanner = Scanner::default();
+    json.chars()
+        .filter(|&c| scanner.in_string(c) || !c.is_ascii_whitespace())
+        .collect()
+}
+
+/// Deeper nesting is indented no further.
+const MAX_INDENT: usize = 10;
+
+/// Valid JSON on at most `max_lines` indented lines, and whether that was all of it.
+pub(in crate::render) fn pretty(json: &str, max_lines: usize) -> (Vec<String>, bool) {
+    let compact = compact(json);
+    let mut scanner = Scanner::default();
+    let mut chars = compact.chars().peekable();
+    let (mut lines, mut line, mut depth) = (Vec::new(), String::new(), 0_usize);
+    let mut break_line = |line: &mut String, depth: usize| {
+        let next = "  ".repeat(depth.min(MAX_INDENT));
+        lines.push(std::mem::replace(line, next));
+        lines.len() < max_lines
+    };
+    let mut more = true;
+    while let Some(c) = chars.next().filter(|_| more) {
+        if scanner.in_string(c) {
+            line.push(c);
+            continue;
+        }
+        match c {
+            '{' | '[' => {
+                line.push(c);
+                if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {
+                    line.push(close);
+                } else {
+                    depth += 1;
+                    more = break_line(&mut line, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                more = break_line(&mut line, depth);
+                line.push(c);
+            }
+            ',' => {
+                line.push(c);
+                more = break_line(&mut line, depth);
+            }
+            ':' => line.push_str(": "),
+            _ => line.push(c),
+        }
+    }
+    if more {
+        lines.push(line);
+    }
+    (lines, more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_space_between_tokens_goes() {
+        for (typed, compacted) in [
+            ("{ \"a b\" : [ 1 , 2.50 ] }\n", r#"{"a b":[1,2.50]}"#),
+            (r#"{"q": "\" , :"}"#, r#"{"q":"\" , :"}"#),
+            (r#"["\\" , 1]"#, r#"["\\",1]"#),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(compact(typed), compacted);
+        }
+    }
+
+    #[test]
+    fn nesting_is_indented_and_empty_stays_short() {
+        let (lines, complete) = pretty(r#"{"b":{"x":[1,[]]},"a":"{,:"}"#, 100);
+        let shown = [
+            "{",
+            "  \"b\": {",
+            "    \"x\": [",
+            "      1,",
+            "      []",
+            "    ]",
+            "  },",
+            "  \"a\": \"{,:\"",
+            "}",
+        ];
+        assert_eq!(lines, shown);
+        assert!(complete);
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let (lines, complete) = pretty(&deep, 30);
+        assert_eq!((lines.len(), complete), (30, false));
+        let (lines, complete) = pretty("[1]", 3);
+        assert_eq!((lines.len(), complete), (3, true));
+    }
+}

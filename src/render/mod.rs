@@ -1,0 +1,101 @@
+//! How rows become text: tables, tickets, TSV, CSV and JSON.
+//!
+//! Everything here is pure, with one exception: [`screen`] owns stdout and stderr. Text from a server is data
+//! wherever a program reads it (JSON, CSV) and made harmless wherever a person does (see [`text`]); JSON is both,
+//! because it can spell a dangerous character without containing it.
+
+pub mod csv;
+pub mod fields;
+mod grid;
+pub mod human;
+pub mod json;
+mod json_text;
+pub mod screen;
+pub mod show;
+mod style;
+pub mod table;
+pub mod text;
+pub mod tsv;
+pub mod when;
+
+#[cfg(test)]
+mod samples;
+
+use std::path::{Path, PathBuf};
+
+use crate::time::Timestamp;
+
+/// What a person's rendering depends on besides the rows: handed in, so that rendering stays pure.
+#[derive(Clone, Debug)]
+pub struct View<Tz> {
+    /// Ages are counted up to here.
+    pub now: Timestamp,
+    /// Clock times are shown in this zone, normally [`chrono::Local`].
+    pub tz: Tz,
+    /// Columns of the terminal.
+    pub width: usize,
+    /// Whether ANSI colours may be used.
+    pub color: bool,
+    /// Directories whose paths can be shown shorter.
+    pub places: Places,
+}
+
+/// Directories that need not be spelt out to the person who is looking.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Paths below it are shown relative.
+    pub cwd: Option<PathBuf>,
+    /// Paths below it are shown with `~`.
+    pub home: Option<PathBuf>,
+}
+
+impl Places {
+    /// `path` as short as it can be named here; lossy where it is not UTF-8, and not yet harmless.
+    pub fn shorten(&self, path: &Path) -> String {
+        // An empty or root base would make paths longer or ambiguous, not shorter.
+        let below = |base: &Option<PathBuf>| {
+            base.as_deref()
+                .filter(|base| base.parent().is_some())
+                .and_then(|base| path.strip_prefix(base).ok())
+                .filter(|rest| !rest.as_os_str().is_empty())
+        };
+        if let Some(rest) = below(&self.cwd) {
+            rest.to_string_lossy().into_owned()
+        } else if let Some(rest) = below(&self.home) {
+            format!("~/{}", rest.to_string_lossy())
+        } else {
+            path.to_string_lossy().into_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_shortened_below_the_places_only() {
+        let places = Places {
+            cwd: Some("/home/ada/work".into()),
+            home: Some("/home/ada".into()),
+        };
+        for (path, short) in [
+            ("/home/ada/work/output/a.mp4", "output/a.mp4"),
+            ("/home/ada/videos/a.mp4", "~/videos/a.mp4"),
+            ("/home/adam/a.mp4", "/home/adam/a.mp4"),
+            ("/home/ada/work", "~/work"),
+            ("/srv/a.mp4", "/srv/a.mp4"),
+        ] {
+            assert_eq!(places.shorten(Path::new(path)), short);
+        }
+    }
+
+    #[test]
+    fn a_root_directory_as_home_shortens_nothing() {
+        let places = Places {
+            cwd: Some("/".into()),
+            home: Some("".into()),
+        };
+        assert_eq!(places.shorten(Path::new("/srv/a.mp4")), "/srv/a.mp4");
+    }
+}

@@ -1,0 +1,338 @@
+//! The only owner of stdout and stderr.
+//!
+//! stdout is data: a reader that has seen enough (`list | head -1`) is no error, and a disk that is full is one, which
+//! [`Screen::finish`] returns. stderr is talk: when nobody can be told, nothing else should fail for it. Every line
+//! leaves in one write, so lines of overlapping runs do not mix within a log file.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::render::style::{Tone, paint};
+use crate::render::{json, text};
+
+/// Listings leave in blocks of about this many bytes.
+const BLOCK: usize = 64 * 1024;
+/// Columns when nobody knows.
+const DEFAULT_WIDTH: usize = 80;
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What was asked for on the command line and in the environment.
+#[derive(Clone, Debug, Default)]
+pub struct ScreenOptions {
+    /// `--color`.
+    pub color: ColorChoice,
+    /// `NO_COLOR`, as it is set.
+    pub no_color: Option<String>,
+    /// `TERM`, as it is set.
+    pub term: Option<String>,
+    /// `COLUMNS`, as it is set; wins over what the terminal says.
+    pub columns: Option<String>,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// `--verbose`, how often.
+    pub verbose: u8,
+    /// `--json`.
+    pub json: bool,
+}
+
+/// Where results and messages go. Can be shared between threads.
+pub struct Screen {
+    streams: Mutex<Streams>,
+    /// Whether results may be coloured.
+    pub color: bool,
+    /// Whether messages may be coloured.
+    pub err_color: bool,
+    /// Whether a person reads the results.
+    pub out_is_terminal: bool,
+    /// Whether a person reads the messages.
+    pub err_is_terminal: bool,
+    /// Columns of the terminal, at least 1; 80 when there is none.
+    pub width: usize,
+    /// `--quiet`: notes are dropped.
+    pub quiet: bool,
+    /// `--verbose`, how often.
+    pub verbose: u8,
+    /// `--json`: results are JSON Lines.
+    pub json: bool,
+}
+
+struct Streams {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    /// Whole lines of a listing that were not written yet.
+    pending: Vec<u8>,
+    state: OutState,
+}
+
+enum OutState {
+    Open,
+    /// The reader went away; what else there is to say interests nobody.
+    Closed,
+    Failed(io::Error),
+}
+
+impl Screen {
+    /// The process's own stdout and stderr.
+    pub fn stdio(options: &ScreenOptions) -> Self {
+        let (out, err) = (io::stdout(), io::stderr());
+        let terminals = (out.is_terminal(), err.is_terminal());
+        let size = terminal_size::terminal_size_of(&out)
+            .or_else(|| terminal_size::terminal_size_of(&err))
+            .map(|(columns, _)| usize::from(columns.0));
+        Self::new(Box::new(out), Box::new(err), terminals, size, options)
+    }
+
+    /// Any two writers: `terminals` says whether they are (stdout, stderr), `size` how many columns they have.
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        (out_is_terminal, err_is_terminal): (bool, bool),
+        size: Option<usize>,
+        options: &ScreenOptions,
+    ) -> Self {
+        let columns = options
+            .columns
+            .as_deref()
+            .and_then(|text| text.parse().ok());
+        let width = columns.or(size).filter(|&columns| columns > 0);
+        Self {
+            streams: Mutex::new(Streams {
+                out,
+                err,
+                pending: Vec::new(),
+                state: OutState::Open,
+            }),
+            color: options.colors(out_is_terminal),
+            err_color: options.colors(err_is_terminal),
+            out_is_terminal,
+            err_is_terminal,
+            width: width.unwrap_or(DEFAULT_WIDTH),
+            quiet: options.quiet,
+            verbose: options.verbose,
+            json: options.json,
+        }
+    }
+
+    /// A screen that keeps what is written, for tests; no terminal.
+    pub fn in_memory(options: &ScreenOptions) -> (Self, Captured) {
+        let captured = Captured::default();
+        let (out, err) = (captured.out.clone(), captured.err.clone());
+        let screen = Self::new(Box::new(out), Box::new(err), (false, false), None, options);
+        (screen, captured)
+    }
+
+    /// A result that somebody may be waiting for: one line on stdout, at once. Server text in it must be harmless.
+    pub fn line(&self, line: &str) {
+        let mut streams = self.lock();
+        streams.queue(line);
+        streams.queue("\n");
+        streams.flush();
+    }
+
+    /// One line of a listing: on a terminal at once, otherwise in blocks.
+    pub fn row(&self, row: &str) {
+        let mut streams = self.lock();
+        streams.queue(row);
+        streams.queue("\n");
+        if self.out_is_terminal || streams.pending.len() >= BLOCK {
+            streams.flush();
+        }
+    }
+
+    /// Lines of a listing that have their line ends already (a table, CSV); like [`Screen::row`].
+    pub fn block(&self, lines: &str) {
+        let mut streams = self.lock();
+        streams.queue(lines);
+        if self.out_is_terminal || streams.pending.len() >= BLOCK {
+            streams.flush();
+        }
+    }
+
+    /// [`Screen::line`] with `value` as JSON.
+    pub fn json_line(&self, value: &impl Serialize) {
+        self.as_json(value, Self::line);
+    }
+
+    /// [`Screen::row`] with `value` as JSON.
+    pub fn json_row(&self, value: &impl Serialize) {
+        self.as_json(value, Self::row);
+    }
+
+    /// A message that `--quiet` drops: `text` on stderr. Made harmless here, as all messages are.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.message("", Tone::Plain, text);
+        }
+    }
+
+    /// `warning: text` on stderr.
+    pub fn warn(&self, text: &str) {
+        self.message("warning: ", Tone::Rendering, text);
+    }
+
+    /// `error: text` on stderr.
+    pub fn error(&self, text: &str) {
+        self.message("error: ", Tone::Bad, text);
+    }
+
+    /// `hint: text` on stderr.
+    pub fn hint(&self, text: &str) {
+        self.message("hint: ", Tone::Saving, text);
+    }
+
+    /// One line of JSON on stderr: the error envelope.
+    pub fn json_message(&self, value: &impl Serialize) {
+        match json::to_line(value) {
+            Ok(line) => self.message("", Tone::Plain, &line),
+            Err(error) => self.error(&error.to_string()),
+        }
+    }
+
+    /// Whether nobody reads stdout any more: a long listing may stop.
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.lock().state, OutState::Open)
+    }
+
+    /// Writes out what is pending.
+    ///
+    /// # Errors
+    /// The first failed write to stdout, once; a reader that went away is none.
+    pub fn finish(&self) -> io::Result<()> {
+        let mut streams = self.lock();
+        streams.flush();
+        match std::mem::replace(&mut streams.state, OutState::Closed) {
+            OutState::Open => {
+                streams.state = OutState::Open;
+                Ok(())
+            }
+            OutState::Closed => Ok(()),
+            OutState::Failed(error) => Err(error),
+        }
+    }
+
+    fn as_json(&self, value: &impl Serialize, print: impl Fn(&Self, &str)) {
+        match json::to_line(value) {
+            Ok(line) => print(self, &line),
+            Err(error) => self.lock().fail(error),
+        }
+    }
+
+    fn message(&self, prefix: &str, tone: Tone, text: &str) {
+        let mut message = paint(prefix, tone, self.err_color);
+        for (index, line) in text.lines().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            // Writing to a String cannot fail.
+            let _infallible = write!(message, "{end}{}", text::harmless(line));
+        }
+        message.push('\n');
+        let mut streams = self.lock();
+        // Whoever sees both streams in one place sees them in order.
+        streams.flush();
+        let _nobody_to_tell = streams.err.write_all(message.as_bytes());
+    }
+
+    /// A thread that panicked while it printed leaves nothing that others could not print after.
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Streams {
+    fn queue(&mut self, text: &str) {
+        if matches!(self.state, OutState::Open) {
+            self.pending.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let written = self.out.write_all(&self.pending);
+        if let Err(error) = written.and_then(|()| self.out.flush()) {
+            self.fail(error);
+        }
+        self.pending.clear();
+    }
+
+    /// Nothing is written after a failure: output with a hole in it is worse than output that ends.
+    fn fail(&mut self, error: io::Error) {
+        if matches!(self.state, OutState::Open) {
+            self.state = match error.kind() {
+                ErrorKind::BrokenPipe => OutState::Closed,
+                _ => OutState::Failed(error),
+            };
+        }
+    }
+}
+
+impl ScreenOptions {
+    fn colors(&self, is_terminal: bool) -> bool {
+        match self.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                let no_color = self.no_color.as_deref().is_some_and(|set| !set.is_empty());
+                is_terminal && !no_color && self.term.as_deref() != Some("dumb")
+            }
+        }
+    }
+}
+
+/// What an in-memory screen was told.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    out: Shared,
+    err: Shared,
+}
+
+impl Captured {
+    /// stdout so far.
+    pub fn out(&self) -> String {
+        self.out.text()
+    }
+
+    /// stderr so far.
+    pub fn err(&self) -> String {
+        self.err.text()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+use super::*;
+
+/// Fails every write with `kind`, and counts the writes.
+struct Broken(ErrorKind, Arc<Mutex<usize>>);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        *self.1.lock().unwrap() += 1;
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Keeps each write apart.
+#[derive(Clone, Default)]
+struct Writes(Arc<Mutex<Vec<String>>>);
+
+impl Write for Writes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        self.0.lock().unwrap().push(text);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn on(out: impl Write + Send + 'static, terminal: bool) -> Screen {
+    let terminals = (terminal, terminal);
+    let options = ScreenOptions::default();
+    Screen::new(
+        Box::new(out),
+        Box::new(io::sink()),
+        terminals,
+        None,
+        &options,
+    )
+}
+
+#[test]
+fn results_and_messages_go_their_ways() {
+    let (screen, captured) = Screen::in_memory(&ScreenOptions::default());
+    screen.line("15 saved");
+    screen.note("note: one");
+    screen.warn("two");
+    screen.error("three\nfour");
+    screen.hint("five");
+    screen.json_line(&["six"]);
+    screen.json_message(&[7]);
+    screen.finish().unwrap();
+    assert_eq!(captured.out(), "15 saved\n[\"six\"]\n");
+    assert_eq!(
+        captured.err(),
+        "note: one\nwarning: two\nerror: three\nfour\nhint: five\n[7]\n"
+    );
+}
+
+#[test]
+fn quiet_drops_notes_only() {
+    let (screen, captured) = Screen::in_memory(&ScreenOptions {
+        quiet: true,
+        ..ScreenOptions::default()
+    });
+    screen.note("dropped");
+    screen.warn("kept");
+    assert_eq!(captured.err(), "warning: kept\n");
+}
+
+#[test]
+fn messages_are_harmless_whatever_they_quote() {
+    let (screen, captured) = Screen::in_memory(&ScreenOptions::default());
+    screen.error("HeyGen says \x1b[2J\u{202e}");
+    assert_eq!(captured.err(), "error: HeyGen says \\x1b[2J\\u{202e}\n");
+}
+
+#[test]
+fn a_line_leaves_at_once_and_in_one_write() {
+    let writes = Writes::default();
+    let screen = on(writes.clone(), false);
+    screen.line("one");
+    screen.line("two");
+    assert_eq!(*writes.0.lock().unwrap(), ["one\n", "two\n"]);
+}
+
+#[test]
+fn a_listing_leaves_in_blocks_but_row_by_row_on_a_terminal() {
+    for (terminal, expected) in [(false, 1), (true, 3)] {
+        let writes = Writes::default();
+        let screen = on(writes.clone(), terminal);
+        screen.row("one");
+        screen.row("two");
+        screen.block("three\nfour\n");
+        screen.finish().unwrap();
+        let writes = writes.0.lock().unwrap();
+        assert_eq!(writes.len(), expected);
+        assert_eq!(writes.concat(), "one\ntwo\nthree\nfour\n");
+    }
+}
+
+#[test]
+fn a_long_listing_is_not_kept_in_memory() {
+    let writes = Writes::default();
+    let screen = on(writes.clone(), false);
+    for _ in 0..1000 {
+        screen.row(&"x".repeat(1000));
+    }
+    assert!(writes.0.lock().unwrap().len() > 10);
+}
+
+#[test]
+fn pending_rows_come_before_the_message_that_follows_them() {
+    let both = Writes::default();
+    let options = ScreenOptions::default();
+    let (out, err) = (Box::new(both.clone()), Box::new(both.clone()));
+    let screen = Screen::new(out, err, (false, false), None, &options);
+    screen.row("row");
+    screen.note("showing 1 of 2");
+    assert_eq!(*both.0.lock().unwrap(), ["row\n", "showing 1 of 2\n"]);
+}
+
+#[test]
+fn a_closed_pipe_is_quiet_and_ends_the_writing() {
+    let writes = Arc::default();
+    let screen = on(Broken(ErrorKind::BrokenPipe, Arc::clone(&writes)), false);
+    assert!(!screen.is_closed());
+    screen.line("one");
+    assert!(screen.is_closed());
+    screen.line("two");
+    screen.row("three");
+    assert!(screen.finish().is_ok());
+    assert_eq!(*writes.lock().unwrap(), 1);
+}
+
+#[test]
+fn a_full_disk_is_an_error_even_if_only_finish_meets_it() {
+    let screen = on(Broken(ErrorKind::StorageFull, Arc::default()), false);
+    screen.row("one");
+    assert!(!screen.is_closed());
+    let error = screen.finish().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    assert!(screen.finish().is_ok(), "told once");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn dev_full_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let screen = on(full.unwrap(), false);
+    screen.line("one");
+    let error = screen.finish().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+}
+
+#[test]
+fn colours_follow_the_flag_then_the_environment_then_the_terminal() {
+    let set = |text: &str| Some(text.to_owned());
+    for (color, no_color, term, terminal, expected) in [
+        (ColorChoice::Auto, None, set("xterm"), true, true),
+        (ColorChoice::Auto, None, None, true, true),
+        (ColorChoice::Auto, None, set("xterm"), false, false),
+        (ColorChoice::Auto, set("1"), set("xterm"), true, false),
+        (ColorChoice::Auto, set(""), set("xterm"), true, true),
+        (ColorChoice::Auto, None, set("dumb"), true, false),
+        (ColorChoice::Always, set("1"), set("dumb"), false, true),
+        (ColorChoice::Never, None, set("xterm"), true, false),
+    ] {
+        let options = ScreenOptions {
+            color,
+            no_color,
+            term,
+            ..ScreenOptions::default()
+        };
+        assert_eq!(options.colors(terminal), expected, "{options:?}");
+    }
+}
+
+#[test]
+fn the_width_is_that_of_columns_then_the_terminal_then_80() {
+    for (columns, size, width) in [
+        (Some("60"), Some(100), 60),
+        (None, Some(100), 100),
+        (Some("wide"), Some(100), 100),
+        (Some("0"), None, 80),
+        (None, None, 80),
+    ] {
+        let options = ScreenOptions {
+            columns: columns.map(str::to_owned),
+            ..ScreenOptions::default()
+        };
+        let sinks = (Box::new(io::sink()), Box::new(io::sink()));
+        let screen = Screen::new(sinks.0, sinks.1, (true, true), size, &options);
+        assert_eq!(screen.width, width);
+    }
+}
+
+#[test]
+fn threads_do_not_mix_their_lines() {
+    let (screen, captured) = Screen::in_memory(&ScreenOptions::default());
+    std::thread::scope(|scope| {
+        for word in ["aaaa", "bbbb"] {
+            let screen = &screen;
+            scope.spawn(move || (0..200).for_each(|_| screen.line(word)));
+        }
+    });
+    let out = captured.out();
+    assert_eq!(out.lines().count(), 400);
+    assert!(out.lines().all(|line| line == "aaaa" || line == "bbbb"));
+}

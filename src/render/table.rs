@@ -1,0 +1,253 @@
+//! The tables that a terminal gets: `list` with what a person wants to know, and any choice of `--fields`.
+
+use chrono::TimeZone;
+
+use crate::render::fields::{Field, is_stalled};
+use crate::render::grid::{self, Cell};
+use crate::render::style::{Tone, status_tone};
+use crate::render::{View, human, text};
+use crate::video::{Asset, FileState, Phase, Video};
+
+/// HeyGen's words are shorter; a longer one, whatever it is, shall not take the title's place.
+const MAX_STATUS: usize = 16;
+
+/// One line per video: number, status, title, age, and what became of it (the file, the reason, the trouble).
+/// Ends with a line end; no line is wider than the view.
+pub fn list<Tz: TimeZone>(videos: &[Video], view: &View<Tz>) -> String {
+    let rows: Vec<_> = videos.iter().map(|video| row(video, view)).collect();
+    let headers = ["ID", "STATUS", "TITLE", "AGE", "RESULT"];
+    grid::render(&headers, &rows, view.width, view.color)
+}
+
+/// One line per video with exactly `fields`, under their names.
+pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> String {
+    let headers: Vec<_> = fields.iter().map(|field| field.name()).collect();
+    let cells = |video| {
+        let cell = |&field| field_cell(field, video, view);
+        fields.iter().map(cell).collect()
+    };
+    let rows: Vec<Vec<_>> = videos.iter().map(cells).collect();
+    grid::render(&headers, &rows, view.width, view.color)
+}
+
+fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
+    let text = field.of(video).to_text();
+    match field {
+        Field::Id | Field::VideoId => Cell::new(text, Tone::Dim),
+        Field::Status => Cell::new(text, status_tone(video)),
+        Field::Path => match video.saved_path() {
+            Some(path) => Cell::path(view.places.shorten(path), Tone::Plain),
+            None => Cell::new("", Tone::Plain),
+        },
+        Field::OutputDir => Cell::path(view.places.shorten(&video.output_dir), Tone::Plain),
+        _ => Cell::new(text, Tone::Plain),
+    }
+}
+
+fn row<Tz: TimeZone>(video: &Video, view: &View<Tz>) -> Vec<Cell> {
+    vec![
+        Cell::new(video.id.to_string(), Tone::Dim),
+        Cell::new(text::fit(video.status(), MAX_STATUS), status_tone(video)),
+        Cell::new(video.title.as_deref().unwrap_or_default(), Tone::Plain),
+        Cell::new(human::ago(video.submitted_at, view.now), Tone::Dim),
+        result(video, view),
+    ]
+}
+
+/// What became of it, in order of how much it matters: a bad end, trouble, the file, how far the file got.
+fn result<Tz>(video: &Video, view: &View<Tz>) -> Cell {
+    if video.ended_badly() {
+        let reason = reason(
+            video.failure_code.as_deref(),
+            video.failure_message.as_deref(),
+        );
+        return match (video.phase, reason) {
+            (Phase::Unknown, _) => Cell::new("no answer came; perhaps bought", Tone::Bad),
+            (Phase::Missing, _) => Cell::new("HeyGen does not have it", Tone::Bad),
+            (_, reason) => Cell::new(reason, Tone::Bad),
+        };
+    }
+    if let Some(error) = &video.last_error {
+        return Cell::new(reason(Some(&error.code), Some(&error.message)), Tone::Bad);
+    }
+    if let (true, Some(since)) = (is_stalled(video), video.accepted_at) {
+        let length = human::duration(view.now.since(since));
+        return Cell::new(format!("stalled: {length} so far"), Tone::Bad);
+    }
+    if is_stalled(video) {
+        return Cell::new("stalled", Tone::Bad);
+    }
+    if video.is_completed() {
+        file(video, view)
+    } else {
+        Cell::new("", Tone::Plain)
+    }
+}
+
+/// The main video's file, else the first that was wanted.
+fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
+    let Some(file) = video.file(Asset::Video).or(video.files.first()) else {
+        return Cell::new("", Tone::Plain);
+    };
+    let path = file.path.as_deref().map(|path| view.places.shorten(path));
+    let path = path.unwrap_or_default();
+    match file.state {
+        FileState::Saved => Cell::path(path, Tone::Plain),
+        FileState::Gone => Cell::path(format!("gone: {path}"), Tone::Bad),
+        FileState::Unavailable => Cell::new(format!("no {} at HeyGen", file.asset), Tone::Dim),
+        FileState::Wanted | FileState::Publishing => Cell::new("not saved yet", Tone::Saving),
+        FileState::Partial => {
+            let part = file.part.as_ref();
+            let have = part.map_or(0, |part| part.bytes);
+            let text = match part.and_then(|part| part.total).filter(|&total| total > 0) {
+                Some(total) => {
+                    let percent = have.saturating_mul(100) / total;
+                    format!("{percent}% of {}", human::bytes(total))
+                }
+                None => format!("{} so far", human::bytes(have)),
+            };
+            Cell::new(text, Tone::Saving)
+        }
+    }
+}
+
+/// `code: message`, or whichever of the two is known.
+pub(in crate::render) fn reason(code: Option<&str>, message: Option<&str>) -> String {
+    let known: Vec<_> = [code, message].into_iter().flatten().collect();
+    known.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+    use insta::assert_snapshot;
+
+    #[test]
+    fn a_listing_on_a_narrow_terminal() {
+        assert_snapshot!(list(&samples::all(), &samples::view(60, false)), @r#"
+        ID      STATUS          TITLE           AGE  RESULT
+        123456  pro\x1b[31mce…  =cmd\x1b[2J…    3h   network\x1b_er…
+        7       completed       Keynote         1h   50% of 90.0 MB
+        6       unknown                         3h   no answer came…
+        5       processing      新製品のご案内  3h   stalled: 3h 00…
+        4       unsent          Onboarding, p…  5m   insufficient_c…
+        3       processing      Onboarding, p…  6m
+        2       failed          Quarterly res…  3h   script_too_lon…
+        1       completed       Launch teaser   3h   output/5e0a.mp4
+        "#);
+    }
+
+    #[test]
+    fn a_listing_on_an_ordinary_terminal() {
+        assert_snapshot!(list(&samples::all(), &samples::view(80, false)), @r#"
+        ID      STATUS            TITLE                    AGE  RESULT
+        123456  pro\x1b[31mcess…  =cmd\x1b[2J\x1b]0;pwne…  3h   network\x1b_error: =cmd…
+        7       completed         Keynote                  1h   50% of 90.0 MB
+        6       unknown                                    3h   no answer came; perhaps…
+        5       processing        新製品のご案内           3h   stalled: 3h 00m so far
+        4       unsent            Onboarding, part 2       5m   insufficient_credit: He…
+        3       processing        Onboarding, part 1       6m
+        2       failed            Quarterly results for …  3h   script_too_long: Script…
+        1       completed         Launch teaser            3h   output/5e0a.mp4
+        "#);
+    }
+
+    #[test]
+    fn a_listing_on_a_wide_terminal() {
+        assert_snapshot!(list(&samples::all(), &samples::view(140, false)), @r#"
+        ID      STATUS            TITLE                                                  AGE  RESULT
+        123456  pro\x1b[31mcess…  =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}…  3h   network\x1b_error: =cmd\x1b[2J\x1b]0;pwned\x07 two\nl…
+        7       completed         Keynote                                                1h   50% of 90.0 MB
+        6       unknown                                                                  3h   no answer came; perhaps bought
+        5       processing        新製品のご案内                                         3h   stalled: 3h 00m so far
+        4       unsent            Onboarding, part 2                                     5m   insufficient_credit: HeyGen refused for now: not enou…
+        3       processing        Onboarding, part 1                                     6m
+        2       failed            Quarterly results for everyone                         3h   script_too_long: Script too long for selected avatar
+        1       completed         Launch teaser                                          3h   output/5e0a.mp4
+        "#);
+    }
+
+    #[test]
+    fn a_listing_without_hostile_rows_wastes_no_space() {
+        let videos = [samples::rendering(), samples::saved()];
+        assert_snapshot!(list(&videos, &samples::view(80, false)), @r#"
+        ID  STATUS      TITLE               AGE  RESULT
+        3   processing  Onboarding, part 1  6m
+        1   completed   Launch teaser       3h   output/5e0a.mp4
+        "#);
+    }
+
+    #[test]
+    fn colours_change_no_text() {
+        let videos = [samples::failed(), samples::saved()];
+        let plain = list(&videos, &samples::view(80, false));
+        let colored = list(&videos, &samples::view(80, true));
+        assert_snapshot!(colored.replace('\x1b', "␛"), @r#"
+        ␛[1mID␛[0m  ␛[1mSTATUS␛[0m     ␛[1mTITLE␛[0m                          ␛[1mAGE␛[0m  ␛[1mRESULT␛[0m
+        ␛[2m2␛[0m   ␛[31mfailed␛[0m     Quarterly results for everyo…  ␛[2m3h␛[0m   ␛[31mscript_too_long: Script too …␛[0m
+        ␛[2m1␛[0m   ␛[32mcompleted␛[0m  Launch teaser                  ␛[2m3h␛[0m   output/5e0a.mp4
+        "#);
+        let mut stripped = colored;
+        for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m"] {
+            stripped = stripped.replace(code, "");
+        }
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn chosen_fields() {
+        let fields = [Field::Id, Field::Status, Field::Path, Field::SubmittedAt];
+        assert_snapshot!(fields_table(&samples::all(), &fields, &samples::view(80, false)), @r#"
+        id      status                      path             submitted_at
+        123456  pro\x1b[31mcess\u{202e}ing                   2025-11-24T13:00:00Z
+        7       completed                                    2025-11-24T14:40:00Z
+        6       unknown                                      2025-11-24T13:00:00Z
+        5       processing                                   2025-11-24T13:00:00Z
+        4       unsent                                       2025-11-24T15:55:00Z
+        3       processing                                   2025-11-24T15:54:00Z
+        2       failed                                       2025-11-24T13:00:00Z
+        1       completed                   output/5e0a.mp4  2025-11-24T13:00:00Z
+        "#);
+    }
+
+    #[test]
+    fn all_fields_at_once_do_not_wrap() {
+        let view = samples::view(100, false);
+        let table = fields_table(&samples::all(), Field::ALL, &view);
+        assert!(table.lines().all(|line| text::shown_width(line) <= 100));
+        assert!(table.lines().next().unwrap().ends_with('…'));
+    }
+
+    #[test]
+    fn a_megabyte_title_is_one_short_line() {
+        let mut video = samples::rendering();
+        video.title = Some("日\x1b".repeat(250_000));
+        let table = list(&[video], &samples::view(80, false));
+        assert_eq!(table.lines().count(), 2);
+        assert!(table.len() < 400);
+    }
+
+    #[test]
+    fn files_that_are_not_simply_saved() {
+        for (state, shown) in [
+            (FileState::Gone, "gone: output/5e0a.mp4"),
+            (FileState::Unavailable, "no video at HeyGen"),
+            (FileState::Publishing, "not saved yet"),
+            (FileState::Partial, "0 B so far"),
+        ] {
+            let mut video = samples::saved();
+            video.files[0].state = state;
+            let table = list(&[video], &samples::view(80, false));
+            assert!(table.trim_end().ends_with(shown), "{table}");
+        }
+    }
+
+    #[test]
+    fn no_videos_are_only_a_header() {
+        assert_eq!(
+            list(&[], &samples::view(80, false)),
+            "ID  STATUS  TITLE  AGE  RESULT\n"
+        );
+    }
+}

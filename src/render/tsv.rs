@@ -1,0 +1,41 @@
+//! Tab-separated values: what a pipe gets. One row is one line and no cell contains a tab, whatever a title says.
+
+use crate::render::fields::Field;
+use crate::render::text;
+use crate::video::Video;
+
+/// One row without its line end; an unknown value is an empty cell.
+pub fn row(video: &Video, fields: &[Field]) -> String {
+    let mut row = String::new();
+    for (index, field) in fields.iter().enumerate() {
+        if index > 0 {
+            row.push('\t');
+        }
+        row.push_str(&text::harmless(&field.of(video).to_text()));
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+
+    #[test]
+    fn a_listing_row() {
+        assert_eq!(
+            row(&samples::saved(), Field::LIST),
+            "1\t5e0a7c\tcompleted\t2025-11-24T13:00:00Z\t2025-11-24T13:06:00Z\tLaunch teaser\t\
+             /home/ada/work/output/5e0a.mp4"
+        );
+        assert_eq!(row(&samples::unsent(), Field::SUBMIT), "4\t\tunsent");
+    }
+
+    #[test]
+    fn a_hostile_row_has_as_many_cells_as_any() {
+        let row = row(&samples::hostile(), Field::ALL);
+        assert_eq!(row.split('\t').count(), Field::ALL.len());
+        assert_eq!(row.lines().count(), 1);
+        assert!(!row.replace('\t', "").contains(text::is_harmful));
+    }
+}
