@@ -4,6 +4,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod decide;
+pub mod download;
 pub mod error;
 pub mod heygen;
 pub mod locks;
