@@ -221,10 +221,17 @@ fn read_all(what: &[OsString], now: Timestamp) -> Result<Import, Error> {
         } else if is_file(argument) {
             let path = Path::new(argument);
             let place = path.display().to_string();
-            let file = fs::File::open(path).map_err(|source| Error::File {
-                action: "read",
-                path: path.to_owned(),
-                source,
+            let file = fs::File::open(path).map_err(|source| match source.kind() {
+                // A name that was mistyped is the command line's fault.
+                io::ErrorKind::NotFound => Error::usage(
+                    format!("no such file: {}", path.display()),
+                    "check the path; HeyGen's ids need no file",
+                ),
+                _ => Error::File {
+                    action: "read",
+                    path: path.to_owned(),
+                    source,
+                },
             })?;
             parse(&place, &read_bounded(file, &place)?, now)?
         } else {
