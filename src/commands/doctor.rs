@@ -25,6 +25,8 @@ const PATIENCE: Timeouts = Timeouts {
     response: Duration::from_secs(15),
     per_read: Duration::from_secs(15),
 };
+/// A damaged database has much to say; one screen is enough.
+const MAX_MESSAGE: usize = 300;
 /// Before this program was written no clock was right.
 const FIRST_YEAR: i32 = 2025;
 /// How many of the latest events are looked through for times in the future.
@@ -406,7 +408,7 @@ impl Lines {
     }
 
     fn below(&mut self, line: &str) {
-        let line = text::harmless(line);
+        let line = text::fit(line, MAX_MESSAGE);
         self.fact(&format!("{:16}{line}", ""));
     }
 }
