@@ -487,8 +487,6 @@ words! {
         Missing = "missing",
         /// Renders unusually long.
         Stalled = "stalled",
-        /// A download was started or resumed.
-        Download = "download",
         /// A file is durable under its final name.
         Saved = "saved",
         /// HeyGen has no such file.

@@ -24,7 +24,7 @@ mod send;
 use std::time::Duration;
 
 pub use poll::{FilePlan, Observation, observed, plan_files};
-pub use send::{Due, begin_send, due, expire, sent};
+pub use send::{Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, sent};
 
 use crate::heygen::ApiError;
 use crate::time::Timestamp;

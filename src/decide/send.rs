@@ -9,7 +9,7 @@ use super::{Decision, Entry, Failure, News, record_failure};
 use crate::heygen::{ApiError, Created, ErrorKind};
 use crate::time::Timestamp;
 use crate::video::{
-    Account, EventKind, IdempotencyKey, NewEvent, Operation, Phase, Video,
+    Account, EventKind, IdempotencyKey, NewEvent, Operation, Phase, RowId, Video,
 };
 
 /// A replay is safe for this long after the first unanswered attempt.
@@ -142,6 +142,47 @@ pub fn sent(
     }
 }
 
+/// The run ended before the POST that a row was marked for.
+pub fn not_attempted(video: &Video, fresh: bool) -> Decision {
+    let mut decision = Decision::new(video);
+    if fresh && video.phase == Phase::Sending {
+        untie(&mut decision.video);
+        decision.changed = true;
+    }
+    decision
+}
+
+/// HeyGen answered with the id of a video that another row tracks: the request became that video.
+pub fn already_tracked(video: &Video, created: &Created, by: RowId, now: Timestamp) -> Decision {
+    let mut decision = Decision::new(video);
+    if video.phase != Phase::Sending {
+        return decision;
+    }
+    decision.works(Operation::Send, now);
+    decision.video.phase = Phase::Rejected;
+    decision.video.failure_code = Some("already_tracked".to_owned());
+    decision.video.failure_message = Some(format!(
+        "this request became video {}, which row {by} tracks",
+        created.video_id
+    ));
+    decision.event(
+        NewEvent::new(now, EventKind::Rejected)
+            .with("video_id", created.video_id.as_str())
+            .with("tracked_by", by.0),
+    );
+    decision.status_news(video);
+    decision.changed = true;
+    decision
+}
+
+/// No attempt is unanswered: neither account nor clock binds the row.
+fn untie(row: &mut Video) {
+    row.phase = Phase::Unsent;
+    row.account = None;
+    row.first_unanswered_at = None;
+    row.attempts = 0;
+}
+
 enum Meaning {
     /// Not one byte of the request went out.
     NeverLeft,
@@ -248,10 +289,7 @@ fn not_now(
     }
     let row = &mut decision.video;
     if fresh {
-        row.phase = Phase::Unsent;
-        row.account = None;
-        row.first_unanswered_at = None;
-        row.attempts = 0;
+        untie(row);
     }
     if let Some(key) = key {
         row.idempotency_key = Some(key);

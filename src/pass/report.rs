@@ -28,6 +28,8 @@ pub(super) enum Said {
         path: PathBuf,
         bytes: u64,
         sha256: String,
+        /// By finishing what an earlier run left.
+        repaired: bool,
     },
     /// A crash's traces were cleared up.
     Repaired {
@@ -215,6 +217,13 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// A purchase that the database could not take; told whatever else is silent.
+    pub(super) fn unrecorded(&self, purchase: &str) {
+        self.screen.error(purchase);
+        self.screen
+            .hint("the next check with this database finds out by itself; do not submit again");
+    }
+
     /// The last line of `check --json`.
     pub fn summary(&self, unfinished: u64, next_check_seconds: Option<u64>) {
         let t = &self.tally;
@@ -305,15 +314,17 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             asset,
             path,
             bytes,
+            repaired,
             ..
         } => {
+            let verb = if *repaired { "repaired" } else { "saved" };
             let what = if *asset == Asset::Video { "" } else { asset.word() };
             let gap = if what.is_empty() { "" } else { " " };
             (
                 Weight::Outcome,
                 format!(
                     "{}{gap}{what}: {} ({})",
-                    subject(video, "saved"),
+                    subject(video, verb),
                     shown_path(path),
                     human::bytes(*bytes)
                 ),
@@ -414,6 +425,7 @@ fn event(said: &Said) -> Option<serde_json::Value> {
             path,
             bytes,
             sha256,
+            ..
         } => json!({
             "type": "saved", "id": id(video), "video_id": video_id(video), "asset": asset.word(),
             "path": path.to_string_lossy(), "bytes": bytes, "sha256": sha256,

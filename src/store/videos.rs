@@ -56,12 +56,14 @@ pub enum Added {
 pub struct UnfinishedRow {
     /// Local number.
     pub id: RowId,
-    /// How far the purchase got.
-    pub phase: Phase,
-    /// HeyGen's word.
+    /// Its revision.
+    pub rev: i64,
+    /// HeyGen's word as we know it.
     pub remote_status: Option<RemoteStatus>,
     /// HeyGen's id.
-    pub video_id: Option<VideoId>,
+    pub video_id: VideoId,
+    /// Whether hearing the same word again changes nothing: no trouble to end, and the account is known.
+    pub settled: bool,
 }
 
 impl Tx<'_> {
@@ -231,42 +233,37 @@ impl Tx<'_> {
     }
 
     /// Notes that HeyGen answered and nothing changed; not a change of state, so `rev` stays.
-    pub fn seen(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
+    pub fn seen(&self, rows: &[RowId], now: Timestamp) -> rusqlite::Result<()> {
+        let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
         self.conn
             .prepare_cached(
-                "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1 WHERE id = ?1",
+                "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1
+                 WHERE id IN (SELECT value FROM json_each(?1))",
             )?
-            .execute(params![id, now])
+            .execute(params![serde_json::Value::from(ids).to_string(), now])
             .map(drop)
     }
 
-    /// Notes that a row's trouble was told to somebody.
-    pub fn told(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE videos SET error_told_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
-            )?
-            .execute(params![id, now])
-            .map(drop)
-    }
-
-    /// A page of unfinished rows HeyGen knows, by local number.
+    /// A page of unfinished rows HeyGen knows, by local number; `account` is the one that will ask.
     pub fn unfinished_after(
         &self,
         after: RowId,
+        account: Option<&Account>,
         limit: u32,
     ) -> rusqlite::Result<Vec<UnfinishedRow>> {
         self.conn
             .prepare_cached(
-                "SELECT id, phase, remote_status, video_id FROM videos
-                 WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?2",
+                "SELECT id, rev, remote_status, video_id,
+                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2
+                 FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
             )?
-            .query_map(params![after, limit], |row| {
+            .query_map(params![after, account, limit], |row| {
                 Ok(UnfinishedRow {
                     id: row.get(0)?,
-                    phase: row.get(1)?,
+                    rev: row.get(1)?,
                     remote_status: row.get(2)?,
                     video_id: row.get(3)?,
+                    settled: row.get(4)?,
                 })
             })?
             .collect()
@@ -294,6 +291,22 @@ impl Tx<'_> {
             .prepare_cached(
                 "SELECT count(*) FROM videos
                  WHERE finished = 0 AND phase IN ('accepted', 'sending') AND remote_status IS NOT 'completed'",
+            )?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// Whether `check` has anything to do.
+    pub fn has_unfinished(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM videos WHERE finished = 0)")?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// Whether any row waits to be sent.
+    pub fn has_outbox(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM videos WHERE phase IN ('unsent', 'sending'))",
             )?
             .query_row([], |row| row.get(0))
     }
