@@ -1,0 +1,292 @@
+//! From a URL to a verified file under its final name.
+//!
+//! Two layers: bytes into a part file (`client`, `range`, `part`), and what the complete file means (`publish`,
+//! [`name`]). This module knows neither the database nor HeyGen; a [`Ledger`] writes down what must be durable.
+//!
+//! ```text
+//! record part ─ create part ─ bytes, recorded every 16 MiB ─ end proven ─ fsync ─ record publishing ─ rename ─ fsync dir
+//! ```
+//!
+//! Killed before "record publishing", the next [`fetch`] resumes the recorded part or starts afresh; killed after it,
+//! [`recover`] finishes without a request. A final name only ever appears by that rename, which replaces nothing.
+//!
+//! A part is resumed only under a strong ETag, with `Range` and `If-Range`, after its recorded beginning was read
+//! again and found unchanged. An answer that does not fit exactly contributes nothing: one plain request follows.
+//! The end of a body is proven by `Content-Length` or by the last chunk; a body that ends with its connection is refused.
+//! One buffer per transfer: memory does not depend on the size of the file.
+
+mod client;
+mod error;
+pub mod name;
+mod part;
+mod publish;
+mod range;
+mod surplus;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use client::{FileClient, FileTimeouts};
+pub use error::{BadContent, BadUrl, DownloadError, LedgerError, Occupant, Place, Trouble};
+pub use part::discard;
+pub use publish::{Finished, Recovered, Verdict, recover, verify};
+
+use sha2::{Digest, Sha256};
+
+use crate::video::{Asset, Part};
+use client::{Answer, Body};
+use part::PartFile;
+use range::{Fault, Rest, Whole};
+
+/// Size of the one buffer of a transfer.
+const BUFFER: usize = 64 * 1024;
+/// How much of a body is looked at before a part file is created.
+const HEAD: usize = 4 * 1024;
+
+/// One file to fetch.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Presigned; its query is a secret.
+    pub url: &'a str,
+    /// Where the file goes: absolute, created if missing.
+    pub dir: &'a Path,
+    /// The final name without its extension, from [`name::stem`].
+    pub stem: &'a str,
+    /// Decides the extension.
+    pub asset: Asset,
+    /// What the ledger last heard of an unfinished download of this file.
+    pub part: Option<Part>,
+}
+
+/// Writes down what a crash must not forget. An error ends the download as [`DownloadError::Ledger`].
+///
+/// After [`fetch`] failed, the last word said here is what is on disk; if nothing was said, the part of the
+/// [`Request`] is as it was.
+pub trait Ledger {
+    /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
+    /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
+    fn part(&self, part: &Part) -> Result<(), LedgerError>;
+    /// The part was removed; may lag behind.
+    fn no_part(&self) -> Result<(), LedgerError>;
+    /// The part is complete and durable, the rename comes next. Must be durable on return.
+    fn publishing(&self, finished: &Finished) -> Result<(), LedgerError>;
+    /// Bytes of the whole file here so far, and of how many; called often.
+    fn progress(&self, so_far: u64, total: Option<u64>);
+}
+
+/// Downloads one file to its final name, going on from `request.part` where that is provably right.
+///
+/// The caller must hold the file's lock: two fetches of one file would not corrupt it, but would do the work twice.
+pub fn fetch(
+    client: &FileClient,
+    request: &Request<'_>,
+    ledger: &dyn Ledger,
+) -> Result<Finished, DownloadError> {
+    let fetch = Fetch::prepare(request, ledger)?;
+    let recorded = request.part.as_ref();
+    let part = recorded.map(|recorded| PartFile::reopen(&fetch.dir, recorded));
+    if let Some(part) = part.transpose()?.flatten()
+        && let Some(asked) = part.asked()
+    {
+        let answer = client.get(request.url, Some(&asked))?;
+        match range::rest(&asked, &answer.head) {
+            Rest::Append { total } => return fetch.go_on(answer, part, total),
+            Rest::Complete => return fetch.finish(part),
+            Rest::Whole(whole) => return fetch.start(answer, whole),
+            Rest::Fault(fault) => return Err(fault_of(fault, &answer.body)),
+            Rest::Again => {}
+        }
+    }
+    let answer = client.get(request.url, None)?;
+    match range::whole(&answer.head) {
+        Ok(whole) => fetch.start(answer, whole),
+        Err(fault) => Err(fault_of(fault, &answer.body)),
+    }
+}
+
+fn fault_of(fault: Fault, body: &Body) -> DownloadError {
+    let from = body.from.clone();
+    match fault {
+        Fault::Refused(status) => DownloadError::Refused { status, from },
+        Fault::Transient {
+            status,
+            retry_after,
+        } => DownloadError::Transient {
+            why: Trouble::Status(status),
+            retry_after,
+            from,
+        },
+        Fault::Bad(why) => DownloadError::BadContent { why, from },
+    }
+}
+
+struct Fetch<'a> {
+    request: &'a Request<'a>,
+    ledger: &'a dyn Ledger,
+    dir: PathBuf,
+}
+
+impl<'a> Fetch<'a> {
+    /// No request is made for a file that could not be put where it belongs.
+    fn prepare(request: &'a Request<'a>, ledger: &'a dyn Ledger) -> Result<Self, DownloadError> {
+        let usable = if name::is_safe_stem(request.stem) {
+            std::path::absolute(request.dir)
+        } else {
+            Err(std::io::ErrorKind::InvalidFilename.into())
+        };
+        let dir = usable.map_err(DownloadError::disk("use the name", Path::new(request.stem)))?;
+        publish::create_dir(&dir)?;
+        for name in name::candidates(request.stem, request.asset) {
+            publish::size_under(&dir.join(name))?;
+        }
+        Ok(Self {
+            request,
+            ledger,
+            dir,
+        })
+    }
+
+    /// The whole file from byte 0, in a part file of its own. Nothing is created for a page or an empty body.
+    fn start(&self, answer: Answer, whole: Whole) -> Result<Finished, DownloadError> {
+        let mut body = answer.body;
+        let mut head = vec![0; HEAD];
+        let mut filled = 0;
+        while filled < HEAD {
+            match body.read(&mut head[filled..]) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(error) => {
+                    return Err(interrupted(error, filled as u64, whole.length, &body));
+                }
+            }
+        }
+        head.truncate(filled);
+        let bad = match filled {
+            0 => Some(BadContent::Empty),
+            _ => range::is_page(&head).then_some(BadContent::Page),
+        };
+        if let Some(why) = bad {
+            return Err(bad_content(why, &body));
+        }
+        self.check_target(&head, whole.length)?;
+        // Removed before the new one is recorded: a crash in between leaves a record of nothing.
+        if let Some(old) = &self.request.part {
+            part::discard(&self.dir, &old.name)?;
+        }
+        let part = PartFile::create(&self.dir, self.request.stem, whole, self.ledger)?;
+        self.transfer(body, part, &head)
+    }
+
+    /// The rest of the file behind what `part` holds.
+    fn go_on(
+        &self,
+        answer: Answer,
+        mut part: PartFile,
+        total: u64,
+    ) -> Result<Finished, DownloadError> {
+        part.set_total(total);
+        self.check_target(&part.head()?, Some(total))?;
+        self.transfer(answer.body, part, &[])
+    }
+
+    /// A file of another size under the final name is not this one; no need to fetch it to know.
+    fn check_target(&self, head: &[u8], total: Option<u64>) -> Result<(), DownloadError> {
+        let path = self.final_path(head);
+        match (publish::size_under(&path)?, total) {
+            (Some(size), Some(total)) if size != total => Err(publish::taken(&path)),
+            _ => Ok(()),
+        }
+    }
+
+    fn final_path(&self, head: &[u8]) -> PathBuf {
+        let Request { stem, asset, .. } = *self.request;
+        self.dir.join(name::file_name(stem, asset, head))
+    }
+
+    fn transfer(
+        &self,
+        mut body: Body,
+        mut part: PartFile,
+        head: &[u8],
+    ) -> Result<Finished, DownloadError> {
+        match self.receive(&mut body, &mut part, head) {
+            Ok(()) => self.finish(part),
+            Err(error) => Err(part.end(error, self.ledger)),
+        }
+    }
+
+    /// Appends `head` and what follows it until the proven end.
+    fn receive(
+        &self,
+        body: &mut Body,
+        part: &mut PartFile,
+        head: &[u8],
+    ) -> Result<(), DownloadError> {
+        let total = part.total();
+        part.write(head, self.ledger)?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            self.ledger.progress(part.bytes(), total);
+            let bytes = body
+                .read(&mut buffer)
+                .map_err(|error| interrupted(error, part.bytes(), total, body))?;
+            if body.surplus || total.is_some_and(|total| part.bytes() + bytes as u64 > total) {
+                return Err(bad_content(BadContent::Longer, body));
+            }
+            if bytes == 0 {
+                break;
+            }
+            part.write(&buffer[..bytes], self.ledger)?;
+        }
+        match total {
+            Some(total) if part.bytes() < total => Err(DownloadError::cut_short(
+                part.bytes(),
+                Some(total),
+                &body.from,
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every byte is here: make it durable, record it, rename it.
+    fn finish(&self, mut part: PartFile) -> Result<Finished, DownloadError> {
+        let path = self.final_path(&part.head()?);
+        let sha256 = match part.seal(publish::final_mode(), self.ledger) {
+            Ok(sha256) => sha256,
+            Err(error) => return Err(part.end(error, self.ledger)),
+        };
+        let finished = Finished {
+            part_name: part.name().to_owned(),
+            path,
+            bytes: part.bytes(),
+            sha256,
+        };
+        self.ledger.publishing(&finished)?;
+        publish::place(&self.dir, &finished)?;
+        Ok(finished)
+    }
+}
+
+/// Lower-case hexadecimal.
+fn hex(hash: Sha256) -> String {
+    hash.finalize()
+        .iter()
+        .fold(String::with_capacity(64), |hex, byte| {
+            hex + &format!("{byte:02x}")
+        })
+}
+
+fn bad_content(why: BadContent, body: &Body) -> DownloadError {
+    let from = body.from.clone();
+    DownloadError::BadContent { why, from }
+}
+
+fn interrupted(error: ureq::Error, got: u64, of: Option<u64>, body: &Body) -> DownloadError {
+    match error {
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            DownloadError::cut_short(got, of, &body.from)
+        }
+        error => DownloadError::network(error, &body.from),
+    }
+}

@@ -1,0 +1,313 @@
+//! What a file is called. Pure: ids and titles in, one legal file name component out.
+//!
+//! A safe id is its own name. Others are percent-escaped byte by byte, so that different ids never share a name; those
+//! that grow too long are cut and end in `~` and a digest of the whole id (`~` itself is always escaped). A title is
+//! for people and cleaned without regard to uniqueness, which is why a template must also contain an id.
+
+use sha2::{Digest, Sha256};
+
+use crate::video::{Asset, RowId, VideoId};
+
+/// Longest stem in bytes: leaves room for `.captioned.webm` and for a part file's affixes below NAME_MAX (255).
+const MAX_STEM: usize = 180;
+/// Longest escaped id in bytes, before it is cut.
+const MAX_ID: usize = 100;
+/// Bytes of the digest that tells cut names apart, as hexadecimal digits.
+const DIGEST_DIGITS: usize = 16;
+/// Longest title in bytes.
+const MAX_TITLE: usize = 80;
+
+const DEFAULT_TEMPLATE: &str = "{video_id}";
+
+/// Why a name template cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A placeholder that does not exist.
+    #[error("unknown placeholder {{{0}}}; there are {{id}}, {{video_id}} and {{title}}")]
+    Unknown(String),
+    /// `{` without `}` or the other way round.
+    #[error("unbalanced brace")]
+    Unbalanced,
+    /// Two videos would get one name.
+    #[error("must contain {{id}} or {{video_id}}, or two videos would share a name")]
+    NoId,
+    /// `/` or a control character.
+    #[error("must not contain {0:?}: it names files, not directories")]
+    Illegal(char),
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    Id,
+    VideoId,
+    Title,
+}
+
+/// Whether `template` can name files: see [`stem`].
+pub fn check_template(template: &str) -> Result<(), TemplateError> {
+    pieces(template).map(drop)
+}
+
+/// A final name without its extension: one component, legal on Linux, macOS and (characters) Windows, never hidden,
+/// never an option to a command, at most 180 bytes. An unusable template counts as the default, `{video_id}`.
+pub fn stem(template: Option<&str>, id: RowId, video_id: &VideoId, title: Option<&str>) -> String {
+    let pieces = pieces(template.unwrap_or(DEFAULT_TEMPLATE)).unwrap_or(vec![Piece::VideoId]);
+    let mut name = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => name.extend(text.chars().map(legal)),
+            Piece::Id => name.push_str(&id.to_string()),
+            Piece::VideoId => name.push_str(&escaped(video_id.as_str())),
+            Piece::Title => name.push_str(&cleaned(title.unwrap_or_default())),
+        }
+    }
+    if name.starts_with(['.', '-', ' ']) {
+        name.replace_range(..1, "_");
+    }
+    if name.ends_with(['.', ' ']) {
+        name.replace_range(name.len() - 1.., "_");
+    }
+    bounded(name, MAX_STEM)
+}
+
+fn pieces(template: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
+    if let Some(c) = template.chars().find(|c| *c == '/' || c.is_control()) {
+        return Err(TemplateError::Illegal(c));
+    }
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    while let Some(brace) = rest.find(['{', '}']) {
+        let (text, from_brace) = rest.split_at(brace);
+        pieces.push(Piece::Text(text));
+        let (name, after) = from_brace
+            .strip_prefix('{')
+            .and_then(|inner| inner.split_once('}'))
+            .ok_or(TemplateError::Unbalanced)?;
+        pieces.push(match name {
+            "id" => Piece::Id,
+            "video_id" => Piece::VideoId,
+            "title" => Piece::Title,
+            _ => return Err(TemplateError::Unknown(name.to_owned())),
+        });
+        rest = after;
+    }
+    pieces.push(Piece::Text(rest));
+    let has_id = pieces
+        .iter()
+        .any(|piece| matches!(piece, Piece::Id | Piece::VideoId));
+    has_id.then_some(pieces).ok_or(TemplateError::NoId)
+}
+
+fn escaped(id: &str) -> String {
+    let mut name = String::with_capacity(id.len());
+    for (at, byte) in id.bytes().enumerate() {
+        match byte {
+            // A leading dash would make the name an option to a command.
+            b'-' if at == 0 => name.push_str("%2D"),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
+            other => name += &format!("%{other:02X}"),
+        }
+    }
+    if name.len() <= MAX_ID {
+        return name;
+    }
+    // The digest is of the id, not of its beginning: ids that differ late still differ.
+    cut(&name, MAX_ID - 1 - DIGEST_DIGITS).to_owned() + "~" + &digest(id)
+}
+
+fn cleaned(title: &str) -> String {
+    let title: String = title.trim().chars().map(legal).collect();
+    match cut(&title, MAX_TITLE).trim() {
+        "" => "untitled".to_owned(),
+        title => title.to_owned(),
+    }
+}
+
+/// `_` for what some file system or terminal would stumble over.
+fn legal(c: char) -> char {
+    match c {
+        '<' | '>' | ':' | '"' | '/' | '\\' | '|' | '?' | '*' => '_',
+        // Invisible, or turning the direction of the text around them.
+        '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => '_',
+        c if c.is_control() => '_',
+        c => c,
+    }
+}
+
+fn bounded(name: String, max: usize) -> String {
+    if name.len() <= max {
+        return name;
+    }
+    cut(&name, max - 1 - DIGEST_DIGITS).to_owned() + "~" + &digest(&name)
+}
+
+/// The longest beginning of at most `max` bytes that ends between characters.
+fn cut(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn digest(text: &str) -> String {
+    let mut hex = super::hex(Sha256::new_with_prefix(text));
+    hex.truncate(DIGEST_DIGITS);
+    hex
+}
+
+/// Whether `stem` is one component that is safe under any of the names made from it.
+pub(super) fn is_safe_stem(stem: &str) -> bool {
+    !stem.is_empty()
+        && stem.len() <= MAX_STEM
+        && !stem.starts_with(['.', '-'])
+        && !stem.contains(|c: char| c == '/' || c.is_control())
+}
+
+/// Every final name an asset of this stem can get.
+pub(super) fn candidates(stem: &str, asset: Asset) -> Vec<String> {
+    let of = |extension: &str| format!("{stem}.{extension}");
+    match asset {
+        Asset::Video => vec![of("mp4"), of("webm")],
+        Asset::Captioned => vec![of("captioned.mp4"), of("captioned.webm")],
+        Asset::Subtitle => vec![of("srt")],
+        Asset::Thumbnail => vec![of("jpg")],
+        Asset::Gif => vec![of("gif")],
+    }
+}
+
+/// The final name of a file that begins with `head`: WebM is known by its EBML magic, all else is what was asked for.
+pub(super) fn file_name(stem: &str, asset: Asset, head: &[u8]) -> String {
+    let webm = head.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
+    let mut names = candidates(stem, asset);
+    let at = usize::from(webm && names.len() > 1);
+    names.swap_remove(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of_id(id: &str) -> String {
+        stem(None, RowId(1), &VideoId::new(id).unwrap(), None)
+    }
+
+    fn of(template: &str, title: &str) -> String {
+        stem(
+            Some(template),
+            RowId(7),
+            &VideoId::new("abc").unwrap(),
+            Some(title),
+        )
+    }
+
+    #[test]
+    fn a_safe_id_is_its_own_name_and_others_are_escaped() {
+        for (id, name) in [
+            ("0f3a_B-9", "0f3a_B-9"),
+            ("../../etc/x", "%2E%2E%2F%2E%2E%2Fetc%2Fx"),
+            ("/abs", "%2Fabs"),
+            (".", "%2E"),
+            ("-rf", "%2Drf"),
+            ("a%2Fb", "a%252Fb"),
+            ("a\0b", "a%00b"),
+            ("a.", "a%2E"),
+            ("é~", "%C3%A9%7E"),
+        ] {
+            assert_eq!(of_id(id), name);
+        }
+        let long = of_id(&"a".repeat(300));
+        assert_eq!(long.len(), 100);
+        assert_ne!(long, of_id(&"a".repeat(301)));
+    }
+
+    #[test]
+    fn titles_are_cleaned() {
+        for (template, title, name) in [
+            ("{title}-{id}", "Launch: the/movie?", "Launch_ the_movie_-7"),
+            ("{title} {video_id}", "", "untitled abc"),
+            ("{title} {video_id}", "..", "_. abc"),
+            ("{title}-{id}", "-rf", "_rf-7"),
+            ("{id} {title}", "dots...", "7 dots.._"),
+            ("{id} {title}", "\u{202e}4pm", "7 _4pm"),
+            (".{id}", "", "_7"),
+            ("{id}.", "", "7_"),
+            ("{nonsense}", "", "abc"),
+        ] {
+            assert_eq!(of(template, title), name, "{template} {title}");
+        }
+    }
+
+    #[test]
+    fn templates_are_checked() {
+        use TemplateError::*;
+        for (template, result) in [
+            ("{video_id}", Ok(())),
+            ("{title} ({id})", Ok(())),
+            ("", Err(NoId)),
+            ("{title}", Err(NoId)),
+            ("{ID}", Err(Unknown("ID".to_owned()))),
+            ("{id", Err(Unbalanced)),
+            ("id}", Err(Unbalanced)),
+            ("{{id}}", Err(Unknown("{id".to_owned()))),
+            ("a/{id}", Err(Illegal('/'))),
+            ("{id}\n", Err(Illegal('\n'))),
+        ] {
+            assert_eq!(check_template(template), result, "{template}");
+        }
+    }
+
+    #[test]
+    fn the_extension_follows_asset_and_content() {
+        let webm = [0x1a, 0x45, 0xdf, 0xa3, 0];
+        for (asset, head, name) in [
+            (Asset::Video, &b"\0\0\0\x18ftyp"[..], "v.mp4"),
+            (Asset::Video, &webm, "v.webm"),
+            (Asset::Video, b"", "v.mp4"),
+            (Asset::Captioned, b"", "v.captioned.mp4"),
+            (Asset::Captioned, &webm, "v.captioned.webm"),
+            (Asset::Subtitle, &webm, "v.srt"),
+            (Asset::Thumbnail, b"", "v.jpg"),
+            (Asset::Gif, b"", "v.gif"),
+        ] {
+            assert_eq!(file_name("v", asset, head), name);
+        }
+    }
+
+    fn template() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("{id}".to_owned()),
+            Just("{title}".to_owned()),
+            "[^{}/\\p{Cc}]{0,40}"
+        ];
+        proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat() + "{video_id}")
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_is_one_legal_component(
+            template in prop_oneof![template(), ".*"], id in ".{1,200}", title in ".{0,300}",
+        ) {
+            prop_assume!(VideoId::new(id.as_str()).is_some());
+            let name = stem(Some(&template), RowId(i64::MAX), &VideoId::new(id).unwrap(), Some(&title));
+            prop_assert!(is_safe_stem(&name));
+            prop_assert!(!name.ends_with(['.', ' ']));
+            prop_assert!(!name.contains(['<', '>', ':', '"', '\\', '|', '?', '*']));
+            let path = std::path::Path::new(&name);
+            prop_assert_eq!(path.components().count(), 1);
+            prop_assert_eq!(path.file_name(), Some(std::ffi::OsStr::new(&name)));
+            for full in candidates(&name, Asset::Captioned) {
+                prop_assert!(full.len() <= 255);
+            }
+        }
+
+        #[test]
+        fn different_ids_have_different_names(a in "[-a.%2Ee~/]{1,60}", b in "[-a.%2Ee~/]{1,60}") {
+            prop_assert_eq!(a == b, of_id(&a) == of_id(&b));
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The part file: bytes on their way to becoming a file, under a random hidden name in the final directory.
+//!
+//! The ledger's record and the disk agree at every instant in this sense: no part exists that the record does not name,
+//! and the first `bytes` of a recorded part are durable. More may be there; a missing or different part is started afresh.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use nix::fcntl::OFlag;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::error::DownloadError;
+use super::range::{self, Asked, Whole};
+use super::{BUFFER, Ledger, hex};
+use crate::video::Part;
+
+/// After this many new bytes the beginning is made durable and recorded. Twice this is what a crash can cost.
+const CHECKPOINT: u64 = 16 * 1024 * 1024;
+const SUFFIX: &str = ".part";
+
+pub(super) struct PartFile {
+    path: PathBuf,
+    /// Shared with the thread that syncs: a second descriptor may be one too many (`ulimit -n`).
+    file: Arc<File>,
+    hash: Sha256,
+    /// What the file holds; its name and validators never change.
+    now: Part,
+    /// How many of its bytes the ledger knows to be durable.
+    recorded: u64,
+    /// A beginning on its way to the disk while more is being received.
+    syncing: Option<Syncing>,
+    /// A failed fsync is reported once and its pages then count as clean, so a later success proves nothing (fsync(2)).
+    sync_failed: bool,
+}
+
+struct Syncing {
+    thread: JoinHandle<io::Result<()>>,
+    /// What may be recorded once it is done.
+    beginning: Part,
+}
+
+impl PartFile {
+    /// A new, empty part. Recorded before it is created: a crash in between leaves a record of nothing, not a file
+    /// nobody knows.
+    pub(super) fn create(
+        dir: &Path,
+        stem: &str,
+        whole: Whole,
+        ledger: &dyn Ledger,
+    ) -> Result<Self, DownloadError> {
+        let random = Uuid::new_v4().simple().to_string();
+        let name = format!(".{stem}.{}{SUFFIX}", &random[..12]);
+        let path = dir.join(&name);
+        let hash = Sha256::new();
+        let now = Part {
+            name,
+            bytes: 0,
+            sha256: hex(hash.clone()),
+            etag: whole.etag,
+            total: whole.length,
+        };
+        ledger.part(&now)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        match options.open(&path) {
+            Ok(file) => Ok(Self {
+                path,
+                file: Arc::new(file),
+                hash,
+                now,
+                recorded: 0,
+                syncing: None,
+                sync_failed: false,
+            }),
+            Err(error) => {
+                ledger.no_part()?;
+                Err(DownloadError::disk("create", &path)(error))
+            }
+        }
+    }
+
+    /// The recorded part, cut back to what was recorded; `None` when it is not that file any more or could not be
+    /// resumed anyway.
+    pub(super) fn reopen(dir: &Path, recorded: &Part) -> Result<Option<Self>, DownloadError> {
+        let strong = recorded.etag.as_deref().is_some_and(range::is_strong);
+        if !strong || recorded.bytes == 0 || !is_part_name(&recorded.name) {
+            return Ok(None);
+        }
+        let path = dir.join(&recorded.name);
+        let Some(mut file) = open_own(&path).map_err(DownloadError::disk("open", &path))? else {
+            return Ok(None);
+        };
+        let read = |file: &mut File| -> io::Result<Option<Sha256>> {
+            let len = file.metadata()?.len();
+            if len < recorded.bytes || recorded.total.is_some_and(|total| len > total) {
+                return Ok(None);
+            }
+            let hash = hash_of(file, recorded.bytes)?;
+            if hex(hash.clone()) != recorded.sha256 {
+                return Ok(None);
+            }
+            file.set_len(recorded.bytes)?;
+            file.seek(SeekFrom::Start(recorded.bytes))?;
+            Ok(Some(hash))
+        };
+        let hash = read(&mut file).map_err(DownloadError::disk("read", &path))?;
+        Ok(hash.map(|hash| Self {
+            path,
+            file: Arc::new(file),
+            hash,
+            now: recorded.clone(),
+            recorded: recorded.bytes,
+            syncing: None,
+            sync_failed: false,
+        }))
+    }
+
+    /// How to ask for the rest; `None` without a validator that would prove it to be the rest of the same file.
+    pub(super) fn asked(&self) -> Option<Asked> {
+        Some(Asked {
+            offset: self.now.bytes,
+            etag: self.now.etag.clone()?,
+            total: self.now.total,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.now.bytes
+    }
+
+    pub(super) fn total(&self) -> Option<u64> {
+        self.now.total
+    }
+
+    /// The size is known now, from a `Content-Range`.
+    pub(super) fn set_total(&mut self, total: u64) {
+        self.now.total = Some(total);
+    }
+
+    /// The first bytes, enough to tell the kind of file.
+    pub(super) fn head(&self) -> Result<[u8; 4], DownloadError> {
+        let mut head = [0; 4];
+        let wanted = usize::try_from(self.now.bytes).map_or(4, |bytes| bytes.min(4));
+        self.file
+            .read_exact_at(&mut head[..wanted], 0)
+            .map_err(DownloadError::disk("read", &self.path))?;
+        Ok(head)
+    }
+
+    /// Appends; every 16 MiB what is there is made durable in the background, and recorded when it is.
+    pub(super) fn write(&mut self, bytes: &[u8], ledger: &dyn Ledger) -> Result<(), DownloadError> {
+        self.file
+            .write_all(bytes)
+            .map_err(DownloadError::disk("write", &self.path))?;
+        self.hash.update(bytes);
+        self.now.bytes += bytes.len() as u64;
+        // Without a validator nothing could be resumed from it.
+        if self.now.etag.is_none() {
+            return Ok(());
+        }
+        let pending = self.now.bytes - self.recorded;
+        // A disk slower than the network is waited for: no more than two steps are ever at stake.
+        let wait = pending >= 2 * CHECKPOINT;
+        if self
+            .syncing
+            .as_ref()
+            .is_some_and(|sync| wait || sync.thread.is_finished())
+        {
+            self.synced(ledger)?;
+        } else if self.syncing.is_none() && pending >= CHECKPOINT {
+            let file = Arc::clone(&self.file);
+            match thread::Builder::new().spawn(move || file.sync_data()) {
+                Ok(thread) => {
+                    let sha256 = hex(self.hash.clone());
+                    let beginning = Part {
+                        sha256,
+                        ..self.now.clone()
+                    };
+                    self.syncing = Some(Syncing { thread, beginning });
+                }
+                // No thread to be had: in the foreground, then.
+                Err(_) => self.record(ledger)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the sync under way, if any, and records what it made durable.
+    fn synced(&mut self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+        let Some(Syncing { thread, beginning }) = self.syncing.take() else {
+            return Ok(());
+        };
+        let result = thread
+            .join()
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        self.checked(result)?;
+        ledger.part(&beginning)?;
+        self.recorded = beginning.bytes;
+        Ok(())
+    }
+
+    fn checked(&mut self, result: io::Result<()>) -> Result<(), DownloadError> {
+        self.sync_failed |= result.is_err();
+        result.map_err(DownloadError::disk("sync", &self.path))
+    }
+
+    /// Makes all of it durable and records it.
+    fn record(&mut self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+        self.synced(ledger)?;
+        let result = self.file.sync_data();
+        self.checked(result)?;
+        self.now.sha256 = hex(self.hash.clone());
+        ledger.part(&self.now)?;
+        self.recorded = self.now.bytes;
+        Ok(())
+    }
+
+    /// Complete: durable, with a final file's permissions. Returns its digest.
+    pub(super) fn seal(
+        &mut self,
+        mode: fs::Permissions,
+        ledger: &dyn Ledger,
+    ) -> Result<String, DownloadError> {
+        self.synced(ledger)?;
+        match self.file.set_permissions(mode) {
+            // FAT and its kind have no permissions to set.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            result => result.map_err(DownloadError::disk("set permissions of", &self.path))?,
+        }
+        let result = self.file.sync_all();
+        self.checked(result)?;
+        Ok(hex(self.hash.clone()))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.now.name
+    }
+
+    /// Leaves as much as can be resumed, recorded exactly, and returns why it ended; the ledger failing comes first.
+    pub(super) fn end(mut self, error: DownloadError, ledger: &dyn Ledger) -> DownloadError {
+        let worthless = matches!(error, DownloadError::BadContent { .. });
+        if matches!(error, DownloadError::Ledger) {
+            return error;
+        }
+        if worthless || self.now.etag.is_none() || self.now.bytes == 0 {
+            return self.discard(ledger).err().unwrap_or(error);
+        }
+        // A failed write may have added a piece that is not in the hash.
+        let cut = self.file.set_len(self.now.bytes).is_ok();
+        if cut && !self.sync_failed {
+            match self.record(ledger) {
+                Ok(()) => return error,
+                Err(DownloadError::Ledger) => return DownloadError::Ledger,
+                Err(_) => {}
+            }
+        }
+        if self.recorded == 0 {
+            return self.discard(ledger).err().unwrap_or(error);
+        }
+        // Only what an earlier sync covered is trusted. If it cannot be cut back now, `reopen` does.
+        self.file.set_len(self.recorded).ok();
+        error
+    }
+
+    fn discard(&self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+        discard_in(&self.path)?;
+        Ok(ledger.no_part()?)
+    }
+}
+
+/// Removes the part file `part_name` of `dir`. Only a regular file that is named like a part is touched; links are
+/// never followed, a missing file is fine.
+pub fn discard(dir: &Path, part_name: &str) -> Result<(), DownloadError> {
+    if is_part_name(part_name) {
+        discard_in(&dir.join(part_name))?;
+    }
+    Ok(())
+}
+
+fn discard_in(path: &Path) -> Result<(), DownloadError> {
+    let remove = || {
+        if fs::symlink_metadata(path)?.is_file() {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    };
+    match remove() {
+        Err(error) if is_missing(&error) => Ok(()),
+        result => result.map_err(DownloadError::disk("remove", path)),
+    }
+}
+
+pub(super) fn is_part_name(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(SUFFIX) && !name.contains(['/', '\0'])
+}
+
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Opens a regular file that nobody else has a name for; `None` when there is no such file. Never follows a link and
+/// never waits for a FIFO.
+pub(super) fn open_own(path: &Path) -> io::Result<Option<File>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() && found.nlink() == 1 => {}
+        Ok(_) => return Ok(None),
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(path)?;
+    // Looked at again through the descriptor: the name may have changed hands since.
+    let found = file.metadata()?;
+    Ok((found.is_file() && found.nlink() == 1).then_some(file))
+}
+
+/// The digest of the next `bytes` bytes of `file`; fewer are an error.
+pub(super) fn hash_of(file: &mut File, bytes: u64) -> io::Result<Sha256> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut left = bytes;
+    while left > 0 {
+        let wanted = usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER));
+        file.read_exact(&mut buffer[..wanted])?;
+        hash.update(&buffer[..wanted]);
+        left -= wanted as u64;
+    }
+    Ok(hash)
+}

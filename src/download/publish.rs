@@ -1,0 +1,212 @@
+//! From a complete part file to the final name: never replacing, and the same again after a crash.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use nix::fcntl::OFlag;
+
+use super::error::{DownloadError, Occupant};
+use super::hex;
+use super::part::{self, hash_of, is_missing};
+
+/// A complete file, durable under its part name and about to get, or already having, its final one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The part file's name within the directory of `path`.
+    pub part_name: String,
+    /// The final path, absolute.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Digest of the content, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// What [`recover`] found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// The final name already has exactly this content; it is durable now and no part is left.
+    Adopted,
+    /// The complete part got its final name.
+    Published,
+    /// Neither is there; no part is left, the download starts again.
+    Lost,
+}
+
+/// What [`verify`] found under a path.
+#[derive(Debug)]
+pub enum Verdict {
+    /// A regular file with exactly this content.
+    Intact,
+    /// Nothing.
+    Missing,
+    /// Something else.
+    Changed,
+    /// It could not be looked at, which says nothing about it.
+    Unreadable(io::Error),
+}
+
+/// Whether `path` is a regular file of `bytes` bytes with this digest. Follows no link; reads the file only if its
+/// size is right.
+pub fn verify(path: &Path, bytes: u64, sha256: &str) -> Verdict {
+    let matches = || -> io::Result<bool> {
+        let found = fs::symlink_metadata(path)?;
+        if !found.is_file() || found.len() != bytes {
+            return Ok(false);
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(path)?;
+        Ok(hex(hash_of(&mut file, bytes)?) == sha256)
+    };
+    match matches() {
+        Ok(true) => Verdict::Intact,
+        Ok(false) => Verdict::Changed,
+        Err(error) if is_missing(&error) => Verdict::Missing,
+        // It became shorter while it was read.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Verdict::Changed,
+        Err(error) => Verdict::Unreadable(error),
+    }
+}
+
+/// Finishes what a crash, or a taken final name, left behind once `finished` was recorded. Needs no network.
+pub fn recover(dir: &Path, finished: &Finished) -> Result<Recovered, DownloadError> {
+    match verify(&finished.path, finished.bytes, &finished.sha256) {
+        Verdict::Intact => return adopt(dir, finished).map(|()| Recovered::Adopted),
+        Verdict::Unreadable(error) => {
+            return Err(DownloadError::disk("read", &finished.path)(error));
+        }
+        Verdict::Missing | Verdict::Changed => {}
+    }
+    if !is_complete_part(dir, finished)? {
+        part::discard(dir, &finished.part_name)?;
+        return Ok(Recovered::Lost);
+    }
+    place(dir, finished).map(|()| Recovered::Published)
+}
+
+fn is_complete_part(dir: &Path, finished: &Finished) -> Result<bool, DownloadError> {
+    if !part::is_part_name(&finished.part_name) {
+        return Ok(false);
+    }
+    let path = dir.join(&finished.part_name);
+    let complete = || -> io::Result<bool> {
+        let Some(mut file) = part::open_own(&path)? else {
+            return Ok(false);
+        };
+        Ok(file.metadata()?.len() == finished.bytes
+            && hex(hash_of(&mut file, finished.bytes)?) == finished.sha256)
+    };
+    complete().map_err(DownloadError::disk("read", &path))
+}
+
+/// Gives the complete part its final name, or finds that name already has the same content.
+///
+/// A crash before the rename leaves the part, one after it the final file; `recover` tells them apart by the digest.
+pub(super) fn place(dir: &Path, finished: &Finished) -> Result<(), DownloadError> {
+    let part = dir.join(&finished.part_name);
+    match rename_new(&part, &finished.path) {
+        Ok(()) => sync_dir(dir),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match verify(&finished.path, finished.bytes, &finished.sha256) {
+                Verdict::Intact => adopt(dir, finished),
+                Verdict::Unreadable(error) => {
+                    Err(DownloadError::disk("read", &finished.path)(error))
+                }
+                Verdict::Changed | Verdict::Missing => Err(taken(&finished.path)),
+            }
+        }
+        Err(error) => Err(DownloadError::disk("rename to", &finished.path)(error)),
+    }
+}
+
+/// The final name is right, but perhaps not durable yet, and the part may still be there.
+fn adopt(dir: &Path, finished: &Finished) -> Result<(), DownloadError> {
+    File::open(&finished.path)
+        .and_then(|file| file.sync_all())
+        .map_err(DownloadError::disk("sync", &finished.path))?;
+    part::discard(dir, &finished.part_name)?;
+    sync_dir(dir)
+}
+
+/// Renames without replacing; `AlreadyExists` when the new name is taken.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // Not every file system knows the flag, nor every kernel the call.
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => link_and_unlink(from, to),
+        result => Ok(result?),
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    link_and_unlink(from, to)
+}
+
+/// Never replaces, either. A crash in between leaves both names, and `recover` adopts the final one.
+fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
+}
+
+/// What is under a final name: `None`, or the size of a regular file; anything else is in the way.
+pub(super) fn size_under(path: &Path) -> Result<Option<u64>, DownloadError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Ok(Some(found.len())),
+        Ok(_) => Err(taken(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DownloadError::disk("look at", path)(error)),
+    }
+}
+
+pub(super) fn taken(path: &Path) -> DownloadError {
+    let why = match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => Occupant::NotAFile,
+        _ => Occupant::OtherFile,
+    };
+    DownloadError::TargetTaken {
+        path: path.to_owned(),
+        why,
+    }
+}
+
+/// Creates `dir` and what is missing above it, durably.
+pub(super) fn create_dir(dir: &Path) -> Result<(), DownloadError> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    fs::create_dir_all(dir).map_err(DownloadError::disk("create directory", dir))?;
+    missing
+        .into_iter()
+        .filter_map(Path::parent)
+        .try_for_each(sync_dir)
+}
+
+/// Makes names in `dir` durable: without it a power cut may undo a rename although the file's bytes are safe.
+fn sync_dir(dir: &Path) -> Result<(), DownloadError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(DownloadError::disk("sync directory", dir))
+}
+
+/// What any program here would create a file with: 0666 & ~umask.
+///
+/// The mask is read from `/proc/self/status` (Linux 4.7, proc(5)): umask(2) can only be read by changing it, which other
+/// threads would notice. Elsewhere 022 is assumed.
+pub(super) fn final_mode() -> Permissions {
+    static MODE: OnceLock<u32> = OnceLock::new();
+    let mode = MODE.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))
+            .and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok());
+        0o666 & !mask.unwrap_or(0o022)
+    });
+    Permissions::from_mode(*mode)
+}

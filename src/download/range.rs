@@ -1,0 +1,467 @@
+//! What a response means, given what was asked. Pure: headers in, a decision out.
+//!
+//! RFC 9110 §13.1.5 (`If-Range`), §14 (ranges), §8.6 (`Content-Length`); RFC 9112 §6 (message length).
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use ureq::http::header::{
+    self, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    TRANSFER_ENCODING,
+};
+use ureq::http::response::Parts;
+use ureq::http::{HeaderMap, Version};
+
+use super::error::BadContent;
+
+/// No host is obeyed for longer than this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// The rest of a file that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// First byte wanted = bytes already here.
+    pub(super) offset: u64,
+    /// The strong validator the bytes here were fetched under.
+    pub(super) etag: String,
+    /// Size of the whole file, where it was announced.
+    pub(super) total: Option<u64>,
+}
+
+/// A body that is the whole file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    /// `None`: chunked, proven by its terminator.
+    pub(super) length: Option<u64>,
+    /// Only a strong one: nothing else allows going on later.
+    pub(super) etag: Option<String>,
+}
+
+/// What to do with an answer to a request for the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// The body is exactly the missing bytes up to `total`.
+    Append { total: u64 },
+    /// Nothing is missing.
+    Complete,
+    /// The server sends everything from byte 0.
+    Whole(Whole),
+    /// It does not add up: take nothing from it and ask once more, without a range.
+    Again,
+    /// No body to take.
+    Fault(Fault),
+}
+
+/// An answer without the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Refused(u16),
+    Transient {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+    Bad(BadContent),
+}
+
+/// Judges the answer to a plain request.
+pub(super) fn whole(answer: &Parts) -> Result<Whole, Fault> {
+    match answer.status.as_u16() {
+        200 => {
+            let length = length(answer).map_err(Fault::Bad)?;
+            Ok(Whole {
+                length,
+                etag: strong_etag(&answer.headers).map(str::to_owned),
+            })
+        }
+        status => Err(fault(status, &answer.headers)),
+    }
+}
+
+/// Judges the answer to a request with `Range` and `If-Range`.
+pub(super) fn rest(asked: &Asked, answer: &Parts) -> Rest {
+    let headers = &answer.headers;
+    let same_file = strong_etag(headers) == Some(&asked.etag);
+    match answer.status.as_u16() {
+        206 => {
+            let range = text(headers, &CONTENT_RANGE).and_then(content_range);
+            let fits = match (range, length(answer)) {
+                (Some(ContentRange::Part { first, last, total }), Ok(length)) => {
+                    first == asked.offset
+                        && last.checked_add(1) == Some(total)
+                        && asked.total.is_none_or(|known| known == total)
+                        && length.is_none_or(|length| length == total - first)
+                }
+                _ => false,
+            };
+            match range {
+                Some(ContentRange::Part { total, .. }) if fits && same_file => {
+                    Rest::Append { total }
+                }
+                _ => Rest::Again,
+            }
+        }
+        416 => match text(headers, &CONTENT_RANGE).and_then(content_range) {
+            Some(ContentRange::Unsatisfied { total }) if same_file && total == asked.offset => {
+                Rest::Complete
+            }
+            _ => Rest::Again,
+        },
+        _ => match whole(answer) {
+            Ok(whole) => Rest::Whole(whole),
+            Err(fault) => Rest::Fault(fault),
+        },
+    }
+}
+
+fn fault(status: u16, headers: &HeaderMap) -> Fault {
+    match status {
+        408 | 416 | 425 | 429 | 500..=599 => Fault::Transient {
+            status,
+            retry_after: retry_after(headers),
+        },
+        400..=499 => Fault::Refused(status),
+        _ => Fault::Bad(BadContent::Status(status)),
+    }
+}
+
+/// How many bytes the body has: `None` when it is chunked.
+fn length(answer: &Parts) -> Result<Option<u64>, BadContent> {
+    let headers = &answer.headers;
+    if list(headers, &CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        return Err(BadContent::Encoded);
+    }
+    if text(headers, &CONTENT_TYPE).is_some_and(is_page_type) {
+        return Err(BadContent::Page);
+    }
+    let mut lengths = list(headers, &CONTENT_LENGTH);
+    let chunked = match list(headers, &TRANSFER_ENCODING).collect::<Vec<_>>()[..] {
+        [] => false,
+        // ureq reads a chunked HTTP/1.0 body, which cannot exist, up to the end of the connection.
+        [one] if one.eq_ignore_ascii_case("chunked") && answer.version == Version::HTTP_11 => true,
+        _ => return Err(BadContent::Lengths),
+    };
+    match (lengths.next(), chunked) {
+        (None, true) => Ok(None),
+        (None, false) => Err(BadContent::EndUnknown),
+        (Some(_), true) => Err(BadContent::Lengths),
+        (Some(first), false) => {
+            if lengths.any(|other| other != first) {
+                return Err(BadContent::Lengths);
+            }
+            match decimal(first) {
+                None => Err(BadContent::Lengths),
+                Some(0) => Err(BadContent::Empty),
+                some => Ok(some),
+            }
+        }
+    }
+}
+
+/// A page about a file is never the file, whichever asset was asked for.
+fn is_page_type(content_type: &str) -> bool {
+    let mime = content_type.split(';').next().unwrap_or_default().trim();
+    [
+        "text/html",
+        "application/xhtml+xml",
+        "application/xml",
+        "text/xml",
+        "application/json",
+    ]
+    .iter()
+    .any(|page| mime.eq_ignore_ascii_case(page))
+}
+
+/// Whether a body begins like a page, whatever its `Content-Type` says. Everything else may be the file.
+pub(super) fn is_page(head: &[u8]) -> bool {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let head = head.trim_ascii_start();
+    ["<!doctype", "<html", "<?xml", "<error"]
+        .iter()
+        .any(|mark| {
+            head.get(..mark.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(mark.as_bytes()))
+        })
+}
+
+/// The `ETag` if it is strong (RFC 9110 §8.8.3): equal ones mean equal bytes.
+fn strong_etag(headers: &HeaderMap) -> Option<&str> {
+    text(headers, &ETAG).filter(|etag| is_strong(etag))
+}
+
+/// Whether an entity tag is quoted and not marked weak.
+pub(super) fn is_strong(etag: &str) -> bool {
+    etag.len() > 2
+        && etag.starts_with('"')
+        && etag
+            .find('"')
+            .is_some_and(|open| etag[open + 1..].find('"') == Some(etag.len() - 2))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ContentRange {
+    Part { first: u64, last: u64, total: u64 },
+    Unsatisfied { total: u64 },
+}
+
+/// `bytes 5-9/10` or `bytes */10`; an unknown total (`/*`) proves nothing and is `None`.
+fn content_range(value: &str) -> Option<ContentRange> {
+    let (unit, rest) = value.split_once(' ')?;
+    let (range, total) = rest.split_once('/')?;
+    let total = decimal(total)?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    if range == "*" {
+        return Some(ContentRange::Unsatisfied { total });
+    }
+    let (first, last) = range.split_once('-')?;
+    let (first, last) = (decimal(first)?, decimal(last)?);
+    (first <= last && last < total).then_some(ContentRange::Part { first, last, total })
+}
+
+/// Seconds, or an HTTP date as distance from the answer's own `Date`: no clock is needed, theirs or ours.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = text(headers, &header::RETRY_AFTER)?;
+    let seconds = decimal(value).or_else(|| {
+        let then = DateTime::parse_from_rfc2822(value).ok()?;
+        let sent = DateTime::parse_from_rfc2822(text(headers, &header::DATE)?).ok()?;
+        u64::try_from((then - sent).num_seconds()).ok()
+    })?;
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}
+
+/// `1*DIGIT`, nothing else: `parse` alone would take a sign.
+fn decimal(digits: &str) -> Option<u64> {
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// A header's value if it is there once and readable.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().map(str::trim),
+        _ => None,
+    }
+}
+
+/// The elements of a list header; unreadable ones are there, as something nobody asked for.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
+    values.flat_map(|value| value.to_str().unwrap_or("?").split(',').map(str::trim))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ureq::http::Response;
+
+    /// `200 ETag:"a" Content-Length:5` → the head of an HTTP/1.1 answer.
+    fn head(line: &str) -> Parts {
+        let (status, headers) = line.split_once('|').unwrap_or((line, ""));
+        let mut answer = Response::builder().status(status.trim().parse::<u16>().unwrap());
+        for field in headers.split('|') {
+            if let Some((name, value)) = field.trim().split_once(": ") {
+                answer = answer.header(name, value);
+            }
+        }
+        answer.body(()).unwrap().into_parts().0
+    }
+
+    fn asked() -> Asked {
+        Asked {
+            offset: 5,
+            etag: "\"a\"".to_owned(),
+            total: Some(10),
+        }
+    }
+
+    #[test]
+    fn a_whole_file_needs_a_provable_end() {
+        use BadContent::*;
+        let taken = |length, etag: Option<&str>| {
+            Ok(Whole {
+                length,
+                etag: etag.map(str::to_owned),
+            })
+        };
+        let bad = |why| Err(Fault::Bad(why));
+        for (line, expected) in [
+            (
+                "200 | Content-Length: 7 | ETag: \"a\"",
+                taken(Some(7), Some("\"a\"")),
+            ),
+            (
+                "200 | Content-Length: 7 | ETag: W/\"a\"",
+                taken(Some(7), None),
+            ),
+            ("200 | Content-Length: 7 | ETag: a", taken(Some(7), None)),
+            (
+                "200 | Content-Length: 7 | ETag: \"a\" | ETag: \"b\"",
+                taken(Some(7), None),
+            ),
+            (
+                "200 | Content-Length: 7 | Content-Length: 7",
+                taken(Some(7), None),
+            ),
+            ("200 | Transfer-Encoding: chunked", taken(None, None)),
+            (
+                "200 | Content-Length: 7 | Content-Encoding: identity",
+                taken(Some(7), None),
+            ),
+            (
+                "200 | Content-Length: 7 | Content-Type: video/mp4",
+                taken(Some(7), None),
+            ),
+            ("200", bad(EndUnknown)),
+            ("200 | Content-Length: 0", bad(Empty)),
+            ("200 | Content-Length: 7 | Content-Length: 8", bad(Lengths)),
+            ("200 | Content-Length: 7, 8", bad(Lengths)),
+            ("200 | Content-Length: +7", bad(Lengths)),
+            ("200 | Content-Length: 99999999999999999999", bad(Lengths)),
+            (
+                "200 | Content-Length: 7 | Transfer-Encoding: chunked",
+                bad(Lengths),
+            ),
+            ("200 | Transfer-Encoding: gzip, chunked", bad(Lengths)),
+            (
+                "200 | Content-Length: 7 | Content-Encoding: gzip",
+                bad(Encoded),
+            ),
+            (
+                "200 | Content-Length: 7 | Content-Type: Text/HTML; charset=utf-8",
+                bad(Page),
+            ),
+            (
+                "200 | Content-Length: 7 | Content-Type: application/json",
+                bad(Page),
+            ),
+            (
+                "206 | Content-Length: 7 | Content-Range: bytes 0-6/7",
+                bad(Status(206)),
+            ),
+            ("204", bad(Status(204))),
+            ("304", bad(Status(304))),
+            ("403", Err(Fault::Refused(403))),
+            ("404", Err(Fault::Refused(404))),
+            ("410", Err(Fault::Refused(410))),
+        ] {
+            assert_eq!(whole(&head(line)), expected, "{line}");
+        }
+        let mut http10 = head("200 | Transfer-Encoding: chunked");
+        http10.version = Version::HTTP_10;
+        assert_eq!(whole(&http10), bad(Lengths));
+    }
+
+    #[test]
+    fn the_rest_is_taken_only_when_everything_agrees() {
+        let fits = "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 5-9/10";
+        assert_eq!(rest(&asked(), &head(fits)), Rest::Append { total: 10 });
+        let unknown = Asked {
+            total: None,
+            ..asked()
+        };
+        assert_eq!(rest(&unknown, &head(fits)), Rest::Append { total: 10 });
+        for line in [
+            "206 | ETag: \"b\" | Content-Length: 5 | Content-Range: bytes 5-9/10",
+            "206 | ETag: W/\"a\" | Content-Length: 5 | Content-Range: bytes 5-9/10",
+            "206 | Content-Length: 5 | Content-Range: bytes 5-9/10",
+            "206 | ETag: \"a\" | Content-Length: 5",
+            "206 | ETag: \"a\" | Content-Length: 6 | Content-Range: bytes 4-9/10",
+            "206 | ETag: \"a\" | Content-Length: 4 | Content-Range: bytes 5-8/10",
+            "206 | ETag: \"a\" | Content-Length: 4 | Content-Range: bytes 5-9/10",
+            "206 | ETag: \"a\" | Content-Length: 6 | Content-Range: bytes 5-10/11",
+            "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 5-9/*",
+            "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: items 5-9/10",
+            "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 9-5/10",
+            "206 | ETag: \"a\" | Content-Range: bytes 5-9/10",
+            "206 | ETag: \"a\" | Content-Length: 90 | Content-Type: multipart/byteranges; boundary=x",
+            "416 | ETag: \"a\" | Content-Range: bytes */10",
+            "416 | ETag: \"a\"",
+        ] {
+            assert_eq!(rest(&asked(), &head(line)), Rest::Again, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_416_completes_only_what_it_proves() {
+        let all = Asked {
+            offset: 10,
+            ..asked()
+        };
+        let line = "416 | ETag: \"a\" | Content-Range: bytes */10";
+        assert_eq!(rest(&all, &head(line)), Rest::Complete);
+        for line in [
+            "416 | Content-Range: bytes */10",
+            "416 | ETag: \"b\" | Content-Range: bytes */10",
+            "416 | ETag: \"a\" | Content-Range: bytes */11",
+        ] {
+            assert_eq!(rest(&all, &head(line)), Rest::Again, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_200_to_a_range_is_the_whole_file() {
+        let answer = rest(&asked(), &head("200 | ETag: \"b\" | Content-Length: 12"));
+        let (length, etag) = (Some(12), Some("\"b\"".to_owned()));
+        assert_eq!(answer, Rest::Whole(Whole { length, etag }));
+    }
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date_and_bounded() {
+        for (line, seconds) in [
+            ("429 | Retry-After: 7", Some(7)),
+            ("503 | Retry-After: 999999999", Some(3600)),
+            (
+                "503 | Date: Sun, 06 Nov 1994 08:49:37 GMT | Retry-After: Sun, 06 Nov 1994 08:49:40 GMT",
+                Some(3),
+            ),
+            ("503 | Retry-After: Sun, 06 Nov 1994 08:49:40 GMT", None),
+            ("503 | Retry-After: -1", None),
+            ("500", None),
+        ] {
+            let status = head(line).status.as_u16();
+            let retry_after = seconds.map(Duration::from_secs);
+            let expected = Fault::Transient {
+                status,
+                retry_after,
+            };
+            assert_eq!(whole(&head(line)), Err(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn pages_are_known_by_their_beginning() {
+        for page in [
+            "<!DOCTYPE html>",
+            "\n <html>",
+            "<?xml version=",
+            "\u{feff}<Error><Code>",
+        ] {
+            assert!(is_page(page.as_bytes()), "{page}");
+        }
+        for file in [
+            "",
+            "<",
+            "1\n00:00:00,000 --> 00:00:01,000\n<i>hi</i>",
+            "\0\0\0\x18ftyp",
+            "GIF89a",
+        ] {
+            assert!(!is_page(file.as_bytes()), "{file}");
+        }
+    }
+
+    #[test]
+    fn only_quoted_tags_are_strong() {
+        for (tag, strong) in [
+            ("\"a\"", true),
+            ("W/\"a\"", false),
+            ("a", false),
+            ("\"", false),
+            ("\"\"", false),
+            ("\"a\"b\"", false),
+        ] {
+            assert_eq!(is_strong(tag), strong, "{tag}");
+        }
+    }
+}
