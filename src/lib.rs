@@ -1,4 +1,5 @@
 //! `tracker`: a durable, resumable job tracker for HeyGen videos.
 
+pub mod http;
 pub mod time;
 pub mod video;
