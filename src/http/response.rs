@@ -29,12 +29,15 @@ pub enum Body {
     },
 }
 
+/// An answer that writes itself; an error ends the connection.
+pub type TakeOver = Box<dyn FnOnce(&mut Wire<'_>) -> io::Result<Ending> + Send>;
+
 /// What becomes of a request.
 pub enum Answer {
     /// A response like any other; the connection lives on if both sides want it.
     Respond(Response),
     /// The handler speaks to the socket itself: late, lying, partial or not at all.
-    TakeOver(Box<dyn FnOnce(&mut Wire<'_>) -> io::Result<Ending> + Send>),
+    TakeOver(TakeOver),
 }
 
 /// What happens to a connection after its handler took it over.
