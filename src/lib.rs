@@ -1,7 +1,7 @@
 //! `tracker`: a durable, resumable job tracker for HeyGen videos.
 
-pub mod cli;
-pub mod commands;
+//pub mod cli;
+//pub mod commands;
 pub mod config;
 pub mod decide;
 pub mod download;

@@ -40,7 +40,7 @@ use send::Sends;
 use troubles::{Kind, Troubles};
 
 use crate::config::Environment;
-use crate::decide::{Decision, Entry};
+use crate::decide::{Decision, Entry, News};
 use crate::download::{FileClient, FileTimeouts};
 use crate::error::Error;
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
@@ -339,7 +339,11 @@ impl Run<'_, '_> {
         if decision.news.is_empty() {
             return Ok(());
         }
-        if self.reporter.is_chatty() {
+        let in_trouble = decision
+            .news
+            .iter()
+            .any(|news| matches!(news, News::Trouble { .. }));
+        if in_trouble && self.reporter.is_chatty() {
             tx.told(row, now)?;
         }
         let video = Box::new(decision.video);
@@ -384,10 +388,7 @@ impl Run<'_, '_> {
 
     fn file_client(&mut self) -> FileClient {
         let loopback = self.access.as_ref().is_some_and(|access| access.loopback);
-        let timeouts = FileTimeouts {
-            read: self.options.read_timeout,
-            ..FileTimeouts::default()
-        };
+        let timeouts = FileTimeouts::with_read(self.options.read_timeout);
         self.saves
             .client
             .get_or_insert_with(|| FileClient::new(loopback, timeouts))

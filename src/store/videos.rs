@@ -244,6 +244,16 @@ impl Tx<'_> {
             .map(drop)
     }
 
+    /// Notes that a row's trouble was told to somebody.
+    pub fn told(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "UPDATE videos SET error_told_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
+            )?
+            .execute(params![id, now])
+            .map(drop)
+    }
+
     /// A page of unfinished rows HeyGen knows, by local number; `account` is the one that will ask.
     pub fn unfinished_after(
         &self,
