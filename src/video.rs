@@ -400,11 +400,9 @@ impl Video {
                 .remote_status
                 .as_ref()
                 .map_or("waiting", RemoteStatus::as_str),
-            Phase::Unsent
-            | Phase::Sending
-            | Phase::Rejected
-            | Phase::Unknown
-            | Phase::Missing => self.phase.word(),
+            Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown | Phase::Missing => {
+                self.phase.word()
+            }
         }
     }
 

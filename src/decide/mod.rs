@@ -164,12 +164,7 @@ impl Failure {
     }
 
     /// A failure that is not a request's.
-    pub fn local(
-        operation: Operation,
-        code: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> Self {
+    pub fn local(operation: Operation, code: &str, message: &str, now: Timestamp) -> Self {
         let facts = NewEvent::new(now, EventKind::Error)
             .with("operation", operation.word())
             .with("code", code)

@@ -93,7 +93,10 @@ fn seen(
         let row = &decision.video;
         decision.events.push(super::Entry::New(
             NewEvent::new(now, EventKind::Status)
-                .with("from", video.remote_status.as_ref().map(RemoteStatus::as_str))
+                .with(
+                    "from",
+                    video.remote_status.as_ref().map(RemoteStatus::as_str),
+                )
                 .with("to", status.as_str())
                 .with("failure_code", row.failure_code.as_deref())
                 .with("failure_message", row.failure_message.as_deref()),

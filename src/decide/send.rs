@@ -8,9 +8,7 @@ use std::time::Duration;
 use super::{Decision, Entry, Failure, News, record_failure};
 use crate::heygen::{ApiError, Created, ErrorKind};
 use crate::time::Timestamp;
-use crate::video::{
-    Account, EventKind, IdempotencyKey, NewEvent, Operation, Phase, RowId, Video,
-};
+use crate::video::{Account, EventKind, IdempotencyKey, NewEvent, Operation, Phase, RowId, Video};
 
 /// A replay is safe for this long after the first unanswered attempt.
 const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
@@ -87,10 +85,10 @@ pub fn begin_send(video: &Video, account: &Account, now: Timestamp) -> Decision 
     decision.events.push(if video.last_attempt_at.is_some() {
         Entry::Again(EventKind::Sending)
     } else {
-        Entry::New(
-            NewEvent::new(now, EventKind::Sending)
-                .with("idempotency_key", video.idempotency_key.as_ref().map(IdempotencyKey::as_str)),
-        )
+        Entry::New(NewEvent::new(now, EventKind::Sending).with(
+            "idempotency_key",
+            video.idempotency_key.as_ref().map(IdempotencyKey::as_str),
+        ))
     });
     decision.changed = true;
     decision
@@ -271,7 +269,11 @@ fn unanswered(video: &Video, posts: i64, error: &ApiError, now: Timestamp) -> De
     let row = &mut decision.video;
     row.attempts = row.attempts.saturating_add(posts);
     row.send_after = Some(now.after(spacing(row.attempts)));
-    record_failure(&mut decision, &Failure::api(Operation::Send, error, now), now);
+    record_failure(
+        &mut decision,
+        &Failure::api(Operation::Send, error, now),
+        now,
+    );
     decision
 }
 
@@ -316,7 +318,11 @@ fn not_now(
     } else {
         let failure = Failure::api(Operation::Send, error, now);
         let of_the_run = matches!(status, None | Some(401..=403));
-        let failure = if of_the_run { failure.of_the_run() } else { failure };
+        let failure = if of_the_run {
+            failure.of_the_run()
+        } else {
+            failure
+        };
         record_failure(&mut decision, &failure, now);
     }
     decision

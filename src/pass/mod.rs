@@ -22,6 +22,7 @@ mod report;
 mod save;
 mod send;
 mod troubles;
+mod wait;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use access::Access;
 pub use report::{Reporter, Tally, Voice, unknown_hint};
+pub use wait::Wait;
 
 use calls::{CallError, Caller, Posted};
 use gate::Gate;
@@ -87,8 +89,13 @@ impl Default for Options {
 pub enum Scope {
     /// Everything unfinished.
     Unfinished,
-    /// These rows, whatever their state; the spacing of replays does not hold them back.
-    Named(Vec<RowId>),
+    /// These rows, whatever their state.
+    Named {
+        /// The rows.
+        rows: Vec<RowId>,
+        /// The spacing of replays does not hold them back: a person asked.
+        eager: bool,
+    },
     /// Rows just recorded: sent and nothing else. Their send locks were taken before they became visible.
     Fresh(Vec<(RowId, Guard)>),
 }
@@ -105,16 +112,15 @@ pub fn run(
     options: &Options,
     reporter: &mut Reporter<'_>,
 ) -> Result<(), Error> {
-    let named = matches!(scope, Scope::Named(_));
-    let fresh = matches!(scope, Scope::Fresh(_));
-    if !named && !fresh && !store.read(|tx| tx.has_unfinished())? {
+    if matches!(scope, Scope::Unfinished) && !store.read(|tx| tx.has_unfinished())? {
         return Ok(());
     }
+    let eager = matches!(scope, Scope::Named { eager: true, .. });
     let (outbox, inbox) = channel();
     let mut run = Run {
         env,
         options,
-        eager: named,
+        eager,
         locks: store.locks()?,
         identity: store.identity(),
         access: None,
@@ -136,7 +142,7 @@ pub fn run(
             run.polls.everything();
             run.sends.everything();
         }
-        Scope::Named(rows) => {
+        Scope::Named { rows, .. } => {
             run.repair(store)?;
             run.name(store, rows)?;
         }
@@ -277,7 +283,9 @@ impl Run<'_, '_> {
                         posted,
                         guard,
                     } => {
-                        moved = self.post_answer(tx, row, fresh, posted, now)?.or(moved.take());
+                        moved = self
+                            .post_answer(tx, row, fresh, posted, now)?
+                            .or(moved.take());
                         self.after.guards.push(guard);
                     }
                     Message::File { row, fact } => self.file_fact(tx, row, fact, now)?,
@@ -326,7 +334,12 @@ impl Run<'_, '_> {
             return Ok(());
         }
         if decision.give_up_files {
-            for file in decision.video.files.iter().filter(|file| file.state.is_open()) {
+            for file in decision
+                .video
+                .files
+                .iter()
+                .filter(|file| file.state.is_open())
+            {
                 tx.unavailable(row, file.asset)?;
             }
         }

@@ -376,7 +376,11 @@ impl Run<'_, '_> {
 
     fn foreign_trouble(&mut self) {
         let count = self.polls.foreign;
-        let videos = if count == 1 { "video belongs" } else { "videos belong" };
+        let videos = if count == 1 {
+            "video belongs"
+        } else {
+            "videos belong"
+        };
         self.troubles.note(
             Kind::Account,
             "other_key".to_owned(),
@@ -413,7 +417,10 @@ impl Run<'_, '_> {
         let account = self.account();
         if let Observation::Failed(error) = observation
             && error.is_not_found()
-            && video.account.as_ref().is_some_and(|owner| *owner != account)
+            && video
+                .account
+                .as_ref()
+                .is_some_and(|owner| *owner != account)
         {
             self.is_foreign();
         }
@@ -423,7 +430,12 @@ impl Run<'_, '_> {
         let plan = decide::plan_files(&decision.video, now);
         let after = decision.video.clone();
         self.write(tx, decision, now)?;
-        if !changed && !matches!(observation, Observation::Failed(_) | Observation::FailedForAll(_)) {
+        if !changed
+            && !matches!(
+                observation,
+                Observation::Failed(_) | Observation::FailedForAll(_)
+            )
+        {
             self.after.seen.push(row);
         }
         if fresh_urls && after.is_completed() {

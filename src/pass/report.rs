@@ -17,10 +17,7 @@ use crate::video::{Asset, LastError, RowId, Video};
 #[derive(Clone, Debug)]
 pub(super) enum Said {
     /// To a row; `video` is the row as it is now.
-    Row {
-        video: Box<Video>,
-        news: News,
-    },
+    Row { video: Box<Video>, news: News },
     /// A file is durable under its final name.
     Saved {
         video: Box<Video>,
@@ -37,10 +34,7 @@ pub(super) enum Said {
         what: &'static str,
     },
     /// HeyGen has no such file.
-    Unavailable {
-        video: Box<Video>,
-        asset: Asset,
-    },
+    Unavailable { video: Box<Video>, asset: Asset },
 }
 
 /// What a run amounts to.
@@ -127,6 +121,25 @@ impl<'a> Reporter<'a> {
     /// What the run amounts to so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Counts the next round of a wait apart from those before; returns what to give to [`Reporter::end_round`].
+    pub(super) fn begin_round(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Adds the round up.
+    pub(super) fn end_round(&mut self, mut before: Tally) {
+        before.next_round(&self.tally);
+        self.tally = before;
+    }
+
+    /// Tells somebody who waits how a row is doing.
+    pub(super) fn progress(&self, video: &Video, elapsed: &str) {
+        if !self.screen.json {
+            self.screen
+                .note(&format!("{}, {elapsed}", subject(video, video.status())));
+        }
     }
 
     pub(super) fn is_chatty(&self) -> bool {
@@ -306,7 +319,11 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             News::Trouble { tell } => (Weight::Trouble { tell: *tell }, trouble_sentence(video)),
             News::Recovered { code } => (
                 Weight::Relief,
-                format!("{}: no {} any more", subject(video, "works again"), text::harmless(code)),
+                format!(
+                    "{}: no {} any more",
+                    subject(video, "works again"),
+                    text::harmless(code)
+                ),
             ),
         },
         Said::Saved {
@@ -318,7 +335,11 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             ..
         } => {
             let verb = if *repaired { "repaired" } else { "saved" };
-            let what = if *asset == Asset::Video { "" } else { asset.word() };
+            let what = if *asset == Asset::Video {
+                ""
+            } else {
+                asset.word()
+            };
             let gap = if what.is_empty() { "" } else { " " };
             (
                 Weight::Outcome,
@@ -359,7 +380,9 @@ fn status_sentence(video: &Video) -> (Weight, String) {
     match video.phase {
         Phase::Rejected => (
             Weight::Bad,
-            format!("{head}: {why} (mend the body, then tracker retry {id} BODY.json, or see tracker show {id})"),
+            format!(
+                "{head}: {why} (mend the body, then tracker retry {id} BODY.json, or see tracker show {id})"
+            ),
         ),
         Phase::Unknown => (Weight::Bad, format!("{head}: {}", unknown_hint(id))),
         Phase::Missing => (

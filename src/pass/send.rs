@@ -168,9 +168,10 @@ impl Run<'_, '_> {
         let now = time::now();
         let (paused, refused, active) = store.read(|tx| {
             let paused = tx.paused_until(&account)?;
-            let refused = tx.troubles()?.iter().any(|trouble| {
-                matches!(trouble.kind.as_str(), "key" | "forbidden" | "credit")
-            });
+            let refused = tx
+                .troubles()?
+                .iter()
+                .any(|trouble| matches!(trouble.kind.as_str(), "key" | "forbidden" | "credit"));
             Ok((paused, refused, tx.active_count()?))
         })?;
         self.sends.alone = refused;
@@ -207,11 +208,7 @@ impl Run<'_, '_> {
     }
 
     /// Rows that seem to be due, with their locks. Held locks are skipped: somebody is at it.
-    fn candidates(
-        &mut self,
-        store: &Store,
-        most: usize,
-    ) -> Result<Vec<(RowId, Guard)>, Error> {
+    fn candidates(&mut self, store: &Store, most: usize) -> Result<Vec<(RowId, Guard)>, Error> {
         let account = self.account();
         let now = time::now();
         let mut candidates = Vec::new();
@@ -229,7 +226,12 @@ impl Run<'_, '_> {
             let Some(video) = store.read(|tx| tx.video(row))? else {
                 continue;
             };
-            match decide::due(&revivable(video, self.eager), Some(&account), self.eager, now) {
+            match decide::due(
+                &revivable(video, self.eager),
+                Some(&account),
+                self.eager,
+                now,
+            ) {
                 Due::Now => candidates.push((row, guard)),
                 Due::OtherAccount => self.sends.foreign += 1,
                 Due::Later(_) | Due::Not | Due::Expired(_) => {}

@@ -58,7 +58,12 @@ pub(super) struct Troubles {
 impl Troubles {
     /// HeyGen's or the network's doing; the first of a kind is the one that is told.
     pub(super) fn api(&mut self, kind: Kind, error: &ApiError) {
-        self.note(kind, error.code.clone(), error.message.clone(), api_hint(error));
+        self.note(
+            kind,
+            error.code.clone(),
+            error.message.clone(),
+            api_hint(error),
+        );
     }
 
     /// Something that would have ended the run.
@@ -72,13 +77,7 @@ impl Troubles {
     }
 
     /// Anything else.
-    pub(super) fn note(
-        &mut self,
-        kind: Kind,
-        code: String,
-        message: String,
-        hint: Option<String>,
-    ) {
+    pub(super) fn note(&mut self, kind: Kind, code: String, message: String, hint: Option<String>) {
         self.seen.entry(kind).or_insert(Seen {
             code,
             message,
@@ -110,8 +109,8 @@ impl Troubles {
             .into_iter()
             .map(|(kind, seen)| {
                 let before = before(kind).filter(|before| before.code == seen.code);
-                let told_lately = before
-                    .is_some_and(|b| b.told_at <= now && now.since(b.told_at) < TELL_AGAIN);
+                let told_lately =
+                    before.is_some_and(|b| b.told_at <= now && now.since(b.told_at) < TELL_AGAIN);
                 let tell = !told_lately;
                 let trouble = Trouble {
                     kind: kind.word().to_owned(),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use rusqlite::{OptionalExtension, named_params, params};
 
-use super::row::{self, VIDEO_COLUMNS};
 use super::Tx;
+use super::row::{self, VIDEO_COLUMNS};
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, EventKind, IdempotencyKey, NewEvent, Phase, RemoteStatus, RowId, Video, VideoId,
@@ -66,7 +66,44 @@ pub struct UnfinishedRow {
     pub settled: bool,
 }
 
+/// What `check` still has to do, in numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenWork {
+    /// Rows that are not finished.
+    pub unfinished: u64,
+    /// Rows HeyGen works on.
+    pub rendering: u64,
+    /// Since when the oldest of them does.
+    pub oldest_rendering: Option<Timestamp>,
+    /// Rows that are completed and not saved.
+    pub to_save: u64,
+    /// Rows that wait to be sent, or for the answer.
+    pub to_send: u64,
+}
+
 impl Tx<'_> {
+    /// What is still to be done.
+    pub fn open_work(&self) -> rusqlite::Result<OpenWork> {
+        self.conn
+            .prepare_cached(
+                "SELECT count(*),
+                        count(*) FILTER (WHERE phase = 'accepted' AND remote_status IS NOT 'completed'),
+                        min(accepted_at) FILTER (WHERE phase = 'accepted' AND remote_status IS NOT 'completed'),
+                        count(*) FILTER (WHERE phase = 'accepted' AND remote_status IS 'completed'),
+                        count(*) FILTER (WHERE phase <> 'accepted')
+                 FROM videos WHERE finished = 0",
+            )?
+            .query_row([], |row| {
+                Ok(OpenWork {
+                    unfinished: row.get(0)?,
+                    rendering: row.get(1)?,
+                    oldest_rendering: row.get(2)?,
+                    to_save: row.get(3)?,
+                    to_send: row.get(4)?,
+                })
+            })
+    }
+
     /// Inserts a row and its wanted files.
     pub fn insert(&self, new: &NewVideo, now: Timestamp) -> rusqlite::Result<RowId> {
         let phase = if new.video_id.is_some() {
@@ -128,9 +165,7 @@ impl Tx<'_> {
     pub fn video(&self, id: RowId) -> rusqlite::Result<Option<Video>> {
         let video = self
             .conn
-            .prepare_cached(&format!(
-                "SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"
-            ))?
+            .prepare_cached(&format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"))?
             .query_row([id], row::video)
             .optional()?;
         video.map(|video| self.with_files(video)).transpose()
@@ -326,6 +361,38 @@ impl Tx<'_> {
         self.conn
             .prepare_cached("SELECT count(*) FROM videos WHERE finished = 0")?
             .query_row([], |row| row.get(0))
+    }
+
+    /// The oldest rows `check` still has work with.
+    pub fn oldest_unfinished(&self, limit: u32) -> rusqlite::Result<Vec<Video>> {
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT {VIDEO_COLUMNS} FROM videos WHERE finished = 0 ORDER BY id LIMIT ?1"
+        ))?;
+        row::videos(&mut statement, [limit])
+    }
+
+    /// The rows with an equal body, newest first, without their files.
+    pub fn twins(&self, body_hash: &str) -> rusqlite::Result<Vec<Video>> {
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT {VIDEO_COLUMNS} FROM videos WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"
+        ))?;
+        row::videos(&mut statement, [body_hash])
+    }
+
+    /// The newest row with an equal body that is unfinished, or completed and submitted since.
+    pub fn recent_twin(
+        &self,
+        body_hash: &str,
+        since: Timestamp,
+    ) -> rusqlite::Result<Option<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos WHERE body_hash = ?1
+                 AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?2))
+                 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row(params![body_hash, since], |row| row.get(0))
+            .optional()
     }
 
     /// How long an account's POSTs are held back.

@@ -1,0 +1,98 @@
+//! Which files a row gets, and where: the options of every verb that makes rows.
+
+use std::path::PathBuf;
+
+use super::Context;
+use crate::download::name::check_template;
+use crate::error::Error;
+use crate::video::Asset;
+
+/// The options as typed.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Files")]
+pub struct FileOptions {
+    /// Where the files go [env: TRACKER_OUTPUT_DIR] [default: ./output]
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+    /// Which files: video, captioned, subtitle, thumbnail, gif, or none
+    #[arg(long, value_name = "LIST", default_value = "video")]
+    pub assets: String,
+    /// How they are named, from {id}, {video_id} and {title} [env: TRACKER_NAME]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub name: Option<String>,
+}
+
+/// What the options amount to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedFiles {
+    /// Absolute.
+    pub output_dir: PathBuf,
+    /// Each once.
+    pub assets: Vec<Asset>,
+    /// `None` for `{video_id}`.
+    pub name_template: Option<String>,
+}
+
+impl FileOptions {
+    /// Flags, then environment, then defaults.
+    pub fn resolve(&self, context: &Context) -> Result<WantedFiles, Error> {
+        let (origin, template) = match &self.name {
+            Some(template) => ("--name", Some(template.as_str())),
+            None => ("TRACKER_NAME", context.env.text("TRACKER_NAME")?),
+        };
+        if let Some(template) = template {
+            check_template(template).map_err(|error| {
+                Error::usage(
+                    format!("{origin}: {error}"),
+                    "for example: --name '{title} {video_id}'",
+                )
+            })?;
+        }
+        Ok(WantedFiles {
+            output_dir: context.output_dir(self.output_dir.as_deref())?,
+            assets: parse_assets(&self.assets)?,
+            name_template: template.map(str::to_owned),
+        })
+    }
+}
+
+/// A comma-separated list of assets, each kept once; `none` is the empty list.
+pub fn parse_assets(list: &str) -> Result<Vec<Asset>, Error> {
+    let mut assets = Vec::new();
+    if list.trim() == "none" {
+        return Ok(assets);
+    }
+    for word in list.split(',').map(str::trim) {
+        let asset: Asset = word.parse().map_err(|()| {
+            let known: Vec<_> = Asset::ALL.iter().map(|asset| asset.word()).collect();
+            Error::usage(
+                format!("--assets: there is no {word:?}"),
+                format!("a comma-separated list of {}, or none", known.join(", ")),
+            )
+        })?;
+        if !assets.contains(&asset) {
+            assets.push(asset);
+        }
+    }
+    Ok(assets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assets_are_a_list_or_none() {
+        for (list, assets) in [
+            ("video", Some(&[Asset::Video][..])),
+            ("gif, video,gif", Some(&[Asset::Gif, Asset::Video])),
+            ("none", Some(&[])),
+            ("", None),
+            ("video,none", None),
+            ("Video", None),
+            ("mp4", None),
+        ] {
+            assert_eq!(parse_assets(list).ok().as_deref(), assets, "{list}");
+        }
+    }
+}
