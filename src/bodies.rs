@@ -268,7 +268,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_bodies_or_an_error(bytes: Vec<u8>) {
-            let _ = parse("b", &bytes).is_ok();
+            if let Ok(bodies) = parse("b", &bytes) {
+                prop_assert!(!bodies.is_empty());
+            }
         }
     }
 }

@@ -136,9 +136,10 @@ fn say_what_cannot_be_asked(context: &Context, store: &Store, rows: &[RowId]) ->
     for video in load(store, rows)? {
         match video.phase {
             Phase::Unknown => {
+                let hint = unknown_hint(video.id);
                 context
                     .screen
-                    .note(&format!("{} unknown: {}", video.id, unknown_hint(video.id)))
+                    .note(&format!("{} unknown: {hint}", video.id));
             }
             Phase::Rejected => context.screen.note(&format!(
                 "{} was rejected, there is nothing to ask for (tracker show {})",

@@ -39,32 +39,32 @@ pub fn run(_: Args, context: &Context) -> Result<Exit, Error> {
     })?;
     let stage = Stage::set(context, &sandbox)?;
     let screen = &context.screen;
-    screen.note(
+    screen.line(
         "A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is bought.",
     );
 
-    screen.note("\nThree videos are bought. They are recorded before anything is sent:");
+    screen.line("\nThree videos are bought. They are recorded before anything is sent:");
     stage.tracker(&["submit", "bodies.jsonl"])?;
-    screen.note(
+    screen.line(
         "\nCron would run this every minute. HeyGen is still rendering, so it has nothing to say:",
     );
     stage.tracker(&["check"])?;
-    screen.note(&format!("\n({} seconds later)", RENDER_TIME.as_secs()));
+    screen.line(&format!("\n({} seconds later)", RENDER_TIME.as_secs()));
     thread::sleep(RENDER_TIME);
-    screen.note("One video failed, and says why; two files are downloaded, verified and in place:");
+    screen.line("One video failed, and says why; two files are downloaded, verified and in place:");
     stage.tracker(&["check"])?;
-    screen.note("\nNothing is unfinished any more: no request, no output:");
+    screen.line("\nNothing is unfinished any more: no request, no output:");
     stage.tracker(&["check"])?;
-    screen.note("\nThe history:");
+    screen.line("\nThe history:");
     stage.tracker(&["list"])?;
-    screen.note("\nEverything about the one that failed:");
+    screen.line("\nEverything about the one that failed:");
     stage.tracker(&["show", "2"])?;
 
-    screen.note(&format!(
+    screen.line(&format!(
         "\nYour files and the database are in {}",
         stage.dir.display()
     ));
-    screen.note("With a key of your own: export HEYGEN_API_KEY=…, tracker submit body.json, and tracker check from cron.");
+    screen.line("With a key of your own: export HEYGEN_API_KEY=…, tracker submit body.json, and tracker check from cron.");
     Ok(Exit::Ok)
 }
 

@@ -236,7 +236,7 @@ fn record(
     if_new: bool,
     now: Timestamp,
 ) -> Result<Vec<(RowId, Option<Guard>)>, Error> {
-    let outcome = store.write_checked(|tx| {
+    store.write_checked(|tx| {
         let mut recorded = Vec::with_capacity(new.len());
         for video in new {
             let twin = match &video.body_hash {
@@ -259,8 +259,7 @@ fn record(
             }
         }
         Ok(Ok(recorded))
-    })?;
-    outcome
+    })?
 }
 
 fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {

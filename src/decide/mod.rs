@@ -116,15 +116,15 @@ impl Decision {
             .video
             .last_error
             .take_if(|error| error.operation == operation);
-        if let Some(error) = over {
-            if error.told_at.is_some() {
-                self.event(
-                    NewEvent::new(now, EventKind::Recovered)
-                        .with("operation", operation.word())
-                        .with("code", error.code.as_str()),
-                );
-                self.news.push(News::Recovered { code: error.code });
-            }
+        if let Some(error) = over
+            && error.told_at.is_some()
+        {
+            self.event(
+                NewEvent::new(now, EventKind::Recovered)
+                    .with("operation", operation.word())
+                    .with("code", error.code.as_str()),
+            );
+            self.news.push(News::Recovered { code: error.code });
         }
     }
 }

@@ -149,7 +149,7 @@ pub fn run(
         Scope::Fresh(rows) => run.sends.fresh(rows),
     }
     run.expire_old(store)?;
-    let result = run.to_the_end(store);
+    let result = run.work_through(store);
     run.reporter.tally.requests += run.gate.passed();
     result?;
     let Run {
@@ -222,7 +222,7 @@ struct AfterCommit {
 const BATCH: usize = 256;
 
 impl Run<'_, '_> {
-    fn to_the_end(&mut self, store: &mut Store) -> Result<(), Error> {
+    fn work_through(&mut self, store: &mut Store) -> Result<(), Error> {
         loop {
             self.dispatch(store)?;
             if self.api.is_idle() && self.savers.is_idle() {
