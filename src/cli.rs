@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, demo, sandbox, submit};
+use crate::commands::{add, check, demo, list, sandbox, show, submit};
 use crate::render::screen::ColorChoice;
 
 /// Track HeyGen videos: submit once, check from cron, never lose a file.
@@ -56,11 +56,11 @@ pub enum Verb {
     /// Send what waits, ask for every unfinished video once, download what is ready
     Check(check::Args),
     /// Look back over the videos, newest first
-    //    List(list::Args),
+    List(list::Args),
     /// Show everything about one video
-    //    Show(show::Args),
+    Show(show::Args),
     /// Track videos made elsewhere
-    //    Add(add::Args),
+    Add(add::Args),
     /// See the whole tool at work on a local stand-in; no key, no network
     Demo(demo::Args),
     /// Run the local stand-in for HeyGen as a server

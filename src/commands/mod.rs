@@ -1,13 +1,15 @@
 //! One file per verb: its arguments and its `run`. Verbs never call each other; what two of them need lives here or
 //! in the modules below.
 
-//pub mod add;
+pub mod add;
 pub mod check;
 pub mod demo;
 pub mod file_options;
-//pub mod list;
+pub mod list;
+mod pulse;
 pub mod sandbox;
-//pub mod show;
+pub mod show;
+mod stats;
 pub mod submit;
 mod view;
 
@@ -61,9 +63,9 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
     match cli.verb {
         Verb::Submit(args) => submit::run(args, context),
         Verb::Check(args) => check::run(args, context),
-        //        Verb::List(args) => list::run(args, context),
-        //        Verb::Show(args) => show::run(args, context),
-        //        Verb::Add(args) => add::run(args, context),
+        Verb::List(args) => list::run(args, context),
+        Verb::Show(args) => show::run(args, context),
+        Verb::Add(args) => add::run(args, context),
         Verb::Demo(args) => demo::run(args, context),
         Verb::Sandbox(args) => sandbox::run(args, context),
     }

@@ -20,11 +20,13 @@
 
 mod poll;
 mod send;
+mod track;
 
 use std::time::Duration;
 
 pub use poll::{FilePlan, Observation, observed, plan_files};
 pub use send::{Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, sent};
+pub use track::{became, named_again};
 
 use crate::heygen::ApiError;
 use crate::time::Timestamp;
