@@ -193,10 +193,7 @@ fn is_there(path: &Path) -> bool {
 fn usable(text: &str, origin: KeySource) -> Result<(ApiKey, KeySource), KeyError> {
     match ApiKey::new(text) {
         Some(key) => Ok((key, origin)),
-        None => Err(unusable(
-            origin,
-            "it is empty or has characters no key has",
-        )),
+        None => Err(unusable(origin, "it is empty or has characters no key has")),
     }
 }
 

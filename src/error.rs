@@ -168,12 +168,18 @@ impl Error {
         let text = match self {
             Self::Usage { hint, .. } => return hint.clone(),
             Self::InvalidBody { .. } => "nothing was recorded or sent; mend it and run it again",
-            Self::NoHome => "name the database with --db PATH or TRACKER_DB (cron has few variables)",
-            Self::NotFound(_) => "tracker list shows what is tracked; tracker add ID tracks a video made elsewhere",
+            Self::NoHome => {
+                "name the database with --db PATH or TRACKER_DB (cron has few variables)"
+            }
+            Self::NotFound(_) => {
+                "tracker list shows what is tracked; tracker add ID tracks a video made elsewhere"
+            }
             Self::Ambiguous { .. } => "use the local number",
             Self::InUse(_) => "nothing was changed; try again when it is done",
             Self::Key(error) => return Some(error.hint()),
-            Self::BaseUrl(_) => "https, or http to this machine; unset it to use https://api.heygen.com",
+            Self::BaseUrl(_) => {
+                "https, or http to this machine; unset it to use https://api.heygen.com"
+            }
             Self::Store(error) => return store_hint(error),
             Self::Api(error) => return api_hint(error),
             Self::File { source, .. } | Self::Output(source)
@@ -220,16 +226,22 @@ fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::NoDatabase { .. } => {
             "tracker submit or tracker add creates one; cron may see another environment: give --db PATH or TRACKER_DB"
         }
-        StoreError::NotOurs { .. } => "give another path with --db or TRACKER_DB; this file was not touched",
+        StoreError::NotOurs { .. } => {
+            "give another path with --db or TRACKER_DB; this file was not touched"
+        }
         StoreError::Newer { .. } => "install the newer tracker; the file was not touched",
-        StoreError::Older { .. } => "make the file and its directory writable once, or copy both elsewhere",
+        StoreError::Older { .. } => {
+            "make the file and its directory writable once, or copy both elsewhere"
+        }
         StoreError::Corrupt { path, .. } => {
             return Some(format!(
                 "it was not touched; keep a copy, then rescue what is readable: sqlite3 {0} .recover | sqlite3 {0}.rescued",
                 shell_word(&path.to_string_lossy())
             ));
         }
-        StoreError::Busy { .. } => "another program holds it open for writing; nothing was changed, try again",
+        StoreError::Busy { .. } => {
+            "another program holds it open for writing; nothing was changed, try again"
+        }
         StoreError::Full { .. } => "free some room and run it again; nothing is lost",
         StoreError::ReadOnly { .. } => "make the file and its directory writable",
         StoreError::Moved { .. } => "put it back, or give its new path with --db or TRACKER_DB",

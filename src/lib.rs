@@ -1,5 +1,14 @@
 //! `tracker`: a durable, resumable job tracker for HeyGen videos.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use serde::Serialize;
+
+pub mod bodies;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -7,9 +16,144 @@ pub mod decide;
 pub mod download;
 pub mod error;
 pub mod heygen;
+pub mod http;
+pub mod import;
 pub mod locks;
 pub mod pass;
 pub mod render;
+pub mod sandbox;
+pub mod signals;
 pub mod store;
 pub mod time;
 pub mod video;
+
+use cli::{Cli, Globals};
+use commands::Context;
+use config::Environment;
+use error::{Error, Exit};
+use render::screen::{Screen, ScreenOptions};
+
+/// Runs the program: the one place that prints what ended a command and chooses the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(refuse(&error, &arguments, &env).code()),
+    };
+    let context = Context {
+        screen: Arc::new(Screen::stdio(&screen_options(&cli.globals, &env))),
+        globals: cli.globals.clone(),
+        env,
+    };
+    let result = commands::run(cli, &context);
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(error) => tell(&context.screen, &error),
+    };
+    ExitCode::from(finish(&context.screen, exit).code())
+}
+
+/// What could not be written was not done.
+fn finish(screen: &Screen, exit: Exit) -> Exit {
+    match screen.finish() {
+        Ok(()) => exit,
+        Err(source) => {
+            let output = tell(screen, &Error::Output(source));
+            if exit == Exit::Ok { output } else { exit }
+        }
+    }
+}
+
+fn screen_options(globals: &Globals, env: &Environment) -> ScreenOptions {
+    let variable = |name| {
+        env.get(name)
+            .map(|value| value.to_string_lossy().into_owned())
+    };
+    ScreenOptions {
+        color: globals.color,
+        no_color: variable("NO_COLOR"),
+        term: variable("TERM"),
+        columns: variable("COLUMNS"),
+        quiet: globals.quiet,
+        verbose: globals.verbose,
+        json: globals.json,
+    }
+}
+
+/// The error envelope of `--json`.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: EnvelopeError<'a>,
+}
+
+#[derive(Serialize)]
+struct EnvelopeError<'a> {
+    code: &'a str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    request_id: Option<&'a str>,
+}
+
+fn tell(screen: &Screen, error: &Error) -> Exit {
+    let message = error.to_string();
+    let hint = error.hint();
+    if screen.json {
+        screen.json_message(&Envelope {
+            error: EnvelopeError {
+                code: error.code(),
+                message: &message,
+                hint: hint.as_deref(),
+                request_id: error.request_id(),
+            },
+        });
+    } else {
+        screen.error(&message);
+        if let Some(hint) = hint {
+            screen.hint(&hint);
+        }
+    }
+    error.exit()
+}
+
+/// `--help`, `--version`, or a command line that makes no sense.
+fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exit {
+    let asked = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let globals = Globals {
+        db: None,
+        json: json && !asked,
+        quiet: false,
+        verbose: 0,
+        color: render::screen::ColorChoice::Auto,
+    };
+    let screen = Screen::stdio(&screen_options(&globals, env));
+    if asked {
+        let text = error.render();
+        screen.block(&if screen.color {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        });
+        return finish(&screen, Exit::Ok);
+    }
+    let text = error.render().to_string();
+    if json {
+        let message = text.lines().next().unwrap_or_default();
+        let message = message
+            .strip_prefix("error: ")
+            .unwrap_or(message)
+            .to_owned();
+        return tell(
+            &screen,
+            &Error::usage(message, "tracker --help lists what can be typed"),
+        );
+    }
+    // Shown as clap lays it out; its own text holds nothing but what was typed, made harmless line by line.
+    for line in text.trim_end().lines() {
+        screen.note(line);
+    }
+    Exit::Usage
+}

@@ -400,11 +400,9 @@ impl Video {
                 .remote_status
                 .as_ref()
                 .map_or("waiting", RemoteStatus::as_str),
-            Phase::Unsent
-            | Phase::Sending
-            | Phase::Rejected
-            | Phase::Unknown
-            | Phase::Missing => self.phase.word(),
+            Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown | Phase::Missing => {
+                self.phase.word()
+            }
         }
     }
 
@@ -487,8 +485,6 @@ words! {
         Missing = "missing",
         /// Renders unusually long.
         Stalled = "stalled",
-        /// A download was started or resumed.
-        Download = "download",
         /// A file is durable under its final name.
         Saved = "saved",
         /// HeyGen has no such file.

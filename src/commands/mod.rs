@@ -4,29 +4,58 @@
 pub mod add;
 pub mod check;
 pub mod demo;
+pub mod file_options;
 pub mod list;
+mod pulse;
 pub mod sandbox;
 pub mod show;
+mod stats;
 pub mod submit;
+mod view;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cli::{Cli, Globals, Verb};
 use crate::config::{self, Environment};
 use crate::error::{Error, Exit};
+use crate::pass::Wait;
 use crate::render::screen::Screen;
+use crate::signals;
 use crate::store::{Found, Store, Tx};
 use crate::video::RowId;
 
 /// Everything a verb gets from outside, besides its own arguments.
-#[derive(Debug)]
 pub struct Context {
     /// The variables of the process.
     pub env: Environment,
     /// The options of every verb.
     pub globals: Globals,
     /// stdout and stderr.
-    pub screen: Screen,
+    pub screen: Arc<Screen>,
+}
+
+/// How long to wait: the options of every verb with `--wait`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WaitArgs {
+    /// Give up waiting after this (exit 4)
+    #[arg(long, value_name = "D", default_value = "20m", value_parser = humantime::parse_duration, help_heading = "Waiting")]
+    pub timeout: Duration,
+    /// The first pause between rounds; grows to 60 s
+    #[arg(long, value_name = "D", default_value = "5s", value_parser = humantime::parse_duration, help_heading = "Waiting")]
+    pub interval: Duration,
+}
+
+impl WaitArgs {
+    /// Waiting for these rows, or for everything unfinished.
+    pub fn wait(&self, rows: Option<Vec<RowId>>) -> Wait {
+        Wait {
+            rows,
+            timeout: self.timeout,
+            interval: self.interval,
+        }
+    }
 }
 
 /// Runs the verb that was typed.
@@ -43,6 +72,14 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
 }
 
 impl Context {
+    /// From here on SIGINT and SIGTERM end the process with one line.
+    pub fn heed_signals(&self) -> Result<(), Error> {
+        signals::install(&self.screen).map_err(|source| Error::System {
+            action: "listen for signals",
+            source,
+        })
+    }
+
     /// Where the database is, or would be.
     pub fn database(&self) -> Result<PathBuf, Error> {
         config::database(self.globals.db.as_deref(), &self.env)
@@ -78,7 +115,10 @@ impl Context {
         // SQLite and JSON hold text.
         if absolute.to_str().is_none() {
             return Err(Error::usage(
-                format!("the output directory {} is not valid UTF-8", absolute.display()),
+                format!(
+                    "the output directory {} is not valid UTF-8",
+                    absolute.display()
+                ),
                 "name one that is with --output-dir",
             ));
         }
@@ -102,11 +142,7 @@ pub fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> rusqlite::Result<Resul
 }
 
 /// The rows that IDs stand for, each once, in the order given; the first that stands for none is an error.
-pub fn find_all(
-    store: &Store,
-    ids: &[String],
-    allow_prefix: bool,
-) -> Result<Vec<RowId>, Error> {
+pub fn find_all(store: &Store, ids: &[String], allow_prefix: bool) -> Result<Vec<RowId>, Error> {
     store.read(|tx| {
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {

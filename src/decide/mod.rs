@@ -25,7 +25,7 @@ mod track;
 use std::time::Duration;
 
 pub use poll::{FilePlan, Observation, observed, plan_files};
-pub use send::{Due, begin_send, due, expire, sent};
+pub use send::{Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, sent};
 pub use track::{became, named_again};
 
 use crate::heygen::ApiError;
@@ -118,15 +118,15 @@ impl Decision {
             .video
             .last_error
             .take_if(|error| error.operation == operation);
-        if let Some(error) = over {
-            if error.told_at.is_some() {
-                self.event(
-                    NewEvent::new(now, EventKind::Recovered)
-                        .with("operation", operation.word())
-                        .with("code", error.code.as_str()),
-                );
-                self.news.push(News::Recovered { code: error.code });
-            }
+        if let Some(error) = over
+            && error.told_at.is_some()
+        {
+            self.event(
+                NewEvent::new(now, EventKind::Recovered)
+                    .with("operation", operation.word())
+                    .with("code", error.code.as_str()),
+            );
+            self.news.push(News::Recovered { code: error.code });
         }
     }
 }
@@ -166,12 +166,7 @@ impl Failure {
     }
 
     /// A failure that is not a request's.
-    pub fn local(
-        operation: Operation,
-        code: &str,
-        message: &str,
-        now: Timestamp,
-    ) -> Self {
+    pub fn local(operation: Operation, code: &str, message: &str, now: Timestamp) -> Self {
         let facts = NewEvent::new(now, EventKind::Error)
             .with("operation", operation.word())
             .with("code", code)

@@ -6,7 +6,7 @@ use super::{Decision, Failure, record_failure};
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, EventKind, NewEvent, Operation, Phase, RemoteStatus, Video,
+    Account, Asset, EventKind, FileState, NewEvent, Operation, Phase, RemoteStatus, Video,
 };
 
 /// One 404 can be a hiccup; a second one this much later is believed.
@@ -93,7 +93,10 @@ fn seen(
         let row = &decision.video;
         decision.events.push(super::Entry::New(
             NewEvent::new(now, EventKind::Status)
-                .with("from", video.remote_status.as_ref().map(RemoteStatus::as_str))
+                .with(
+                    "from",
+                    video.remote_status.as_ref().map(RemoteStatus::as_str),
+                )
                 .with("to", status.as_str())
                 .with("failure_code", row.failure_code.as_deref())
                 .with("failure_message", row.failure_message.as_deref()),
@@ -182,7 +185,14 @@ pub fn plan_files(video: &Video, now: Timestamp) -> FilePlan {
     let long_over = video
         .ended_at
         .is_some_and(|at| now.since(at) >= UNAVAILABLE_AFTER);
-    for file in video.files.iter().filter(|file| file.state.is_open()) {
+    for file in &video.files {
+        match file.state {
+            FileState::Wanted | FileState::Partial => {}
+            // What is complete needs no URL, only its name.
+            FileState::Publishing | FileState::Saved | FileState::Unavailable | FileState::Gone => {
+                continue;
+            }
+        }
         if video.urls.get(file.asset).is_some() {
             plan.fetch.push(file.asset);
         } else if file.asset != Asset::Video && long_over {

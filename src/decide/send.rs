@@ -8,9 +8,7 @@ use std::time::Duration;
 use super::{Decision, Entry, Failure, News, record_failure};
 use crate::heygen::{ApiError, Created, ErrorKind};
 use crate::time::Timestamp;
-use crate::video::{
-    Account, EventKind, IdempotencyKey, NewEvent, Operation, Phase, Video,
-};
+use crate::video::{Account, EventKind, IdempotencyKey, NewEvent, Operation, Phase, RowId, Video};
 
 /// A replay is safe for this long after the first unanswered attempt.
 const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
@@ -87,10 +85,10 @@ pub fn begin_send(video: &Video, account: &Account, now: Timestamp) -> Decision 
     decision.events.push(if video.last_attempt_at.is_some() {
         Entry::Again(EventKind::Sending)
     } else {
-        Entry::New(
-            NewEvent::new(now, EventKind::Sending)
-                .with("idempotency_key", video.idempotency_key.as_ref().map(IdempotencyKey::as_str)),
-        )
+        Entry::New(NewEvent::new(now, EventKind::Sending).with(
+            "idempotency_key",
+            video.idempotency_key.as_ref().map(IdempotencyKey::as_str),
+        ))
     });
     decision.changed = true;
     decision
@@ -140,6 +138,47 @@ pub fn sent(
             }
         },
     }
+}
+
+/// The run ended before the POST that a row was marked for.
+pub fn not_attempted(video: &Video, fresh: bool) -> Decision {
+    let mut decision = Decision::new(video);
+    if fresh && video.phase == Phase::Sending {
+        untie(&mut decision.video);
+        decision.changed = true;
+    }
+    decision
+}
+
+/// HeyGen answered with the id of a video that another row tracks: the request became that video.
+pub fn already_tracked(video: &Video, created: &Created, by: RowId, now: Timestamp) -> Decision {
+    let mut decision = Decision::new(video);
+    if video.phase != Phase::Sending {
+        return decision;
+    }
+    decision.works(Operation::Send, now);
+    decision.video.phase = Phase::Rejected;
+    decision.video.failure_code = Some("already_tracked".to_owned());
+    decision.video.failure_message = Some(format!(
+        "this request became video {}, which row {by} tracks",
+        created.video_id
+    ));
+    decision.event(
+        NewEvent::new(now, EventKind::Rejected)
+            .with("video_id", created.video_id.as_str())
+            .with("tracked_by", by.0),
+    );
+    decision.status_news(video);
+    decision.changed = true;
+    decision
+}
+
+/// No attempt is unanswered: neither account nor clock binds the row.
+fn untie(row: &mut Video) {
+    row.phase = Phase::Unsent;
+    row.account = None;
+    row.first_unanswered_at = None;
+    row.attempts = 0;
 }
 
 enum Meaning {
@@ -230,7 +269,11 @@ fn unanswered(video: &Video, posts: i64, error: &ApiError, now: Timestamp) -> De
     let row = &mut decision.video;
     row.attempts = row.attempts.saturating_add(posts);
     row.send_after = Some(now.after(spacing(row.attempts)));
-    record_failure(&mut decision, &Failure::api(Operation::Send, error, now), now);
+    record_failure(
+        &mut decision,
+        &Failure::api(Operation::Send, error, now),
+        now,
+    );
     decision
 }
 
@@ -248,10 +291,7 @@ fn not_now(
     }
     let row = &mut decision.video;
     if fresh {
-        row.phase = Phase::Unsent;
-        row.account = None;
-        row.first_unanswered_at = None;
-        row.attempts = 0;
+        untie(row);
     }
     if let Some(key) = key {
         row.idempotency_key = Some(key);
@@ -278,7 +318,11 @@ fn not_now(
     } else {
         let failure = Failure::api(Operation::Send, error, now);
         let of_the_run = matches!(status, None | Some(401..=403));
-        let failure = if of_the_run { failure.of_the_run() } else { failure };
+        let failure = if of_the_run {
+            failure.of_the_run()
+        } else {
+            failure
+        };
         record_failure(&mut decision, &failure, now);
     }
     decision

@@ -56,8 +56,9 @@ impl Pool {
                 })?;
             self.threads += 1;
         }
-        // The receiver lives as long as `self`.
-        self.jobs.send(Box::new(job)).map_err(io::Error::other)
+        self.jobs
+            .send(Box::new(job))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     /// One job ended.

@@ -17,10 +17,7 @@ use crate::video::{Asset, LastError, RowId, Video};
 #[derive(Clone, Debug)]
 pub(super) enum Said {
     /// To a row; `video` is the row as it is now.
-    Row {
-        video: Box<Video>,
-        news: News,
-    },
+    Row { video: Box<Video>, news: News },
     /// A file is durable under its final name.
     Saved {
         video: Box<Video>,
@@ -28,6 +25,8 @@ pub(super) enum Said {
         path: PathBuf,
         bytes: u64,
         sha256: String,
+        /// By finishing what an earlier run left.
+        repaired: bool,
     },
     /// A crash's traces were cleared up.
     Repaired {
@@ -35,10 +34,7 @@ pub(super) enum Said {
         what: &'static str,
     },
     /// HeyGen has no such file.
-    Unavailable {
-        video: Box<Video>,
-        asset: Asset,
-    },
+    Unavailable { video: Box<Video>, asset: Asset },
 }
 
 /// What a run amounts to.
@@ -125,6 +121,25 @@ impl<'a> Reporter<'a> {
     /// What the run amounts to so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Counts the next round of a wait apart from those before; returns what to give to [`Reporter::end_round`].
+    pub(super) fn begin_round(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    /// Adds the round up.
+    pub(super) fn end_round(&mut self, mut before: Tally) {
+        before.next_round(&self.tally);
+        self.tally = before;
+    }
+
+    /// Tells somebody who waits how a row is doing.
+    pub(super) fn progress(&self, video: &Video, elapsed: &str) {
+        if !self.screen.json {
+            self.screen
+                .note(&format!("{}, {elapsed}", subject(video, video.status())));
+        }
     }
 
     pub(super) fn is_chatty(&self) -> bool {
@@ -215,6 +230,13 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// A purchase that the database could not take; told whatever else is silent.
+    pub(super) fn unrecorded(&self, purchase: &str) {
+        self.screen.error(purchase);
+        self.screen
+            .hint("the next check with this database finds out by itself; do not submit again");
+    }
+
     /// The last line of `check --json`.
     pub fn summary(&self, unfinished: u64, next_check_seconds: Option<u64>) {
         let t = &self.tally;
@@ -297,7 +319,11 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             News::Trouble { tell } => (Weight::Trouble { tell: *tell }, trouble_sentence(video)),
             News::Recovered { code } => (
                 Weight::Relief,
-                format!("{}: no {} any more", subject(video, "works again"), text::harmless(code)),
+                format!(
+                    "{}: no {} any more",
+                    subject(video, "works again"),
+                    text::harmless(code)
+                ),
             ),
         },
         Said::Saved {
@@ -305,15 +331,21 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             asset,
             path,
             bytes,
+            repaired,
             ..
         } => {
-            let what = if *asset == Asset::Video { "" } else { asset.word() };
+            let verb = if *repaired { "repaired" } else { "saved" };
+            let what = if *asset == Asset::Video {
+                ""
+            } else {
+                asset.word()
+            };
             let gap = if what.is_empty() { "" } else { " " };
             (
                 Weight::Outcome,
                 format!(
                     "{}{gap}{what}: {} ({})",
-                    subject(video, "saved"),
+                    subject(video, verb),
                     shown_path(path),
                     human::bytes(*bytes)
                 ),
@@ -348,7 +380,9 @@ fn status_sentence(video: &Video) -> (Weight, String) {
     match video.phase {
         Phase::Rejected => (
             Weight::Bad,
-            format!("{head}: {why} (mend the body, then tracker retry {id} BODY.json, or see tracker show {id})"),
+            format!(
+                "{head}: {why} (mend the body, then tracker retry {id} BODY.json, or see tracker show {id})"
+            ),
         ),
         Phase::Unknown => (Weight::Bad, format!("{head}: {}", unknown_hint(id))),
         Phase::Missing => (
@@ -414,6 +448,7 @@ fn event(said: &Said) -> Option<serde_json::Value> {
             path,
             bytes,
             sha256,
+            ..
         } => json!({
             "type": "saved", "id": id(video), "video_id": video_id(video), "asset": asset.word(),
             "path": path.to_string_lossy(), "bytes": bytes, "sha256": sha256,

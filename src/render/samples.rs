@@ -149,6 +149,7 @@ pub(super) fn unsent() -> Video {
     video.title = Some("Onboarding, part 2".to_owned());
     video.submitted_at = minute(175);
     video.last_error = Some(LastError {
+        operation: crate::video::Operation::Poll,
         code: "insufficient_credit".to_owned(),
         message: "HeyGen refused for now: not enough credit".to_owned(),
         at: minute(176),
@@ -205,6 +206,7 @@ pub(super) fn hostile() -> Video {
     video.output_dir = "/tmp/a\tb\n\x1b[2J".into();
     video.retry_of = Some(RowId(1));
     video.last_error = Some(LastError {
+        operation: crate::video::Operation::Poll,
         code: "network\x1b_error".to_owned(),
         message: HOSTILE.to_owned(),
         at: minute(9),

@@ -45,12 +45,7 @@ impl Tx<'_> {
     }
 
     /// Records what is durable under a part name, or that nothing is.
-    pub fn part(
-        &self,
-        video: RowId,
-        asset: Asset,
-        part: Option<&Part>,
-    ) -> rusqlite::Result<()> {
+    pub fn part(&self, video: RowId, asset: Asset, part: Option<&Part>) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
                 "UPDATE files SET state = iif(?3 IS NULL, 'wanted', 'partial'), part_name = ?3, part_bytes = ?4,

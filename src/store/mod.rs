@@ -41,7 +41,7 @@ pub use listing::{Filter, Found};
 pub use open::Identity;
 pub use runs::Trouble;
 pub use stats::{Month, RenderTimes, Stats};
-pub use videos::{Added, NewVideo, UnfinishedRow};
+pub use videos::{Added, NewVideo, OpenWork, UnfinishedRow};
 
 use crate::locks::Locks;
 
@@ -119,11 +119,12 @@ impl Store {
         &mut self,
         change: impl FnOnce(&Tx<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        self.write_checked(|tx| change(tx).map(Ok))
-            .map(|never: Result<T, std::convert::Infallible>| match never {
+        self.write_checked(|tx| change(tx).map(Ok)).map(
+            |never: Result<T, std::convert::Infallible>| match never {
                 Ok(value) => value,
                 Err(impossible) => match impossible {},
-            })
+            },
+        )
     }
 
     /// Like [`Store::write`], for changes that may be called off: an inner `Err` rolls back and is handed on.

@@ -118,12 +118,7 @@ fn read_only(path: &Path) -> Result<Store, StoreError> {
         Ok(store) => store,
         Err(_) if no_log_beside(&path) => {
             let uri = format!("file:{}?immutable=1", percent_encode(&path));
-            connect_to(
-                &uri,
-                path.clone(),
-                flags | OpenFlags::SQLITE_OPEN_URI,
-                true,
-            )?
+            connect_to(&uri, path.clone(), flags | OpenFlags::SQLITE_OPEN_URI, true)?
         }
         Err(refused) => return Err(refused),
     };

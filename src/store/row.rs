@@ -166,12 +166,9 @@ macro_rules! stored_as {
     };
 }
 
-stored_as!(
-    Timestamp,
-    i64,
-    |n| Some(Timestamp::from_millis(n)),
-    |t| t.millis().into()
-);
+stored_as!(Timestamp, i64, |n| Some(Timestamp::from_millis(n)), |t| t
+    .millis()
+    .into());
 stored_as!(RowId, i64, |n| Some(RowId(n)), |id| id.0.into());
 stored_as!(VideoId, String, VideoId::new, |id| id.as_str().into());
 stored_as!(
@@ -183,12 +180,9 @@ stored_as!(
 stored_as!(Account, String, |t| Some(Account::new(t)), |a| a
     .as_str()
     .into());
-stored_as!(
-    RemoteStatus,
-    String,
-    |t| Some(RemoteStatus::new(t)),
-    |s| s.as_str().into()
-);
+stored_as!(RemoteStatus, String, |t| Some(RemoteStatus::new(t)), |s| s
+    .as_str()
+    .into());
 stored_as!(Operation, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
 stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());

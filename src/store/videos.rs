@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use rusqlite::{OptionalExtension, named_params, params};
 
-use super::row::{self, VIDEO_COLUMNS};
 use super::Tx;
+use super::row::{self, VIDEO_COLUMNS};
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, EventKind, IdempotencyKey, NewEvent, Phase, RemoteStatus, RowId, Video, VideoId,
@@ -56,15 +56,54 @@ pub enum Added {
 pub struct UnfinishedRow {
     /// Local number.
     pub id: RowId,
-    /// How far the purchase got.
-    pub phase: Phase,
-    /// HeyGen's word.
+    /// Its revision.
+    pub rev: i64,
+    /// HeyGen's word as we know it.
     pub remote_status: Option<RemoteStatus>,
     /// HeyGen's id.
-    pub video_id: Option<VideoId>,
+    pub video_id: VideoId,
+    /// Whether hearing the same word again changes nothing: no trouble to end, and the account is known.
+    pub settled: bool,
+}
+
+/// What `check` still has to do, in numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenWork {
+    /// Rows that are not finished.
+    pub unfinished: u64,
+    /// Rows HeyGen works on.
+    pub rendering: u64,
+    /// Since when the oldest of them does.
+    pub oldest_rendering: Option<Timestamp>,
+    /// Rows that are completed and not saved.
+    pub to_save: u64,
+    /// Rows that wait to be sent, or for the answer.
+    pub to_send: u64,
 }
 
 impl Tx<'_> {
+    /// What is still to be done.
+    pub fn open_work(&self) -> rusqlite::Result<OpenWork> {
+        self.conn
+            .prepare_cached(
+                "SELECT count(*),
+                        count(*) FILTER (WHERE phase = 'accepted' AND remote_status IS NOT 'completed'),
+                        min(accepted_at) FILTER (WHERE phase = 'accepted' AND remote_status IS NOT 'completed'),
+                        count(*) FILTER (WHERE phase = 'accepted' AND remote_status IS 'completed'),
+                        count(*) FILTER (WHERE phase <> 'accepted')
+                 FROM videos WHERE finished = 0",
+            )?
+            .query_row([], |row| {
+                Ok(OpenWork {
+                    unfinished: row.get(0)?,
+                    rendering: row.get(1)?,
+                    oldest_rendering: row.get(2)?,
+                    to_save: row.get(3)?,
+                    to_send: row.get(4)?,
+                })
+            })
+    }
+
     /// Inserts a row and its wanted files.
     pub fn insert(&self, new: &NewVideo, now: Timestamp) -> rusqlite::Result<RowId> {
         let phase = if new.video_id.is_some() {
@@ -126,9 +165,7 @@ impl Tx<'_> {
     pub fn video(&self, id: RowId) -> rusqlite::Result<Option<Video>> {
         let video = self
             .conn
-            .prepare_cached(&format!(
-                "SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"
-            ))?
+            .prepare_cached(&format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"))?
             .query_row([id], row::video)
             .optional()?;
         video.map(|video| self.with_files(video)).transpose()
@@ -231,12 +268,14 @@ impl Tx<'_> {
     }
 
     /// Notes that HeyGen answered and nothing changed; not a change of state, so `rev` stays.
-    pub fn seen(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
+    pub fn seen(&self, rows: &[RowId], now: Timestamp) -> rusqlite::Result<()> {
+        let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
         self.conn
             .prepare_cached(
-                "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1 WHERE id = ?1",
+                "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1
+                 WHERE id IN (SELECT value FROM json_each(?1))",
             )?
-            .execute(params![id, now])
+            .execute(params![serde_json::Value::from(ids).to_string(), now])
             .map(drop)
     }
 
@@ -250,23 +289,26 @@ impl Tx<'_> {
             .map(drop)
     }
 
-    /// A page of unfinished rows HeyGen knows, by local number.
+    /// A page of unfinished rows HeyGen knows, by local number; `account` is the one that will ask.
     pub fn unfinished_after(
         &self,
         after: RowId,
+        account: Option<&Account>,
         limit: u32,
     ) -> rusqlite::Result<Vec<UnfinishedRow>> {
         self.conn
             .prepare_cached(
-                "SELECT id, phase, remote_status, video_id FROM videos
-                 WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?2",
+                "SELECT id, rev, remote_status, video_id,
+                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2
+                 FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
             )?
-            .query_map(params![after, limit], |row| {
+            .query_map(params![after, account, limit], |row| {
                 Ok(UnfinishedRow {
                     id: row.get(0)?,
-                    phase: row.get(1)?,
+                    rev: row.get(1)?,
                     remote_status: row.get(2)?,
                     video_id: row.get(3)?,
+                    settled: row.get(4)?,
                 })
             })?
             .collect()
@@ -298,11 +340,59 @@ impl Tx<'_> {
             .query_row([], |row| row.get(0))
     }
 
+    /// Whether `check` has anything to do.
+    pub fn has_unfinished(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM videos WHERE finished = 0)")?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// Whether any row waits to be sent.
+    pub fn has_outbox(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM videos WHERE phase IN ('unsent', 'sending'))",
+            )?
+            .query_row([], |row| row.get(0))
+    }
+
     /// How many rows `check` still has work with.
     pub fn unfinished_count(&self) -> rusqlite::Result<u64> {
         self.conn
             .prepare_cached("SELECT count(*) FROM videos WHERE finished = 0")?
             .query_row([], |row| row.get(0))
+    }
+
+    /// The oldest rows `check` still has work with.
+    pub fn oldest_unfinished(&self, limit: u32) -> rusqlite::Result<Vec<Video>> {
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT {VIDEO_COLUMNS} FROM videos WHERE finished = 0 ORDER BY id LIMIT ?1"
+        ))?;
+        row::videos(&mut statement, [limit])
+    }
+
+    /// The rows with an equal body, newest first, without their files.
+    pub fn twins(&self, body_hash: &str) -> rusqlite::Result<Vec<Video>> {
+        let mut statement = self.conn.prepare_cached(&format!(
+            "SELECT {VIDEO_COLUMNS} FROM videos WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"
+        ))?;
+        row::videos(&mut statement, [body_hash])
+    }
+
+    /// The newest row with an equal body that is unfinished, or completed and submitted since.
+    pub fn recent_twin(
+        &self,
+        body_hash: &str,
+        since: Timestamp,
+    ) -> rusqlite::Result<Option<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos WHERE body_hash = ?1
+                 AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?2))
+                 ORDER BY id DESC LIMIT 1",
+            )?
+            .query_row(params![body_hash, since], |row| row.get(0))
+            .optional()
     }
 
     /// How long an account's POSTs are held back.

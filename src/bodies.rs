@@ -1,0 +1,276 @@
+//! Request bodies as people keep them: an object, an array of objects, JSON Lines. Pure.
+//!
+//! A body goes to HeyGen as the bytes that were typed: fields are added there often, and numbers and duplicate keys
+//! must not change on the way. Only what is needed for searching and for finding twins is looked at.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+
+/// The longest body; HeyGen takes scripts of 5,000 characters, so this is generous.
+const MAX_BODY: usize = 10 * 1024 * 1024;
+
+/// One request body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Body {
+    /// Where it stands, for error messages.
+    pub place: String,
+    /// The JSON object as it was typed.
+    pub raw: String,
+    /// The same, parsed.
+    pub value: Value,
+}
+
+/// Top-level fields given as flags; they win over the body's.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--avatar-id`
+    pub avatar_id: Option<String>,
+    /// `--voice-id`
+    pub voice_id: Option<String>,
+    /// `--script`
+    pub script: Option<String>,
+    /// `--title`
+    pub title: Option<String>,
+}
+
+impl Overrides {
+    /// Whether none was given.
+    pub fn is_empty(&self) -> bool {
+        self.fields().next().is_none()
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        [
+            ("avatar_id", &self.avatar_id),
+            ("voice_id", &self.voice_id),
+            ("script", &self.script),
+            ("title", &self.title),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    }
+
+    /// A body made of flags alone.
+    pub fn alone(&self) -> Result<Body, Error> {
+        self.over(Body {
+            place: "the flags".to_owned(),
+            raw: r#"{"type":"avatar"}"#.to_owned(),
+            value: Value::Null,
+        })
+    }
+
+    /// `body` with these fields set.
+    pub fn over(&self, body: Body) -> Result<Body, Error> {
+        if self.is_empty() {
+            return Ok(body);
+        }
+        let invalid = |error: serde_json::Error| Error::InvalidBody {
+            place: body.place.clone(),
+            why: error.to_string(),
+        };
+        // Raw values, so that the fields that stay keep their bytes.
+        let mut fields: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(&body.raw).map_err(invalid)?;
+        for (name, value) in self.fields() {
+            let value = serde_json::value::to_raw_value(value).map_err(invalid)?;
+            fields.insert(name.to_owned(), value);
+        }
+        let raw = serde_json::to_string(&fields).map_err(invalid)?;
+        one(body.place.clone(), &raw)
+    }
+}
+
+/// All bodies in one text; `origin` names it in errors.
+pub fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>, Error> {
+    let invalid = |place: String, why: String| Error::InvalidBody { place, why };
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        let why = "begins with a byte order mark; save it as UTF-8 without one".to_owned();
+        return Err(invalid(origin.to_owned(), why));
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| invalid(origin.to_owned(), format!("is not UTF-8: {error}")))?;
+    let mut values = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        match value {
+            Ok(value) => values.push(value.get()),
+            Err(error) => return Err(invalid(origin.to_owned(), format!("is not JSON: {error}"))),
+        }
+    }
+    let bodies = match values.as_slice() {
+        [] => return Err(invalid(origin.to_owned(), "is empty".to_owned())),
+        [array] if array.starts_with('[') => serde_json::from_str::<Vec<&RawValue>>(array)
+            .map_err(|error| invalid(origin.to_owned(), format!("is not JSON: {error}")))?
+            .into_iter()
+            .enumerate()
+            .map(|(index, raw)| one(format!("{origin}, element {}", index + 1), raw.get()))
+            .collect::<Result<Vec<_>, _>>()?,
+        [object] => vec![one(origin.to_owned(), object)?],
+        many => many
+            .iter()
+            .enumerate()
+            .map(|(index, raw)| one(format!("{origin}, body {}", index + 1), raw))
+            .collect::<Result<Vec<_>, _>>()?,
+    };
+    if bodies.is_empty() {
+        return Err(invalid(origin.to_owned(), "is an empty array".to_owned()));
+    }
+    Ok(bodies)
+}
+
+fn one(place: String, raw: &str) -> Result<Body, Error> {
+    let why = match raw.len() {
+        too_long if too_long > MAX_BODY => {
+            format!("is {too_long} bytes long; at most {MAX_BODY} are sent")
+        }
+        _ => match serde_json::from_str::<Value>(raw) {
+            Ok(Value::Object(fields)) if fields.is_empty() => "is an empty object".to_owned(),
+            Ok(value @ Value::Object(_)) => {
+                return Ok(Body {
+                    place,
+                    raw: raw.to_owned(),
+                    value,
+                });
+            }
+            Ok(_) => "is not a JSON object".to_owned(),
+            Err(error) => format!("is not JSON that HeyGen could read: {error}"),
+        },
+    };
+    Err(Error::InvalidBody { place, why })
+}
+
+impl Body {
+    /// The title, where there is one.
+    pub fn title(&self) -> Option<String> {
+        text(&self.value, "/title")
+    }
+
+    /// The script: flat (v3), or of the first of the older `video_inputs`.
+    pub fn script(&self) -> Option<String> {
+        text(&self.value, "/script")
+            .or_else(|| text(&self.value, "/video_inputs/0/voice/input_text"))
+    }
+
+    /// The avatar, likewise.
+    pub fn avatar_id(&self) -> Option<String> {
+        text(&self.value, "/avatar_id")
+            .or_else(|| text(&self.value, "/video_inputs/0/character/avatar_id"))
+    }
+
+    /// The voice, likewise.
+    pub fn voice_id(&self) -> Option<String> {
+        text(&self.value, "/voice_id")
+            .or_else(|| text(&self.value, "/video_inputs/0/voice/voice_id"))
+    }
+
+    /// Equal for bodies that are equal as JSON values: keys in any order, white space ignored.
+    pub fn hash(&self) -> String {
+        // serde_json keeps objects sorted by key, so its text is canonical.
+        let digest = Sha256::digest(self.value.to_string());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer)?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn raws(text: &str) -> Vec<String> {
+        let bodies = parse("b.json", text.as_bytes()).unwrap();
+        bodies.into_iter().map(|body| body.raw).collect()
+    }
+
+    #[test]
+    fn objects_arrays_and_lines_are_kept_as_typed() {
+        assert_eq!(raws(r#" {"a": 1.0} "#), [r#"{"a": 1.0}"#]);
+        assert_eq!(
+            raws(r#"[{"a":1e2}, {"a" : 12345678901234567890123}]"#),
+            [r#"{"a":1e2}"#, r#"{"a" : 12345678901234567890123}"#]
+        );
+        assert_eq!(
+            raws("{\"a\":1}\n\n{\"a\":2}\r\n"),
+            [r#"{"a":1}"#, r#"{"a":2}"#]
+        );
+        assert_eq!(raws(r#"{"a":1,"a":2}"#), [r#"{"a":1,"a":2}"#]);
+    }
+
+    #[test]
+    fn what_is_not_a_body_is_named() {
+        let table = [
+            ("", "b.json: is empty"),
+            ("  \n", "b.json: is empty"),
+            ("[]", "b.json: is an empty array"),
+            ("{}", "b.json: is an empty object"),
+            ("[{\"a\":1}, 7]", "b.json, element 2: is not a JSON object"),
+            ("{\"a\":1}\n\"x\"", "b.json, body 2: is not a JSON object"),
+            ("\u{feff}{\"a\":1}", "b.json: begins with a byte order mark"),
+            ("{\"a\":NaN}", "b.json: is not JSON"),
+            ("{\"a\":1", "b.json: is not JSON"),
+        ];
+        for (text, message) in table {
+            let error = parse("b.json", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{text:?}: {error}");
+        }
+        assert!(parse("b", b"{\"a\":\"\xff\"}").is_err());
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(500), "]".repeat(500));
+        assert!(parse("b", deep.as_bytes()).is_err());
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BODY));
+        assert!(parse("b", long.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn flags_win_and_the_rest_keeps_its_bytes() {
+        let body = parse("b", br#"{"script":"old","n":1.50}"#)
+            .unwrap()
+            .remove(0);
+        let flags = Overrides {
+            script: Some("new".to_owned()),
+            ..Overrides::default()
+        };
+        assert_eq!(
+            flags.over(body).unwrap().raw,
+            r#"{"n":1.50,"script":"new"}"#
+        );
+        assert_eq!(
+            flags.alone().unwrap().raw,
+            r#"{"script":"new","type":"avatar"}"#
+        );
+    }
+
+    #[test]
+    fn equal_values_have_equal_hashes() {
+        let hash = |text: &str| parse("b", text.as_bytes()).unwrap()[0].hash();
+        assert_eq!(
+            hash(r#"{"a":1,"b":[2]}"#),
+            hash("{ \"b\" : [ 2 ],\n\"a\":1 }")
+        );
+        assert_ne!(hash(r#"{"a":1}"#), hash(r#"{"a":2}"#));
+    }
+
+    #[test]
+    fn the_older_shape_is_searchable_too() {
+        let text = br#"{"video_inputs":[{"character":{"avatar_id":"A"},"voice":{"input_text":"Hi","voice_id":"V"}}]}"#;
+        let body = parse("b", text).unwrap().remove(0);
+        assert_eq!(body.script().as_deref(), Some("Hi"));
+        assert_eq!(body.avatar_id().as_deref(), Some("A"));
+        assert_eq!(body.voice_id().as_deref(), Some("V"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_bodies_or_an_error(bytes: Vec<u8>) {
+            if let Ok(bodies) = parse("b", &bytes) {
+                prop_assert!(!bodies.is_empty());
+            }
+        }
+    }
+}

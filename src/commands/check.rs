@@ -1,0 +1,185 @@
+//! `tracker check`: the one pass over everything unfinished; what cron runs.
+
+use std::time::Duration;
+
+use crate::commands::{Context, WaitArgs, find_all};
+use crate::error::{Error, Exit};
+use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
+use crate::render::human;
+use crate::store::Store;
+use crate::time;
+use crate::video::{Phase, RowId, Video};
+
+/// How soon another check makes sense while something renders.
+const NEXT_CHECK: Duration = Duration::from_secs(60);
+
+/// Send what waits, ask for every unfinished video once, download what is ready.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tracker check                  # silent unless something happened: made for cron
+  tracker check 14 --wait        # wait for one video and its file
+  tracker check --json | jq -r 'select(.type == \"saved\") | .path'
+
+Runs may overlap, and may be killed at any time: the next one carries on.")]
+pub struct Args {
+    /// Only these: local numbers, HeyGen ids, or unique beginnings of them
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Repeat until everything (or each ID) is finished
+    #[arg(long)]
+    wait: bool,
+    /// Exit 5 when a video ended badly
+    #[arg(long)]
+    exit_status: bool,
+    /// Leave the files for another run
+    #[arg(long)]
+    no_download: bool,
+    /// Send no further video while HeyGen has this many in work
+    #[arg(long, value_name = "N")]
+    max_active: Option<u64>,
+    #[command(flatten)]
+    waiting: WaitArgs,
+    #[command(flatten)]
+    tuning: Tuning,
+}
+
+/// Knobs nobody needs on an ordinary day.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Tuning")]
+pub struct Tuning {
+    /// Requests at once, and downloads at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
+    /// Further tries per file
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    retries: u32,
+    /// Pause before the second try; doubles
+    #[arg(long, value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
+    retry_delay: Duration,
+    /// Longest silence within a download
+    #[arg(long, value_name = "D", default_value = "60s", value_parser = humantime::parse_duration)]
+    read_timeout: Duration,
+}
+
+impl Tuning {
+    /// The pass these amount to.
+    pub fn options(&self) -> Options {
+        Options {
+            jobs: usize::from(self.jobs),
+            retries: self.retries,
+            retry_delay: self.retry_delay,
+            read_timeout: self.read_timeout.max(Duration::from_millis(1)),
+            ..Options::default()
+        }
+    }
+}
+
+/// Runs `tracker check`.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    context.heed_signals()?;
+    let mut store = context.open()?;
+    let named = match args.ids.as_slice() {
+        [] => None,
+        ids => Some(find_all(&store, ids, true)?),
+    };
+    let options = Options {
+        download: !args.no_download,
+        max_active: args.max_active,
+        ..args.tuning.options()
+    };
+    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, named.is_some());
+    let over_before = match &named {
+        Some(rows) => bad_ends(&store, rows)?,
+        None => false,
+    };
+    let exit = if args.wait {
+        let wait = args.waiting.wait(named.clone());
+        wait.until_finished(&mut store, &context.env, &options, &mut reporter)?
+    } else {
+        let scope = match &named {
+            Some(rows) => Scope::Named {
+                rows: rows.clone(),
+                eager: true,
+            },
+            None => Scope::Unfinished,
+        };
+        pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+        reporter.tally().exit(args.exit_status)
+    };
+    if let Some(rows) = &named {
+        say_what_cannot_be_asked(context, &store, rows)?;
+    }
+    summary(context, &store, &reporter)?;
+    Ok(match exit {
+        Exit::Ok if over_before && (args.exit_status || args.wait) => Exit::BadEnd,
+        exit => exit,
+    })
+}
+
+/// Whether one of the rows had ended badly before this run.
+fn bad_ends(store: &Store, rows: &[RowId]) -> Result<bool, Error> {
+    Ok(load(store, rows)?.iter().any(Video::ended_badly))
+}
+
+fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {
+    Ok(store.read(|tx| {
+        let mut videos = Vec::with_capacity(rows.len());
+        for row in rows {
+            videos.extend(tx.video(*row)?);
+        }
+        Ok(videos)
+    })?)
+}
+
+/// A named row that HeyGen has no name for would otherwise be passed over in silence.
+fn say_what_cannot_be_asked(context: &Context, store: &Store, rows: &[RowId]) -> Result<(), Error> {
+    for video in load(store, rows)? {
+        match video.phase {
+            Phase::Unknown => {
+                let hint = unknown_hint(video.id);
+                context
+                    .screen
+                    .note(&format!("{} unknown: {hint}", video.id));
+            }
+            Phase::Rejected => context.screen.note(&format!(
+                "{} was rejected, there is nothing to ask for (tracker show {})",
+                video.id, video.id
+            )),
+            Phase::Unsent | Phase::Sending | Phase::Accepted | Phase::Missing => {}
+        }
+    }
+    Ok(())
+}
+
+/// One line for a person at a terminal, one object for a program; nothing for cron.
+fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<(), Error> {
+    let screen = &context.screen;
+    if !screen.json && !screen.err_is_terminal {
+        return Ok(());
+    }
+    let open = store.read(|tx| tx.open_work())?;
+    if screen.json {
+        let next = (open.unfinished > 0).then_some(NEXT_CHECK.as_secs());
+        reporter.summary(open.unfinished, next);
+        return Ok(());
+    }
+    let mut parts = Vec::new();
+    if open.rendering > 0 {
+        let oldest = open.oldest_rendering.map_or_else(String::new, |since| {
+            format!(", oldest {}", human::duration(time::now().since(since)))
+        });
+        parts.push(format!("{} rendering{oldest}", open.rendering));
+    }
+    if open.to_save > 0 {
+        parts.push(format!("{} to download", open.to_save));
+    }
+    if open.to_send > 0 {
+        parts.push(format!("{} to send", open.to_send));
+    }
+    screen.note(&if parts.is_empty() {
+        "nothing unfinished".to_owned()
+    } else {
+        parts.join("; ")
+    });
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! `tracker demo`: the main job from submit to file, on a local stand-in, in a directory of its own.
+//!
+//! Every step is this very program run as a child process, as a person would type it, so the demo cannot show
+//! anything the program does not do.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+use crate::commands::Context;
+use crate::error::{Error, Exit};
+use crate::render::screen::Screen;
+use crate::sandbox::{Options, Render, Sandbox};
+
+/// Long enough to see a video render, short enough to watch.
+const RENDER_TIME: Duration = Duration::from_secs(6);
+
+/// See the whole tool at work on a local stand-in; no key, no network.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Welcome","script":"Welcome aboard!"}
+{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
+{"type":"avatar","avatar_id":"Bob_sitting","voice_id":"v2","title":"Weekly news","script":"Here is what happened this week."}
+"#;
+
+/// Runs `tracker demo`.
+pub fn run(_: Args, context: &Context) -> Result<Exit, Error> {
+    let sandbox = Sandbox::start(Options {
+        render: Render::After(RENDER_TIME),
+        fail_on_word: true,
+        file_size: 400_000,
+        ..Options::default()
+    })
+    .map_err(|source| Error::System {
+        action: "start the sandbox",
+        source,
+    })?;
+    let stage = Stage::set(context, &sandbox)?;
+    let screen = &context.screen;
+    screen.line(
+        "A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is bought.",
+    );
+
+    screen.line("\nThree videos are bought. They are recorded before anything is sent:");
+    stage.tracker(&["submit", "bodies.jsonl"])?;
+    screen.line(
+        "\nCron would run this every minute. HeyGen is still rendering, so it has nothing to say:",
+    );
+    stage.tracker(&["check"])?;
+    screen.line(&format!("\n({} seconds later)", RENDER_TIME.as_secs()));
+    thread::sleep(RENDER_TIME);
+    screen.line("One video failed, and says why; two files are downloaded, verified and in place:");
+    stage.tracker(&["check"])?;
+    screen.line("\nNothing is unfinished any more: no request, no output:");
+    stage.tracker(&["check"])?;
+    screen.line("\nThe history:");
+    stage.tracker(&["list"])?;
+    screen.line("\nEverything about the one that failed:");
+    stage.tracker(&["show", "2"])?;
+
+    screen.line(&format!(
+        "\nYour files and the database are in {}",
+        stage.dir.display()
+    ));
+    screen.line("With a key of your own: export HEYGEN_API_KEY=…, tracker submit body.json, and tracker check from cron.");
+    Ok(Exit::Ok)
+}
+
+struct Stage<'a> {
+    screen: &'a Screen,
+    dir: PathBuf,
+    program: PathBuf,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl<'a> Stage<'a> {
+    fn set(context: &'a Context, sandbox: &Sandbox) -> Result<Self, Error> {
+        let base = context.env.path("TMPDIR").unwrap_or_else(|| "/tmp".into());
+        let dir = base.join(format!(
+            "heygen-tracker-demo-{}",
+            uuid::Uuid::new_v4().simple()
+        ));
+        let unusable = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::File {
+                action: "use",
+                path,
+                source,
+            }
+        };
+        std::fs::create_dir(&dir).map_err(unusable(&dir))?;
+        let bodies = dir.join("bodies.jsonl");
+        std::fs::write(&bodies, BODIES).map_err(unusable(&bodies))?;
+        let program = std::env::current_exe().map_err(|source| Error::System {
+            action: "find this program",
+            source,
+        })?;
+        let mut variables = vec![
+            ("HEYGEN_API_BASE", sandbox.api_base()),
+            ("HEYGEN_API_KEY", sandbox.key().to_owned()),
+            (
+                "TRACKER_DB",
+                dir.join("tracker.db").to_string_lossy().into_owned(),
+            ),
+            ("HOME", dir.to_string_lossy().into_owned()),
+        ];
+        // What a person set for how things look still holds; key, database and base URL of theirs do not.
+        for name in [
+            "TERM", "COLUMNS", "NO_COLOR", "LANG", "LC_ALL", "TZ", "PATH",
+        ] {
+            if let Some(value) = context.env.get(name).and_then(|value| value.to_str()) {
+                variables.push((name, value.to_owned()));
+            }
+        }
+        Ok(Self {
+            screen: &context.screen,
+            dir,
+            program,
+            variables,
+        })
+    }
+
+    fn tracker(&self, arguments: &[&str]) -> Result<ExitStatus, Error> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .current_dir(&self.dir)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        self.screen
+            .line(&format!("$ tracker {}", arguments.join(" ")));
+        command.status().map_err(|source| Error::System {
+            action: "run this program",
+            source,
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! A small blocking HTTP/1.1 server: a thread per connection on std's listener, httparse for the heads.
+//!
+//! It exists because its two users need what ready-made servers do not give. The sandbox must cut, stall and reset
+//! connections on purpose ([`Answer::TakeOver`]); the webhook listener faces the internet and needs a deadline on every
+//! read, bounded heads and bodies, and a cap on connections ([`Limits`]).
+//!
+//! - [`request`]: what was asked. [`response`]: what is answered. Both are plain values.
+//! - `incoming` reads one request off a socket, `wire` writes one answer onto it.
+//! - [`server`] owns the listener and the threads.
+//!
+//! Not done: TLS, HTTP/2, pipelining beyond answering in order, compression.
+
+mod incoming;
+pub mod request;
+pub mod response;
+pub mod server;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use request::Request;
+pub use response::{Answer, Body, Ending, Response};
+pub use server::{Limits, Server};
+pub use wire::Wire;

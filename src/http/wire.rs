@@ -1,0 +1,98 @@
+//! Writing one answer onto a socket.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::response::{Body, Response};
+use super::server::Stop;
+
+/// Bodies up to this size leave in one write with their head.
+const SMALL: usize = 64 * 1024;
+
+/// The writing half of a connection, for one answer.
+pub struct Wire<'a> {
+    stream: &'a TcpStream,
+    stop: &'a Stop,
+    head_only: bool,
+    keep_alive: bool,
+}
+
+impl<'a> Wire<'a> {
+    pub(super) fn new(
+        stream: &'a TcpStream,
+        stop: &'a Stop,
+        head_only: bool,
+        keep_alive: bool,
+    ) -> Self {
+        Self {
+            stream,
+            stop,
+            head_only,
+            keep_alive,
+        }
+    }
+
+    /// Writes a well-formed response. A stream shorter than it promised is an error, so the connection ends.
+    pub fn send(&mut self, mut response: Response) -> io::Result<()> {
+        let bodiless = matches!(response.status, 100..=199 | 204 | 304);
+        if !bodiless && !response.has_header("Content-Length") {
+            response.set_header("Content-Length", response.body.length().to_string());
+        }
+        if !self.keep_alive {
+            response.set_header("Connection", "close");
+        }
+        let mut head = response.head();
+        if bodiless || self.head_only {
+            return self.write_all(&head);
+        }
+        match response.body {
+            Body::Bytes(bytes) if bytes.len() <= SMALL => {
+                head.extend(bytes);
+                self.write_all(&head)
+            }
+            body => {
+                let length = body.length();
+                self.write_all(&head)?;
+                match self.copy(&mut body.into_reader().take(length))? {
+                    sent if sent == length => Ok(()),
+                    _ => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            }
+        }
+    }
+
+    /// Writes everything `source` gives, in large pieces; says how much that was.
+    pub fn copy(&mut self, source: &mut dyn Read) -> io::Result<u64> {
+        let mut buffer = vec![0; SMALL];
+        let mut total = 0;
+        loop {
+            match source.read(&mut buffer)? {
+                0 => return Ok(total),
+                count => {
+                    self.write_all(&buffer[..count])?;
+                    total += count as u64;
+                }
+            }
+        }
+    }
+
+    /// Waits without sending anything; an error when the server stops meanwhile.
+    pub fn pause(&self, duration: Duration) -> io::Result<()> {
+        if self.stop.wait(duration) {
+            Err(io::ErrorKind::ConnectionAborted.into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

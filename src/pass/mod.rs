@@ -1,0 +1,446 @@
+//! The one pass: what `check`, `submit`, `download` and their kin do with some rows.
+//!
+//! ```text
+//! repair what a crash left ─▶ ask HeyGen (bulk, then own GETs) ─▶ replays ─▶ queued rows
+//!                                        └─▶ save each file as soon as its own detail is in
+//! ```
+//!
+//! The main thread owns the store. Worker threads make the requests and write the files; each sends what it learnt
+//! as a [`Message`], and all that has arrived since the last commit is decided and written in one transaction, then
+//! told. Two things wait for their commit: a POST (the row must be `sending` before the first byte leaves) and a
+//! rename (the file's digest must be known before its final name exists).
+//!
+//! Nothing here is joined or flushed at the end: a signal, a kill and a power cut all leave a database that the next
+//! pass carries on from.
+
+mod access;
+mod calls;
+mod gate;
+mod poll;
+mod pool;
+mod report;
+mod save;
+mod send;
+mod troubles;
+mod wait;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+pub use access::Access;
+pub use report::{Reporter, Tally, Voice, unknown_hint};
+pub use wait::Wait;
+
+use calls::{CallError, Caller, Posted};
+use gate::Gate;
+use poll::{Asked, Polls};
+use pool::Pool;
+use report::Said;
+use save::{FileFact, Saves};
+use send::Sends;
+use troubles::{Kind, Troubles};
+
+use crate::config::Environment;
+use crate::decide::{Decision, Entry, News};
+use crate::download::{FileClient, FileTimeouts};
+use crate::error::Error;
+use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
+use crate::locks::{Guard, Locks};
+use crate::store::{Identity, Store, Tx};
+use crate::time::{self, Timestamp};
+use crate::video::{Account, IdempotencyKey, RowId};
+
+/// How a pass works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Requests at once, and downloads at once.
+    pub jobs: usize,
+    /// Whether files are downloaded.
+    pub download: bool,
+    /// How many videos HeyGen may have in work before no further one is sent.
+    pub max_active: Option<u64>,
+    /// Further tries per file.
+    pub retries: u32,
+    /// The first pause between tries of a file.
+    pub retry_delay: Duration,
+    /// The longest silence within a download.
+    pub read_timeout: Duration,
+    /// How long one request to HeyGen may take, with all its tries.
+    pub budget: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            jobs: 16,
+            download: true,
+            max_active: None,
+            retries: 5,
+            retry_delay: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(60),
+            budget: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Which rows a pass is about.
+#[derive(Debug)]
+pub enum Scope {
+    /// Everything unfinished.
+    Unfinished,
+    /// These rows, whatever their state.
+    Named {
+        /// The rows.
+        rows: Vec<RowId>,
+        /// The spacing of replays does not hold them back: a person asked.
+        eager: bool,
+    },
+    /// Rows just recorded: sent and nothing else. Their send locks were taken before they became visible.
+    Fresh(Vec<(RowId, Guard)>),
+}
+
+/// Runs one pass and says what happened.
+///
+/// # Errors
+/// What makes going on senseless: the database, the command line. Everything else is told, counted in the reporter's
+/// [`Tally`], and left to the next pass.
+pub fn run(
+    store: &mut Store,
+    env: &Environment,
+    scope: Scope,
+    options: &Options,
+    reporter: &mut Reporter<'_>,
+) -> Result<(), Error> {
+    if matches!(scope, Scope::Unfinished) && !store.read(|tx| tx.has_unfinished())? {
+        return Ok(());
+    }
+    let eager = matches!(scope, Scope::Named { eager: true, .. });
+    let (outbox, inbox) = channel();
+    let mut run = Run {
+        env,
+        options,
+        eager,
+        locks: store.locks()?,
+        identity: store.identity(),
+        access: None,
+        gate: Arc::new(Gate::default()),
+        outbox,
+        inbox,
+        api: Pool::new("api", options.jobs),
+        savers: Pool::new("save", options.jobs),
+        polls: Polls::default(),
+        sends: Sends::default(),
+        saves: Saves::default(),
+        troubles: Troubles::default(),
+        after: AfterCommit::default(),
+        reporter,
+    };
+    match scope {
+        Scope::Unfinished => {
+            run.repair(store)?;
+            run.polls.everything();
+            run.sends.everything();
+        }
+        Scope::Named { rows, .. } => {
+            run.repair(store)?;
+            run.name(store, rows)?;
+        }
+        Scope::Fresh(rows) => run.sends.fresh(rows),
+    }
+    run.expire_old(store)?;
+    let result = run.work_through(store);
+    run.reporter.tally.requests += run.gate.passed();
+    result?;
+    let Run {
+        troubles, reporter, ..
+    } = run;
+    troubles.settle(store, reporter, time::now())?;
+    Ok(())
+}
+
+/// One pass under way.
+struct Run<'a, 's> {
+    env: &'a Environment,
+    options: &'a Options,
+    eager: bool,
+    locks: Locks,
+    identity: Identity,
+    access: Option<Access>,
+    gate: Arc<Gate>,
+    outbox: Sender<Message>,
+    inbox: Receiver<Message>,
+    api: Pool,
+    savers: Pool,
+    polls: Polls,
+    sends: Sends,
+    saves: Saves,
+    troubles: Troubles,
+    after: AfterCommit,
+    reporter: &'a mut Reporter<'s>,
+}
+
+/// What a worker learnt.
+enum Message {
+    /// The bulk status answer for some rows.
+    Bulk {
+        rows: Vec<Asked>,
+        answer: Result<Vec<BulkStatus>, CallError>,
+    },
+    /// The answer to a row's own GET.
+    Detail {
+        row: Asked,
+        answer: Result<Box<RemoteVideo>, CallError>,
+    },
+    /// What became of a row's POST; the row's send lock comes back with it.
+    Posted {
+        row: RowId,
+        fresh: bool,
+        key: IdempotencyKey,
+        posted: Posted,
+        guard: Guard,
+    },
+    /// Something about a file.
+    File { row: RowId, fact: FileFact },
+    /// A row's files were dealt with; its save lock comes back.
+    SavesDone { row: RowId, guard: Guard },
+}
+
+/// What has to wait until the transaction under way is durable.
+#[derive(Default)]
+struct AfterCommit {
+    said: Vec<Said>,
+    /// Workers that wait for their commit.
+    acks: Vec<Sender<()>>,
+    /// Locks to be given back.
+    guards: Vec<Guard>,
+    /// Rows HeyGen answered about without news.
+    seen: Vec<RowId>,
+}
+
+/// How many messages go into one transaction at most: bounds how long another writer waits.
+const BATCH: usize = 256;
+
+impl Run<'_, '_> {
+    fn work_through(&mut self, store: &mut Store) -> Result<(), Error> {
+        loop {
+            self.dispatch(store)?;
+            if self.api.is_idle() && self.savers.is_idle() {
+                break;
+            }
+            // `self.outbox` keeps the channel open.
+            let Ok(first) = self.inbox.recv() else { break };
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(message) = self.inbox.try_recv()
+            {
+                batch.push(message);
+            }
+            self.take_in(store, batch)?;
+        }
+        self.conclude_polls(store)?;
+        self.conclude_sends();
+        Ok(())
+    }
+
+    /// Starts as much as there are hands for. Saving has hands of its own: status requests never queue behind it.
+    fn dispatch(&mut self, store: &mut Store) -> Result<(), Error> {
+        self.dispatch_polls(store)?;
+        if self.polls.are_over() {
+            self.dispatch_sends(store)?;
+        }
+        self.dispatch_saves(store)
+    }
+
+    /// Decides and writes what was learnt, in one transaction; then lets everybody know.
+    fn take_in(&mut self, store: &mut Store, batch: Vec<Message>) -> Result<(), Error> {
+        let now = time::now();
+        let bought: Vec<String> = batch.iter().filter_map(purchase).collect();
+        for message in &batch {
+            match message {
+                Message::Bulk { .. } | Message::Detail { .. } => {
+                    self.api.done();
+                    self.polls.answered();
+                }
+                Message::Posted { .. } => {
+                    self.api.done();
+                    self.sends.answered();
+                }
+                Message::SavesDone { .. } => self.savers.done(),
+                Message::File { .. } => {}
+            }
+        }
+        let mut moved = None;
+        let written = store.write(|tx| {
+            for message in batch {
+                match message {
+                    Message::Bulk { rows, answer } => self.bulk_answer(tx, rows, answer, now)?,
+                    Message::Detail { row, answer } => self.detail_answer(tx, row, answer, now)?,
+                    Message::Posted {
+                        row,
+                        fresh,
+                        key: _,
+                        posted,
+                        guard,
+                    } => {
+                        moved = self
+                            .post_answer(tx, row, fresh, posted, now)?
+                            .or(moved.take());
+                        self.after.guards.push(guard);
+                    }
+                    Message::File { row, fact } => self.file_fact(tx, row, fact, now)?,
+                    Message::SavesDone { row, guard } => {
+                        self.saves.done(row);
+                        self.after.guards.push(guard);
+                    }
+                }
+            }
+            let seen = std::mem::take(&mut self.after.seen);
+            if seen.is_empty() {
+                Ok(())
+            } else {
+                tx.seen(&seen, now)
+            }
+        });
+        if let Err(error) = written {
+            // The answer must not be lost with the database: the next check replays it, and a person can, too.
+            for purchase in bought {
+                self.reporter.unrecorded(&purchase);
+            }
+            return Err(error.into());
+        }
+        self.committed();
+        match moved {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn committed(&mut self) {
+        let after = std::mem::take(&mut self.after);
+        for ack in after.acks {
+            // A worker that is gone needs no answer.
+            ack.send(()).ok();
+        }
+        for said in &after.said {
+            self.reporter.say(said);
+        }
+    }
+
+    /// Writes a decision about a row that was read in this transaction.
+    fn write(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> rusqlite::Result<()> {
+        let row = decision.video.id;
+        if decision.changed && !tx.update(&decision.video)? {
+            return Ok(());
+        }
+        if decision.give_up_files {
+            for file in decision
+                .video
+                .files
+                .iter()
+                .filter(|file| file.state.is_open())
+            {
+                tx.unavailable(row, file.asset)?;
+            }
+        }
+        for entry in &decision.events {
+            match entry {
+                Entry::New(event) => tx.append(row, event)?,
+                Entry::Again(kind) => tx.repeat(row, *kind)?,
+            }
+        }
+        if decision.news.is_empty() {
+            return Ok(());
+        }
+        let in_trouble = decision
+            .news
+            .iter()
+            .any(|news| matches!(news, News::Trouble { .. }));
+        if in_trouble && self.reporter.is_chatty() {
+            tx.told(row, now)?;
+        }
+        let video = Box::new(decision.video);
+        for news in decision.news {
+            self.after.said.push(Said::Row {
+                video: video.clone(),
+                news,
+            });
+        }
+        Ok(())
+    }
+
+    /// The client, found out at the first request. Without a key the run goes on with what needs none.
+    fn caller(&mut self) -> Result<Option<(Caller, Account)>, Error> {
+        if self.access.is_none() && !self.gate.is_closed() {
+            match Access::resolve(self.env) {
+                Ok(access) => self.access = Some(access),
+                Err(error @ Error::Key(_)) => {
+                    self.reporter.tally.auth = true;
+                    self.troubles.error(Kind::Key, &error);
+                    self.gate.close();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.access.as_ref().map(|access| {
+            let caller = Caller {
+                client: access.client.clone(),
+                gate: Arc::clone(&self.gate),
+                budget: self.options.budget,
+            };
+            (caller, access.account.clone())
+        }))
+    }
+
+    /// The account of the requests under way.
+    fn account(&self) -> Account {
+        self.access
+            .as_ref()
+            .map_or_else(|| Account::new(String::new()), |a| a.account.clone())
+    }
+
+    fn file_client(&mut self) -> FileClient {
+        let loopback = self.access.as_ref().is_some_and(|access| access.loopback);
+        let timeouts = FileTimeouts::with_read(self.options.read_timeout);
+        self.saves
+            .client
+            .get_or_insert_with(|| FileClient::new(loopback, timeouts))
+            .clone()
+    }
+
+    /// HeyGen answered a request as asked.
+    fn reachable(&mut self) {
+        for kind in [Kind::Network, Kind::Key, Kind::RateLimit] {
+            self.troubles.proves(kind);
+        }
+    }
+
+    /// No request of this run has a chance any more.
+    fn stop(&mut self, kind: Kind, error: &ApiError) {
+        if matches!(kind, Kind::Key | Kind::Forbidden) {
+            self.reporter.tally.auth = true;
+        }
+        self.troubles.api(kind, error);
+        self.gate.close();
+    }
+}
+
+/// What must be told of an accepted POST whose answer could not be recorded.
+fn purchase(message: &Message) -> Option<String> {
+    match message {
+        Message::Posted {
+            row,
+            key,
+            posted: Posted {
+                answer: Ok(created),
+                ..
+            },
+            ..
+        } => Some(format!(
+            "row {row} became video {} (Idempotency-Key {}), and that could not be recorded",
+            created.video_id,
+            key.as_str()
+        )),
+        _ => None,
+    }
+}

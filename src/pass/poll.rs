@@ -1,0 +1,459 @@
+//! Asking: each unfinished row once. Bulk where that tells enough, the row's own GET where it does not.
+//!
+//! A request that fails for reasons of the whole run (no network, no key) must not be repeated for every row: one own
+//! GET decides for all rows of a failed bulk request, and failures in a row without any success end the asking.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::calls::CallError;
+use super::report::Said;
+use super::troubles::Kind;
+use super::{Message, Run, Tx};
+use crate::decide::{self, Observation};
+use crate::error::Error;
+use crate::heygen::{ApiError, BulkStatus, ErrorKind, MAX_BULK, RemoteVideo, fits_bulk};
+use crate::store::{Store, UnfinishedRow};
+use crate::time::Timestamp;
+use crate::video::{EventKind, NewEvent, Phase, RemoteStatus, RowId, VideoId};
+
+/// Rows read from the store at once.
+const PAGE: u32 = 1000;
+/// Failures in a row that are taken for the whole run's.
+const STREAK: u32 = 4;
+
+/// A row HeyGen was asked about, as it was then.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    row: RowId,
+    rev: i64,
+    video_id: VideoId,
+    /// The word that would be no news.
+    settled: Option<RemoteStatus>,
+}
+
+impl From<UnfinishedRow> for Asked {
+    fn from(row: UnfinishedRow) -> Self {
+        Self {
+            row: row.id,
+            rev: row.rev,
+            video_id: row.video_id,
+            settled: row.remote_status.filter(|_| row.settled),
+        }
+    }
+}
+
+/// The asking of one run.
+#[derive(Default)]
+pub(super) struct Polls {
+    /// Where the next page of unfinished rows begins; `None` when there is no further one.
+    next_page: Option<RowId>,
+    /// Rows for the next bulk request.
+    bulk: Vec<Asked>,
+    /// Rows for a GET of their own.
+    details: VecDeque<Asked>,
+    /// The bulk endpoint is no help in this run.
+    bulk_broken: bool,
+    /// Rows of failed bulk requests, waiting for the one GET that decides for all.
+    undecided: Vec<Asked>,
+    probing: bool,
+    /// Rows whose GET failed before anything worked: their own trouble, or everybody's.
+    suspects: Vec<(Asked, ApiError)>,
+    worked: bool,
+    streak: u32,
+    in_flight: usize,
+    /// Rows that belong to another account, and one of them.
+    foreign: u64,
+}
+
+impl Polls {
+    /// Every unfinished row is to be asked about.
+    pub(super) fn everything(&mut self) {
+        self.next_page = Some(RowId(0));
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    /// Whether everything was asked and answered, so that what HeyGen has in work is known.
+    pub(super) fn are_over(&self) -> bool {
+        self.next_page.is_none()
+            && self.bulk.is_empty()
+            && self.details.is_empty()
+            && self.undecided.is_empty()
+            && self.in_flight == 0
+    }
+
+    fn give_up(&mut self) {
+        self.next_page = None;
+        self.bulk.clear();
+        self.details.clear();
+        self.probing = false;
+    }
+}
+
+impl Run<'_, '_> {
+    /// Rows the user named: each is asked or sent as its state allows.
+    pub(super) fn name(&mut self, store: &mut Store, rows: Vec<RowId>) -> Result<(), Error> {
+        for row in rows {
+            let Some(video) = store.read(|tx| tx.video(row))? else {
+                continue;
+            };
+            match (video.phase, video.video_id) {
+                (Phase::Accepted | Phase::Missing, Some(video_id)) => {
+                    self.polls.details.push_back(Asked {
+                        row,
+                        rev: video.rev,
+                        video_id,
+                        settled: None,
+                    });
+                }
+                (Phase::Unsent | Phase::Sending | Phase::Unknown, _) => self.sends.named(row),
+                (Phase::Accepted | Phase::Missing | Phase::Rejected, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn dispatch_polls(&mut self, store: &Store) -> Result<(), Error> {
+        while self.api.free() > 0 && !self.polls.probing {
+            if self.gate.is_closed() {
+                self.polls.give_up();
+                self.polls.undecided.clear();
+                return Ok(());
+            }
+            self.refill(store)?;
+            if let Some(asked) = self.polls.details.pop_front() {
+                self.ask_for_one(asked)?;
+            } else if !self.polls.bulk.is_empty() {
+                let most = self.polls.bulk.len().min(MAX_BULK);
+                let rows = self.polls.bulk.drain(..most).collect();
+                self.ask_for_many(rows)?;
+            } else {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a bulk request's worth of rows at hand, and no more of the table than that.
+    fn refill(&mut self, store: &Store) -> Result<(), Error> {
+        while let Some(after) = self.polls.next_page
+            && self.polls.bulk.len() < MAX_BULK
+            && self.polls.details.is_empty()
+        {
+            let Some((_, account)) = self.caller()? else {
+                return Ok(());
+            };
+            let page = store.read(|tx| tx.unfinished_after(after, Some(&account), PAGE))?;
+            let whole = after == RowId(0) && page.len() == 1;
+            self.polls.next_page = match page.last() {
+                Some(last) if page.len() == PAGE as usize => Some(last.id),
+                _ => None,
+            };
+            for row in page {
+                let completed = row
+                    .remote_status
+                    .as_ref()
+                    .is_some_and(RemoteStatus::is_completed);
+                let own = whole || completed || self.polls.bulk_broken || !fits_bulk(&row.video_id);
+                if own {
+                    self.polls.details.push_back(row.into());
+                } else {
+                    self.polls.bulk.push(row.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_for_one(&mut self, asked: Asked) -> Result<(), Error> {
+        let Some((caller, _)) = self.caller()? else {
+            return Ok(());
+        };
+        let outbox = self.outbox.clone();
+        self.polls.in_flight += 1;
+        self.start_api(move || {
+            let answer = caller.get(|client| client.video(&asked.video_id));
+            // The run may be over; then nobody listens, and nothing is lost by it.
+            outbox
+                .send(Message::Detail {
+                    row: asked,
+                    answer: answer.map(Box::new),
+                })
+                .ok();
+        })
+    }
+
+    fn ask_for_many(&mut self, rows: Vec<Asked>) -> Result<(), Error> {
+        let Some((caller, _)) = self.caller()? else {
+            return Ok(());
+        };
+        let outbox = self.outbox.clone();
+        self.polls.in_flight += 1;
+        self.start_api(move || {
+            let ids: Vec<&VideoId> = rows.iter().map(|asked| &asked.video_id).collect();
+            let answer = caller.get(|client| client.statuses(&ids));
+            outbox.send(Message::Bulk { rows, answer }).ok();
+        })
+    }
+
+    pub(super) fn start_api(&mut self, job: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        self.api.start(job).map_err(|source| Error::System {
+            action: "start a thread",
+            source,
+        })
+    }
+
+    pub(super) fn bulk_answer(
+        &mut self,
+        tx: &Tx<'_>,
+        rows: Vec<Asked>,
+        answer: Result<Vec<BulkStatus>, CallError>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let error = match answer {
+            Ok(statuses) => return self.bulk_statuses(tx, rows, statuses, now),
+            Err(CallError::Stopped) => return Ok(()),
+            Err(CallError::Api(error)) => error,
+        };
+        match error.kind {
+            ErrorKind::Status(401) => self.stop(Kind::Key, &error),
+            ErrorKind::Status(403) => self.stop(Kind::Forbidden, &error),
+            ErrorKind::Status(429) => self.stop(Kind::RateLimit, &error),
+            ErrorKind::NotSent
+            | ErrorKind::NoAnswer { .. }
+            | ErrorKind::Status(408 | 425 | 500..) => {
+                self.polls.undecided.extend(rows);
+                if !self.polls.probing
+                    && let Some(probe) = self.polls.undecided.pop()
+                {
+                    self.polls.details.push_front(probe);
+                }
+            }
+            // There is no such endpoint, or it does not do what it did: ask for each.
+            ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
+                self.polls.bulk_broken = true;
+                self.polls.details.extend(rows);
+                let rest = std::mem::take(&mut self.polls.bulk);
+                self.polls.details.extend(rest);
+            }
+        }
+        Ok(())
+    }
+
+    fn bulk_statuses(
+        &mut self,
+        tx: &Tx<'_>,
+        rows: Vec<Asked>,
+        statuses: Vec<BulkStatus>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.worked(tx, now)?;
+        let words: HashMap<&str, &BulkStatus> = statuses
+            .iter()
+            .filter_map(|line| Some((line.video_id.as_ref()?.as_str(), line)))
+            .collect();
+        for asked in rows {
+            match words.get(asked.video_id.as_str()) {
+                Some(line) if !line.is_not_found() && !line.status.is_terminal() => {
+                    self.reporter.tally.polled += 1;
+                    if asked.settled.as_ref() == Some(&line.status) {
+                        self.after.seen.push(asked.row);
+                    } else {
+                        self.observe(tx, &asked, Observation::Bulk(&line.status), now)?;
+                    }
+                }
+                // Over, unknown or left out: only its own GET tells what to do.
+                _ => self.polls.details.push_back(asked),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn detail_answer(
+        &mut self,
+        tx: &Tx<'_>,
+        asked: Asked,
+        answer: Result<Box<RemoteVideo>, CallError>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let error = match answer {
+            Ok(remote) => {
+                self.worked(tx, now)?;
+                self.reporter.tally.polled += 1;
+                return self.observe(tx, &asked, Observation::Detail(&remote), now);
+            }
+            Err(CallError::Stopped) => return Ok(()),
+            Err(CallError::Api(error)) => error,
+        };
+        match error.kind {
+            ErrorKind::Status(401) => {
+                self.stop(Kind::Key, &error);
+                Ok(())
+            }
+            ErrorKind::Status(429) => {
+                self.stop(Kind::RateLimit, &error);
+                Ok(())
+            }
+            ErrorKind::NotSent => {
+                self.polls.suspects.push((asked, error.clone()));
+                self.stop(Kind::Network, &error);
+                Ok(())
+            }
+            ErrorKind::NoAnswer { .. } | ErrorKind::Status(408 | 425 | 500..) => {
+                self.polls.streak += 1;
+                let decides_for_all = !self.polls.undecided.is_empty();
+                if decides_for_all || self.polls.streak >= STREAK {
+                    self.stop(Kind::Network, &error);
+                }
+                if self.polls.worked && !decides_for_all {
+                    self.observe(tx, &asked, Observation::Failed(&error), now)
+                } else {
+                    self.polls.suspects.push((asked, error));
+                    Ok(())
+                }
+            }
+            // HeyGen is there, and this is about this row.
+            ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
+                self.worked(tx, now)?;
+                self.observe(tx, &asked, Observation::Failed(&error), now)
+            }
+        }
+    }
+
+    /// Something worked, so what failed before it was not everybody's trouble.
+    fn worked(&mut self, tx: &Tx<'_>, now: Timestamp) -> rusqlite::Result<()> {
+        self.reachable();
+        self.polls.worked = true;
+        self.polls.streak = 0;
+        if !self.polls.undecided.is_empty() {
+            // The bulk endpoint alone is in trouble.
+            self.polls.bulk_broken = true;
+            let rows = std::mem::take(&mut self.polls.undecided);
+            self.polls.details.extend(rows);
+            let rest = std::mem::take(&mut self.polls.bulk);
+            self.polls.details.extend(rest);
+        }
+        for (asked, error) in std::mem::take(&mut self.polls.suspects) {
+            self.observe(tx, &asked, Observation::Failed(&error), now)?;
+        }
+        Ok(())
+    }
+
+    /// Everything was asked: what nothing contradicted by then was everybody's trouble, or the only row's.
+    pub(super) fn conclude_polls(&mut self, store: &mut Store) -> Result<(), Error> {
+        let suspects = std::mem::take(&mut self.polls.suspects);
+        let undecided = std::mem::take(&mut self.polls.undecided);
+        let now = crate::time::now();
+        if self.polls.foreign > 0 {
+            self.foreign_trouble();
+        } else if self.polls.worked {
+            self.troubles.proves(Kind::Account);
+        }
+        let Some((_, first)) = suspects.first().cloned() else {
+            return Ok(());
+        };
+        let everybodys = self.troubles.has(Kind::Network) || suspects.len() > 1;
+        if everybodys {
+            self.troubles.api(Kind::Network, &first);
+        }
+        let rest = undecided.into_iter().map(|asked| (asked, first.clone()));
+        store.write(|tx| {
+            for (asked, error) in suspects.into_iter().chain(rest) {
+                let observation = if everybodys {
+                    Observation::FailedForAll(&error)
+                } else {
+                    Observation::Failed(&error)
+                };
+                self.observe(tx, &asked, observation, now)?;
+            }
+            Ok(())
+        })?;
+        self.committed();
+        Ok(())
+    }
+
+    fn foreign_trouble(&mut self) {
+        let count = self.polls.foreign;
+        let videos = if count == 1 {
+            "video belongs"
+        } else {
+            "videos belong"
+        };
+        self.troubles.note(
+            Kind::Account,
+            "other_key".to_owned(),
+            format!("{count} {videos} to another account than this key's and cannot be seen with it"),
+            Some("one database per account: give the right one with --db, or the right key with HEYGEN_API_KEY_FILE".to_owned()),
+        );
+    }
+
+    /// A row belongs to another account than the key of this run.
+    pub(super) fn is_foreign(&mut self) {
+        self.polls.foreign += 1;
+    }
+
+    /// Decides what an observation means for the row as it is now.
+    pub(super) fn observe(
+        &mut self,
+        tx: &Tx<'_>,
+        asked: &Asked,
+        observation: Observation<'_>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let Some(video) = tx.video(asked.row)? else {
+            return Ok(());
+        };
+        // Somebody learnt something since we asked. What ends a video is true for ever; the rest may be older than
+        // what is known by now.
+        let ends = match observation {
+            Observation::Detail(remote) => remote.status.is_terminal(),
+            Observation::Bulk(_) | Observation::Failed(_) | Observation::FailedForAll(_) => false,
+        };
+        if video.rev != asked.rev && !ends {
+            return Ok(());
+        }
+        let account = self.account();
+        if let Observation::Failed(error) = observation
+            && error.is_not_found()
+            && video
+                .account
+                .as_ref()
+                .is_some_and(|owner| *owner != account)
+        {
+            self.is_foreign();
+        }
+        let decision = decide::observed(&video, observation, &account, now);
+        let (row, changed) = (decision.video.id, decision.changed);
+        let fresh_urls = matches!(observation, Observation::Detail(_));
+        let plan = decide::plan_files(&decision.video, now);
+        let after = decision.video.clone();
+        self.write(tx, decision, now)?;
+        if !changed
+            && !matches!(
+                observation,
+                Observation::Failed(_) | Observation::FailedForAll(_)
+            )
+        {
+            self.after.seen.push(row);
+        }
+        if fresh_urls && after.is_completed() {
+            for asset in plan.unavailable {
+                tx.unavailable(row, asset)?;
+                tx.append(
+                    row,
+                    &NewEvent::new(now, EventKind::Unavailable).with("asset", asset.word()),
+                )?;
+                self.after.said.push(Said::Unavailable {
+                    video: Box::new(after.clone()),
+                    asset,
+                });
+            }
+            if !plan.fetch.is_empty() && self.options.download {
+                self.saves.queue(row);
+            }
+        }
+        Ok(())
+    }
+}

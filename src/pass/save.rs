@@ -1,0 +1,508 @@
+//! Saving: one job per row fetches the row's open files, one after the other, under the row's save lock.
+//!
+//! What the job must not forget goes through the main thread: a part before it is created and a digest before its
+//! rename wait for the commit, progress does not.
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::calls::{CallError, Caller};
+use super::report::Said;
+use super::troubles::Kind;
+use super::{Message, Options, Run, Tx};
+use crate::decide::{self, Failure};
+use crate::download::{
+    self, DownloadError, FileClient, Finished, Ledger, LedgerError, Recovered, Request, name,
+};
+use crate::error::Error;
+use crate::heygen::{Backoff, RemoteVideo};
+use crate::locks::{Guard, Purpose};
+use crate::store::Store;
+use crate::time::{self, Timestamp};
+use crate::video::{
+    Asset, EventKind, File, FileState, NewEvent, Operation, Part, RowId, Urls, Video,
+};
+
+/// How long one file's tries may wait altogether.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The saving of one run.
+#[derive(Default)]
+pub(super) struct Saves {
+    pub(super) client: Option<FileClient>,
+    queue: VecDeque<RowId>,
+    /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
+    busy: HashSet<RowId>,
+}
+
+impl Saves {
+    pub(super) fn queue(&mut self, row: RowId) {
+        if !self.busy.contains(&row) && !self.queue.contains(&row) {
+            self.queue.push_back(row);
+        }
+    }
+
+    pub(super) fn done(&mut self, row: RowId) {
+        self.busy.remove(&row);
+    }
+}
+
+/// What a job says about a file.
+pub(super) enum FileFact {
+    /// What is durable under a part name, or that nothing is.
+    Part {
+        asset: Asset,
+        part: Option<Part>,
+        ack: Option<Sender<()>>,
+    },
+    /// Complete and durable; the rename waits for the commit.
+    Publishing {
+        asset: Asset,
+        finished: Finished,
+        ack: Sender<()>,
+    },
+    /// Under its final name.
+    Saved { asset: Asset, finished: Finished },
+    /// The old URL was refused; these are new.
+    Refreshed(Box<RemoteVideo>),
+    /// Not this time.
+    Failed { asset: Asset, failure: FileFailure },
+}
+
+/// Why a file could not be saved.
+pub(super) struct FileFailure {
+    code: String,
+    message: String,
+    disk_is_full: bool,
+}
+
+impl From<&DownloadError> for FileFailure {
+    fn from(error: &DownloadError) -> Self {
+        Self {
+            code: error.code().to_owned(),
+            message: error.to_string(),
+            disk_is_full: error.is_full(),
+        }
+    }
+}
+
+impl Run<'_, '_> {
+    /// Finishes what a crash left between "complete" and "under its final name". Needs neither key nor network.
+    pub(super) fn repair(&mut self, store: &mut Store) -> Result<(), Error> {
+        for row in store.read(|tx| tx.publishing_rows())? {
+            let Some(guard) = self.lock_row(Purpose::Save, row)? else {
+                continue;
+            };
+            if let Some(video) = store.read(|tx| tx.video(row))? {
+                for file in &video.files {
+                    if let Some(finished) = left_publishing(file) {
+                        self.repair_file(store, &video, file.asset, finished)?;
+                    }
+                }
+            }
+            drop(guard);
+        }
+        Ok(())
+    }
+
+    fn repair_file(
+        &mut self,
+        store: &mut Store,
+        video: &Video,
+        asset: Asset,
+        finished: Finished,
+    ) -> Result<(), Error> {
+        let now = time::now();
+        let result = download::recover(&video.output_dir, &finished);
+        let row = video.id;
+        store.write(|tx| match result {
+            Ok(Recovered::Adopted | Recovered::Published) => {
+                self.record_saved(tx, row, asset, finished, true, now)
+            }
+            Ok(Recovered::Lost) => {
+                tx.part(row, asset, None)?;
+                tx.append(
+                    row,
+                    &NewEvent::new(now, EventKind::Repaired)
+                        .with("asset", asset.word())
+                        .with("what", "the finished part is gone; it is fetched again"),
+                )?;
+                self.after.said.push(Said::Repaired {
+                    video: Box::new(video.clone()),
+                    what: "a finished download is gone and is fetched again",
+                });
+                Ok(())
+            }
+            Err(error) => self.record_failed(tx, row, asset, &FileFailure::from(&error), now),
+        })?;
+        self.committed();
+        Ok(())
+    }
+
+    pub(super) fn dispatch_saves(&mut self, store: &Store) -> Result<(), Error> {
+        while self.savers.free() > 0
+            && let Some(row) = self.saves.queue.pop_front()
+        {
+            let Some(guard) = self.lock_row(Purpose::Save, row)? else {
+                continue;
+            };
+            // Read under the lock: whoever held it before may have saved everything.
+            let Some(video) = store.read(|tx| tx.video(row))? else {
+                continue;
+            };
+            let assets = decide::plan_files(&video, time::now()).fetch;
+            let Some((caller, _)) = self.caller()?.filter(|_| !assets.is_empty()) else {
+                continue;
+            };
+            self.saves.busy.insert(row);
+            let job = SaveJob {
+                urls: video.urls.clone(),
+                refreshed: false,
+                video,
+                caller,
+                files: self.file_client(),
+                outbox: self.outbox.clone(),
+                options: self.options.clone(),
+            };
+            self.savers
+                .start(move || job.run(assets, guard))
+                .map_err(|source| Error::System {
+                    action: "start a thread",
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn file_fact(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        fact: FileFact,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        match fact {
+            FileFact::Part { asset, part, ack } => {
+                tx.part(row, asset, part.as_ref())?;
+                self.after.acks.extend(ack);
+                Ok(())
+            }
+            FileFact::Publishing {
+                asset,
+                finished,
+                ack,
+            } => {
+                tx.publishing(
+                    row,
+                    asset,
+                    &finished.part_name,
+                    &finished.path.to_string_lossy(),
+                    finished.bytes,
+                    &finished.sha256,
+                )?;
+                self.after.acks.push(ack);
+                Ok(())
+            }
+            FileFact::Saved { asset, finished } => {
+                self.record_saved(tx, row, asset, finished, false, now)
+            }
+            FileFact::Refreshed(remote) => {
+                let Some(video) = tx.video(row)? else {
+                    return Ok(());
+                };
+                let observation = decide::Observation::Detail(&remote);
+                let decision = decide::observed(&video, observation, &self.account(), now);
+                self.write(tx, decision, now)
+            }
+            FileFact::Failed { asset, failure } => {
+                self.record_failed(tx, row, asset, &failure, now)
+            }
+        }
+    }
+
+    fn record_saved(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        asset: Asset,
+        finished: Finished,
+        repaired: bool,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        tx.saved(row, asset, now)?;
+        let Some(video) = tx.video(row)? else {
+            return Ok(());
+        };
+        let Finished {
+            path,
+            bytes,
+            sha256,
+            ..
+        } = finished;
+        let kind = if repaired {
+            EventKind::Repaired
+        } else {
+            EventKind::Saved
+        };
+        tx.append(
+            row,
+            &NewEvent::new(now, kind)
+                .with("asset", asset.word())
+                .with("path", path.to_string_lossy().as_ref())
+                .with("bytes", bytes)
+                .with("sha256", sha256.as_str()),
+        )?;
+        self.troubles.proves(Kind::Disk);
+        self.after.said.push(Said::Saved {
+            video: Box::new(video.clone()),
+            asset,
+            path,
+            bytes,
+            sha256,
+            repaired,
+        });
+        if video.files.iter().any(|file| file.state.is_open()) {
+            return Ok(());
+        }
+        self.write(tx, decide::saved(&video, now), now)
+    }
+
+    fn record_failed(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        asset: Asset,
+        failure: &FileFailure,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        tx.file_failed(row, asset)?;
+        let Some(video) = tx.video(row)? else {
+            return Ok(());
+        };
+        let mut local = Failure::local(Operation::Save, &failure.code, &failure.message, now);
+        local.facts = local.facts.with("asset", asset.word());
+        if failure.disk_is_full {
+            // One full disk strikes every row.
+            local = local.of_the_run();
+            self.troubles.note(
+                Kind::Disk,
+                failure.code.clone(),
+                failure.message.clone(),
+                Some("free some room; the next check goes on where this one stopped".to_owned()),
+            );
+        }
+        self.write(tx, decide::failed(&video, &local, now), now)
+    }
+}
+
+/// What was recorded of a file before its rename.
+fn left_publishing(file: &File) -> Option<Finished> {
+    if file.state != FileState::Publishing {
+        return None;
+    }
+    Some(Finished {
+        part_name: file.part.as_ref()?.name.clone(),
+        path: file.path.clone()?,
+        bytes: file.bytes?,
+        sha256: file.sha256.clone()?,
+    })
+}
+
+/// Fetches the open files of one row.
+struct SaveJob {
+    video: Video,
+    urls: Urls,
+    refreshed: bool,
+    caller: Caller,
+    files: FileClient,
+    outbox: Sender<Message>,
+    options: Options,
+}
+
+/// Why a file was not saved, as far as the job is concerned.
+enum Stop {
+    Download(DownloadError),
+    Api(CallError),
+    NoUrl,
+}
+
+impl SaveJob {
+    fn run(mut self, assets: Vec<Asset>, guard: Guard) {
+        for asset in assets {
+            match self.save(asset) {
+                Ok(finished) => self.tell(FileFact::Saved { asset, finished }),
+                Err(stop) => {
+                    if let Some(failure) = failure(&stop) {
+                        self.tell(FileFact::Failed { asset, failure });
+                    }
+                }
+            }
+        }
+        let row = self.video.id;
+        // The run may be over; then nobody listens, and the kernel has the lock back.
+        self.outbox.send(Message::SavesDone { row, guard }).ok();
+    }
+
+    fn tell(&self, fact: FileFact) {
+        let row = self.video.id;
+        self.outbox.send(Message::File { row, fact }).ok();
+    }
+
+    /// One file, with as many tries as a run allows.
+    fn save(&mut self, asset: Asset) -> Result<Finished, Stop> {
+        let delay = self.options.retry_delay;
+        let mut backoff = Backoff::new(
+            self.options.retries.saturating_add(1),
+            PATIENCE,
+            delay,
+            PATIENCE,
+        );
+        let mut waited = Duration::ZERO;
+        let part = self.video.file(asset).and_then(|file| file.part.clone());
+        let ledger = JobLedger {
+            row: self.video.id,
+            asset,
+            outbox: self.outbox.clone(),
+            part: Mutex::new(part),
+        };
+        loop {
+            let error = match self.fetch(asset, &ledger) {
+                Ok(finished) => return Ok(finished),
+                Err(Stop::Download(error)) => error,
+                Err(stop) => return Err(stop),
+            };
+            match &error {
+                DownloadError::Refused { .. } if !self.refreshed => {
+                    self.refresh()?;
+                    continue;
+                }
+                DownloadError::Transient { .. } => {}
+                _ => return Err(Stop::Download(error)),
+            }
+            match backoff.next(waited, error.retry_after(), fastrand::f64()) {
+                Some(pause) => {
+                    thread::sleep(pause);
+                    waited += pause;
+                }
+                None => return Err(Stop::Download(error)),
+            }
+        }
+    }
+
+    fn fetch(&self, asset: Asset, ledger: &JobLedger) -> Result<Finished, Stop> {
+        let url = self.urls.get(asset).ok_or(Stop::NoUrl)?;
+        let video_id = self.video.video_id.as_ref().ok_or(Stop::NoUrl)?;
+        let stem = name::stem(
+            self.video.name_template.as_deref(),
+            self.video.id,
+            video_id,
+            self.video.title.as_deref(),
+        );
+        let request = Request {
+            url,
+            dir: &self.video.output_dir,
+            stem: &stem,
+            asset,
+            part: ledger.recorded(),
+        };
+        download::fetch(&self.files, &request, ledger).map_err(Stop::Download)
+    }
+
+    /// Presigned URLs expire; asking for the video mints new ones.
+    fn refresh(&mut self) -> Result<(), Stop> {
+        self.refreshed = true;
+        let video_id = self.video.video_id.clone().ok_or(Stop::NoUrl)?;
+        let remote = self
+            .caller
+            .get(|client| client.video(&video_id))
+            .map_err(Stop::Api)?;
+        self.urls = remote.urls.clone();
+        self.tell(FileFact::Refreshed(Box::new(remote)));
+        Ok(())
+    }
+}
+
+/// What a stop means for the row; `None` when it means nothing.
+fn failure(stop: &Stop) -> Option<FileFailure> {
+    match stop {
+        Stop::Download(DownloadError::Ledger) | Stop::Api(CallError::Stopped) | Stop::NoUrl => None,
+        Stop::Download(error) => Some(FileFailure::from(error)),
+        Stop::Api(CallError::Api(error)) => Some(FileFailure {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            disk_is_full: false,
+        }),
+    }
+}
+
+/// Takes a job's facts to the main thread.
+struct JobLedger {
+    row: RowId,
+    asset: Asset,
+    outbox: Sender<Message>,
+    /// What was last recorded, for the next try.
+    part: Mutex<Option<Part>>,
+}
+
+impl JobLedger {
+    fn recorded(&self) -> Option<Part> {
+        self.part
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn remember(&self, part: Option<Part>) {
+        *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
+    }
+
+    fn tell(&self, fact: FileFact) -> Result<(), LedgerError> {
+        let row = self.row;
+        self.outbox
+            .send(Message::File { row, fact })
+            .map_err(|_| LedgerError)
+    }
+}
+
+impl Ledger for JobLedger {
+    fn part(&self, part: &Part) -> Result<(), LedgerError> {
+        self.remember(Some(part.clone()));
+        let fact = |ack| FileFact::Part {
+            asset: self.asset,
+            part: Some(part.clone()),
+            ack,
+        };
+        if part.bytes > 0 {
+            return self.tell(fact(None));
+        }
+        // About to be created: a crash must not leave a file nobody knows.
+        let (ack, committed) = channel();
+        self.tell(fact(Some(ack)))?;
+        committed.recv().map_err(|_| LedgerError)
+    }
+
+    fn no_part(&self) -> Result<(), LedgerError> {
+        self.remember(None);
+        self.tell(FileFact::Part {
+            asset: self.asset,
+            part: None,
+            ack: None,
+        })
+    }
+
+    fn publishing(&self, finished: &Finished) -> Result<(), LedgerError> {
+        let (ack, committed) = channel();
+        self.tell(FileFact::Publishing {
+            asset: self.asset,
+            finished: finished.clone(),
+            ack,
+        })?;
+        committed.recv().map_err(|_| LedgerError)
+    }
+
+    fn progress(&self, _so_far: u64, _total: Option<u64>) {}
+}

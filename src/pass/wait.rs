@@ -1,0 +1,123 @@
+//! Waiting: the whole pass again and again until the rows are finished or the time is up.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Options, Reporter, Scope};
+use crate::config::Environment;
+use crate::error::{Error, Exit};
+use crate::render::human;
+use crate::store::Store;
+use crate::time;
+use crate::video::{RowId, Video};
+
+/// The pause between rounds grows up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often somebody who waits is told that nothing changed.
+const REASSURE: Duration = Duration::from_secs(60);
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// These rows, or everything unfinished.
+    pub rows: Option<Vec<RowId>>,
+    /// For how long.
+    pub timeout: Duration,
+    /// The first pause between rounds.
+    pub interval: Duration,
+}
+
+impl Wait {
+    /// Repeats the pass until everything is finished.
+    ///
+    /// The result is the exit code of `--wait`: the last round's trouble, 4 when the time is up, 5 when a video ended
+    /// badly; see [`Exit`].
+    pub fn until_finished(
+        &self,
+        store: &mut Store,
+        env: &Environment,
+        options: &Options,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Exit, Error> {
+        let started = Instant::now();
+        let deadline = started.checked_add(self.timeout);
+        let mut pause = self.interval.max(Duration::from_millis(10));
+        let mut told: Option<(Instant, String)> = None;
+        let mut first = true;
+        loop {
+            let before = reporter.begin_round();
+            super::run(store, env, self.scope(store, first)?, options, reporter)?;
+            reporter.end_round(before);
+            first = false;
+            let open = self.open(store)?;
+            if open.is_empty() {
+                break;
+            }
+            reassure(reporter, &open, &mut told);
+            let next = Instant::now() + pause;
+            if deadline.is_some_and(|deadline| next > deadline) {
+                return Ok(worse(reporter.tally().exit(true), Exit::Timeout));
+            }
+            thread::sleep(pause);
+            pause = pause.mul_f64(1.5).min(LONGEST_PAUSE.max(self.interval));
+        }
+        Ok(reporter.tally().exit(true))
+    }
+
+    fn scope(&self, store: &Store, first: bool) -> Result<Scope, Error> {
+        Ok(match &self.rows {
+            None => Scope::Unfinished,
+            Some(rows) if first => Scope::Named {
+                rows: rows.clone(),
+                eager: true,
+            },
+            Some(_) => Scope::Named {
+                rows: self.open(store)?.iter().map(|video| video.id).collect(),
+                eager: false,
+            },
+        })
+    }
+
+    /// What is not finished yet; of everything only as much as one screen shows.
+    fn open(&self, store: &Store) -> Result<Vec<Video>, Error> {
+        Ok(store.read(|tx| match &self.rows {
+            None => tx.oldest_unfinished(20),
+            Some(rows) => {
+                let mut open = Vec::new();
+                for row in rows {
+                    open.extend(tx.video(*row)?.filter(|video| !video.finished));
+                }
+                Ok(open)
+            }
+        })?)
+    }
+}
+
+/// 3 and 1 win over 4, and 4 over 5.
+fn worse(round: Exit, timeout: Exit) -> Exit {
+    match round {
+        Exit::Auth | Exit::Trouble | Exit::Usage => round,
+        Exit::Ok | Exit::BadEnd | Exit::Timeout => timeout,
+    }
+}
+
+/// One line whenever the picture changes, and now and then when it does not.
+fn reassure(reporter: &Reporter<'_>, open: &[Video], told: &mut Option<(Instant, String)>) {
+    let now = time::now();
+    let picture: Vec<String> = open
+        .iter()
+        .map(|video| format!("{} {}", video.id, video.status()))
+        .collect();
+    let picture = picture.join(", ");
+    if let Some((at, last)) = told
+        && *last == picture
+        && at.elapsed() < REASSURE
+    {
+        return;
+    }
+    for video in open {
+        let since = video.accepted_at.unwrap_or(video.submitted_at);
+        reporter.progress(video, &human::duration(now.since(since)));
+    }
+    *told = Some((Instant::now(), picture));
+}

@@ -1,0 +1,285 @@
+//! The API's routes: HeyGen's shapes around the [`World`].
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::envelope::{invalid, json, of_status};
+use super::files::Signer;
+use super::world::{Account, Order, Progress, Seen, Stored, Video, World};
+use crate::http::{Body, Request, Response};
+use crate::video::Asset;
+
+/// Most ids of one bulk question.
+const MAX_BULK: usize = 100;
+
+/// Answers one request. The answer reaches the client after `wait`; until then the request counts as in flight.
+pub(super) fn answer(
+    world: &mut World,
+    signer: &Signer,
+    request: &Request,
+    wait: Duration,
+) -> Response {
+    let Some(account) = account(world, request) else {
+        return of_status(401);
+    };
+    let segments = request.segments();
+    let segments: Vec<_> = segments.iter().map(String::as_str).collect();
+    match (request.method.as_str(), segments.as_slice()) {
+        ("POST", ["v3", "videos"]) => create(world, account, request, wait),
+        ("GET", ["v3", "videos"]) => list(world, signer, account, request),
+        ("GET", ["v3", "videos", "statuses"]) => statuses(world, account, request),
+        ("GET", ["v3", "videos", id]) => detail(world, signer, account, id),
+        ("DELETE", ["v3", "videos", id]) => delete(world, account, id),
+        ("GET", ["v3", "users", "me"]) => me(account),
+        (_, ["v3", "videos"] | ["v3", "videos", _] | ["v3", "users", "me"]) => of_status(405),
+        _ => of_status(404),
+    }
+}
+
+/// Whose key the request carries.
+pub(super) fn account(world: &World, request: &Request) -> Option<Account> {
+    world.account(request.header("X-Api-Key")?)
+}
+
+fn create(world: &mut World, account: Account, request: &Request, wait: Duration) -> Response {
+    let key = request.header("Idempotency-Key").map(str::to_owned);
+    if let Some(key) = &key {
+        if !is_idempotency_key(key) {
+            let message = "Idempotency-Key must be 1 to 255 of [A-Za-z0-9_:.-].";
+            return invalid("Idempotency-Key", message);
+        }
+        match world.seen(account, key) {
+            Seen::New => {}
+            Seen::InFlight => return of_status(409),
+            Seen::Answered(stored) => {
+                return Response::new(stored.status).with_body("application/json", stored.body);
+            }
+        }
+    }
+    let response = match order(account, key.clone(), request) {
+        Err(refusal) => refusal,
+        // Not remembered: the same key may buy once there is room.
+        Ok(_) if world.is_full(account) => {
+            let seconds = world.options.retry_after.to_string();
+            return of_status(429).with_header("Retry-After", seconds);
+        }
+        Ok((order, format)) => {
+            let id = world.buy(order);
+            let data = json!({"video_id": id, "status": "waiting", "output_format": format});
+            json(200, &json!({"data": data}))
+        }
+    };
+    if let Some(key) = key {
+        remember(world, account, key, &response, wait);
+    }
+    response
+}
+
+/// Keeps an answer to be replayed under its key.
+pub(super) fn remember(
+    world: &mut World,
+    account: Account,
+    key: String,
+    response: &Response,
+    in_flight: Duration,
+) {
+    if let Body::Bytes(body) = &response.body {
+        let stored = Stored {
+            status: response.status,
+            body: body.clone(),
+        };
+        world.remember(account, key, stored, in_flight);
+    }
+}
+
+fn is_idempotency_key(key: &str) -> bool {
+    (1..=255).contains(&key.len())
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_:.-".contains(&byte))
+}
+
+/// Reads a body as strictly as HeyGen documents it, and no further: its fields grow often.
+fn order(
+    account: Account,
+    key: Option<String>,
+    request: &Request,
+) -> Result<(Order, String), Response> {
+    let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) else {
+        return Err(invalid("body", "The body must be a JSON object."));
+    };
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let needed: &[&str] = match text("type").as_deref() {
+        Some("avatar") => &["avatar_id"],
+        Some("image") => &["image"],
+        Some("cinematic_avatar") => &["prompt", "avatar_id"],
+        Some("studio") => &["scenes"],
+        _ => {
+            let message = "type must be one of avatar, image, cinematic_avatar, studio.";
+            return Err(invalid("type", message));
+        }
+    };
+    for name in needed {
+        if body.get(*name).is_none_or(Value::is_null) {
+            return Err(invalid(name, &format!("{name} is required.")));
+        }
+    }
+    let order = Order {
+        account,
+        idempotency_key: key,
+        title: text("title"),
+        script: text("script"),
+        folder_id: text("folder_id"),
+        body: request.body.clone(),
+    };
+    Ok((order, text("output_format").unwrap_or("mp4".to_owned())))
+}
+
+fn detail(world: &mut World, signer: &Signer, account: Account, id: &str) -> Response {
+    let owned = world.find(id).filter(|video| video.account == account);
+    let Some(progress) = owned.map(|video| world.progress(video)) else {
+        return of_status(404);
+    };
+    let completed = matches!(progress, Progress::Completed { .. });
+    let urls = completed && world.urls_exist(id);
+    match world.find(id) {
+        Some(video) => json(200, &json!({"data": object(world, signer, video, urls)})),
+        None => of_status(404),
+    }
+}
+
+/// HeyGen's video object, with freshly minted URLs if wanted.
+fn object(world: &World, signer: &Signer, video: &Video, urls: bool) -> Value {
+    let progress = world.progress(video);
+    let (completed_at, failure) = match &progress {
+        Progress::Completed { at } => (Some(*at), None),
+        Progress::Failed { at, code, message } => (Some(*at), Some((code, message))),
+        Progress::Rendering | Progress::Word(_) => (None, None),
+    };
+    let completed = matches!(progress, Progress::Completed { .. });
+    let expires = world.clock.now().after(world.options.url_lifetime);
+    let url = |asset: Asset| {
+        let exists = urls && world.options.assets.contains(&asset);
+        exists.then(|| signer.url(&video.id, asset, expires))
+    };
+    json!({
+        "id": video.id,
+        "status": progress.as_str(),
+        "title": video.title,
+        "created_at": video.created.millis() / 1000,
+        "completed_at": completed_at.map(|at| at.millis() / 1000),
+        "video_url": url(Asset::Video),
+        "captioned_video_url": url(Asset::Captioned),
+        "subtitle_url": url(Asset::Subtitle),
+        "thumbnail_url": url(Asset::Thumbnail),
+        "gif_url": url(Asset::Gif),
+        "duration": completed.then_some(super::media::DURATION),
+        "folder_id": video.folder_id,
+        "output_language": null,
+        "failure_code": failure.map(|(code, _)| code),
+        "failure_message": failure.map(|(_, message)| message),
+        "video_page_url": completed.then(|| format!("https://app.heygen.com/videos/{}", video.id)),
+    })
+}
+
+fn list(world: &World, signer: &Signer, account: Account, request: &Request) -> Response {
+    let limit = match request.parameter("limit").map(|text| text.parse::<usize>()) {
+        None => 10,
+        Some(Ok(limit @ 1..=100)) => limit,
+        Some(_) => return invalid("limit", "limit must be between 1 and 100."),
+    };
+    // The cursor is the number of the last video shown: stable while newer ones arrive.
+    let before = match request.parameter("token").filter(|token| !token.is_empty()) {
+        None => u64::MAX,
+        Some(token) => match token.strip_prefix("after-").map(str::parse) {
+            Some(Ok(number)) => number,
+            _ => return invalid("token", "token is not one of ours."),
+        },
+    };
+    let title = request.parameter("title").unwrap_or_default();
+    let folder = request.parameter("folder_id");
+    let mut matching = world
+        .of(account)
+        .rev()
+        .filter(|video| video.number < before)
+        .filter(|video| title.is_empty() || matches_title(video, &title))
+        .filter(|video| folder.is_none() || video.folder_id == folder)
+        .peekable();
+    let mut data = Vec::new();
+    let mut last = 0;
+    for video in matching.by_ref().take(limit) {
+        last = video.number;
+        let completed = matches!(world.progress(video), Progress::Completed { .. });
+        data.push(object(world, signer, video, completed));
+    }
+    let more = matching.peek().is_some();
+    page(data, more.then(|| format!("after-{last}")))
+}
+
+fn matches_title(video: &Video, part: &str) -> bool {
+    let title = video.title.as_deref().unwrap_or_default();
+    title.to_lowercase().contains(&part.to_lowercase())
+}
+
+fn statuses(world: &World, account: Account, request: &Request) -> Response {
+    let text = request.parameter("video_ids").unwrap_or_default();
+    let ids: Vec<_> = text.split(',').filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() || ids.len() > MAX_BULK {
+        return invalid("video_ids", "video_ids must name between 1 and 100 videos.");
+    }
+    let entries = ids.into_iter().map(|id| {
+        let video = world.find(id).filter(|video| video.account == account);
+        let progress = video.map(|video| world.progress(video));
+        let failure = match &progress {
+            Some(Progress::Failed { code, message, .. }) => {
+                json!({"code": code, "message": message})
+            }
+            _ => Value::Null,
+        };
+        json!({
+            "video_id": id,
+            "status": progress.as_ref().map_or("not_found", bulk_word),
+            "error": failure,
+            "batch_id": null,
+            "item_index": null,
+        })
+    });
+    page(entries.collect(), None)
+}
+
+/// Bulk answers have one word for everything that has not begun.
+fn bulk_word(progress: &Progress) -> &str {
+    match progress.as_str() {
+        "waiting" | "pending" => "queued",
+        word => word,
+    }
+}
+
+/// A list: the cursor stands beside `data`, not in it.
+fn page(data: Vec<Value>, next: Option<String>) -> Response {
+    let more = next.is_some();
+    let page = json!({"data": data, "has_more": more, "next_token": next});
+    json(200, &page)
+}
+
+fn delete(world: &mut World, account: Account, id: &str) -> Response {
+    let owned = world.find(id).is_some_and(|video| video.account == account);
+    if !owned {
+        return of_status(404);
+    }
+    world.remove(id);
+    json(200, &json!({"data": {"id": id, "deleted": true}}))
+}
+
+fn me(account: Account) -> Response {
+    let data = json!({
+        "username": format!("sandbox-{account}"),
+        "email": format!("sandbox-{account}@example.com"),
+        "first_name": "Sandbox",
+        "last_name": null,
+        "billing_type": "wallet",
+        "wallet": {"currency": "usd", "remaining_balance": 100.0},
+    });
+    json(200, &json!({"data": data}))
+}

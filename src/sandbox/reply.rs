@@ -1,0 +1,196 @@
+//! From a fault and the real answer to bytes on the wire.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::envelope::{json, of_status, xml};
+use super::fault::{Content, Cut, Fault, Framing, Manner, Then};
+use super::record::Host;
+use crate::http::{Answer, Body, Ending, Response, Wire};
+
+/// After this much even an endless answer ends.
+const ENDLESS: u64 = 1024 * 1024 * 1024;
+
+/// The answer's content and headers: what the fault wants, made from the real answer where it wants that.
+pub(super) fn compose(fault: &Fault, real: Option<Response>, host: Host) -> Response {
+    let real = real.unwrap_or_else(|| Response::new(200));
+    let mut response = match &fault.content {
+        Content::Real => real,
+        Content::Patched(fields) => patched(real, fields),
+        Content::Error(status) => match host {
+            Host::Api => of_status(*status),
+            Host::Files => xml(*status),
+        },
+        Content::Bytes {
+            status,
+            kind,
+            bytes,
+        } => Response::new(*status).with_body(kind, bytes.clone()),
+        Content::Huge(length) => huge(*length),
+    };
+    if let Some(status) = fault.status {
+        response.status = status;
+    }
+    for (name, value) in &fault.headers {
+        match value {
+            Some(value) => response.set_header(name, value),
+            None => response.remove_header(name),
+        }
+    }
+    response
+}
+
+/// Anything but an object in `data` stays as it is.
+fn patched(response: Response, fields: &Value) -> Response {
+    let Body::Bytes(bytes) = &response.body else {
+        return response;
+    };
+    let mut answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    match (answer.get_mut("data"), fields) {
+        (Some(Value::Object(data)), Value::Object(fields)) => {
+            data.extend(fields.clone());
+            json(response.status, &answer)
+        }
+        _ => response,
+    }
+}
+
+fn huge(length: u64) -> Response {
+    let zeros = length.saturating_sub(1) / 2 * 2;
+    let (start, end): (&[u8], &[u8]) = (b"{\"data\":[", b"0]}");
+    let middle = Zeros { left: zeros };
+    let mut response = Response::new(200).with_header("Content-Type", "application/json");
+    response.body = Body::Stream {
+        length: start.len() as u64 + zeros + end.len() as u64,
+        source: Box::new(start.chain(middle).chain(end)),
+    };
+    response
+}
+
+/// `0,0,0,…`: an even number of bytes.
+struct Zeros {
+    left: u64,
+}
+
+impl Read for Zeros {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let count = buffer.len().min(most);
+        for byte in &mut buffer[..count] {
+            *byte = if self.left.is_multiple_of(2) {
+                b'0'
+            } else {
+                b','
+            };
+            self.left -= 1;
+        }
+        Ok(count)
+    }
+}
+
+/// The answer as the fault wants it sent, `wait` from now; `told` hears the status just before its first byte leaves.
+pub(super) fn deliver(
+    fault: Fault,
+    response: Response,
+    wait: Duration,
+    told: Arc<dyn Fn(u16) + Send + Sync>,
+) -> Answer {
+    let plain = matches!(fault.manner, Manner::Answer)
+        && fault.framing == Framing::Length
+        && fault.cut.is_none()
+        && fault.extra == 0
+        && !response.has_header("Content-Length");
+    if plain && wait.is_zero() {
+        told(response.status);
+        return response.into();
+    }
+    Answer::TakeOver(Box::new(move |wire| {
+        wire.pause(wait)?;
+        match fault.manner {
+            Manner::Silence(silence) => {
+                wire.pause(silence)?;
+                return Ok(Ending::Close);
+            }
+            Manner::Answer | Manner::EndlessHeaders | Manner::Drip(_) => told(response.status),
+        }
+        match fault.manner {
+            Manner::EndlessHeaders => endless_headers(wire, response.status),
+            Manner::Drip(pause) => drip(wire, pause, response),
+            Manner::Answer | Manner::Silence(_) if plain => {
+                wire.send(response)?;
+                Ok(Ending::KeepAlive)
+            }
+            Manner::Answer | Manner::Silence(_) => send(wire, &fault, response),
+        }
+    }))
+}
+
+/// Head and body with the fault's framing, cut and extra bytes; the connection ends with it.
+fn send(wire: &mut Wire<'_>, fault: &Fault, mut response: Response) -> io::Result<Ending> {
+    match fault.framing {
+        Framing::Length if response.has_header("Content-Length") => {}
+        Framing::Length => {
+            response.set_header("Content-Length", response.body.length().to_string());
+        }
+        Framing::Close => {}
+        Framing::Chunked { .. } => response.set_header("Transfer-Encoding", "chunked"),
+    }
+    response.set_header("Connection", "close");
+    wire.write_all(&response.head())?;
+    let mut body = response.body.into_reader();
+    if let Some(Cut { after, then }) = fault.cut {
+        frame(wire, fault.framing, &mut body.as_mut().take(after))?;
+        match then {
+            Then::End(ending) => return Ok(ending),
+            Then::GoOnAfter(silence) => wire.pause(silence)?,
+        }
+    }
+    frame(wire, fault.framing, &mut body)?;
+    frame(wire, fault.framing, &mut io::repeat(b'+').take(fault.extra))?;
+    if fault.framing == (Framing::Chunked { terminated: true }) {
+        wire.write_all(b"0\r\n\r\n")?;
+    }
+    Ok(Ending::Close)
+}
+
+/// Everything `source` gives, in chunks where the framing says so.
+fn frame(wire: &mut Wire<'_>, framing: Framing, source: &mut dyn Read) -> io::Result<()> {
+    let Framing::Chunked { .. } = framing else {
+        return wire.copy(source).map(drop);
+    };
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        match source.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => {
+                let head = format!("{count:x}\r\n");
+                wire.write_all(&[head.as_bytes(), &buffer[..count], b"\r\n"].concat())?;
+            }
+        }
+    }
+}
+
+fn endless_headers(wire: &mut Wire<'_>, status: u16) -> io::Result<Ending> {
+    let mut start = Response::new(status).head();
+    start.truncate(start.len() - 2);
+    wire.write_all(&start)?;
+    let line = b"X-Filler: ........................................\r\n".repeat(100);
+    for _ in 0..ENDLESS / line.len() as u64 {
+        wire.write_all(&line)?;
+    }
+    Ok(Ending::Close)
+}
+
+fn drip(wire: &mut Wire<'_>, pause: Duration, mut response: Response) -> io::Result<Ending> {
+    response.set_header("Content-Length", response.body.length().to_string());
+    let mut answer = io::Cursor::new(response.head()).chain(response.body.into_reader());
+    let mut byte = [0];
+    while answer.read(&mut byte)? > 0 {
+        wire.write_all(&byte)?;
+        wire.pause(pause)?;
+    }
+    Ok(Ending::Close)
+}

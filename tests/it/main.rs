@@ -1,0 +1,18 @@
+//! The program from outside: the real binary, the real SQLite, and the stand-in as server and as oracle.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
+//! | `workflow` | the main job end to end |
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod support;
+
+mod workflow;

@@ -1,0 +1,295 @@
+//! A bench to run the program on: its own directory, its own stand-in, nothing of the environment.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use heygen_tracker::sandbox::{Options, Render, Sandbox};
+use rusqlite::Connection;
+
+/// The binary under test.
+pub const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
+
+/// The smallest body HeyGen takes.
+pub const BODY: &str =
+    r#"{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"}"#;
+
+/// A directory, a stand-in for HeyGen, and a way to run the program on both.
+pub struct Bench {
+    /// Working directory and HOME of every run; holds `tracker.db` and `output/`.
+    pub dir: tempfile::TempDir,
+    /// HeyGen.
+    pub heygen: Sandbox,
+}
+
+/// What one run of the program did.
+#[derive(Debug)]
+pub struct Run {
+    /// Exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Bench {
+    /// Videos render until the test says otherwise.
+    pub fn new() -> Self {
+        Self::with(Options {
+            render: Render::Manual,
+            ..Options::default()
+        })
+    }
+
+    pub fn with(options: Options) -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a directory"),
+            heygen: Sandbox::start(options).expect("a sandbox"),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn db_path(&self) -> PathBuf {
+        self.path("tracker.db")
+    }
+
+    /// The program with this bench's environment and nothing else.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(TRACKER);
+        command.args(arguments);
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Gives any command (a shell, strace) this bench's environment.
+    pub fn prepare(&self, command: &mut Command) {
+        command
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .env("HOME", self.dir.path())
+            .env("TZ", "UTC")
+            .env("TRACKER_DB", self.db_path())
+            .env("HEYGEN_API_BASE", self.heygen.api_base())
+            .env("HEYGEN_API_KEY", self.heygen.key())
+            .stdin(Stdio::null());
+    }
+
+    /// Runs `tracker ARGUMENTS`, separated by spaces.
+    pub fn tracker(&self, arguments: &str) -> Run {
+        run(&mut self.command(arguments.split_whitespace()))
+    }
+
+    /// Runs the program with arguments that hold spaces.
+    pub fn tracker_with(&self, arguments: &[&str]) -> Run {
+        run(&mut self.command(arguments))
+    }
+
+    /// Submits `count` bodies with titles `Video 1` ….
+    pub fn submit(&self, count: usize) -> Run {
+        let mut bodies = String::new();
+        for n in 1..=count {
+            writeln!(
+                bodies,
+                "{}",
+                BODY.replace("Hello\"", &format!("Video {n}\""))
+            )
+            .expect("text");
+        }
+        self.file("bodies.jsonl", &bodies);
+        self.tracker("submit bodies.jsonl")
+    }
+
+    /// Writes a file into the bench's directory.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, content).expect("a file");
+        path
+    }
+
+    /// The database, for looking and for setting the stage.
+    pub fn db(&self) -> Connection {
+        let db = Connection::open(self.db_path()).expect("the database");
+        db.busy_timeout(Duration::from_secs(5)).expect("patience");
+        db
+    }
+
+    /// One value from the database, as text; `NULL` is empty.
+    pub fn query(&self, sql: &str) -> String {
+        use rusqlite::types::Value;
+        let value: Value = self
+            .db()
+            .query_row(sql, [], |row| row.get(0))
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+        match value {
+            Value::Null => String::new(),
+            Value::Integer(n) => n.to_string(),
+            Value::Real(x) => x.to_string(),
+            Value::Text(text) => text,
+            Value::Blob(bytes) => format!("{bytes:?}"),
+        }
+    }
+
+    /// The status word of a row.
+    pub fn status(&self, row: i64) -> String {
+        self.query(&format!("SELECT status FROM videos WHERE id = {row}"))
+    }
+
+    /// HeyGen's id of a row.
+    pub fn video_id(&self, row: i64) -> String {
+        self.query(&format!("SELECT video_id FROM videos WHERE id = {row}"))
+    }
+
+    /// Lets time pass, for the stand-in and for every instant in the database, so that nothing has to wait for it.
+    pub fn advance(&self, time: Duration) {
+        self.heygen.advance(time);
+        self.shift_database(-(time.as_millis() as i64));
+    }
+
+    /// Moves every instant in the database: what the program sees when its clock moved the other way.
+    pub fn shift_database(&self, millis: i64) {
+        let db = self.db();
+        for table in ["videos", "files", "events", "troubles", "pauses"] {
+            let columns: Vec<String> = db
+                .prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))
+                .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())
+                .expect("columns");
+            for column in columns {
+                let instant = column == "at"
+                    || column == "until"
+                    || column == "since"
+                    || column == "send_after"
+                    || column.ends_with("_at");
+                if instant {
+                    db.execute(
+                        &format!("UPDATE {table} SET {column} = {column} + ?1"),
+                        [millis],
+                    )
+                    .expect("a shift");
+                }
+            }
+        }
+    }
+
+    /// What must hold at any time: one bill per row (I1), a sound database (I6), no secret anywhere it does not
+    /// belong (I5), and under a final name only complete files (I3).
+    pub fn assert_invariants(&self) {
+        assert_eq!(self.query("PRAGMA integrity_check"), "ok");
+        let mut keys: Vec<String> = self
+            .heygen
+            .billed()
+            .into_iter()
+            .map(|bill| bill.idempotency_key.expect("every POST has a key"))
+            .collect();
+        let bills = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), bills, "a row was billed twice");
+        for entry in files_below(&self.path("output")) {
+            let name = entry.file_name().and_then(OsStr::to_str).expect("a name");
+            if name.starts_with('.') {
+                assert!(name.ends_with(".part"), "{name}");
+                continue;
+            }
+            let (id, asset) = asset_of(name);
+            let bytes = std::fs::read(&entry).expect("a file");
+            assert!(
+                bytes == self.heygen.expected(&id, asset),
+                "{name} is not what HeyGen has"
+            );
+        }
+    }
+}
+
+fn asset_of(name: &str) -> (String, heygen_tracker::video::Asset) {
+    use heygen_tracker::video::Asset;
+    for (end, asset) in [
+        (".captioned.mp4", Asset::Captioned),
+        (".mp4", Asset::Video),
+        (".srt", Asset::Subtitle),
+        (".jpg", Asset::Thumbnail),
+        (".gif", Asset::Gif),
+    ] {
+        if let Some(id) = name.strip_suffix(end) {
+            return (id.to_owned(), asset);
+        }
+    }
+    panic!("{name} is no name of ours");
+}
+
+/// Every file below a directory, which need not exist.
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Run {
+    command.output().expect("the program runs").into()
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8 on stdout"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8 on stderr"),
+        }
+    }
+}
+
+impl Run {
+    /// Everything a person sees, in one text for snapshots.
+    pub fn screen(&self) -> String {
+        let mut screen = String::new();
+        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !text.is_empty() {
+                write!(screen, "--- {name}\n{text}").expect("text");
+            }
+        }
+        match self.code {
+            Some(code) => write!(screen, "--- exit {code}").expect("text"),
+            None => screen.push_str("--- killed"),
+        }
+        screen
+    }
+
+    /// Asserts the exit code, showing everything when it is another one.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.screen());
+        self
+    }
+
+    /// Asserts that nothing was said.
+    #[track_caller]
+    pub fn silent(self) -> Self {
+        assert!(
+            self.stdout.is_empty() && self.stderr.is_empty(),
+            "{}",
+            self.screen()
+        );
+        self
+    }
+
+    /// Each line of stdout as JSON.
+    pub fn json(&self) -> Vec<serde_json::Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
+            .collect()
+    }
+}
