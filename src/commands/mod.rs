@@ -4,7 +4,9 @@
 pub mod add;
 pub mod check;
 pub mod demo;
+pub mod doctor;
 pub mod file_options;
+pub mod forget;
 pub mod list;
 mod pulse;
 pub mod sandbox;
@@ -66,6 +68,8 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
         Verb::List(args) => list::run(args, context),
         Verb::Show(args) => show::run(args, context),
         Verb::Add(args) => add::run(args, context),
+        Verb::Forget(args) => forget::run(args, context),
+        Verb::Doctor(args) => doctor::run(args, context),
         Verb::Demo(args) => demo::run(args, context),
         Verb::Sandbox(args) => sandbox::run(args, context),
     }
