@@ -388,7 +388,7 @@ fn x04_whatever_the_umask_only_the_owner_reads_what_is_ours() {
         let mut check = Command::new("bash");
         bench.prepare(check.args([
             "-c",
-            &place("check").replace("tracker --db", &format!("{} --db", TRACKER)),
+            &place("check").replace("tracker --db", &format!("{TRACKER} --db")),
         ]));
         let check = start(&mut check);
         let part = || files_below(&bench.path("output")).pop();
@@ -439,7 +439,8 @@ fn x05_answers_without_end_are_cut_off_in_bounded_memory() {
     ) {
         return;
     }
-    let attacks: [(&str, fn() -> Fault); 5] = [
+    type Attack = fn() -> Fault;
+    let attacks: [(&str, Attack); 5] = [
         ("header bomb", Fault::endless_headers),
         ("endless JSON", || Fault::huge_json(1 << 30)),
         ("endless error", || {
