@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{add, check, demo, list, sandbox, show, submit};
+use crate::commands::{add, check, demo, download, list, retry, sandbox, show, submit};
 use crate::render::screen::ColorChoice;
 
 /// Track HeyGen videos: submit once, check from cron, never lose a file.
@@ -43,8 +43,15 @@ pub struct Globals {
     /// Print every step
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Use colour: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub color: ColorChoice,
 }
 
@@ -61,6 +68,10 @@ pub enum Verb {
     Show(show::Args),
     /// Track videos made elsewhere
     Add(add::Args),
+    /// Fetch files again, other files, or into another directory
+    Download(download::Args),
+    /// Buy again what failed
+    Retry(retry::Args),
     /// See the whole tool at work on a local stand-in; no key, no network
     Demo(demo::Args),
     /// Run the local stand-in for HeyGen as a server

@@ -2,11 +2,15 @@
 //! in the modules below.
 
 pub mod add;
+mod body_options;
+mod buy;
 pub mod check;
 pub mod demo;
+pub mod download;
 pub mod file_options;
 pub mod list;
 mod pulse;
+pub mod retry;
 pub mod sandbox;
 pub mod show;
 mod stats;
@@ -24,7 +28,7 @@ use crate::pass::Wait;
 use crate::render::screen::Screen;
 use crate::signals;
 use crate::store::{Found, Store, Tx};
-use crate::video::RowId;
+use crate::video::{RowId, Video};
 
 /// Everything a verb gets from outside, besides its own arguments.
 pub struct Context {
@@ -65,6 +69,8 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
         Verb::Check(args) => check::run(args, context),
         Verb::List(args) => list::run(args, context),
         Verb::Show(args) => show::run(args, context),
+        Verb::Download(args) => download::run(args, context),
+        Verb::Retry(args) => retry::run(args, context),
         Verb::Add(args) => add::run(args, context),
         Verb::Demo(args) => demo::run(args, context),
         Verb::Sandbox(args) => sandbox::run(args, context),
@@ -154,4 +160,15 @@ pub fn find_all(store: &Store, ids: &[String], allow_prefix: bool) -> Result<Vec
         }
         Ok(Ok(rows))
     })?
+}
+
+/// The rows as they are now, in the order given; those forgotten meanwhile are left out.
+pub fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {
+    Ok(store.read(|tx| {
+        let mut videos = Vec::with_capacity(rows.len());
+        for row in rows {
+            videos.extend(tx.video(*row)?);
+        }
+        Ok(videos)
+    })?)
 }

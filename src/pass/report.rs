@@ -378,12 +378,7 @@ fn status_sentence(video: &Video) -> (Weight, String) {
     );
     let head = subject(video, video.status());
     match video.phase {
-        Phase::Rejected => (
-            Weight::Bad,
-            format!(
-                "{head}: {why} (mend the body, then tracker retry {id} BODY.json, or see tracker show {id})"
-            ),
-        ),
+        Phase::Rejected => (Weight::Bad, format!("{head}: {why} (tracker show {id})")),
         Phase::Unknown => (Weight::Bad, format!("{head}: {}", unknown_hint(id))),
         Phase::Missing => (
             Weight::Bad,
