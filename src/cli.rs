@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{add, check, demo, list, sandbox, show, submit};
+use crate::commands::{
+    add, check, completions, demo, doctor, forget, list, man, sandbox, show, submit,
+};
 use crate::render::screen::ColorChoice;
 
 /// Track HeyGen videos: submit once, check from cron, never lose a file.
@@ -61,9 +63,19 @@ pub enum Verb {
     Show(show::Args),
     /// Track videos made elsewhere
     Add(add::Args),
+    /// Drop rows from the history; nothing is deleted at HeyGen or on disk
+    Forget(forget::Args),
+    /// Find out why check would not work
+    Doctor(doctor::Args),
     /// See the whole tool at work on a local stand-in; no key, no network
     Demo(demo::Args),
     /// Run the local stand-in for HeyGen as a server
     #[command(hide = true)]
     Sandbox(sandbox::Args),
+    /// Print the completions for a shell
+    #[command(hide = true)]
+    Completions(completions::Args),
+    /// Print a manual page
+    #[command(hide = true)]
+    Man(man::Args),
 }

@@ -3,9 +3,13 @@
 
 pub mod add;
 pub mod check;
+pub mod completions;
 pub mod demo;
+pub mod doctor;
 pub mod file_options;
+pub mod forget;
 pub mod list;
+pub mod man;
 mod pulse;
 pub mod sandbox;
 pub mod show;
@@ -66,8 +70,12 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
         Verb::List(args) => list::run(args, context),
         Verb::Show(args) => show::run(args, context),
         Verb::Add(args) => add::run(args, context),
+        Verb::Forget(args) => forget::run(args, context),
+        Verb::Doctor(args) => doctor::run(args, context),
         Verb::Demo(args) => demo::run(args, context),
         Verb::Sandbox(args) => sandbox::run(args, context),
+        Verb::Completions(args) => completions::run(args, context),
+        Verb::Man(args) => man::run(args, context),
     }
 }
 
