@@ -24,9 +24,9 @@ Examples:
   tracker forget 14 15
   tracker forget --older-than 180d --dry-run
 
-Rows that may still bring a paid video are refused without --force: queued, being sent,
-rendering, unknown, or completed and not yet saved. --older-than passes over them, and
-over unfinished ones even with --force. Files and videos stay where they are.";
+Rows that may still bring a paid video are refused without --force: queued, being
+sent, rendering, unknown, or completed and not yet saved. --older-than passes over
+them, and over unfinished ones even with --force. Files and videos stay.";
 
 /// Drop rows from the history; nothing is deleted at HeyGen or on disk
 #[derive(Debug, clap::Args)]
