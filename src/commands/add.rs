@@ -33,10 +33,10 @@ Examples:
   heygen video create … | tracker add - --tag launch
   tracker add 5e0a7c0f2b6d4e1f9a8b7c6d5e4f3a2b --as 7
 
-What exists as a file, contains / or ends in .json is read as a file. Files hold what
-scripts and the official client write: {\"videoId\": …, \"createdAt\": …}, {\"data\": …}, or
-several of them. Everything is read first: what cannot be used is an error (exit 2),
-and nothing is recorded.";
+What exists as a file, contains / or ends in .json is read as a file. Files hold
+what scripts and the official client write: {\"videoId\": …, \"createdAt\": …},
+{\"data\": …}, or several of them. Everything is read first: what cannot be used
+is an error (exit 2), and nothing is recorded.";
 
 /// Track videos made elsewhere; no network
 #[derive(Debug, clap::Args)]
@@ -221,10 +221,17 @@ fn read_all(what: &[OsString], now: Timestamp) -> Result<Import, Error> {
         } else if is_file(argument) {
             let path = Path::new(argument);
             let place = path.display().to_string();
-            let file = fs::File::open(path).map_err(|source| Error::File {
-                action: "read",
-                path: path.to_owned(),
-                source,
+            let file = fs::File::open(path).map_err(|source| match source.kind() {
+                // A name that was mistyped is the command line's fault.
+                io::ErrorKind::NotFound => Error::usage(
+                    format!("no such file: {}", path.display()),
+                    "check the path; HeyGen's ids need no file",
+                ),
+                _ => Error::File {
+                    action: "read",
+                    path: path.to_owned(),
+                    source,
+                },
             })?;
             parse(&place, &read_bounded(file, &place)?, now)?
         } else {

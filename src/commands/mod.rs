@@ -5,10 +5,14 @@ pub mod add;
 mod body_options;
 mod buy;
 pub mod check;
+pub mod completions;
 pub mod demo;
+pub mod doctor;
 pub mod download;
 pub mod file_options;
+pub mod forget;
 pub mod list;
+pub mod man;
 mod pulse;
 pub mod retry;
 pub mod sandbox;
@@ -72,8 +76,12 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
         Verb::Download(args) => download::run(args, context),
         Verb::Retry(args) => retry::run(args, context),
         Verb::Add(args) => add::run(args, context),
+        Verb::Forget(args) => forget::run(args, context),
+        Verb::Doctor(args) => doctor::run(args, context),
         Verb::Demo(args) => demo::run(args, context),
         Verb::Sandbox(args) => sandbox::run(args, context),
+        Verb::Completions(args) => completions::run(args, context),
+        Verb::Man(args) => man::run(args, context),
     }
 }
 

@@ -53,14 +53,15 @@ impl Tx<'_> {
             })
     }
 
-    /// The latest time that was written down lately: if it lies in the future, a clock was or is wrong.
-    pub fn newest_time(&self) -> rusqlite::Result<Option<Timestamp>> {
+    /// The latest time among the last `recent` events and the unfinished rows: if it lies in the future, a clock was
+    /// or is wrong.
+    pub fn newest_time(&self, recent: u32) -> rusqlite::Result<Option<Timestamp>> {
         self.conn
             .prepare_cached(
-                "SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT 1000)
+                "SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?1)
                                       UNION ALL SELECT last_checked_at FROM videos WHERE finished = 0)",
             )?
-            .query_row([], |row| row.get(0))
+            .query_row([recent], |row| row.get(0))
     }
 
     /// The directories that files of unfinished rows go to, at most `limit`.
@@ -106,7 +107,7 @@ mod tests {
 
     fn look(store: &Store) -> (Pulse, Option<Timestamp>) {
         store
-            .read(|tx| Ok((tx.pulse()?, tx.newest_time()?)))
+            .read(|tx| Ok((tx.pulse()?, tx.newest_time(9)?)))
             .unwrap()
     }
 
