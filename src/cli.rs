@@ -19,8 +19,7 @@ use crate::render::screen::ColorChoice;
     about = "Track HeyGen videos: submit once, check from cron, never lose a file",
     max_term_width = 100,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
-    after_help = "Every verb has its own --help."
+    disable_help_subcommand = true
 )]
 pub struct Cli {
     /// What to do.
