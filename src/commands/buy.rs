@@ -65,17 +65,20 @@ impl BuyArgs {
 
         let mut reporter = Reporter::new(&context.screen, Voice::RunTrouble, true);
         let mut waited = Exit::Ok;
+        let options = Options {
+            hook: context.hook(None)?,
+            ..Options::default()
+        };
         if !self.queue {
             let options = Options {
                 budget: BUDGET,
-                ..Options::default()
+                ..options.clone()
             };
             let scope = Scope::Fresh(fresh);
             pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
         }
         if self.wait {
             let wait = self.waiting.wait(Some(rows.clone()));
-            let options = Options::default();
             waited = wait.until_finished(&mut store, &context.env, &options, &mut reporter)?;
         }
         let videos = load(&store, &rows)?;
