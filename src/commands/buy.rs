@@ -63,7 +63,14 @@ impl BuyArgs {
             .collect();
         let known = rows.len() - fresh.len();
 
-        let mut reporter = Reporter::new(&context.screen, Voice::RunTrouble, true);
+        // At a terminal what becomes of the videos is said as it happens; a pipe gets one line per body at the end.
+        let tell_all = self.wait && context.screen.out_is_terminal && !context.screen.json;
+        let voice = if tell_all {
+            Voice::Outcomes
+        } else {
+            Voice::RunTrouble
+        };
+        let mut reporter = Reporter::new(&context.screen, voice, true);
         let mut waited = Exit::Ok;
         let options = Options {
             hook: context.hook(None)?,
@@ -82,7 +89,9 @@ impl BuyArgs {
             waited = wait.until_finished(&mut store, &context.env, &options, &mut reporter)?;
         }
         let videos = load(&store, &rows)?;
-        print(context, &videos, self.wait);
+        if !tell_all {
+            print(context, &videos, self.wait);
+        }
         notes(context, &videos, known, self.queue);
         Ok(exit(reporter.tally(), &videos, self.wait.then_some(waited)))
     }
@@ -188,7 +197,7 @@ fn notes(context: &Context, videos: &[Video], known: usize, queued: bool) {
                 videos.len()
             )
         });
-    } else if screen.out_is_terminal {
+    } else if screen.out_is_terminal && videos.iter().any(|video| !video.finished) {
         let ids: Vec<String> = videos.iter().take(3).map(|v| v.id.to_string()).collect();
         let which = if videos.len() > 3 {
             String::new()

@@ -1,12 +1,14 @@
 //! What a run says: one plain sentence or one JSON line per thing that happened, and what it all amounts to.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 
 use crate::decide::News;
 use crate::error::Exit;
+use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
 use crate::render::{human, text};
 use crate::store::Trouble;
@@ -135,11 +137,30 @@ impl<'a> Reporter<'a> {
     }
 
     /// Tells somebody who waits how a row is doing.
-    pub(super) fn progress(&self, video: &Video, elapsed: &str) {
+    pub(super) fn progress_line(&self, video: &Video, elapsed: Duration, usual: &str) {
         if !self.screen.json {
-            self.screen
-                .note(&format!("{}, {elapsed}", subject(video, video.status())));
+            let elapsed = human::duration(elapsed);
+            let doing = subject(video, video.status());
+            self.screen.note(&format!("{doing}, {elapsed} ({usual})"));
         }
+    }
+
+    /// Shows somebody at a terminal what is rendering.
+    pub(super) fn show_rendering(&self, videos: &[(Video, Duration)], usual: &str) {
+        let lines: Vec<Rendering> = videos
+            .iter()
+            .map(|(video, elapsed)| Rendering {
+                row: video.id,
+                label: subject(video, video.status()),
+                elapsed: *elapsed,
+            })
+            .collect();
+        self.progress().rendering(&lines, usual);
+    }
+
+    /// The moving part of the screen.
+    pub(super) fn progress(&self) -> Progress {
+        self.screen.progress()
     }
 
     pub(super) fn is_chatty(&self) -> bool {
@@ -148,6 +169,11 @@ impl<'a> Reporter<'a> {
 
     pub(super) fn say(&mut self, said: &Said) {
         self.count(said);
+        if let Said::Row { video, .. } = said
+            && !video.is_rendering()
+        {
+            self.progress().rendered(video.id);
+        }
         if self.voice == Voice::RunTrouble {
             return;
         }
