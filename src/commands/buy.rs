@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::bodies::Body;
+use crate::commands::pulse;
 use crate::commands::{Context, WaitArgs, load};
 use crate::error::{Error, Exit};
 use crate::locks::{Guard, Locks, Purpose};
@@ -93,6 +94,7 @@ impl BuyArgs {
             print(context, &videos, self.wait);
         }
         notes(context, &videos, known, self.queue);
+        pulse::note_silence(&store, context)?;
         Ok(exit(reporter.tally(), &videos, self.wait.then_some(waited)))
     }
 }
