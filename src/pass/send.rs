@@ -93,7 +93,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
+    pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
         let now = time::now();
         let expired = |video: &Video| match decide::due(video, None, false, now) {
             Due::Expired(why) => Some(why),
