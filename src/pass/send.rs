@@ -302,7 +302,7 @@ impl Run<'_, '_> {
         let identity = self.identity.clone();
         self.sends.in_flight += 1;
         self.start_api(move || {
-            let posted = caller.post(ready.body.as_bytes(), &ready.key, &identity);
+            let posted = caller.post(ready.body.as_bytes(), &ready.key, ready.fresh, &identity);
             outbox
                 .send(Message::Posted {
                     row: ready.row,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
 //! | `workflow` | the main job end to end |
+//! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 
 #![allow(
     unreachable_pub,
@@ -15,4 +16,5 @@
 
 mod support;
 
+mod submit_faults;
 mod workflow;
