@@ -1,5 +1,6 @@
 //! What a run says: one plain sentence or one JSON line per thing that happened, and what it all amounts to.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -93,7 +94,7 @@ impl Tally {
 pub enum Voice {
     /// Outcomes and new trouble: what cron mails.
     Outcomes,
-    /// Trouble of the whole run only; the command itself prints the rows.
+    /// Trouble only, each kind of it once, and all on stderr; the command itself prints the rows.
     RunTrouble,
 }
 
@@ -103,6 +104,8 @@ pub struct Reporter<'a> {
     voice: Voice,
     /// Tell trouble even when it was told before.
     chatty: bool,
+    /// Codes of rows' trouble that were told in the name of all such rows.
+    told: BTreeSet<String>,
     pub(super) tally: Tally,
 }
 
@@ -114,6 +117,7 @@ impl<'a> Reporter<'a> {
             screen,
             voice,
             chatty,
+            told: BTreeSet::new(),
             tally: Tally::default(),
         }
     }
@@ -149,6 +153,7 @@ impl<'a> Reporter<'a> {
     pub(super) fn say(&mut self, said: &Said) {
         self.count(said);
         if self.voice == Voice::RunTrouble {
+            self.say_once(said);
             return;
         }
         if self.screen.json {
@@ -172,6 +177,19 @@ impl<'a> Reporter<'a> {
                     self.screen.note(&line);
                 }
             }
+        }
+    }
+
+    /// One row's trouble for all rows in the same: the row counts as told, and nobody wants to read it a hundred times.
+    fn say_once(&mut self, said: &Said) {
+        if let Said::Row {
+            video,
+            news: News::Trouble { .. },
+        } = said
+            && let Some(error) = &video.last_error
+            && self.told.insert(error.code.clone())
+        {
+            self.screen.error(&trouble_sentence(video));
         }
     }
 
@@ -205,7 +223,7 @@ impl<'a> Reporter<'a> {
         if !tell && !self.chatty {
             return;
         }
-        if self.screen.json {
+        if self.screen.json && self.voice == Voice::Outcomes {
             self.screen.json_line(&json!({
                 "type": "error",
                 "id": null,
