@@ -203,7 +203,13 @@ impl<'a> Reporter<'a> {
                         self.tally.failed += 1;
                     }
                     match video.phase {
-                        crate::video::Phase::Rejected => self.tally.rejected += 1,
+                        crate::video::Phase::Rejected => {
+                            self.tally.rejected += 1;
+                            // An earlier attempt is unanswered all the same.
+                            if video.first_unanswered_at.is_some() {
+                                self.tally.errors += 1;
+                            }
+                        }
                         // Somebody has to look whether it was bought.
                         crate::video::Phase::Unknown => self.tally.errors += 1,
                         _ => {}
