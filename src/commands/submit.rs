@@ -106,22 +106,47 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let mut reporter = Reporter::new(&context.screen, Voice::RunTrouble, true);
     let mut waited = Exit::Ok;
     if !args.queue {
-        let options = Options {
-            budget: BUDGET,
-            ..Options::default()
-        };
-        let scope = Scope::Fresh(fresh);
-        pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
-        if args.wait {
-            let wait = args.waiting.wait(Some(rows.clone()));
-            let options = Options::default();
-            waited = wait.until_finished(&mut store, &context.env, &options, &mut reporter)?;
+        // From here on everything is recorded: what goes wrong is told, and is no reason to submit again.
+        waited = send(&mut store, context, &args, fresh, &rows, &mut reporter)
+            .unwrap_or_else(|error| crate::tell(&context.screen, &error));
+    }
+    match load(&store, &rows) {
+        Ok(videos) => {
+            print(context, &videos, &files, args.wait);
+            notes(context, &videos, bought, args.queue);
+            Ok(exit(reporter.tally(), &videos, waited, args.wait))
+        }
+        Err(error) => {
+            crate::tell(&context.screen, &error);
+            context.screen.warn(&format!(
+                "all {} were recorded; do not submit again: check sends the rest",
+                rows.len()
+            ));
+            Ok(if args.wait { Exit::Trouble } else { Exit::Ok })
         }
     }
-    let videos = load(&store, &rows)?;
-    print(context, &videos, &files, args.wait);
-    notes(context, &videos, bought, args.queue);
-    Ok(exit(reporter.tally(), &videos, waited, args.wait))
+}
+
+/// Sends what was recorded and, if asked to, waits for all of it.
+fn send(
+    store: &mut Store,
+    context: &Context,
+    args: &Args,
+    fresh: Vec<(RowId, Guard)>,
+    rows: &[RowId],
+    reporter: &mut Reporter<'_>,
+) -> Result<Exit, Error> {
+    let options = Options {
+        budget: BUDGET,
+        ..Options::default()
+    };
+    let scope = Scope::Fresh(fresh);
+    pass::run(store, &context.env, scope, &options, reporter)?;
+    if !args.wait {
+        return Ok(Exit::Ok);
+    }
+    let wait = args.waiting.wait(Some(rows.to_vec()));
+    wait.until_finished(store, &context.env, &Options::default(), reporter)
 }
 
 /// 0 once everything is recorded and nothing refused: a script that retries on failure must never buy twice.
