@@ -359,8 +359,9 @@ impl Run<'_, '_> {
         match answer {
             Ok(_) => {
                 self.reachable();
-                self.troubles.proves(Kind::Credit);
-                self.troubles.proves(Kind::Forbidden);
+                for kind in [Kind::Credit, Kind::Forbidden, Kind::Account] {
+                    self.troubles.proves(kind);
+                }
                 self.sends.alone = false;
                 self.sends.streak = 0;
             }
