@@ -337,3 +337,6 @@ fn spacing(attempts: i64) -> Duration {
     };
     Duration::from_secs(60 * minutes.min(60))
 }
+
+#[cfg(test)]
+mod tests;
