@@ -267,7 +267,8 @@ fn unanswered(video: &Video, posts: i64, error: &ApiError, now: Timestamp) -> De
         return decision;
     }
     let row = &mut decision.video;
-    row.attempts = row.attempts.saturating_add(posts);
+    // An answer that took no POST to count is one all the same, or it would never be spaced out.
+    row.attempts = row.attempts.saturating_add(posts.max(1));
     row.send_after = Some(now.after(spacing(row.attempts)));
     record_failure(
         &mut decision,

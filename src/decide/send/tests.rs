@@ -224,6 +224,9 @@ fn replays_are_at_once_then_1_2_4_to_60_minutes_apart() {
         minutes.push(wait.as_secs() / 60);
     }
     assert_eq!(minutes, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
+    let early = Err(error(ErrorKind::Status(425), None));
+    let spaced = answered(&video, false, &early).video;
+    assert!(spaced.attempts > video.attempts, "425 is spaced out, too");
     video.attempts = i64::MAX;
     let video = answered(&video, false, &broken).video;
     assert_eq!(video.send_after, Some(noon().after(HOUR)));
