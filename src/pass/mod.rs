@@ -148,16 +148,22 @@ pub fn run(
     match scope {
         Scope::Unfinished => {
             run.repair(store)?;
-            run.polls.everything();
-            run.sends.everything();
+            run.expire_old(store)?;
+            // What is over by now needs no key.
+            if store.read(|tx| tx.has_unfinished())? {
+                run.polls.everything();
+                run.sends.everything();
+            }
         }
         Scope::Named { rows, .. } => {
             run.repair(store)?;
+            for row in &rows {
+                run.expire_one(store, *row)?;
+            }
             run.name(store, rows)?;
         }
         Scope::Fresh(rows) => run.sends.fresh(rows),
     }
-    run.expire_old(store)?;
     let result = run.work_through(store);
     let result = result.and_then(|()| run.tell_hooks(store));
     run.reporter.tally.requests += run.gate.passed();

@@ -93,7 +93,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
+    pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
         let now = time::now();
         let expired = |video: &Video| match decide::due(video, None, false, now) {
             Due::Expired(why) => Some(why),
@@ -302,7 +302,7 @@ impl Run<'_, '_> {
         let identity = self.identity.clone();
         self.sends.in_flight += 1;
         self.start_api(move || {
-            let posted = caller.post(ready.body.as_bytes(), &ready.key, &identity);
+            let posted = caller.post(ready.body.as_bytes(), &ready.key, ready.fresh, &identity);
             outbox
                 .send(Message::Posted {
                     row: ready.row,
@@ -359,8 +359,9 @@ impl Run<'_, '_> {
         match answer {
             Ok(_) => {
                 self.reachable();
-                self.troubles.proves(Kind::Credit);
-                self.troubles.proves(Kind::Forbidden);
+                for kind in [Kind::Credit, Kind::Forbidden, Kind::Account] {
+                    self.troubles.proves(kind);
+                }
                 self.sends.alone = false;
                 self.sends.streak = 0;
             }

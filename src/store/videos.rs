@@ -422,12 +422,14 @@ impl Tx<'_> {
             .optional()
     }
 
-    /// Holds an account's POSTs back (`Retry-After`).
+    /// Holds an account's POSTs back (`Retry-After`). A longer pause stands, unless it is longer than any can be: then
+    /// it is from a clock that ran ahead.
     pub fn pause(&self, account: &Account, until: Timestamp) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO pauses (account, until) VALUES (?1, ?2)
-                 ON CONFLICT (account) DO UPDATE SET until = max(until, excluded.until)",
+                 ON CONFLICT (account) DO UPDATE SET until =
+                    CASE WHEN until - excluded.until > 3600000 THEN excluded.until ELSE max(until, excluded.until) END",
             )?
             .execute(params![account, until])
             .map(drop)

@@ -5,6 +5,7 @@
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
 //! | `hooks` | hooks and stalled videos |
 //! | `workflow` | the main job end to end |
+//! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 
 #![allow(
     unreachable_pub,
@@ -17,4 +18,5 @@
 mod support;
 
 mod hooks;
+mod submit_faults;
 mod workflow;
