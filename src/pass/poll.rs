@@ -293,6 +293,7 @@ impl Run<'_, '_> {
         now: Timestamp,
     ) -> rusqlite::Result<()> {
         self.worked(tx, now)?;
+        self.troubles.proves(Kind::Forbidden);
         let words: HashMap<&str, &BulkStatus> = statuses
             .iter()
             .filter_map(|line| Some((line.video_id.as_ref()?.as_str(), line)))
