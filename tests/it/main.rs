@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
 //! | `workflow` | the main job end to end |
+//! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 
 #![allow(
     unreachable_pub,
@@ -15,4 +16,5 @@
 
 mod support;
 
+mod poll_faults;
 mod workflow;
