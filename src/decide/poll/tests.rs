@@ -438,6 +438,18 @@ fn the_trouble_of_a_run_is_no_row_s_news() {
 }
 
 #[test]
+fn the_trouble_of_a_run_does_not_replace_a_row_s_that_was_told() {
+    for operation in [Operation::Poll, Operation::Save] {
+        let mut video = row(Phase::Accepted, "completed");
+        video.last_error = trouble(operation, "http_500", Some(now().before(MINUTE)));
+        let error = error(ErrorKind::NotSent, "network_error");
+        let failed = observed(&video, Observation::FailedForAll(&error), &mine(), now());
+        assert_eq!(failed.video, video);
+        assert!(!failed.changed && failed.events.is_empty() && failed.news.is_empty());
+    }
+}
+
+#[test]
 fn a_sight_ends_the_trouble_of_asking_and_no_other() {
     let told = Some(now().before(MINUTE));
     for (operation, over) in [
