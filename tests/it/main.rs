@@ -5,6 +5,7 @@
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
 //! | `workflow` | the main job end to end |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
+//! | `telling` | what is said, how often, and how a run exits |
 
 #![allow(
     unreachable_pub,
@@ -17,4 +18,5 @@
 mod support;
 
 mod poll_faults;
+mod telling;
 mod workflow;

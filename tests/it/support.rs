@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heygen_tracker::sandbox::{Options, Render, Sandbox};
 use rusqlite::Connection;
@@ -344,6 +344,16 @@ impl Bench {
             .expect("rows");
         for row in 2..=count {
             self.heygen.add_video(&format!("{row:032x}"), "pending");
+        }
+    }
+
+    /// Waits for a condition.
+    #[track_caller]
+    pub fn until(&self, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < deadline, "it never happened");
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
