@@ -54,9 +54,9 @@ pub(super) struct Polls {
     bulk: Vec<Asked>,
     /// Rows for a GET of their own.
     details: VecDeque<Asked>,
-    /// The same for rows that failed the last time. They come last: should they fail again and end the asking,
-    /// everybody else was asked.
-    troubled: VecDeque<Asked>,
+    /// The same for rows that failed the last time. They come last and in any order: should they fail again and end
+    /// the asking, everybody else was asked, and no one of them is always left out.
+    troubled: Vec<Asked>,
     /// The bulk endpoint is no help in this run.
     bulk_broken: bool,
     /// Rows of failed bulk requests, waiting for the one GET that decides for all.
@@ -86,15 +86,14 @@ impl Polls {
 
     /// Whether everything was asked and answered, so that what HeyGen has in work is known.
     pub(super) fn are_over(&self) -> bool {
-        self.are_asked() && self.in_flight == 0
+        self.only_troubled_left() && self.troubled.is_empty() && self.in_flight == 0
     }
 
-    /// Whether there is nothing left to ask.
-    fn are_asked(&self) -> bool {
+    /// Whether there is nothing left to ask but rows that failed the last time.
+    fn only_troubled_left(&self) -> bool {
         self.next_page.is_none()
             && self.bulk.is_empty()
             && self.details.is_empty()
-            && self.troubled.is_empty()
             && self.probe.is_none()
     }
 
@@ -110,7 +109,7 @@ impl Polls {
     /// A row needs a GET of its own.
     fn own_get(&mut self, asked: Asked) {
         if asked.troubled {
-            self.troubled.push_back(asked);
+            self.troubled.push(asked);
         } else {
             self.details.push_back(asked);
         }
@@ -169,7 +168,9 @@ impl Run<'_, '_> {
                 let most = self.polls.bulk.len().min(MAX_BULK);
                 let rows = self.polls.bulk.drain(..most).collect();
                 self.ask_for_many(rows)?;
-            } else if let Some(asked) = self.polls.troubled.pop_front() {
+            } else if !self.polls.troubled.is_empty() {
+                let any = fastrand::usize(..self.polls.troubled.len());
+                let asked = self.polls.troubled.swap_remove(any);
                 self.ask_for_one(asked)?;
             } else {
                 return Ok(());
@@ -366,15 +367,20 @@ impl Run<'_, '_> {
     }
 
     /// A row failed in a run in which others worked. A whole answer, however useless, is the row's own trouble; when
-    /// HeyGen seems to have gone away since, asking ends. Sending finds out for itself.
+    /// HeyGen seems to have gone away since, the run's requests end. Rows that failed before prove nothing of the
+    /// kind: they end the asking, and what is to be sent is sent.
     fn fails_among_others(&mut self, error: &ApiError) {
         if matches!(error.kind, ErrorKind::BadResponse(_)) {
             return;
         }
         self.polls.streak += 1;
-        if self.polls.streak >= STREAK && !self.polls.are_asked() {
-            self.troubles.api(Kind::Network, error);
-            self.polls.give_up();
+        if self.polls.streak < STREAK {
+            return;
+        }
+        if self.polls.only_troubled_left() {
+            self.polls.troubled.clear();
+        } else {
+            self.stop(Kind::Network, error);
         }
     }
 
