@@ -399,6 +399,30 @@ fn p06_rows_that_always_fail_do_not_starve_the_rest() {
 }
 
 #[test]
+fn p06_an_outage_in_the_middle_ends_the_requests() {
+    let bench = finished(60);
+    bench.tracker("submit --queue bodies.jsonl").exits(0);
+    bench
+        .heygen
+        .fault(OWN, Fault::drop_request().nth(2).forever());
+    let (check, requests) = bench.asking("check --jobs 2");
+    check.exits(1);
+    assert_eq!(requests.bulk, 1);
+    // Two that work, four that fail for good, and what was under way.
+    assert!(requests.own <= 2 + (4 + 2) * 3, "{requests:?}");
+    assert_eq!(
+        bench.heygen.posts().len(),
+        1,
+        "nothing is sent into an outage"
+    );
+    assert_eq!(count(&bench, "status = 'completed'"), "2");
+    bench.heygen.clear_faults();
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.heygen.billed().len(), 2);
+    converges(&bench);
+}
+
+#[test]
 fn p07_after_a_429_nothing_is_asked_before_its_time_and_then_one_by_one() {
     let bench = Bench::with(Options {
         render: Render::Manual,

@@ -116,7 +116,7 @@ fn an_outage_in_between_does_not_make_a_row_s_trouble_news_again() {
         bench
             .heygen
             .set_reachable(Host::Api, yes)
-            .expect("the port")
+            .expect("the port");
     };
     reachable(false);
     says(
