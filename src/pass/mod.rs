@@ -359,6 +359,10 @@ impl Run<'_, '_> {
                 .filter(|file| file.state.is_open())
             {
                 tx.unavailable(row, file.asset)?;
+                self.after.said.push(Said::Unavailable {
+                    video: Box::new(decision.video.clone()),
+                    asset: file.asset,
+                });
             }
         }
         for entry in &decision.events {

@@ -434,7 +434,12 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             format!("{}: {what}", subject(video, "repaired")),
         ),
         Said::Unavailable { video, asset } => (
-            Weight::Outcome,
+            // Without the video itself there is nothing left of what was paid for.
+            if *asset == Asset::Video {
+                Weight::Bad
+            } else {
+                Weight::Outcome
+            },
             format!(
                 "{}: HeyGen has no {asset} for it",
                 subject(video, "goes without")

@@ -64,6 +64,8 @@ pub struct UnfinishedRow {
     pub video_id: VideoId,
     /// Whether hearing the same word again changes nothing: no trouble to end, and the account is known.
     pub settled: bool,
+    /// Whether asking for it failed the last time.
+    pub troubled: bool,
 }
 
 /// What `check` still has to do, in numbers.
@@ -299,7 +301,8 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT id, rev, remote_status, video_id,
-                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2
+                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
+                        error_operation IS 'poll'
                  FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
             )?
             .query_map(params![after, account, limit], |row| {
@@ -309,6 +312,7 @@ impl Tx<'_> {
                     remote_status: row.get(2)?,
                     video_id: row.get(3)?,
                     settled: row.get(4)?,
+                    troubled: row.get(5)?,
                 })
             })?
             .collect()

@@ -6,6 +6,8 @@
 //! | `hooks` | hooks and stalled videos |
 //! | `workflow` | the main job end to end |
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
+//! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
+//! | `telling` | what is said, how often, and how a run exits |
 
 #![allow(
     unreachable_pub,
@@ -18,5 +20,7 @@
 mod support;
 
 mod hooks;
+mod poll_faults;
 mod submit_faults;
+mod telling;
 mod workflow;
