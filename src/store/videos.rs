@@ -360,6 +360,16 @@ impl Tx<'_> {
             .query_row([], |row| row.get(0))
     }
 
+    /// Whether any POST of before is still without an answer.
+    pub fn has_unanswered(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM videos
+                                WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)",
+            )?
+            .query_row([], |row| row.get(0))
+    }
+
     /// How many rows `check` still has work with.
     pub fn unfinished_count(&self) -> rusqlite::Result<u64> {
         self.conn
