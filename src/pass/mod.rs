@@ -118,8 +118,8 @@ pub fn run(
 ) -> Result<(), Error> {
     if matches!(scope, Scope::Unfinished) {
         let hooks = options.hook.is_some();
-        let idle = store.read(|tx| Ok(!tx.has_unfinished()? && !(hooks && tx.has_hooks()?)))?;
-        if idle {
+        let work = store.read(|tx| Ok(tx.has_unfinished()? || (hooks && tx.has_hooks()?)))?;
+        if !work {
             return Ok(());
         }
     }
