@@ -439,6 +439,7 @@ impl Run<'_, '_> {
             self.after.seen.push(row);
         }
         if fresh_urls && after.is_completed() {
+            let some_unavailable = !plan.unavailable.is_empty();
             for asset in plan.unavailable {
                 tx.unavailable(row, asset)?;
                 tx.append(
@@ -449,6 +450,9 @@ impl Run<'_, '_> {
                     video: Box::new(after.clone()),
                     asset,
                 });
+            }
+            if some_unavailable {
+                self.files_settled(tx, row, now)?;
             }
             if !plan.fetch.is_empty() && self.options.download {
                 self.saves.queue(row);

@@ -37,6 +37,9 @@ pub(super) struct Saves {
     queue: VecDeque<RowId>,
     /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
     busy: HashSet<RowId>,
+    /// Rows whose trouble is recorded. A row has one error: of several files in different trouble the first one stands
+    /// for all, or each run would tell each of them as a change.
+    troubled: HashSet<RowId>,
 }
 
 impl Saves {
@@ -265,7 +268,21 @@ impl Run<'_, '_> {
             sha256,
             repaired,
         });
-        if video.files.iter().any(|file| file.state.is_open()) {
+        self.files_settled(tx, row, now)
+    }
+
+    /// A file of this row is not waited for any more: was it the one in trouble?
+    pub(super) fn files_settled(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let Some(video) = tx.video(row)? else {
+            return Ok(());
+        };
+        let in_trouble = |file: &File| file.state.is_open() && file.attempts > 0;
+        if video.files.iter().any(in_trouble) {
             return Ok(());
         }
         self.write(tx, decide::saved(&video, now), now)
@@ -294,6 +311,9 @@ impl Run<'_, '_> {
                 failure.message.clone(),
                 Some("free some room; the next check goes on where this one stopped".to_owned()),
             );
+        }
+        if !self.saves.troubled.insert(row) {
+            return Ok(());
         }
         self.write(tx, decide::failed(&video, &local, now), now)
     }
