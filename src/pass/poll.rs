@@ -441,7 +441,9 @@ impl Run<'_, '_> {
         if fresh_urls && after.is_completed() {
             let some_unavailable = !plan.unavailable.is_empty();
             for asset in plan.unavailable {
-                tx.unavailable(row, asset)?;
+                if let Some(file) = after.file(asset) {
+                    self.give_up_file(tx, &after, file)?;
+                }
                 tx.append(
                     row,
                     &NewEvent::new(now, EventKind::Unavailable).with("asset", asset.word()),

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -52,6 +53,13 @@ impl Saves {
     pub(super) fn done(&mut self, row: RowId) {
         self.busy.remove(&row);
     }
+}
+
+/// A part of a file that will never be complete.
+pub(super) struct Litter {
+    row: RowId,
+    dir: PathBuf,
+    part_name: String,
 }
 
 /// What a job says about a file.
@@ -286,6 +294,36 @@ impl Run<'_, '_> {
             return Ok(());
         }
         self.write(tx, decide::saved(&video, now), now)
+    }
+
+    /// HeyGen has no such file (any more); a complete one that only lacks its name is not given up.
+    pub(super) fn give_up_file(
+        &mut self,
+        tx: &Tx<'_>,
+        video: &Video,
+        file: &File,
+    ) -> rusqlite::Result<()> {
+        if !matches!(file.state, FileState::Wanted | FileState::Partial) {
+            return Ok(());
+        }
+        self.after
+            .litter
+            .extend(file.part.as_ref().map(|part| Litter {
+                row: video.id,
+                dir: video.output_dir.clone(),
+                part_name: part.name.clone(),
+            }));
+        tx.unavailable(video.id, file.asset)
+    }
+
+    /// Removes a part that nobody will go on with. What cannot be removed does no harm.
+    pub(super) fn sweep(&self, litter: &Litter) {
+        if self.saves.busy.contains(&litter.row) {
+            return;
+        }
+        if let Ok(Some(_guard)) = self.lock_row(Purpose::Save, litter.row) {
+            download::discard(&litter.dir, &litter.part_name).ok();
+        }
     }
 
     fn record_failed(
