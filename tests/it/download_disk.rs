@@ -1,7 +1,7 @@
 //! Downloads onto disks and directories that are not as they should be: D10–D13, D18, D20 of the fault list.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -334,7 +334,7 @@ fn d12_a_conflict_is_not_downloaded_at_every_check() {
         file_size: 24 * MIB,
         ..Options::default()
     };
-    for size in [4, 24 * MIB] {
+    for (size, at_most) in [(4, 16 * MIB), (24 * MIB, 0)] {
         let row = Rendered::with(options(), "");
         fs::create_dir(row.out()).unwrap();
         fs::write(row.path(), vec![7; size as usize]).unwrap();
@@ -342,7 +342,7 @@ fn d12_a_conflict_is_not_downloaded_at_every_check() {
         let served = row.bench.heygen.bytes_served();
         row.check("").exits(1).silent();
         let again = row.bench.heygen.bytes_served() - served;
-        assert!(again < 16 * MIB, "{again} bytes at the second check");
+        assert!(again <= at_most, "{again} bytes at the second check");
         fs::remove_file(row.path()).unwrap();
         row.converges();
     }
@@ -442,11 +442,6 @@ fn d18_a_part_that_is_not_as_it_was_left_is_started_afresh() {
     change(&|part| fs::remove_file(part).unwrap());
     change(&|part| fs::write(part, vec![0; 20_000]).unwrap());
     change(&|part| fs::write(part, b"short").unwrap());
-    change(&|part| {
-        fs::remove_file(part).unwrap();
-        fs::create_dir(part).unwrap();
-        fs::remove_dir(part).unwrap();
-    });
 }
 
 #[test]
@@ -541,7 +536,6 @@ fn d20_a_file_that_is_not_the_recorded_one_is_not_adopted() {
     let check = row.check("").exits(1);
     assert!(check.stdout.contains("fetched again"), "{}", check.screen());
     assert!(fs::read(row.path()).unwrap() == torn, "not overwritten");
-    fs::set_permissions(row.path(), fs::Permissions::from_mode(0o600)).unwrap();
     fs::remove_file(row.path()).unwrap();
     row.converges();
 }

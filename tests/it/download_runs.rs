@@ -354,19 +354,31 @@ struct TlsHost {
 
 impl TlsHost {
     /// Serves `dir/video`, a whole HTTP answer. `None`, with the reason printed, where there is no openssl.
-    fn start(dir: &Path, subject: &str) -> Option<Self> {
-        let mut request = Command::new("openssl");
-        request.current_dir(dir).args(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x
-             -keyout key.pem -out cert.pem -addext basicConstraints=critical,CA:FALSE -addext"
-                .split_whitespace(),
-        );
-        match request.arg(format!("subjectAltName={subject}")).output() {
-            Ok(output) if output.status.success() => {}
-            _ => {
-                skipped("no openssl that makes certificates");
-                return None;
-            }
+    fn start(dir: &Path, subject: &str, until: &str) -> Option<Self> {
+        let openssl = |arguments: &str| {
+            let mut command = Command::new("openssl");
+            command.current_dir(dir).args(arguments.split_whitespace());
+            command.output().is_ok_and(|output| output.status.success())
+        };
+        fs::write(dir.join("index"), "").unwrap();
+        fs::write(
+            dir.join("ca.cnf"),
+            format!(
+                "[ca]\ndefault_ca = own\n[own]\ndatabase = index\nnew_certs_dir = .\nrand_serial = yes\n\
+                 default_md = sha256\npolicy = any\nx509_extensions = leaf\n[any]\ncommonName = supplied\n\
+                 [leaf]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = {subject}\n"
+            ),
+        )
+        .unwrap();
+        let made = openssl(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout key.pem -out req.pem",
+        ) && openssl(&format!(
+            "ca -selfsign -batch -notext -config ca.cnf -keyfile key.pem -in req.pem -out cert.pem \
+             -startdate 20200101000000Z -enddate {until}"
+        ));
+        if !made {
+            skipped("no openssl that makes certificates");
+            return None;
         }
         let mut server = Command::new("openssl")
             .current_dir(dir)
@@ -390,8 +402,11 @@ impl Drop for TlsHost {
     }
 }
 
-/// A check that is sent to a TLS host whose certificate is for `subject`, trusting `trusted` alone.
-fn check_over_tls(row: &Rendered, subject: &str, trusted: &str) -> Option<Run> {
+const NOT_YET: &str = "20990101000000Z";
+const LONG_AGO: &str = "20200102000000Z";
+
+/// A check that is sent to a TLS host whose certificate is for `subject` and good `until`, trusting `trusted` alone.
+fn check_over_tls(row: &Rendered, subject: &str, until: &str, trusted: &str) -> Option<Run> {
     let dir = row.bench.path("tls");
     fs::create_dir(&dir).unwrap();
     let content = row.expected();
@@ -400,7 +415,7 @@ fn check_over_tls(row: &Rendered, subject: &str, trusted: &str) -> Option<Run> {
         content.len()
     );
     fs::write(dir.join("video"), [head.as_bytes(), &content].concat()).unwrap();
-    let host = TlsHost::start(&dir, subject)?;
+    let host = TlsHost::start(&dir, subject, until)?;
     let url = format!("https://127.0.0.1:{}/video", host.port);
     let detail = format!("GET /v3/videos/{}", row.id);
     let elsewhere = Fault::patch_detail(json!({ "video_url": url }));
@@ -412,7 +427,7 @@ fn check_over_tls(row: &Rendered, subject: &str, trusted: &str) -> Option<Run> {
 #[test]
 fn x06_a_trusted_certificate_is_taken() {
     let row = Rendered::new();
-    let Some(check) = check_over_tls(&row, "IP:127.0.0.1", "cert.pem") else {
+    let Some(check) = check_over_tls(&row, "IP:127.0.0.1", NOT_YET, "cert.pem") else {
         return;
     };
     check.exits(0);
@@ -421,15 +436,16 @@ fn x06_a_trusted_certificate_is_taken() {
 }
 
 #[test]
-fn x06_an_unknown_or_wrong_certificate_is_refused() {
+fn x06_an_unknown_wrong_or_expired_certificate_is_refused() {
     let other = "/etc/ssl/certs/ca-certificates.crt";
-    for (subject, trusted) in [
-        ("IP:127.0.0.1", other),
-        ("DNS:files.example", "cert.pem"),
-        ("IP:127.0.0.2", "cert.pem"),
+    for (subject, until, trusted) in [
+        ("IP:127.0.0.1", NOT_YET, other),
+        ("DNS:files.example", NOT_YET, "cert.pem"),
+        ("IP:127.0.0.2", NOT_YET, "cert.pem"),
+        ("IP:127.0.0.1", LONG_AGO, "cert.pem"),
     ] {
         let row = Rendered::new();
-        let Some(check) = check_over_tls(&row, subject, trusted) else {
+        let Some(check) = check_over_tls(&row, subject, until, trusted) else {
             return;
         };
         let check = check.exits(1);
