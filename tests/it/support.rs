@@ -362,9 +362,17 @@ impl Bench {
                  INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;"
             ))
             .expect("rows");
+        self.stalled_already();
         for row in 2..=count {
             self.heygen.add_video(&format!("{row:032x}"), "pending");
         }
+    }
+
+    /// Every row was said to have stalled: for tests that let hours pass and are about something else.
+    pub fn stalled_already(&self) {
+        self.db()
+            .execute("UPDATE videos SET stalled_at = submitted_at", [])
+            .expect("rows");
     }
 
     /// Waits for a condition.
