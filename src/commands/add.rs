@@ -33,10 +33,10 @@ Examples:
   heygen video create … | tracker add - --tag launch
   tracker add 5e0a7c0f2b6d4e1f9a8b7c6d5e4f3a2b --as 7
 
-What exists as a file, contains / or ends in .json is read as a file. Files hold what
-scripts and the official client write: {\"videoId\": …, \"createdAt\": …}, {\"data\": …}, or
-several of them. Everything is read first: what cannot be used is an error (exit 2),
-and nothing is recorded.";
+What exists as a file, contains / or ends in .json is read as a file. Files hold
+what scripts and the official client write: {\"videoId\": …, \"createdAt\": …},
+{\"data\": …}, or several of them. Everything is read first: what cannot be used
+is an error (exit 2), and nothing is recorded.";
 
 /// Track videos made elsewhere; no network
 #[derive(Debug, clap::Args)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::commands::{Context, WaitArgs, find_all};
+use crate::commands::{Context, WaitArgs, find_all, load};
 use crate::error::{Error, Exit};
 use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
 use crate::render::human;
@@ -37,6 +37,9 @@ pub struct Args {
     /// Send no further video while HeyGen has this many in work
     #[arg(long, value_name = "N")]
     max_active: Option<u64>,
+    /// Run this for everything that happens; see the README [env: TRACKER_HOOK]
+    #[arg(long, value_name = "CMD")]
+    hook: Option<String>,
     #[command(flatten)]
     waiting: WaitArgs,
     #[command(flatten)]
@@ -85,13 +88,10 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let options = Options {
         download: !args.no_download,
         max_active: args.max_active,
+        hook: context.hook(args.hook.as_deref())?,
         ..args.tuning.options()
     };
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, named.is_some());
-    let over_before = match &named {
-        Some(rows) => bad_ends(&store, rows)?,
-        None => false,
-    };
     let exit = if args.wait {
         let wait = args.waiting.wait(named.clone());
         wait.until_finished(&mut store, &context.env, &options, &mut reporter)?
@@ -106,29 +106,23 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
         reporter.tally().exit(args.exit_status)
     };
+    let ended_badly = match &named {
+        Some(rows) => bad_ends(&store, rows)?,
+        None => false,
+    };
     if let Some(rows) = &named {
         say_what_cannot_be_asked(context, &store, rows)?;
     }
     summary(context, &store, &reporter)?;
     Ok(match exit {
-        Exit::Ok if over_before && (args.exit_status || args.wait) => Exit::BadEnd,
+        Exit::Ok if ended_badly && (args.exit_status || args.wait) => Exit::BadEnd,
         exit => exit,
     })
 }
 
-/// Whether one of the rows had ended badly before this run.
+/// Whether one of the rows has ended badly, in this run or before; a `missing` one may be back by now.
 fn bad_ends(store: &Store, rows: &[RowId]) -> Result<bool, Error> {
     Ok(load(store, rows)?.iter().any(Video::ended_badly))
-}
-
-fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {
-    Ok(store.read(|tx| {
-        let mut videos = Vec::with_capacity(rows.len());
-        for row in rows {
-            videos.extend(tx.video(*row)?);
-        }
-        Ok(videos)
-    })?)
 }
 
 /// A named row that HeyGen has no name for would otherwise be passed over in silence.

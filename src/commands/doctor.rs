@@ -35,8 +35,8 @@ const RECENT: u32 = 1000;
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 
 const DETAILS: &str = "\
-Asks HeyGen once whether the key is accepted, reads the whole database, and creates and
-removes a file in each output directory. Exit 1 if check would not work.
+Asks HeyGen once whether the key is accepted, reads the whole database, and creates
+and removes a file in each output directory. Exit 1 if check would not work.
 
 Example, as cron sees the world:
   env -i HOME=\"$HOME\" /usr/local/bin/tracker doctor";

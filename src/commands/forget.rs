@@ -24,9 +24,9 @@ Examples:
   tracker forget 14 15
   tracker forget --older-than 180d --dry-run
 
-Rows that may still bring a paid video are refused without --force: queued, being sent,
-rendering, unknown, or completed and not yet saved. --older-than passes over them, and
-over unfinished ones even with --force. Files and videos stay where they are.";
+Rows that may still bring a paid video are refused without --force: queued, being
+sent, rendering, unknown, or completed and not yet saved. --older-than passes over
+them, and over unfinished ones even with --force. Files and videos stay.";
 
 /// Drop rows from the history; nothing is deleted at HeyGen or on disk
 #[derive(Debug, clap::Args)]
@@ -305,9 +305,10 @@ mod tests {
     #[test]
     fn a_row_in_use_cannot_be_locked() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+        let path = dir.path().join("t.db");
+        let mut store = Store::create(&path).unwrap();
         let row = rendering(&mut store).id;
-        let (mine, theirs) = (store.locks().unwrap(), store.locks().unwrap());
+        let (mine, theirs) = (store.locks().unwrap(), Locks::open(&path).unwrap());
         let held = theirs.try_row(Purpose::Save, row).unwrap();
         if cfg!(target_os = "linux") {
             assert!(lock(&mine, &store, row).unwrap().is_none());

@@ -28,9 +28,9 @@ Examples:
   tracker show 15
   tracker show 5e0a --json | jq .events
 
-Saved files are looked at: one that is not there any more, or is not what was saved,
-is recorded as gone (tracker download fetches it again). Files over 64 MiB are read
-only when their time stamp says that they were written to since.";
+Saved files are looked at: one that is not there any more, or is not what was
+saved, is recorded as gone (tracker download fetches it again). Files over 64 MiB
+are read only when their time stamp says that they were written to since.";
 
 /// Show everything about one video
 #[derive(Debug, clap::Args)]

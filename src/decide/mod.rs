@@ -24,7 +24,7 @@ mod track;
 
 use std::time::Duration;
 
-pub use poll::{FilePlan, Observation, observed, plan_files};
+pub use poll::{FilePlan, Observation, observed, plan_files, stalled, stalls_after};
 pub use send::{Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, sent};
 pub use track::{became, named_again};
 
@@ -81,6 +81,8 @@ pub enum News {
     },
     /// HeyGen asked to wait with sending it.
     Postponed,
+    /// It renders unusually long.
+    Stalled,
 }
 
 impl Decision {
@@ -196,6 +198,15 @@ pub fn failed(video: &Video, failure: &Failure, now: Timestamp) -> Decision {
 }
 
 fn record_failure(decision: &mut Decision, failure: &Failure, now: Timestamp) {
+    let told_before = decision
+        .video
+        .last_error
+        .as_ref()
+        .is_some_and(|e| e.told_at.is_some());
+    // What strikes everybody does not end a row's own trouble: that would be told anew, or never be over.
+    if told_before && !failure.own {
+        return;
+    }
     let known = decision
         .video
         .last_error

@@ -16,6 +16,7 @@
 mod access;
 mod calls;
 mod gate;
+mod hooks;
 mod poll;
 mod pool;
 mod report;
@@ -49,7 +50,7 @@ use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
 use crate::store::{Identity, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, IdempotencyKey, RowId};
+use crate::video::{Account, HookEvent, IdempotencyKey, RowId, Video};
 
 /// How a pass works.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Options {
     pub read_timeout: Duration,
     /// How long one request to HeyGen may take, with all its tries.
     pub budget: Duration,
+    /// The user's command to tell of what happens.
+    pub hook: Option<String>,
 }
 
 impl Default for Options {
@@ -80,6 +83,7 @@ impl Default for Options {
             retry_delay: Duration::from_secs(2),
             read_timeout: Duration::from_secs(60),
             budget: Duration::from_secs(30),
+            hook: None,
         }
     }
 }
@@ -112,8 +116,12 @@ pub fn run(
     options: &Options,
     reporter: &mut Reporter<'_>,
 ) -> Result<(), Error> {
-    if matches!(scope, Scope::Unfinished) && !store.read(|tx| tx.has_unfinished())? {
-        return Ok(());
+    if matches!(scope, Scope::Unfinished) {
+        let hooks = options.hook.is_some();
+        let work = store.read(|tx| Ok(tx.has_unfinished()? || (hooks && tx.has_hooks()?)))?;
+        if !work {
+            return Ok(());
+        }
     }
     let eager = matches!(scope, Scope::Named { eager: true, .. });
     let (outbox, inbox) = channel();
@@ -127,6 +135,7 @@ pub fn run(
         gate: Arc::new(Gate::default()),
         outbox,
         inbox,
+        started: time::now(),
         api: Pool::new("api", options.jobs),
         savers: Pool::new("save", options.jobs),
         polls: Polls::default(),
@@ -139,17 +148,24 @@ pub fn run(
     match scope {
         Scope::Unfinished => {
             run.repair(store)?;
-            run.polls.everything();
-            run.sends.everything();
+            run.expire_old(store)?;
+            // What is over by now needs no key.
+            if store.read(|tx| tx.has_unfinished())? {
+                run.polls.everything();
+                run.sends.everything();
+            }
         }
         Scope::Named { rows, .. } => {
             run.repair(store)?;
+            for row in &rows {
+                run.expire_one(store, *row)?;
+            }
             run.name(store, rows)?;
         }
         Scope::Fresh(rows) => run.sends.fresh(rows),
     }
-    run.expire_old(store)?;
     let result = run.work_through(store);
+    let result = result.and_then(|()| run.tell_hooks(store));
     run.reporter.tally.requests += run.gate.passed();
     result?;
     let Run {
@@ -170,6 +186,7 @@ struct Run<'a, 's> {
     gate: Arc<Gate>,
     outbox: Sender<Message>,
     inbox: Receiver<Message>,
+    started: Timestamp,
     api: Pool,
     savers: Pool,
     polls: Polls,
@@ -216,6 +233,8 @@ struct AfterCommit {
     guards: Vec<Guard>,
     /// Rows HeyGen answered about without news.
     seen: Vec<RowId>,
+    /// Parts of files that will never be complete.
+    litter: Vec<save::Litter>,
 }
 
 /// How many messages go into one transaction at most: bounds how long another writer waits.
@@ -325,22 +344,21 @@ impl Run<'_, '_> {
         for said in &after.said {
             self.reporter.say(said);
         }
+        for litter in &after.litter {
+            self.sweep(litter);
+        }
     }
 
     /// Writes a decision about a row that was read in this transaction.
     fn write(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> rusqlite::Result<()> {
         let row = decision.video.id;
+        let was_finished = decision.video.finished;
         if decision.changed && !tx.update(&decision.video)? {
             return Ok(());
         }
         if decision.give_up_files {
-            for file in decision
-                .video
-                .files
-                .iter()
-                .filter(|file| file.state.is_open())
-            {
-                tx.unavailable(row, file.asset)?;
+            for file in &decision.video.files {
+                self.give_up_file(tx, &decision.video, file)?;
             }
         }
         for entry in &decision.events {
@@ -348,6 +366,9 @@ impl Run<'_, '_> {
                 Entry::New(event) => tx.append(row, event)?,
                 Entry::Again(kind) => tx.repeat(row, *kind)?,
             }
+        }
+        if decision.changed && !was_finished {
+            self.maybe_idle(tx, row, was_finished, now)?;
         }
         if decision.news.is_empty() {
             return Ok(());
@@ -361,6 +382,9 @@ impl Run<'_, '_> {
         }
         let video = Box::new(decision.video);
         for news in decision.news {
+            if let Some(event) = hook_event(&video, &news) {
+                self.due_hook(tx, row, event, None, now)?;
+            }
             self.after.said.push(Said::Row {
                 video: video.clone(),
                 news,
@@ -422,6 +446,20 @@ impl Run<'_, '_> {
         }
         self.troubles.api(kind, error);
         self.gate.close();
+    }
+}
+
+/// What a hook is told of news.
+fn hook_event(video: &Video, news: &News) -> Option<HookEvent> {
+    match news {
+        News::Status { .. } if video.ended_badly() => Some(HookEvent::Failed),
+        News::Status { .. } if video.is_completed() => Some(HookEvent::Completed),
+        News::Stalled => Some(HookEvent::Stalled),
+        News::Status { .. }
+        | News::Sent
+        | News::Trouble { .. }
+        | News::Recovered { .. }
+        | News::Postponed => None,
     }
 }
 

@@ -216,6 +216,7 @@ fn connect_to(
         path,
         identity,
         read_only,
+        locks: std::cell::OnceCell::new(),
     };
     // Closing a database that turns out not to be ours must not move its log into it.
     store.checkpoint_on_close(no_log_beside(&store.path))?;

@@ -64,6 +64,8 @@ pub struct UnfinishedRow {
     pub video_id: VideoId,
     /// Whether hearing the same word again changes nothing: no trouble to end, and the account is known.
     pub settled: bool,
+    /// Whether asking for it failed the last time.
+    pub troubled: bool,
 }
 
 /// What `check` still has to do, in numbers.
@@ -299,7 +301,8 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT id, rev, remote_status, video_id,
-                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2
+                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
+                        error_operation IS 'poll'
                  FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
             )?
             .query_map(params![after, account, limit], |row| {
@@ -309,6 +312,7 @@ impl Tx<'_> {
                     remote_status: row.get(2)?,
                     video_id: row.get(3)?,
                     settled: row.get(4)?,
+                    troubled: row.get(5)?,
                 })
             })?
             .collect()
@@ -356,6 +360,16 @@ impl Tx<'_> {
             .query_row([], |row| row.get(0))
     }
 
+    /// Whether any POST of before is still without an answer.
+    pub fn has_unanswered(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM videos
+                                WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)",
+            )?
+            .query_row([], |row| row.get(0))
+    }
+
     /// How many rows `check` still has work with.
     pub fn unfinished_count(&self) -> rusqlite::Result<u64> {
         self.conn
@@ -395,6 +409,25 @@ impl Tx<'_> {
             .optional()
     }
 
+    /// The newest row that buys `original` again.
+    pub fn retry_of(&self, original: RowId) -> rusqlite::Result<Option<RowId>> {
+        self.conn
+            .prepare_cached("SELECT max(id) FROM videos WHERE retry_of = ?1")?
+            .query_row([original], |row| row.get(0))
+    }
+
+    /// Every failed or rejected row that nobody has bought again, oldest first.
+    pub fn retryable(&self) -> rusqlite::Result<Vec<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos AS original
+                 WHERE status IN ('failed', 'rejected') AND request IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM videos WHERE retry_of = original.id) ORDER BY id",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    }
+
     /// How long an account's POSTs are held back.
     pub fn paused_until(&self, account: &Account) -> rusqlite::Result<Option<Timestamp>> {
         self.conn
@@ -403,12 +436,14 @@ impl Tx<'_> {
             .optional()
     }
 
-    /// Holds an account's POSTs back (`Retry-After`).
+    /// Holds an account's POSTs back (`Retry-After`). A longer pause stands, unless it is longer than any can be: then
+    /// it is from a clock that ran ahead.
     pub fn pause(&self, account: &Account, until: Timestamp) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO pauses (account, until) VALUES (?1, ?2)
-                 ON CONFLICT (account) DO UPDATE SET until = max(until, excluded.until)",
+                 ON CONFLICT (account) DO UPDATE SET until =
+                    CASE WHEN until - excluded.until > 3600000 THEN excluded.until ELSE max(until, excluded.until) END",
             )?
             .execute(params![account, until])
             .map(drop)
