@@ -29,14 +29,14 @@ mod rendered;
 mod support;
 
 mod database_faults;
-mod frozen;
-mod process;
-mod security;
 mod download_disk;
 mod download_faults;
 mod download_runs;
+mod frozen;
 mod hooks;
 mod poll_faults;
+mod process;
+mod security;
 mod submit_faults;
 mod telling;
 mod workflow;
