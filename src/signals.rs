@@ -7,14 +7,18 @@ use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use signal_hook::{flag, low_level};
+use signal_hook::low_level;
 
 use crate::render::screen::Screen;
 
-/// From here on the two signals end the process at once, and a file that grows beyond `ulimit -f` is an error like any
-/// other (EFBIG) instead of the end: for that its signal must be handled, by whatever.
+/// From here on a write beyond `ulimit -f` fails with an error like any other instead of ending the process.
+pub fn outlive_file_size_limit() -> io::Result<()> {
+    // A handler and not "ignore": hooks must not inherit it.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
+/// From here on the two signals end the process at once.
 pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
-    flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let screen = Arc::clone(screen);
     thread::Builder::new()

@@ -12,6 +12,10 @@
 //! | `download_faults` | D1–D9, X1, X2: hosts and networks that misbehave during a download |
 //! | `download_disk` | D10–D13, D18, D20: disks, directories and file names that are not as they should be |
 //! | `download_runs` | D14, D15, D17, D19, X6: names, overlapping and interrupted runs, certificates |
+//! | `database_faults` | B1 to B9: locked, damaged, newer, full, read-only and moved databases |
+//! | `process` | T1 to T5: hostile text and arguments, closed outputs, cron's environment |
+//! | `security` | X1 to X6: where the key and signatures go, file modes, hostile servers |
+//! | `frozen` | databases of earlier schema versions still open |
 
 #![allow(
     unreachable_pub,
@@ -24,11 +28,15 @@
 mod rendered;
 mod support;
 
+mod database_faults;
 mod download_disk;
 mod download_faults;
 mod download_runs;
+mod frozen;
 mod hooks;
 mod poll_faults;
+mod process;
+mod security;
 mod submit_faults;
 mod telling;
 mod workflow;

@@ -1,9 +1,10 @@
 //! A bench to run the program on: its own directory, its own stand-in, nothing of the environment.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use heygen_tracker::sandbox::{Options, Render, Sandbox};
@@ -384,4 +385,124 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// Runs that are looked at, or interfered with, while they run.
+impl Bench {
+    /// Starts the program; both its outputs are kept for [`end`].
+    pub fn start(&self, arguments: &str) -> Child {
+        start(&mut self.command(arguments.split_whitespace()))
+    }
+
+    /// Runs a shell script with `tracker` on its path.
+    pub fn shell(&self, script: &str) -> Run {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script);
+        self.prepare(&mut command);
+        run(command.env("PATH", path_with_tracker()))
+    }
+
+    /// The program under `strace -f`, which does what `expressions` (`-e`) say.
+    pub fn strace(&self, expressions: &[&str], log: &Path, arguments: &str) -> Command {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(log);
+        for expression in expressions {
+            command.args(["-e", expression]);
+        }
+        command.arg(TRACKER).args(arguments.split_whitespace());
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Every file below the bench's directory and its bytes.
+    pub fn everything(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut directories = vec![self.dir.path().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for path in files_below(&directory) {
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).expect("a file");
+                    found.insert(path, bytes);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn path_with_tracker() -> String {
+    let directory = Path::new(TRACKER).parent().expect("a directory");
+    format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", directory.display())
+}
+
+/// Starts a command with both outputs kept.
+pub fn start(command: &mut Command) -> Child {
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// Waits for the end of what was started.
+pub fn end(child: Child) -> Run {
+    child.wait_with_output().expect("an end").into()
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether the machine can do what a test needs; says so when it cannot.
+pub fn machine_can(what: &str, probe: &mut Command) -> bool {
+    let can = probe
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("SKIPPED: this machine cannot {what}: {probe:?}");
+    }
+    can
+}
+
+/// Whether system calls can be counted and made to fail.
+pub fn can_strace() -> bool {
+    let mut probe = Command::new("strace");
+    machine_can(
+        "trace system calls",
+        probe.args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=getpgid:error=EPERM",
+            "true",
+        ]),
+    )
+}
+
+/// Whether a file system can be mounted where only one process sees it.
+pub fn can_mount() -> bool {
+    let mut probe = Command::new("unshare");
+    machine_can(
+        "mount in a namespace of its own",
+        probe.args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]),
+    )
+}
+
+/// How often a system call was made, by the log of [`Bench::strace`].
+pub fn calls(log: &Path, name: &str) -> usize {
+    let call = format!("{name}(");
+    let text = std::fs::read_to_string(log).expect("a log");
+    text.lines().filter(|line| line.contains(&call)).count()
 }

@@ -1,0 +1,62 @@
+//! Databases of earlier schema versions. A shipped migration is never edited, and what it made still opens.
+
+use std::fs;
+
+use rusqlite::Connection;
+
+use crate::database_faults::schema;
+use crate::support::Bench;
+
+/// One row in each state, as version 1 wrote them.
+const V1: &str = include_str!("frozen/v1.sql");
+
+fn frozen(sql: &str) -> Bench {
+    let bench = Bench::new();
+    let db = Connection::open(bench.db_path()).unwrap();
+    db.execute_batch(sql).unwrap();
+    drop(db);
+    bench
+}
+
+#[test]
+fn version_1_opens_with_every_row_and_becomes_what_a_fresh_database_is() {
+    let bench = frozen(V1);
+    let listed = bench.tracker("list --fields id,status,title").exits(0);
+    assert_eq!(
+        listed.stdout,
+        "7\tunsent\tqueued\n6\tsending\tsending\n5\trejected\trejected\n4\twaiting\trendering\n3\tfailed\tfailed\n\
+         2\tcompleted\tcompleted\n1\tcompleted\tsaved\n"
+    );
+    for row in 1..=7 {
+        bench.tracker(&format!("show {row}")).exits(0);
+        bench.tracker(&format!("show {row} --json")).exits(0);
+    }
+    assert_eq!(bench.query("PRAGMA integrity_check"), "ok");
+
+    let fresh = Bench::new();
+    fresh.tracker("add one").exits(0);
+    assert_eq!(schema(&bench.db()), schema(&fresh.db()));
+    for pragma in ["user_version", "application_id", "journal_mode"] {
+        let ask = format!("PRAGMA {pragma}");
+        assert_eq!(bench.query(&ask), fresh.query(&ask), "{pragma}");
+    }
+}
+
+#[test]
+fn version_1_goes_on_with_its_work() {
+    let bench = frozen(V1);
+    bench.tracker("check");
+    // What was queued is sent, and what was sent long ago is not sent again.
+    assert_eq!(bench.heygen.billed().len(), 1);
+    assert_eq!(bench.status(6), "unknown");
+    assert_eq!(bench.status(3), "failed");
+    assert_eq!(bench.status(5), "rejected");
+    assert_eq!(
+        fs::read_dir(bench.dir.path())
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name() == "output")
+            .count(),
+        0
+    );
+    bench.assert_invariants();
+}
