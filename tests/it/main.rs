@@ -3,7 +3,10 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
+//! | `tracer` | the program, stopped, killed or refused at its system calls |
+//! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
 //! | `workflow` | the main job end to end |
+//! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
 
 #![allow(
     unreachable_pub,
@@ -14,5 +17,11 @@
 )]
 
 mod support;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sweep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tracer;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kill_sweep;
 mod workflow;
