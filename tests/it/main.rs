@@ -6,6 +6,7 @@
 //! | `tracer` | the program, stopped, killed or refused at its system calls |
 //! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
 //! | `workflow` | the main job end to end |
+//! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
 //! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
 
 #![allow(
@@ -13,7 +14,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on says so by panicking"
+    clippy::print_stdout,
+    reason = "a test that cannot go on says so by panicking, and tells its figures"
 )]
 
 mod support;
@@ -24,4 +26,5 @@ mod tracer;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill_sweep;
+mod overlap;
 mod workflow;

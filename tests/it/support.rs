@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use heygen_tracker::sandbox::{Options, Render, Sandbox};
 use rusqlite::Connection;
@@ -195,6 +196,49 @@ impl Bench {
         self.assert_files();
     }
 
+    /// Whatever happens: no panic, and the key is nobody's business (I5).
+    #[track_caller]
+    pub fn assert_decent(&self, run: &Run) {
+        let screen = run.screen();
+        assert!(
+            run.code != Some(101) && !screen.contains("panicked"),
+            "{screen}"
+        );
+        assert!(!screen.contains(self.heygen.key()), "{screen}");
+    }
+
+    /// The kernel has every lock of the lock file back.
+    pub fn assert_nothing_locked(&self) {
+        #[cfg(target_os = "linux")]
+        if let Ok(file) = std::fs::File::open(self.path("tracker.db-lock")) {
+            use nix::{fcntl, libc};
+            let mut found = libc::flock {
+                l_type: libc::F_WRLCK as libc::c_short,
+                l_whence: libc::SEEK_SET as libc::c_short,
+                l_start: 0,
+                l_len: 0,
+                l_pid: 0,
+            };
+            fcntl::fcntl(&file, fcntl::FcntlArg::F_OFD_GETLK(&mut found)).expect("a look at it");
+            let free = i32::from(found.l_type) == libc::F_UNLCK;
+            assert!(free, "byte {} is locked", found.l_start);
+        }
+    }
+
+    /// Beside the database there is nothing but what belongs to it, in the output directory nothing half-done.
+    pub fn assert_no_litter(&self) {
+        for file in files_below(&self.path("output")) {
+            let part = file.extension().is_some_and(|end| end == "part");
+            assert!(!part, "{} is left", file.display());
+        }
+        for file in files_below(self.dir.path()) {
+            let name = file.file_name().and_then(OsStr::to_str).expect("a name");
+            let ours = ["tracker.db", "tracker.db-wal", "tracker.db-shm"].contains(&name);
+            let known = ours || ["tracker.db-lock", "output"].contains(&name);
+            assert!(known || name.starts_with("bod"), "{name} is litter");
+        }
+    }
+
     /// Under a final name there is only what HeyGen has (I3). Looks at files alone: after a crash the program is the
     /// first to open the database.
     pub fn assert_files(&self) {
@@ -245,6 +289,16 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Waits for something that is about to be so.
+#[track_caller]
+pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Runs a command to its end.

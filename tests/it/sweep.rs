@@ -8,15 +8,11 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::fs::File;
 use std::time::Duration;
 
 use heygen_tracker::sandbox::{Fault, Options, Render};
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 
-use crate::support::{BODY, Bench, Run, files_below};
+use crate::support::{BODY, Bench, Run};
 use crate::tracer::{Act, Call, Traced, trace};
 
 /// Videos with this title fail to render.
@@ -160,9 +156,9 @@ impl Scene {
 
     /// What must hold at once after a disturbance, before anything was repaired.
     pub fn assert_unharmed(&self, bench: &Bench, run: &Run) {
-        assert_decent(bench, run);
+        bench.assert_decent(run);
         bench.assert_files();
-        assert_nothing_locked(bench);
+        bench.assert_nothing_locked();
     }
 
     /// Runs `check` until all is finished, as cron does every hour. What was not recorded is submitted again: then,
@@ -172,7 +168,7 @@ impl Scene {
         let mut submitted_again = false;
         for lap in 0..LAPS {
             let check = bench.tracker("check");
-            assert_decent(bench, &check);
+            bench.assert_decent(&check);
             let rows = if bench.db_path().exists() {
                 rows(bench)
             } else {
@@ -192,7 +188,7 @@ impl Scene {
                     bench.heygen.posts().is_empty(),
                     "sent before it was recorded"
                 );
-                assert_decent(bench, &bench.tracker(self.arguments));
+                bench.assert_decent(&bench.tracker(self.arguments));
                 submitted_again = true;
             }
         }
@@ -204,28 +200,8 @@ impl Scene {
         let requests = bench.heygen.requests().len();
         bench.tracker("check").exits(0).silent();
         assert_eq!(bench.heygen.requests().len(), requests);
-        assert_nothing_locked(bench);
-        for file in files_below(&bench.path("output")) {
-            assert!(
-                file.extension() != Some(OsStr::new("part")),
-                "{file:?} is left"
-            );
-        }
-        let known = [
-            "bodies.jsonl",
-            "body.json",
-            "output",
-            "tracker.db",
-            "tracker.db-lock",
-        ];
-        let log = ["tracker.db-wal", "tracker.db-shm"];
-        for file in files_below(bench.dir.path()) {
-            let name = file.file_name().and_then(OsStr::to_str).expect("a name");
-            assert!(
-                known.contains(&name) || log.contains(&name),
-                "{name} is litter"
-            );
-        }
+        bench.assert_nothing_locked();
+        bench.assert_no_litter();
     }
 
     /// The same end as if nothing had happened.
@@ -237,37 +213,6 @@ impl Scene {
 /// Runs the program, disturbed.
 pub fn disturb(bench: &Bench, arguments: &str, decide: impl FnMut(usize, &Call) -> Act) -> Traced {
     trace(&mut bench.command(arguments.split_whitespace()), decide).expect("a traced run")
-}
-
-/// Whatever happens: no panic, and the key is nobody's business (I5).
-pub fn assert_decent(bench: &Bench, run: &Run) {
-    let screen = run.screen();
-    assert!(
-        run.code != Some(101) && !screen.contains("panicked"),
-        "{screen}"
-    );
-    assert!(!screen.contains(bench.heygen.key()), "{screen}");
-}
-
-/// The kernel has all locks of the lock file back.
-pub fn assert_nothing_locked(bench: &Bench) {
-    let Ok(file) = File::open(bench.path("tracker.db-lock")) else {
-        return;
-    };
-    let mut found = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found)).expect("a look at the locks");
-    assert_eq!(
-        i32::from(found.l_type),
-        libc::F_UNLCK,
-        "byte {} is locked",
-        found.l_start
-    );
 }
 
 /// Ends the renderings under way: badly for the doomed, well for those whose title is wanted.
@@ -317,6 +262,10 @@ fn end_of(bench: &Bench) -> End {
 }
 
 /// Whether every call is to be struck.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the switch of the tests, not of the program"
+)]
 pub fn is_full() -> bool {
     std::env::var("TRACKER_SWEEP").is_ok_and(|value| value == "full")
 }

@@ -115,7 +115,8 @@ pub fn trace(
 ) -> Result<Traced, Errno> {
     let (mut stdout, mut stderr) = (capture(), capture());
     let root = command.get_current_dir().map(Path::to_owned);
-    // Stops itself before it becomes the program, so that not one call of the program is missed.
+    // It is waited for below, together with its threads. It stops itself before it becomes the program, so that not one call of the program is missed.
+    #[allow(clippy::zombie_processes, reason = "waited for by its number")]
     let child = stopped(command)
         .stdout(stdout.try_clone().expect("a descriptor"))
         .stderr(stderr.try_clone().expect("a descriptor"))
