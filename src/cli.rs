@@ -5,19 +5,21 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::commands::{check, demo, sandbox, submit};
+use crate::commands::{
+    add, check, completions, demo, doctor, download, forget, list, man, retry, sandbox, show,
+    submit,
+};
 use crate::render::screen::ColorChoice;
 
-/// Track HeyGen videos: submit once, check from cron, never lose a file.
+/// Track HeyGen videos: submit once, check from cron, never lose a file
 #[derive(Debug, Parser)]
 #[command(
     name = "tracker",
     version,
-    about,
+    about = "Track HeyGen videos: submit once, check from cron, never lose a file",
     max_term_width = 100,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
-    after_help = "Try it without a key: tracker demo\nEvery verb has its own --help."
+    disable_help_subcommand = true
 )]
 pub struct Cli {
     /// What to do.
@@ -43,8 +45,15 @@ pub struct Globals {
     /// Print every step
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Use colour: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub color: ColorChoice,
 }
 
@@ -53,17 +62,31 @@ pub struct Globals {
 pub enum Verb {
     /// Buy videos: record them, send them, return at once
     Submit(submit::Args),
-    /// Send what waits, ask for every unfinished video once, download what is ready
+    /// Send what waits, ask for what renders, download what is ready
     Check(check::Args),
     /// Look back over the videos, newest first
-    //    List(list::Args),
+    List(list::Args),
     /// Show everything about one video
-    //    Show(show::Args),
+    Show(show::Args),
     /// Track videos made elsewhere
-    //    Add(add::Args),
-    /// See the whole tool at work on a local stand-in; no key, no network
+    Add(add::Args),
+    /// Fetch files again, other files, or into another directory
+    Download(download::Args),
+    /// Buy again what failed
+    Retry(retry::Args),
+    /// Drop rows from the history; nothing is deleted at HeyGen or on disk
+    Forget(forget::Args),
+    /// Find out why check would not work
+    Doctor(doctor::Args),
+    /// See it all at work on this machine: no key, no network
     Demo(demo::Args),
     /// Run the local stand-in for HeyGen as a server
     #[command(hide = true)]
     Sandbox(sandbox::Args),
+    /// Print the completions for a shell
+    #[command(hide = true)]
+    Completions(completions::Args),
+    /// Print a manual page
+    #[command(hide = true)]
+    Man(man::Args),
 }

@@ -72,6 +72,9 @@ pub enum Error {
         /// Some of the rows that match.
         matches: Vec<(RowId, VideoId)>,
     },
+    /// Another process sends a row or saves its files.
+    #[error("video {0} is being worked on by another tracker")]
+    InUse(RowId),
     /// No usable API key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -133,6 +136,7 @@ impl Error {
             Self::InvalidBody { .. } => "invalid_body",
             Self::NotFound(_) => "not_found",
             Self::Ambiguous { .. } => "ambiguous_id",
+            Self::InUse(_) => "database_error",
             Self::Key(_) => "auth_error",
             Self::Store(error) => match error {
                 StoreError::NoDatabase { .. } => "no_database",
@@ -163,7 +167,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Usage { hint, .. } => return hint.clone(),
-            Self::InvalidBody { .. } => "nothing was recorded or sent; mend it and submit again",
+            Self::InvalidBody { .. } => "nothing was recorded or sent; mend it and run it again",
             Self::NoHome => {
                 "name the database with --db PATH or TRACKER_DB (cron has few variables)"
             }
@@ -171,6 +175,7 @@ impl Error {
                 "tracker list shows what is tracked; tracker add ID tracks a video made elsewhere"
             }
             Self::Ambiguous { .. } => "use the local number",
+            Self::InUse(_) => "nothing was changed; try again when it is done",
             Self::Key(error) => return Some(error.hint()),
             Self::BaseUrl(_) => {
                 "https, or http to this machine; unset it to use https://api.heygen.com"
@@ -206,6 +211,7 @@ impl Error {
             Self::Api(error) if matches!(error.http_status(), Some(401 | 403)) => Exit::Auth,
             Self::NotFound(_)
             | Self::Ambiguous { .. }
+            | Self::InUse(_)
             | Self::Store(_)
             | Self::Api(_)
             | Self::File { .. }

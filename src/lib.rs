@@ -17,6 +17,7 @@ pub mod download;
 pub mod error;
 pub mod heygen;
 pub mod http;
+pub mod import;
 pub mod locks;
 pub mod pass;
 pub mod render;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::commands::{Context, WaitArgs, find_all};
+use crate::commands::{Context, WaitArgs, find_all, load};
 use crate::error::{Error, Exit};
 use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
 use crate::render::human;
@@ -37,6 +37,9 @@ pub struct Args {
     /// Send no further video while HeyGen has this many in work
     #[arg(long, value_name = "N")]
     max_active: Option<u64>,
+    /// Run this for everything that happens; see the README [env: TRACKER_HOOK]
+    #[arg(long, value_name = "CMD")]
+    hook: Option<String>,
     #[command(flatten)]
     waiting: WaitArgs,
     #[command(flatten)]
@@ -85,6 +88,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let options = Options {
         download: !args.no_download,
         max_active: args.max_active,
+        hook: context.hook(args.hook.as_deref())?,
         ..args.tuning.options()
     };
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, named.is_some());
@@ -119,16 +123,6 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
 /// Whether one of the rows had ended badly before this run.
 fn bad_ends(store: &Store, rows: &[RowId]) -> Result<bool, Error> {
     Ok(load(store, rows)?.iter().any(Video::ended_badly))
-}
-
-fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {
-    Ok(store.read(|tx| {
-        let mut videos = Vec::with_capacity(rows.len());
-        for row in rows {
-            videos.extend(tx.video(*row)?);
-        }
-        Ok(videos)
-    })?)
 }
 
 /// A named row that HeyGen has no name for would otherwise be passed over in silence.

@@ -14,9 +14,9 @@ pub struct FileOptions {
     /// Where the files go [env: TRACKER_OUTPUT_DIR] [default: ./output]
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
-    /// Which files: video, captioned, subtitle, thumbnail, gif, or none
-    #[arg(long, value_name = "LIST", default_value = "video")]
-    pub assets: String,
+    /// Which files: video, captioned, subtitle, thumbnail, gif, or none [default: video]
+    #[arg(long, value_name = "LIST")]
+    pub assets: Option<String>,
     /// How they are named, from {id}, {video_id} and {title} [env: TRACKER_NAME]
     #[arg(long, value_name = "TEMPLATE")]
     pub name: Option<String>,
@@ -50,7 +50,10 @@ impl FileOptions {
         }
         Ok(WantedFiles {
             output_dir: context.output_dir(self.output_dir.as_deref())?,
-            assets: parse_assets(&self.assets)?,
+            assets: match &self.assets {
+                Some(list) => parse_assets(list)?,
+                None => vec![Asset::Video],
+            },
             name_template: template.map(str::to_owned),
         })
     }

@@ -1,13 +1,23 @@
 //! One file per verb: its arguments and its `run`. Verbs never call each other; what two of them need lives here or
 //! in the modules below.
 
-//pub mod add;
+pub mod add;
+mod body_options;
+mod buy;
 pub mod check;
+pub mod completions;
 pub mod demo;
+pub mod doctor;
+pub mod download;
 pub mod file_options;
-//pub mod list;
+pub mod forget;
+pub mod list;
+pub mod man;
+mod pulse;
+pub mod retry;
 pub mod sandbox;
-//pub mod show;
+pub mod show;
+mod stats;
 pub mod submit;
 mod view;
 
@@ -22,7 +32,7 @@ use crate::pass::Wait;
 use crate::render::screen::Screen;
 use crate::signals;
 use crate::store::{Found, Store, Tx};
-use crate::video::RowId;
+use crate::video::{RowId, Video};
 
 /// Everything a verb gets from outside, besides its own arguments.
 pub struct Context {
@@ -61,11 +71,17 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
     match cli.verb {
         Verb::Submit(args) => submit::run(args, context),
         Verb::Check(args) => check::run(args, context),
-        //        Verb::List(args) => list::run(args, context),
-        //        Verb::Show(args) => show::run(args, context),
-        //        Verb::Add(args) => add::run(args, context),
+        Verb::List(args) => list::run(args, context),
+        Verb::Show(args) => show::run(args, context),
+        Verb::Download(args) => download::run(args, context),
+        Verb::Retry(args) => retry::run(args, context),
+        Verb::Add(args) => add::run(args, context),
+        Verb::Forget(args) => forget::run(args, context),
+        Verb::Doctor(args) => doctor::run(args, context),
         Verb::Demo(args) => demo::run(args, context),
         Verb::Sandbox(args) => sandbox::run(args, context),
+        Verb::Completions(args) => completions::run(args, context),
+        Verb::Man(args) => man::run(args, context),
     }
 }
 
@@ -96,6 +112,14 @@ impl Context {
     /// Opens the database, creating it where there is none.
     pub fn open_or_create(&self) -> Result<Store, Error> {
         Ok(Store::create(&self.database()?)?)
+    }
+
+    /// The user's command to tell of what happens.
+    pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>, Error> {
+        match flag {
+            Some(command) => Ok(Some(command.to_owned())),
+            None => Ok(self.env.text("TRACKER_HOOK")?.map(str::to_owned)),
+        }
     }
 
     /// Where files of new rows go: the flag, `TRACKER_OUTPUT_DIR`, else `./output`; made absolute now, so that the
@@ -152,4 +176,15 @@ pub fn find_all(store: &Store, ids: &[String], allow_prefix: bool) -> Result<Vec
         }
         Ok(Ok(rows))
     })?
+}
+
+/// The rows as they are now, in the order given; those forgotten meanwhile are left out.
+pub fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {
+    Ok(store.read(|tx| {
+        let mut videos = Vec::with_capacity(rows.len());
+        for row in rows {
+            videos.extend(tx.video(*row)?);
+        }
+        Ok(videos)
+    })?)
 }

@@ -168,7 +168,7 @@ pub(super) fn is_safe_stem(stem: &str) -> bool {
 }
 
 /// Every final name an asset of this stem can get.
-pub(super) fn candidates(stem: &str, asset: Asset) -> Vec<String> {
+pub fn candidates(stem: &str, asset: Asset) -> Vec<String> {
     let of = |extension: &str| format!("{stem}.{extension}");
     match asset {
         Asset::Video => vec![of("mp4"), of("webm")],

@@ -11,7 +11,7 @@ use crate::render::screen::Screen;
 use crate::render::{human, text};
 use crate::store::Trouble;
 use crate::time::Timestamp;
-use crate::video::{Asset, LastError, RowId, Video};
+use crate::video::{Asset, HookEvent, LastError, RowId, Video};
 
 /// Something that happened and is committed.
 #[derive(Clone, Debug)]
@@ -192,7 +192,7 @@ impl<'a> Reporter<'a> {
                     }
                 }
                 News::Trouble { .. } => self.tally.errors += 1,
-                News::Recovered { .. } | News::Postponed => {}
+                News::Recovered { .. } | News::Postponed | News::Stalled => {}
             },
             Said::Saved { .. } => self.tally.saved += 1,
             Said::Repaired { .. } | Said::Unavailable { .. } => {}
@@ -227,6 +227,25 @@ impl<'a> Reporter<'a> {
                 trouble.message,
                 human::duration(now.since(trouble.since))
             ));
+        }
+    }
+
+    /// A hook did not do its work.
+    pub(super) fn hook_failed(&mut self, video: &Video, event: HookEvent, why: &str, last: bool) {
+        self.tally.errors += 1;
+        let next = if last {
+            "it is not tried again"
+        } else {
+            "the next check tries again"
+        };
+        let message = format!("the hook failed for {event} of {}: {why}; {next}", video.id);
+        if self.screen.json {
+            self.screen.json_line(&json!({
+                "type": "error", "id": video.id.0,
+                "error": { "code": "hook_failed", "message": message, "hint": null, "request_id": null },
+            }));
+        } else {
+            self.screen.error(&message);
         }
     }
 
@@ -317,6 +336,15 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             ),
             News::Status { .. } => status_sentence(video),
             News::Trouble { tell } => (Weight::Trouble { tell: *tell }, trouble_sentence(video)),
+            News::Stalled => (
+                Weight::Bad,
+                format!(
+                    "{}: renders unusually long, since {}; still asked about (tracker show {})",
+                    subject(video, "stalled"),
+                    rendering_since(video),
+                    video.id
+                ),
+            ),
             News::Recovered { code } => (
                 Weight::Relief,
                 format!(
@@ -365,6 +393,11 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
     })
 }
 
+fn rendering_since(video: &Video) -> String {
+    let since = video.accepted_at;
+    since.unwrap_or(video.submitted_at).rfc3339()
+}
+
 fn shown_path(path: &Path) -> String {
     text::harmless(&path.to_string_lossy()).into_owned()
 }
@@ -378,12 +411,7 @@ fn status_sentence(video: &Video) -> (Weight, String) {
     );
     let head = subject(video, video.status());
     match video.phase {
-        Phase::Rejected => (
-            Weight::Bad,
-            format!(
-                "{head}: {why} (mend the body, then tracker retry {id} BODY.json, or see tracker show {id})"
-            ),
-        ),
+        Phase::Rejected => (Weight::Bad, format!("{head}: {why} (tracker show {id})")),
         Phase::Unknown => (Weight::Bad, format!("{head}: {}", unknown_hint(id))),
         Phase::Missing => (
             Weight::Bad,
@@ -440,6 +468,9 @@ fn event(said: &Said) -> Option<serde_json::Value> {
                     },
                 })
             }
+            News::Stalled => json!({
+                "type": "stalled", "id": id(video), "video_id": video_id(video), "since": rendering_since(video),
+            }),
             News::Recovered { .. } | News::Postponed => return None,
         },
         Said::Saved {

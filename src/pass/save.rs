@@ -24,7 +24,7 @@ use crate::locks::{Guard, Purpose};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{
-    Asset, EventKind, File, FileState, NewEvent, Operation, Part, RowId, Urls, Video,
+    Asset, EventKind, File, FileState, HookEvent, NewEvent, Operation, Part, RowId, Urls, Video,
 };
 
 /// How long one file's tries may wait altogether.
@@ -237,6 +237,11 @@ impl Run<'_, '_> {
         let Some(video) = tx.video(row)? else {
             return Ok(());
         };
+        let path_text = finished.path.to_string_lossy().into_owned();
+        self.due_hook(tx, row, HookEvent::Saved, Some(&path_text), now)?;
+        if video.finished {
+            self.maybe_idle(tx, row, false, now)?;
+        }
         let Finished {
             path,
             bytes,

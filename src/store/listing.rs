@@ -1,7 +1,7 @@
 //! The history: filtered pages, newest first.
 
 use rusqlite::types::Value;
-use rusqlite::{ToSql, params_from_iter};
+use rusqlite::{ToSql, params, params_from_iter};
 
 use super::Tx;
 use super::row::{self, VIDEO_COLUMNS};
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use crate::video::{RowId, Video, VideoId};
 
 /// Which rows `list` shows. Every condition that is set must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Any of these status words.
     pub statuses: Vec<String>,
@@ -37,7 +37,8 @@ pub enum Found {
 }
 
 impl Filter {
-    fn sql(&self) -> (String, Vec<Value>) {
+    /// The condition for a WHERE clause and the values it binds, from `?1` on.
+    pub(super) fn sql(&self) -> (String, Vec<Value>) {
         let mut conditions = Vec::new();
         let mut values: Vec<Value> = Vec::new();
         let mut bind = |value: Value| {
@@ -158,6 +159,25 @@ impl Tx<'_> {
             [(row, _)] => Found::One(*row),
             _ => Found::Several(matches),
         })
+    }
+
+    /// A page of finished rows that were submitted before `cutoff`, by local number. Rows whose purchase is `unknown` are
+    /// finished for `check` but may still bring a paid video; they count only with `unknown`.
+    pub fn finished_before(
+        &self,
+        cutoff: Timestamp,
+        unknown: bool,
+        after: RowId,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos
+                 WHERE finished = 1 AND submitted_at < ?1 AND (?2 OR phase <> 'unknown') AND id > ?3
+                 ORDER BY id LIMIT ?4",
+            )?
+            .query_map(params![cutoff, unknown, after, limit], |row| row.get(0))?
+            .collect()
     }
 
     fn exists(&self, id: RowId) -> rusqlite::Result<bool> {

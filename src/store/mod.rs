@@ -22,11 +22,14 @@
 mod error;
 mod events;
 mod files;
+mod health;
+mod hooks;
 mod listing;
 mod migrate;
 mod open;
 mod row;
 mod runs;
+mod stats;
 mod videos;
 
 use std::path::{Path, PathBuf};
@@ -34,9 +37,12 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, TransactionBehavior};
 
 pub use error::StoreError;
+pub use health::{Pulse, schema_version, sqlite_version};
+pub use hooks::DueHook;
 pub use listing::{Filter, Found};
 pub use open::Identity;
 pub use runs::Trouble;
+pub use stats::{Month, RenderTimes, Stats};
 pub use videos::{Added, NewVideo, OpenWork, UnfinishedRow};
 
 use crate::locks::Locks;

@@ -395,6 +395,25 @@ impl Tx<'_> {
             .optional()
     }
 
+    /// The newest row that buys `original` again.
+    pub fn retry_of(&self, original: RowId) -> rusqlite::Result<Option<RowId>> {
+        self.conn
+            .prepare_cached("SELECT max(id) FROM videos WHERE retry_of = ?1")?
+            .query_row([original], |row| row.get(0))
+    }
+
+    /// Every failed or rejected row that nobody has bought again, oldest first.
+    pub fn retryable(&self) -> rusqlite::Result<Vec<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos AS original
+                 WHERE status IN ('failed', 'rejected') AND request IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM videos WHERE retry_of = original.id) ORDER BY id",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    }
+
     /// How long an account's POSTs are held back.
     pub fn paused_until(&self, account: &Account) -> rusqlite::Result<Option<Timestamp>> {
         self.conn

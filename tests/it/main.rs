@@ -5,6 +5,7 @@
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
 //! | `tracer` | the program, stopped, killed or refused at its system calls |
 //! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
+//! | `hooks` | hooks and stalled videos |
 //! | `workflow` | the main job end to end |
 //! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
 //! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
@@ -24,6 +25,7 @@ mod sweep;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tracer;
 
+mod hooks;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill_sweep;
 mod overlap;

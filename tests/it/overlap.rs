@@ -29,7 +29,12 @@ fn end(child: Child) -> Run {
 
 fn queue(bench: &Bench, count: usize) {
     let bodies = (1..=count).fold(String::new(), |mut bodies, n| {
-        writeln!(bodies, "{}", BODY.replace("Hello\"", &format!("Queued {n}\""))).expect("text");
+        writeln!(
+            bodies,
+            "{}",
+            BODY.replace("Hello\"", &format!("Queued {n}\""))
+        )
+        .expect("text");
         bodies
     });
     bench.file("bodies.jsonl", bodies);
@@ -66,7 +71,9 @@ fn eight_checks_with_random_kills_beside_submits() {
                     let run = end(check);
                     match run.code {
                         None => drop(kills.fetch_add(1, Ordering::Relaxed)),
-                        Some(code) => assert_eq!((code, run.stderr.as_str()), (0, ""), "{}", run.screen()),
+                        Some(code) => {
+                            assert_eq!((code, run.stderr.as_str()), (0, ""), "{}", run.screen())
+                        }
                     }
                 }
             });
@@ -81,7 +88,9 @@ fn eight_checks_with_random_kills_beside_submits() {
         });
         // Renderings end one after the other while all that goes on.
         for done in 0..QUEUED + SUBMITTED {
-            wait_until("another video is bought", || bench.heygen.videos().len() > done);
+            wait_until("another video is bought", || {
+                bench.heygen.videos().len() > done
+            });
             bench.heygen.finish(&bench.heygen.videos()[done]);
             thread::sleep(Duration::from_millis(20));
         }
@@ -121,7 +130,10 @@ fn two_checks_send_each_queued_row_once() {
     }
     assert_eq!(bench.heygen.posts().len(), ROWS);
     assert_eq!(bench.heygen.billed().len(), ROWS);
-    assert_eq!(bench.query("SELECT count(*) FROM videos WHERE phase = 'accepted'"), ROWS.to_string());
+    assert_eq!(
+        bench.query("SELECT count(*) FROM videos WHERE phase = 'accepted'"),
+        ROWS.to_string()
+    );
     bench.assert_invariants();
 }
 
@@ -130,11 +142,16 @@ fn two_checks_send_each_queued_row_once() {
 fn a_check_leaves_a_submit_in_flight_alone() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
-    bench.heygen.fault("POST /v3/videos", Fault::delay(Duration::from_secs(1)));
+    bench
+        .heygen
+        .fault("POST /v3/videos", Fault::delay(Duration::from_secs(1)));
     let submit = start(&bench, "submit body.json");
     wait_until("the POST has arrived", || !bench.heygen.posts().is_empty());
     bench.tracker("check").exits(0).silent();
-    assert!(bench.query("SELECT video_id FROM videos").is_empty(), "the answer was not there yet");
+    assert!(
+        bench.query("SELECT video_id FROM videos").is_empty(),
+        "the answer was not there yet"
+    );
     end(submit).exits(0);
     assert_eq!(bench.heygen.posts().len(), 1);
     assert_eq!(bench.status(1), "waiting");
@@ -145,14 +162,21 @@ fn a_check_leaves_a_submit_in_flight_alone() {
 fn the_locks_of_a_killed_submit_are_free() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
-    bench.heygen.fault("POST /v3/videos", Fault::stall(Duration::from_secs(1)));
+    bench
+        .heygen
+        .fault("POST /v3/videos", Fault::stall(Duration::from_secs(1)));
     let mut submit = start(&bench, "submit body.json");
     wait_until("the POST has arrived", || !bench.heygen.posts().is_empty());
     submit.kill().expect("a kill");
     assert_eq!(end(submit).code, None);
     bench.assert_nothing_locked();
     bench.tracker("check").exits(0);
-    let keys: Vec<_> = bench.heygen.posts().iter().map(|post| post.header("Idempotency-Key").map(str::to_owned)).collect();
+    let keys: Vec<_> = bench
+        .heygen
+        .posts()
+        .iter()
+        .map(|post| post.header("Idempotency-Key").map(str::to_owned))
+        .collect();
     assert_eq!(keys.len(), 2);
     assert_eq!(keys[0], keys[1]);
     assert_eq!(bench.heygen.billed().len(), 1);
@@ -166,16 +190,24 @@ fn a_download_under_way_keeps_nobody_waiting() {
     bench.submit(2).exits(0);
     let ids = bench.heygen.videos();
     bench.heygen.finish(&ids[0]);
-    bench.heygen.fault("GET /files", Fault::stall_body_after(30_000, Duration::from_secs(2)));
+    bench.heygen.fault(
+        "GET /files",
+        Fault::stall_body_after(30_000, Duration::from_secs(2)),
+    );
     let slow = start(&bench, "check");
-    wait_until("the file is asked for", || !bench.heygen.file_requests().is_empty());
+    wait_until("the file is asked for", || {
+        !bench.heygen.file_requests().is_empty()
+    });
 
     bench.heygen.finish(&ids[1]);
     let check = bench.tracker("check").exits(0);
     assert!(check.stdout.starts_with("2 saved"), "{}", check.screen());
     bench.file("body.json", BODY);
     bench.tracker("submit body.json").exits(0);
-    assert_eq!(bench.query("SELECT state FROM files WHERE video = 1"), "partial");
+    assert_eq!(
+        bench.query("SELECT state FROM files WHERE video = 1"),
+        "partial"
+    );
 
     let slow = end(slow).exits(0);
     assert!(slow.stdout.starts_with("1 saved"), "{}", slow.screen());

@@ -1,0 +1,493 @@
+//! `tracker add`: track videos made elsewhere. No network and no key.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use chrono::Local;
+
+use super::file_options::{FileOptions, WantedFiles};
+use super::{Context, find};
+use crate::decide::{self, Decision, Entry};
+use crate::error::{Error, Exit};
+use crate::import::{self, Import, Made};
+use crate::locks::{Purpose, lock_path};
+use crate::render::fields::Field;
+use crate::render::json::VideoObject;
+use crate::render::{table, tsv};
+use crate::store::{Added, NewVideo, Store, StoreError, Tx};
+use crate::time::{self, Timestamp};
+use crate::video::{RowId, Video, VideoId};
+
+/// Rows read and printed at a time.
+const PAGE: usize = 500;
+/// More known ids than this are only counted.
+const NAMED: usize = 5;
+
+const EXAMPLES: &str = "\
+Examples:
+  tracker add 5e0a7c0f2b6d4e1f9a8b7c6d5e4f3a2b
+  tracker add pending-video.json video-result.json
+  heygen video create … | tracker add - --tag launch
+  tracker add 5e0a7c0f2b6d4e1f9a8b7c6d5e4f3a2b --as 7
+
+What exists as a file, contains / or ends in .json is read as a file. Files hold
+what scripts and the official client write: {\"videoId\": …, \"createdAt\": …},
+{\"data\": …}, or several of them. Everything is read first: what cannot be used
+is an error (exit 2), and nothing is recorded.";
+
+/// Track videos made elsewhere; no network
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// HeyGen ids, files with ids, or - for stdin
+    #[arg(required = true, value_name = "ID|FILE|-")]
+    what: Vec<OsString>,
+    /// Labels, comma-separated
+    #[arg(long, value_name = "T", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// This one id is what became of row ROW, which is unknown or sending
+    #[arg(
+        long = "as",
+        value_name = "ROW",
+        conflicts_with_all = ["tag", "output_dir", "assets", "name"]
+    )]
+    as_row: Option<String>,
+    #[command(flatten)]
+    files: FileOptions,
+}
+
+/// Reads everything, records all of it or nothing, prints a row for every id.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let now = time::now();
+    let import = read_all(&args.what, now)?;
+    if import.skipped > 0 {
+        let entries = counted(import.skipped, "entry", "entries");
+        let note = format!("{entries} without a video id skipped");
+        context.screen.note(&note);
+    }
+    if let Some(row) = &args.as_row {
+        return run_as(row, &import.videos, context, now);
+    }
+    let files = args.files.resolve(context)?;
+    if import.videos.is_empty() {
+        context.screen.note("nothing to add");
+        return Ok(Exit::Ok);
+    }
+    let new = |made: &Made| NewVideo {
+        request: None,
+        body_hash: None,
+        video_id: Some(made.video_id.clone()),
+        title: made.title.clone(),
+        script: made.script.clone(),
+        avatar_id: made.avatar_id.clone(),
+        voice_id: made.voice_id.clone(),
+        tags: args.tag.iter().map(|tag| tag.trim().to_owned()).collect(),
+        // Whatever another program's clock said, nothing was submitted later than now.
+        submitted_at: made.created_at.map_or(now, |at| at.min(now)),
+        output_dir: files.output_dir.clone(),
+        name_template: files.name_template.clone(),
+        assets: files.assets.clone(),
+        retry_of: None,
+    };
+    let mut store = context.open_or_create()?;
+    let tracked = store.write(|tx| {
+        let track = |made| track(tx, &new(made), now);
+        import
+            .videos
+            .iter()
+            .map(track)
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    print(&store, &tracked, context)?;
+    note(&tracked, &import.videos, &files, context);
+    Ok(Exit::Ok)
+}
+
+/// What became of one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tracked {
+    New(RowId),
+    /// Nothing changed.
+    Known(RowId),
+    /// It was `missing` and will be asked for again.
+    Again(RowId),
+}
+
+impl Tracked {
+    fn row(self) -> RowId {
+        match self {
+            Self::New(row) | Self::Known(row) | Self::Again(row) => row,
+        }
+    }
+}
+
+fn track(tx: &Tx<'_>, new: &NewVideo, now: Timestamp) -> rusqlite::Result<Tracked> {
+    let row = match tx.add(new, now)? {
+        Added::New(row) => return Ok(Tracked::New(row)),
+        Added::Known(row) => row,
+    };
+    let known = tx.video(row)?;
+    match known.and_then(|video| decide::named_again(&video, now)) {
+        Some(decision) => apply(tx, &decision).map(|()| Tracked::Again(row)),
+        None => Ok(Tracked::Known(row)),
+    }
+}
+
+/// Writes a decision about a row that was read in this same transaction, so nobody can have been faster.
+fn apply(tx: &Tx<'_>, decision: &Decision) -> rusqlite::Result<()> {
+    if !tx.update(&decision.video)? {
+        return Err(rusqlite::Error::StatementChangedRows(0));
+    }
+    for entry in &decision.events {
+        match entry {
+            Entry::New(event) => tx.append(decision.video.id, event)?,
+            Entry::Again(kind) => tx.repeat(decision.video.id, *kind)?,
+        }
+    }
+    Ok(())
+}
+
+/// `--as`: the user found out which video an unanswered purchase became.
+fn run_as(row: &str, videos: &[Made], context: &Context, now: Timestamp) -> Result<Exit, Error> {
+    let [made] = videos else {
+        return Err(Error::usage(
+            format!("--as takes one video id, not {}", videos.len()),
+            "tracker add VIDEO_ID --as ROW",
+        ));
+    };
+    let mut store = context.open()?;
+    let id = store.read(|tx| find(tx, row, false))??;
+    // Whoever is sending it will learn its id a moment from now.
+    let guard = store
+        .locks()?
+        .try_row(Purpose::Send, id)
+        .map_err(|source| StoreError::Lock {
+            path: lock_path(store.path()),
+            source,
+        })?;
+    let Some(_guard) = guard else {
+        return Err(Error::InUse(id));
+    };
+    let tracked = store.write_checked(|tx| become_video(tx, id, &made.video_id, now))??;
+    print(&store, &[tracked], context)?;
+    if let Tracked::Known(row) = tracked {
+        let note = format!("already tracked as {row}: {}", made.video_id);
+        context.screen.note(&note);
+    }
+    Ok(Exit::Ok)
+}
+
+fn become_video(
+    tx: &Tx<'_>,
+    row: RowId,
+    video_id: &VideoId,
+    now: Timestamp,
+) -> rusqlite::Result<Result<Tracked, Error>> {
+    let Some(video) = tx.video(row)? else {
+        return Ok(Err(Error::NotFound(row.to_string())));
+    };
+    match tx.by_video_id(video_id)? {
+        // The same command again, after a kill perhaps.
+        Some(tracked_by) if tracked_by == row => return Ok(Ok(Tracked::Known(row))),
+        Some(tracked_by) => {
+            return Ok(Err(Error::usage(
+                format!("{video_id} is tracked already, as {tracked_by}"),
+                format!("tracker show {tracked_by}"),
+            )));
+        }
+        None => {}
+    }
+    let Some(decision) = decide::became(&video, video_id, now) else {
+        return Ok(Err(Error::usage(
+            format!(
+                "{row} is {}; only an unknown or sending row can become a video by --as",
+                video.status()
+            ),
+            format!("tracker show {row}; without --as the id gets a row of its own"),
+        )));
+    };
+    apply(tx, &decision).map(|()| Ok(Tracked::Again(row)))
+}
+
+/// Every argument's videos, each id once.
+fn read_all(what: &[OsString], now: Timestamp) -> Result<Import, Error> {
+    let mut all = Import::default();
+    for argument in what {
+        let import = if argument == "-" {
+            parse("stdin", &read_bounded(io::stdin().lock(), "stdin")?, now)?
+        } else if is_file(argument) {
+            let path = Path::new(argument);
+            let place = path.display().to_string();
+            let file = fs::File::open(path).map_err(|source| match source.kind() {
+                // A name that was mistyped is the command line's fault.
+                io::ErrorKind::NotFound => Error::usage(
+                    format!("no such file: {}", path.display()),
+                    "check the path; HeyGen's ids need no file",
+                ),
+                _ => Error::File {
+                    action: "read",
+                    path: path.to_owned(),
+                    source,
+                },
+            })?;
+            parse(&place, &read_bounded(file, &place)?, now)?
+        } else {
+            Import {
+                videos: vec![Made::new(id(argument)?)],
+                skipped: 0,
+            }
+        };
+        all.videos.extend(import.videos);
+        all.skipped += import.skipped;
+    }
+    let mut seen = std::collections::HashSet::new();
+    all.videos.retain(|made| seen.insert(made.video_id.clone()));
+    Ok(all)
+}
+
+/// A directory that happens to be called like an id does not make it a file.
+fn is_file(argument: &OsStr) -> bool {
+    argument.as_bytes().contains(&b'/')
+        || argument.as_bytes().ends_with(b".json")
+        || fs::metadata(argument).is_ok_and(|meta| !meta.is_dir())
+}
+
+fn id(argument: &OsStr) -> Result<VideoId, Error> {
+    argument.to_str().and_then(VideoId::new).ok_or_else(|| {
+        Error::usage(
+            format!("{:?} is no video id", argument.display()),
+            "an id as HeyGen shows it, or a file; a file in this directory: ./NAME",
+        )
+    })
+}
+
+fn read_bounded(source: impl Read, place: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    source
+        .take(import::MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::File {
+            action: "read",
+            path: place.into(),
+            source,
+        })?;
+    if bytes.len() as u64 > import::MAX_BYTES {
+        return Err(Error::InvalidBody {
+            place: place.to_owned(),
+            why: format!("larger than {} MiB", import::MAX_BYTES >> 20),
+        });
+    }
+    Ok(bytes)
+}
+
+fn parse(place: &str, bytes: &[u8], now: Timestamp) -> Result<Import, Error> {
+    import::parse(bytes, now, &Local).map_err(|unusable| Error::InvalidBody {
+        place: if unusable.place.is_empty() {
+            place.to_owned()
+        } else {
+            format!("{place}: {}", unusable.place)
+        },
+        why: unusable.why,
+    })
+}
+
+/// Prints like `submit`: a small table on a terminal, `id video_id status` in a pipe, video objects with `--json`.
+fn print(store: &Store, tracked: &[Tracked], context: &Context) -> Result<(), Error> {
+    const TABLE: &[Field] = &[Field::Id, Field::VideoId, Field::Status, Field::Title];
+    let screen = &context.screen;
+    for page in tracked.chunks(PAGE) {
+        let videos: Vec<Video> = store.read(|tx| {
+            let videos = page.iter().map(|tracked| tx.video(tracked.row()));
+            // A row may have been forgotten since.
+            videos.filter_map(Result::transpose).collect()
+        })?;
+        if context.globals.json {
+            for video in &videos {
+                screen.json_row(&VideoObject::new(video));
+            }
+        } else if screen.out_is_terminal {
+            screen.block(&table::fields_table(&videos, TABLE, &context.view()));
+        } else {
+            for video in &videos {
+                screen.row(&tsv::row(video, Field::SUBMIT));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn note(tracked: &[Tracked], videos: &[Made], files: &WantedFiles, context: &Context) {
+    let screen = &context.screen;
+    let known: Vec<_> = tracked
+        .iter()
+        .zip(videos)
+        .filter_map(|(tracked, made)| match tracked {
+            Tracked::Known(row) => Some((row, &made.video_id)),
+            Tracked::New(_) | Tracked::Again(_) => None,
+        })
+        .collect();
+    if known.len() <= NAMED {
+        for (row, id) in &known {
+            screen.note(&format!("already tracked as {row}: {id}"));
+        }
+    } else {
+        screen.note(&format!("{} ids are tracked already", known.len()));
+    }
+    let again = tracked.iter().filter_map(|tracked| match tracked {
+        Tracked::Again(row) => Some(row),
+        Tracked::New(_) | Tracked::Known(_) => None,
+    });
+    for row in again {
+        screen.note(&format!(
+            "{row} was missing; tracker check asks for it again"
+        ));
+    }
+    let new = tracked.len() - known.len();
+    if screen.err_is_terminal && new > 0 && !files.assets.is_empty() {
+        let videos = counted(new, "video", "videos");
+        let dir = files.output_dir.display();
+        screen.note(&format!(
+            "tracker check saves the files of {videos} in {dir}"
+        ));
+    }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use crate::video::{Asset, IdempotencyKey, Phase, RemoteStatus};
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("t.db")).unwrap();
+        (dir, store)
+    }
+
+    fn video_id(id: &str) -> VideoId {
+        VideoId::new(id).unwrap()
+    }
+
+    fn new(id: Option<&str>) -> NewVideo {
+        NewVideo {
+            request: id
+                .is_none()
+                .then(|| ("{}".to_owned(), IdempotencyKey::random())),
+            body_hash: None,
+            video_id: id.map(video_id),
+            title: None,
+            script: None,
+            avatar_id: None,
+            voice_id: None,
+            tags: Vec::new(),
+            submitted_at: time::now(),
+            output_dir: "/out".into(),
+            name_template: None,
+            assets: vec![Asset::Video],
+            retry_of: None,
+        }
+    }
+
+    fn set(store: &mut Store, row: RowId, change: impl FnOnce(&mut Video)) {
+        store
+            .write(|tx| {
+                let mut video = tx.video(row)?.unwrap();
+                change(&mut video);
+                assert!(tx.update(&video)?);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_known_id_changes_nothing_and_a_missing_one_comes_back() {
+        let (_dir, mut store) = store();
+        let now = time::now();
+        let add = |store: &mut Store| store.write(|tx| track(tx, &new(Some("a")), now)).unwrap();
+        let Tracked::New(row) = add(&mut store) else {
+            panic!("it was not known")
+        };
+        set(&mut store, row, |video| {
+            video.remote_status = Some(RemoteStatus::new("processing"));
+        });
+        let before = store.read(|tx| tx.video(row)).unwrap();
+        assert_eq!(add(&mut store), Tracked::Known(row));
+        assert_eq!(store.read(|tx| tx.video(row)).unwrap(), before);
+
+        set(&mut store, row, |video| video.phase = Phase::Missing);
+        assert_eq!(add(&mut store), Tracked::Again(row));
+        let after = store.read(|tx| tx.video(row)).unwrap().unwrap();
+        assert_eq!((after.status(), after.finished), ("waiting", false));
+    }
+
+    #[test]
+    fn an_unknown_row_becomes_the_video_it_bought() {
+        let (_dir, mut store) = store();
+        let now = time::now();
+        let (row, other) = store
+            .write(|tx| {
+                Ok((
+                    tx.insert(&new(None), now)?,
+                    tx.insert(&new(Some("b")), now)?,
+                ))
+            })
+            .unwrap();
+        let became = |store: &mut Store, row, id: &str| {
+            store
+                .write_checked(|tx| become_video(tx, row, &video_id(id), now))
+                .unwrap()
+        };
+        assert!(matches!(
+            became(&mut store, row, "a"),
+            Err(Error::Usage { .. })
+        ));
+        set(&mut store, row, |video| video.phase = Phase::Unknown);
+        assert!(matches!(
+            became(&mut store, row, "b"),
+            Err(Error::Usage { .. })
+        ));
+        assert!(matches!(
+            became(&mut store, other, "a"),
+            Err(Error::Usage { .. })
+        ));
+        assert!(matches!(
+            became(&mut store, RowId(99), "a"),
+            Err(Error::NotFound(_))
+        ));
+        assert_eq!(became(&mut store, row, "a").unwrap(), Tracked::Again(row));
+        assert_eq!(became(&mut store, row, "a").unwrap(), Tracked::Known(row));
+        let video = store.read(|tx| tx.video(row)).unwrap().unwrap();
+        assert_eq!(video.status(), "waiting");
+        assert_eq!(video.video_id, Some(video_id("a")));
+    }
+
+    #[test]
+    fn what_looks_like_a_file_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x");
+        fs::write(&file, "").unwrap();
+        for (argument, expected) in [
+            ("5e0a7c", false),
+            ("a/b", true),
+            ("nowhere.json", true),
+            ("json", false),
+            (file.to_str().unwrap(), true),
+        ] {
+            assert_eq!(is_file(OsStr::new(argument)), expected, "{argument}");
+        }
+    }
+
+    #[test]
+    fn an_id_given_twice_is_one_video() {
+        let what = ["a", "b", "a"].map(OsString::from);
+        let import = read_all(&what, time::now()).unwrap();
+        assert_eq!(import.videos.len(), 2);
+    }
+}

@@ -1,0 +1,30 @@
+//! `tracker completions`: what a shell needs to complete the command line.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::Context;
+use crate::cli::Cli;
+use crate::error::{Error, Exit};
+
+const EXAMPLES: &str = "\
+Examples:
+  tracker completions bash > ~/.local/share/bash-completion/completions/tracker
+  tracker completions zsh > ~/.zfunc/_tracker      (a directory in fpath)
+  tracker completions fish > ~/.config/fish/completions/tracker.fish";
+
+/// Print the completions for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+/// Prints a script for the shell.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "tracker", &mut script);
+    context.screen.block(&String::from_utf8_lossy(&script));
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,510 @@
+//! `tracker doctor`: why `check` would not work, on one screen.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::Datelike;
+use serde::Serialize;
+
+use super::Context;
+use crate::config;
+use crate::error::{Error, Exit};
+use crate::heygen::{Client, Timeouts};
+use crate::render::{human, text};
+use crate::store::{Filter, Store, StoreError, schema_version, sqlite_version};
+use crate::time::{self, Timestamp};
+
+/// Unfinished rows rarely have more output directories than this; each is tried.
+const MAX_DIRS: u32 = 20;
+/// Somebody is watching.
+const PATIENCE: Timeouts = Timeouts {
+    connect: Duration::from_secs(10),
+    response: Duration::from_secs(15),
+    per_read: Duration::from_secs(15),
+};
+/// A damaged database has much to say; one screen is enough.
+const MAX_MESSAGE: usize = 300;
+/// Before this program was written no clock was right.
+const FIRST_YEAR: i32 = 2025;
+/// How many of the latest events are looked through for times in the future.
+const RECENT: u32 = 1000;
+/// A recorded time this far in the future means that the clock was set back.
+const AHEAD: Duration = Duration::from_secs(5 * 60);
+
+const DETAILS: &str = "\
+Asks HeyGen once whether the key is accepted, reads the whole database, and creates
+and removes a file in each output directory. Exit 1 if check would not work.
+
+Example, as cron sees the world:
+  env -i HOME=\"$HOME\" /usr/local/bin/tracker doctor";
+
+/// Find out why check would not work
+#[derive(Debug, clap::Args)]
+#[command(after_help = DETAILS)]
+pub struct Args {}
+
+/// Prints what was found; with `--json` as one object.
+pub fn run(_args: Args, context: &Context) -> Result<Exit, Error> {
+    let report = Report::make(context);
+    if context.globals.json {
+        context.screen.json_row(&report);
+    } else {
+        context.screen.block(&report.lines());
+    }
+    Ok(if report.ok { Exit::Ok } else { Exit::Trouble })
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    version: &'static str,
+    sqlite_version: &'static str,
+    key: Key,
+    database: Database,
+    output_dirs: Vec<OutputDir>,
+    clock: Clock,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    ok: bool,
+    source: Option<String>,
+    base_url: Option<String>,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Database {
+    ok: bool,
+    path: Option<PathBuf>,
+    schema: Option<i64>,
+    bytes: Option<u64>,
+    videos: Option<u64>,
+    unfinished: Option<u64>,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct OutputDir {
+    ok: bool,
+    path: PathBuf,
+    exists: bool,
+    /// Whether files of unfinished rows go there; else only those of videos submitted from here.
+    unfinished: bool,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct Clock {
+    ok: bool,
+    now: String,
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    message: String,
+    hint: Option<String>,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self {
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    }
+}
+
+impl Report {
+    fn make(context: &Context) -> Self {
+        let (database, store) = Database::check(context);
+        let store = store.as_ref();
+        let key = Key::check(context);
+        let output_dirs = output_dirs(store, context);
+        let clock = Clock::check(store, time::now());
+        // Where new videos would go from here is no business of check's.
+        let dirs_ok = output_dirs.iter().all(|dir| dir.ok || !dir.unfinished);
+        Self {
+            ok: key.ok && database.ok && clock.ok && dirs_ok,
+            version: env!("CARGO_PKG_VERSION"),
+            sqlite_version: sqlite_version(),
+            key,
+            database,
+            output_dirs,
+            clock,
+        }
+    }
+
+    fn lines(&self) -> String {
+        let mut lines = Lines::default();
+        lines.fact(&format!(
+            "tracker {}, SQLite {}",
+            self.version, self.sqlite_version
+        ));
+        lines.check(
+            Mark::of(self.key.ok),
+            "key",
+            &self.key.text(),
+            &self.key.error,
+        );
+        let database = &self.database;
+        lines.check(
+            Mark::of(database.ok),
+            "database",
+            &database.text(),
+            &database.error,
+        );
+        for dir in &self.output_dirs {
+            let mark = match (dir.ok, dir.unfinished) {
+                (true, _) => Mark::Ok,
+                (false, true) => Mark::Bad,
+                (false, false) => Mark::Warning,
+            };
+            lines.check(mark, "output", &dir.text(), &dir.error);
+        }
+        let clock = &self.clock;
+        lines.check(Mark::of(clock.ok), "clock", &clock.now, &clock.error);
+        lines.fact(if self.ok {
+            "check would work"
+        } else {
+            "check would not work"
+        });
+        lines.0
+    }
+}
+
+impl Key {
+    fn check(context: &Context) -> Self {
+        let base = config::base_url(&context.env);
+        let found = config::api_key(&context.env);
+        let base_url = base.as_ref().ok().map(ToString::to_string);
+        let source = found.as_ref().ok().map(|(_, source)| source.to_string());
+        let asked = base.and_then(|base| {
+            let (key, _) = found?;
+            Ok(Client::new(&base, key, PATIENCE).whoami()?)
+        });
+        Self {
+            ok: asked.is_ok(),
+            source,
+            base_url,
+            error: asked.err().map(Problem::from),
+        }
+    }
+
+    fn text(&self) -> String {
+        let source = self.source.as_deref().unwrap_or("none");
+        match &self.base_url {
+            Some(base) if self.ok => format!("{source}, accepted by {base}"),
+            Some(base) => format!("{source}, for {base}"),
+            None => source.to_owned(),
+        }
+    }
+}
+
+impl Database {
+    fn check(context: &Context) -> (Self, Option<Store>) {
+        let mut database = Self::default();
+        let store = match database.look(context) {
+            Ok(store) => {
+                database.ok = true;
+                Some(store)
+            }
+            Err(error) => {
+                database.error = Some(error.into());
+                None
+            }
+        };
+        (database, store)
+    }
+
+    /// Everything that `check` needs of it; what was found before an error stays.
+    fn look(&mut self, context: &Context) -> Result<Store, Error> {
+        let path = context.database()?;
+        self.path = Some(path.clone());
+        let mut store = Store::open(&path)?;
+        self.path = Some(store.path().to_owned());
+        self.schema = Some(schema_version());
+        self.bytes = fs::metadata(store.path()).ok().map(|meta| meta.len());
+        if let Some(detail) = store.integrity_check()? {
+            return Err(Error::Store(StoreError::Corrupt {
+                path: store.path().to_owned(),
+                detail,
+            }));
+        }
+        let (videos, unfinished) =
+            store.read(|tx| Ok((tx.count(&Filter::default())?, tx.unfinished_count()?)))?;
+        self.videos = Some(videos);
+        self.unfinished = Some(unfinished);
+        store.locks()?;
+        store.check_writable()?;
+        Ok(store)
+    }
+
+    fn text(&self) -> String {
+        let mut facts = Vec::new();
+        if let Some(path) = &self.path {
+            facts.push(path.display().to_string());
+        }
+        if let Some(bytes) = self.bytes {
+            facts.push(human::bytes(bytes));
+        }
+        if let Some(schema) = self.schema {
+            facts.push(format!("schema {schema}"));
+        }
+        if let (Some(videos), Some(unfinished)) = (self.videos, self.unfinished) {
+            facts.push(format!("{unfinished} of {videos} videos unfinished"));
+        }
+        facts.join(", ")
+    }
+}
+
+/// The directories of unfinished rows, and the one that a video submitted from here would get.
+fn output_dirs(store: Option<&Store>, context: &Context) -> Vec<OutputDir> {
+    // A database that cannot be read has been reported.
+    let mut dirs = store
+        .and_then(|store| store.read(|tx| tx.unfinished_output_dirs(MAX_DIRS)).ok())
+        .unwrap_or_default();
+    let unfinished = dirs.len();
+    let from_here = context.output_dir(None);
+    let cannot_tell = from_here.as_ref().err().map(ToString::to_string);
+    dirs.extend(from_here.ok().filter(|dir| !dirs.contains(dir)));
+    let mut checked: Vec<_> = dirs
+        .into_iter()
+        .enumerate()
+        .map(|(index, path)| OutputDir::check(path, index < unfinished))
+        .collect();
+    if let Some(message) = cannot_tell {
+        checked.push(OutputDir {
+            ok: false,
+            path: PathBuf::new(),
+            exists: false,
+            unfinished: false,
+            error: Some(Problem {
+                message,
+                hint: None,
+            }),
+        });
+    }
+    checked
+}
+
+impl OutputDir {
+    fn check(path: PathBuf, unfinished: bool) -> Self {
+        let tried = try_to_write(&path);
+        Self {
+            ok: tried.is_ok(),
+            exists: path.is_dir(),
+            unfinished,
+            error: tried.err().map(|source| {
+                Problem::from(Error::File {
+                    action: "write into",
+                    path: path.clone(),
+                    source,
+                })
+            }),
+            path,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.path.display().to_string();
+        if !self.unfinished {
+            text.push_str(" (videos submitted from here)");
+        }
+        if self.ok && !self.exists {
+            text.push_str(", to be created");
+        }
+        text
+    }
+}
+
+/// Creates and removes a file in `dir`, or where `dir` would be created. Permissions alone do not tell: the mount may
+/// be read-only, the quota used up.
+fn try_to_write(dir: &Path) -> io::Result<()> {
+    let existing = dir
+        .ancestors()
+        .find(|ancestor| !matches!(fs::metadata(ancestor), Err(e) if e.kind() == io::ErrorKind::NotFound))
+        .unwrap_or(dir);
+    let probe = existing.join(format!(".tracker-doctor-{:016x}", fastrand::u64(..)));
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&probe)?;
+    fs::remove_file(&probe)
+}
+
+impl Clock {
+    fn check(store: Option<&Store>, now: Timestamp) -> Self {
+        // A database that cannot be read has been reported.
+        let newest = store.and_then(|store| store.read(|tx| tx.newest_time(RECENT)).ok().flatten());
+        let error = clock_problem(newest, now);
+        Self {
+            ok: error.is_none(),
+            now: now.rfc3339(),
+            error,
+        }
+    }
+}
+
+fn clock_problem(newest: Option<Timestamp>, now: Timestamp) -> Option<Problem> {
+    let message = if now.to_chrono().year() < FIRST_YEAR {
+        "the clock is wrong".to_owned()
+    } else {
+        let ahead = newest.filter(|newest| *newest > now.after(AHEAD))?;
+        format!("the database has times up to {ahead}: the clock is or was wrong")
+    };
+    Some(Problem {
+        message,
+        hint: Some(
+            "set the clock; rows that wait for an answer become unknown when it jumps".to_owned(),
+        ),
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Mark {
+    Ok,
+    Warning,
+    Bad,
+}
+
+impl Mark {
+    fn of(ok: bool) -> Self {
+        if ok { Self::Ok } else { Self::Bad }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warn",
+            Self::Bad => "BAD",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn fact(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    fn check(&mut self, mark: Mark, topic: &str, found: &str, error: &Option<Problem>) {
+        let found = text::harmless(found);
+        self.fact(format!("{:<5} {topic:<9} {found}", mark.word()).trim_end());
+        if let Some(problem) = error {
+            self.below(&problem.message);
+            if let Some(hint) = &problem.hint {
+                self.below(&format!("hint: {hint}"));
+            }
+        }
+    }
+
+    fn below(&mut self, line: &str) {
+        let line = text::fit(line, MAX_MESSAGE);
+        self.fact(&format!("{:16}{line}", ""));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    #[test]
+    fn a_directory_is_tried_where_it_is_or_would_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        try_to_write(dir.path()).unwrap();
+        try_to_write(&dir.path().join("not/yet")).unwrap();
+        assert!(try_to_write(&file).is_err());
+        assert!(try_to_write(&file.join("below")).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_clock_is_wrong_before_2025_and_behind_the_database() {
+        let at = Timestamp::from_secs;
+        let now = 1_764_000_000;
+        for (newest, now, wrong) in [
+            (None, now, false),
+            (Some(now), now, false),
+            (Some(now + 200), now, false),
+            (Some(now + 400), now, true),
+            (None, 1_000_000, true),
+        ] {
+            assert_eq!(clock_problem(newest.map(at), at(now)).is_some(), wrong);
+        }
+    }
+
+    #[test]
+    fn one_screen_for_a_person() {
+        let problem = |message: &str| {
+            Some(Problem {
+                message: message.to_owned(),
+                hint: Some("do something".to_owned()),
+            })
+        };
+        let dir = |path: &str, ok, unfinished| OutputDir {
+            ok,
+            path: path.into(),
+            exists: !ok,
+            unfinished,
+            error: problem("cannot write").filter(|_| !ok),
+        };
+        let report = Report {
+            ok: false,
+            version: "1.2.3",
+            sqlite_version: "3.51.3",
+            key: Key {
+                ok: false,
+                source: Some("HEYGEN_API_KEY".to_owned()),
+                base_url: Some("https://api.heygen.com".to_owned()),
+                error: problem("refused \x1b[2J"),
+            },
+            database: Database {
+                ok: true,
+                path: Some("/data/tracker.db".into()),
+                schema: Some(1),
+                bytes: Some(1_200_000),
+                videos: Some(214),
+                unfinished: Some(3),
+                error: None,
+            },
+            output_dirs: vec![
+                dir("/a", true, true),
+                dir("/b", false, true),
+                dir("/c", false, false),
+            ],
+            clock: Clock {
+                ok: true,
+                now: "2025-11-24T16:00:00Z".to_owned(),
+                error: None,
+            },
+        };
+        assert_snapshot!(report.lines(), @r"
+        tracker 1.2.3, SQLite 3.51.3
+        BAD   key       HEYGEN_API_KEY, for https://api.heygen.com
+                        refused \x1b[2J
+                        hint: do something
+        ok    database  /data/tracker.db, 1.2 MB, schema 1, 3 of 214 videos unfinished
+        ok    output    /a, to be created
+        BAD   output    /b
+                        cannot write
+                        hint: do something
+        warn  output    /c (videos submitted from here)
+                        cannot write
+                        hint: do something
+        ok    clock     2025-11-24T16:00:00Z
+        check would not work
+        ");
+    }
+}

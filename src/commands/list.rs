@@ -1,0 +1,254 @@
+//! `tracker list`: the history, newest first.
+
+use chrono::{Local, NaiveDate};
+
+use super::{Context, pulse, stats};
+use crate::error::{Error, Exit};
+use crate::render::fields::Field;
+use crate::render::json::VideoObject;
+use crate::render::when::parse_when;
+use crate::render::{View, csv, table, tsv};
+use crate::store::{Filter, Store, StoreError};
+use crate::video::Video;
+
+/// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
+const PAGE: u32 = 500;
+
+const EXAMPLES: &str = "\
+Examples:
+  tracker list -s failed,rejected        what went wrong
+  tracker list --since 7d --tag launch   this week's launch videos
+  tracker list -L 0 --csv > all.csv      everything, for a spreadsheet
+  tracker list --json --fields id,path   for a script
+
+A pipe gets tab-separated rows without a header:
+  id video_id status submitted_at completed_at title path";
+
+/// Look back over the videos, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Only these status words, comma-separated
+    #[arg(short, long, value_name = "S", value_delimiter = ',')]
+    status: Vec<String>,
+    /// Only what check still has work with
+    #[arg(long)]
+    unfinished: bool,
+    /// Submitted at or after: 2026-11-23, 2026-11-23T10:00 (local time), or an age such as 7d
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Submitted before; a date includes that day
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// Only rows with all of these tags, comma-separated
+    #[arg(long, value_name = "T", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// Part of the title, the script or the failure message
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// At most this many rows; 0 for all
+    #[arg(short = 'L', long, value_name = "N", default_value_t = 30)]
+    limit: u32,
+    /// Comma-separated values with a header
+    #[arg(long)]
+    csv: bool,
+    /// Which fields, comma-separated, for every form of output
+    #[arg(long, value_name = "LIST")]
+    fields: Option<String>,
+    /// Counts, render times, minutes by month and bytes on disk instead of rows
+    #[arg(long, conflicts_with_all = ["csv", "fields", "limit"])]
+    stats: bool,
+}
+
+/// Prints the rows, and on stderr what was left out and whether anybody still checks.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    if args.csv && context.globals.json {
+        return Err(Error::usage(
+            "--csv and --json exclude each other",
+            "choose one of them",
+        ));
+    }
+    let view = context.view();
+    let filter = filter(&args, &view)?;
+    let listing = Listing {
+        form: Form::choose(&args, context)?,
+        view,
+        context,
+    };
+    let store = match context.open_for_reading() {
+        Ok(store) => store,
+        Err(Error::Store(StoreError::NoDatabase { path })) => {
+            let note = format!("no videos yet ({})", path.display());
+            context.screen.note(&note);
+            return Ok(Exit::Ok);
+        }
+        Err(error) => return Err(error),
+    };
+    if args.stats {
+        stats::print(&store, &filter, context)?;
+    } else {
+        listing.print(&store, &filter, args.limit)?;
+    }
+    pulse::note_silence(&store, context)?;
+    Ok(Exit::Ok)
+}
+
+fn filter(args: &Args, view: &View<Local>) -> Result<Filter, Error> {
+    let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
+    let when = |flag: &str, text: &Option<String>| {
+        text.as_deref()
+            .map(|text| parse_when(text, view.now, &view.tz))
+            .transpose()
+            .map_err(|error| Error::Usage {
+                message: format!("--{flag}: {error}"),
+                hint: None,
+            })
+    };
+    Ok(Filter {
+        statuses: words(&args.status),
+        unfinished: args.unfinished,
+        since: when("since", &args.since)?,
+        until: when("until", &args.until.as_deref().map(end_of_day))?,
+        tags: words(&args.tag),
+        search: args.search.clone(),
+    })
+}
+
+/// "Until Friday" includes Friday: a bare date becomes the next one, every other text stays.
+fn end_of_day(text: &str) -> String {
+    NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d")
+        .ok()
+        .and_then(|date| date.succ_opt())
+        .map_or_else(|| text.to_owned(), |next| next.to_string())
+}
+
+/// How rows are written.
+enum Form {
+    /// For a person: the columns a person wants, or chosen ones.
+    Table(Option<Vec<Field>>),
+    Tsv(Vec<Field>),
+    Csv(Vec<Field>),
+    Json(Vec<Field>),
+}
+
+impl Form {
+    fn choose(args: &Args, context: &Context) -> Result<Self, Error> {
+        let chosen = args
+            .fields
+            .as_deref()
+            .map(Field::parse_list)
+            .transpose()
+            .map_err(|error| Error::Usage {
+                message: format!("--fields: {error}"),
+                hint: None,
+            })?;
+        let or = |default: &[Field]| chosen.clone().unwrap_or_else(|| default.to_vec());
+        Ok(if context.globals.json {
+            Self::Json(or(Field::DEFAULT))
+        } else if args.csv {
+            Self::Csv(or(Field::LIST))
+        } else if context.screen.out_is_terminal {
+            Self::Table(chosen)
+        } else {
+            Self::Tsv(or(Field::LIST))
+        })
+    }
+}
+
+struct Listing<'a> {
+    form: Form,
+    view: View<Local>,
+    context: &'a Context,
+}
+
+impl Listing<'_> {
+    fn print(&self, store: &Store, filter: &Filter, limit: u32) -> Result<(), Error> {
+        let screen = &self.context.screen;
+        if let Form::Csv(fields) = &self.form {
+            screen.block(&csv::header(fields).map_err(Error::Output)?);
+        }
+        let mut left = if limit == 0 { u64::MAX } else { limit.into() };
+        let (mut shown, mut below) = (0_u64, None);
+        while left > 0 && !screen.is_closed() {
+            let size = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE);
+            let page = store.read(|tx| tx.list(filter, below, size))?;
+            let Some(last) = page.last() else { break };
+            below = Some(last.id);
+            self.page(&page)?;
+            let rows = page.len() as u64;
+            shown += rows;
+            left -= rows;
+        }
+        self.note_what_is_not_shown(store, filter, shown, left == 0)
+    }
+
+    fn page(&self, videos: &[Video]) -> Result<(), Error> {
+        let screen = &self.context.screen;
+        match &self.form {
+            Form::Table(None) => screen.block(&table::list(videos, &self.view)),
+            Form::Table(Some(fields)) => {
+                screen.block(&table::fields_table(videos, fields, &self.view));
+            }
+            Form::Csv(fields) => {
+                let rows = csv::rows(videos, fields, screen.out_is_terminal);
+                screen.block(&rows.map_err(Error::Output)?);
+            }
+            Form::Tsv(fields) => {
+                for video in videos {
+                    screen.row(&tsv::row(video, fields));
+                }
+            }
+            Form::Json(fields) => {
+                for video in videos {
+                    screen.json_row(&VideoObject { video, fields });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts only when rows were cut, and after they are on the screen: a filter may have to read the whole history.
+    fn note_what_is_not_shown(
+        &self,
+        store: &Store,
+        filter: &Filter,
+        shown: u64,
+        cut: bool,
+    ) -> Result<(), Error> {
+        let screen = &self.context.screen;
+        if screen.quiet || screen.is_closed() {
+            return Ok(());
+        }
+        if shown == 0 {
+            screen.note(&if *filter == Filter::default() {
+                format!("no videos yet ({})", store.path().display())
+            } else {
+                "no video matches".to_owned()
+            });
+        } else if cut {
+            let all = store.read(|tx| tx.count(filter))?;
+            if all > shown {
+                screen.note(&format!("showing {shown} of {all}; -L 0 for all"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn until_a_date_includes_that_day() {
+        for (typed, until) in [
+            ("2026-11-23", "2026-11-24"),
+            (" 2026-12-31 ", "2027-01-01"),
+            ("2026-11-23T10:00", "2026-11-23T10:00"),
+            ("7d", "7d"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(end_of_day(typed), until);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The note about a cron that seems dead.
+
+use std::time::Duration;
+
+use super::Context;
+use crate::error::Error;
+use crate::render::human;
+use crate::store::{Pulse, Store, Trouble};
+use crate::time::Timestamp;
+
+/// Nobody runs `check` less often and expects videos to arrive.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Says so on stderr when unfinished videos were left alone for an hour.
+pub(super) fn note_silence(store: &Store, context: &Context) -> Result<(), Error> {
+    if context.screen.quiet {
+        return Ok(());
+    }
+    let view = context.view();
+    let (pulse, troubles) = store.read(|tx| Ok((tx.pulse()?, tx.troubles()?)))?;
+    if let Some(since) = silent_since(pulse, view.now) {
+        let since = human::clock(since, view.now, &view.tz);
+        context.screen.note(&note(&since, &troubles));
+    }
+    Ok(())
+}
+
+/// A run-wide trouble means that cron runs: what it met is the better news.
+fn note(since: &str, troubles: &[Trouble]) -> String {
+    match troubles.first() {
+        None => format!("note: nothing checked since {since}; is cron running?"),
+        Some(trouble) => format!("note: nothing checked since {since}: {}", trouble.message),
+    }
+}
+
+/// Since when nobody has worked on the unfinished rows, if that is too long ago.
+fn silent_since(pulse: Pulse, now: Timestamp) -> Option<Timestamp> {
+    let long_ago = |at: &Timestamp| now.since(*at) > PATIENCE;
+    let waiting_since = pulse.waiting_since.filter(long_ago)?;
+    Some(pulse.last_sign.unwrap_or(waiting_since)).filter(long_ago)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_without_a_sign_is_silence() {
+        let hour = 3600;
+        let now = 100 * hour;
+        // waiting since, last sign, silent since
+        for (waiting, last, silent) in [
+            (None, None, None),
+            (Some(now - 60), None, None),
+            (Some(now - 2 * hour), None, Some(now - 2 * hour)),
+            (Some(now - 2 * hour), Some(now - 60), None),
+            (
+                Some(now - 9 * hour),
+                Some(now - 2 * hour),
+                Some(now - 2 * hour),
+            ),
+            // A fresh row is no reason to look for older signs.
+            (Some(now - 60), Some(now - 2 * hour), None),
+            // The clock went back.
+            (Some(now + 9 * hour), Some(now + 9 * hour), None),
+        ] {
+            let pulse = Pulse {
+                waiting_since: waiting.map(Timestamp::from_secs),
+                last_sign: last.map(Timestamp::from_secs),
+            };
+            let found = silent_since(pulse, Timestamp::from_secs(now));
+            assert_eq!(found, silent.map(Timestamp::from_secs), "{pulse:?}");
+        }
+    }
+}

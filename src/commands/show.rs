@@ -1,0 +1,243 @@
+//! `tracker show`: everything about one row, the support ticket.
+//!
+//! Also the place where a saved file that the user moved, deleted or changed is noticed: `check` never looks at what
+//! is finished.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{Context, find, pulse};
+use crate::download::{Verdict, verify};
+use crate::error::{Error, Exit};
+use crate::render::json::TicketObject;
+use crate::render::show::show;
+use crate::store::{Store, Tx};
+use crate::time::{self, Timestamp};
+use crate::video::{Event, EventKind, File, FileState, NewEvent, RowId, Video};
+
+/// Up to this size a saved file is read again whenever somebody asks for its row; that takes well under a second.
+const ALWAYS_READ: u64 = 64 * 1024 * 1024;
+
+/// File systems note the time of a write up to this much too early.
+const COARSE_CLOCK: Duration = Duration::from_millis(20);
+
+const DETAILS: &str = "\
+Examples:
+  tracker show 15
+  tracker show 5e0a --json | jq .events
+
+Saved files are looked at: one that is not there any more, or is not what was
+saved, is recorded as gone (tracker download fetches it again). Files over 64 MiB
+are read only when their time stamp says that they were written to since.";
+
+/// Show everything about one video
+#[derive(Debug, clap::Args)]
+#[command(after_help = DETAILS)]
+pub struct Args {
+    /// Local number, HeyGen id, or a unique beginning of one
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Prints the row, its request, URLs, files and timeline.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let mut store = context.open_for_reading()?;
+    let id = store.read(|tx| find(tx, &args.id, true))??;
+    let gone = look_at_files(&store, id, context)?;
+    record(&mut store, id, &gone, context);
+    let mut ticket = store.read(|tx| Ticket::read(tx, id))?;
+    let Some(video) = ticket.video.as_mut() else {
+        // Forgotten since.
+        return Err(Error::NotFound(args.id));
+    };
+    for gone in &gone {
+        // What could not be recorded is true all the same.
+        let same = video.files.iter_mut().find(|file| **file == gone.file);
+        if let Some(file) = same {
+            file.state = FileState::Gone;
+        }
+    }
+    if context.globals.json {
+        context.screen.json_row(&TicketObject {
+            video,
+            request: ticket.request.as_deref(),
+            events: &ticket.events,
+        });
+    } else {
+        let view = context.view();
+        let text = show(video, ticket.request.as_deref(), &ticket.events, &view);
+        context.screen.block(&text);
+    }
+    pulse::note_silence(&store, context)?;
+    Ok(Exit::Ok)
+}
+
+/// Everything the database has about one row.
+struct Ticket {
+    video: Option<Video>,
+    request: Option<String>,
+    events: Vec<Event>,
+}
+
+impl Ticket {
+    fn read(tx: &Tx<'_>, id: RowId) -> rusqlite::Result<Self> {
+        let video = tx.video(id)?;
+        Ok(Self {
+            request: match video {
+                Some(_) => tx.request(id)?,
+                None => None,
+            },
+            events: tx.timeline(id)?,
+            video,
+        })
+    }
+}
+
+/// A saved file that is not what it was.
+struct Gone {
+    file: File,
+    why: &'static str,
+}
+
+fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone>, Error> {
+    let files = store.read(|tx| tx.files(id))?;
+    let mut gone = Vec::new();
+    for file in files {
+        match look(&file) {
+            Ok(None) => {}
+            Ok(Some(why)) => gone.push(Gone { file, why }),
+            // An unreadable directory says nothing about the file in it.
+            Err((path, error)) => {
+                let warning = format!("cannot look at {}: {error}", path.display());
+                context.screen.warn(&warning);
+            }
+        }
+    }
+    Ok(gone)
+}
+
+/// Why a saved file is gone; `None` when it is there.
+fn look(file: &File) -> Result<Option<&'static str>, (&Path, io::Error)> {
+    let FileState::Saved = file.state else {
+        return Ok(None);
+    };
+    let (Some(path), Some(bytes), Some(sha256)) = (&file.path, file.bytes, &file.sha256) else {
+        return Ok(None);
+    };
+    if bytes > ALWAYS_READ
+        && fs::symlink_metadata(path).is_ok_and(|meta| is_untouched(&meta, bytes, file.saved_at))
+    {
+        return Ok(None);
+    }
+    match verify(path, bytes, sha256) {
+        Verdict::Intact => Ok(None),
+        Verdict::Missing => Ok(Some("missing")),
+        Verdict::Changed => Ok(Some("changed")),
+        Verdict::Unreadable(error) => Err((path, error)),
+    }
+}
+
+/// As far as its size and time stamp tell.
+fn is_untouched(meta: &Metadata, bytes: u64, saved_at: Option<Timestamp>) -> bool {
+    let written = meta
+        .modified()
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| i64::try_from(since.as_millis()).ok())
+        .map(Timestamp::from_millis);
+    let before = match (written, saved_at) {
+        (Some(written), Some(saved)) => written.after(COARSE_CLOCK) < saved,
+        _ => false,
+    };
+    meta.is_file() && meta.len() == bytes && before
+}
+
+/// Writes down what is gone, where the database can be written: looking must work everywhere.
+fn record(store: &mut Store, id: RowId, gone: &[Gone], context: &Context) {
+    if gone.is_empty() {
+        return;
+    }
+    let now = time::now();
+    let recorded = store.write(|tx| {
+        let files = tx.files(id)?;
+        // Somebody may have saved it again since it was looked at.
+        for Gone { file, why } in gone.iter().filter(|gone| files.contains(&gone.file)) {
+            tx.gone(id, file.asset)?;
+            let event = NewEvent::new(now, EventKind::Gone)
+                .with("asset", file.asset.word())
+                .with("why", *why)
+                .with(
+                    "path",
+                    file.path.as_ref().map(|path| path.to_string_lossy()),
+                );
+            tx.append(id, &event)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = recorded {
+        let warning = format!("a file is gone, which could not be recorded: {error}");
+        context.screen.warn(&warning);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::video::Asset;
+    use sha2::{Digest, Sha256};
+
+    fn saved(path: &Path, content: &[u8]) -> File {
+        let digest = Sha256::digest(content);
+        File {
+            asset: Asset::Video,
+            state: FileState::Saved,
+            path: Some(path.to_owned()),
+            part: None,
+            bytes: Some(content.len() as u64),
+            sha256: Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            saved_at: Some(time::now()),
+            attempts: 0,
+        }
+    }
+
+    #[test]
+    fn a_saved_file_is_there_missing_or_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.mp4");
+        let file = saved(&path, b"content");
+        assert_eq!(look(&file).unwrap(), Some("missing"));
+        for (content, verdict) in [
+            (&b"content"[..], None),
+            (b"contenT", Some("changed")),
+            (b"content and more", Some("changed")),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(look(&file).unwrap(), verdict);
+        }
+        let wanted = File {
+            state: FileState::Wanted,
+            ..file
+        };
+        assert_eq!(look(&wanted).unwrap(), None);
+    }
+
+    #[test]
+    fn a_large_file_is_trusted_only_if_it_is_older_than_its_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.mp4");
+        fs::write(&path, b"content").unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        let hour = Duration::from_secs(3600);
+        let now = time::now();
+        for (bytes, saved_at, untouched) in [
+            (7, Some(now.after(hour)), true),
+            (7, Some(now.before(hour)), false),
+            (8, Some(now.after(hour)), false),
+            (7, None, false),
+        ] {
+            assert_eq!(is_untouched(&meta, bytes, saved_at), untouched);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What `list --stats` prints.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Context;
+use crate::error::Error;
+use crate::render::{human, text};
+use crate::store::{Filter, Month, RenderTimes, Stats, Store};
+
+/// Fewer render times than this are no basis for "usually".
+const FEW: u64 = 5;
+
+/// One object with `--json`, else a few lines that are the same on a terminal and in a pipe.
+pub(super) fn print(store: &Store, filter: &Filter, context: &Context) -> Result<(), Error> {
+    let stats = store.read(|tx| tx.stats(filter))?;
+    if context.globals.json {
+        context.screen.json_row(&StatsObject::new(&stats));
+    } else {
+        context.screen.block(&lines(&stats));
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct StatsObject<'a> {
+    videos: u64,
+    unfinished: u64,
+    by_status: Counts<'a>,
+    render_seconds: RenderSeconds,
+    months: Vec<MonthObject<'a>>,
+    files: u64,
+    bytes: u64,
+}
+
+/// An object in the order of the counts.
+struct Counts<'a>(&'a [(String, u64)]);
+
+impl Serialize for Counts<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(status, count)| (status, count)))
+    }
+}
+
+#[derive(Serialize)]
+struct RenderSeconds {
+    count: u64,
+    p50: Option<f64>,
+    p90: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct MonthObject<'a> {
+    month: &'a str,
+    submitted: u64,
+    completed: u64,
+    failed: u64,
+    minutes: f64,
+}
+
+impl<'a> StatsObject<'a> {
+    fn new(stats: &'a Stats) -> Self {
+        let seconds = |millis: Option<u64>| millis.map(|millis| millis as f64 / 1000.0);
+        Self {
+            videos: total(stats),
+            unfinished: stats.unfinished,
+            by_status: Counts(&stats.by_status),
+            render_seconds: RenderSeconds {
+                count: stats.rendering.count,
+                p50: seconds(stats.rendering.p50),
+                p90: seconds(stats.rendering.p90),
+            },
+            months: stats
+                .months
+                .iter()
+                .map(|month| MonthObject {
+                    month: &month.month,
+                    submitted: month.submitted,
+                    completed: month.completed,
+                    failed: month.failed,
+                    minutes: month.minutes,
+                })
+                .collect(),
+            files: stats.files,
+            bytes: stats.bytes,
+        }
+    }
+}
+
+fn total(stats: &Stats) -> u64 {
+    stats.by_status.iter().map(|(_, count)| count).sum()
+}
+
+fn lines(stats: &Stats) -> String {
+    let statuses: Vec<_> = stats
+        .by_status
+        .iter()
+        .map(|(status, count)| format!("{count} {}", text::fit(status, 30)))
+        .collect();
+    let mut out = format!("{:<11}{}", "videos", total(stats));
+    if !statuses.is_empty() {
+        out.push_str(&format!(": {}", statuses.join(", ")));
+    }
+    out.push_str(&format!("\n{:<11}{}\n", "unfinished", stats.unfinished));
+    out.push_str(&format!(
+        "{:<11}{}\n",
+        "rendering",
+        rendering(&stats.rendering)
+    ));
+    out.push_str(&format!(
+        "{:<11}{} in {} files\n",
+        "on disk",
+        human::bytes(stats.bytes),
+        stats.files
+    ));
+    if !stats.months.is_empty() {
+        out.push('\n');
+        let heading = ["MONTH", "SUBMITTED", "COMPLETED", "FAILED", "MINUTES"];
+        out.push_str(&month_line(&heading.map(str::to_owned)));
+        for month in &stats.months {
+            out.push_str(&month_line(&cells(month)));
+        }
+    }
+    out
+}
+
+fn rendering(times: &RenderTimes) -> String {
+    let length = |millis| human::duration(Duration::from_millis(millis));
+    match (times.p50, times.p90) {
+        (Some(p50), Some(p90)) if times.count >= FEW => format!(
+            "usually {}, nine of ten within {} (from {} videos)",
+            length(p50),
+            length(p90),
+            times.count
+        ),
+        (_, Some(longest)) => format!(
+            "up to {} (too few to say what is usual: {})",
+            length(longest),
+            times.count
+        ),
+        _ => "no video is completed yet".to_owned(),
+    }
+}
+
+fn cells(month: &Month) -> [String; 5] {
+    [
+        month.month.clone(),
+        month.submitted.to_string(),
+        month.completed.to_string(),
+        month.failed.to_string(),
+        format!("{:.1}", month.minutes),
+    ]
+}
+
+fn month_line([month, submitted, completed, failed, minutes]: &[String; 5]) -> String {
+    format!("{month:<7}  {submitted:>9}  {completed:>9}  {failed:>6}  {minutes:>8}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::json;
+    use insta::assert_snapshot;
+
+    fn stats() -> Stats {
+        let month = |month: &str, submitted, minutes| Month {
+            month: month.to_owned(),
+            submitted,
+            completed: submitted - 1,
+            failed: 1,
+            minutes,
+        };
+        Stats {
+            by_status: vec![
+                ("completed".to_owned(), 190),
+                ("failed".to_owned(), 12),
+                ("\x1b[2J".to_owned(), 3),
+            ],
+            unfinished: 3,
+            rendering: RenderTimes {
+                count: 190,
+                p50: Some(482_000),
+                p90: Some(840_000),
+            },
+            months: vec![month("2025-11", 140, 230.54), month("2025-10", 65, 1.0)],
+            files: 190,
+            bytes: 3_200_000_000,
+        }
+    }
+
+    #[test]
+    fn numbers_for_a_person() {
+        assert_snapshot!(lines(&stats()), @r"
+        videos     205: 190 completed, 12 failed, 3 \x1b[2J
+        unfinished 3
+        rendering  usually 8m, nine of ten within 14m (from 190 videos)
+        on disk    3.2 GB in 190 files
+
+        MONTH    SUBMITTED  COMPLETED  FAILED   MINUTES
+        2025-11        140        139       1     230.5
+        2025-10         65         64       1       1.0
+        ");
+    }
+
+    #[test]
+    fn numbers_of_nothing() {
+        assert_snapshot!(lines(&Stats::default()), @r"
+        videos     0
+        unfinished 0
+        rendering  no video is completed yet
+        on disk    0 B in 0 files
+        ");
+    }
+
+    #[test]
+    fn numbers_for_a_script() {
+        assert_snapshot!(json::to_line(&StatsObject::new(&stats())).unwrap(), @r#"{"videos":205,"unfinished":3,"by_status":{"completed":190,"failed":12,"\u001b[2J":3},"render_seconds":{"count":190,"p50":482.0,"p90":840.0},"months":[{"month":"2025-11","submitted":140,"completed":139,"failed":1,"minutes":230.54},{"month":"2025-10","submitted":65,"completed":64,"failed":1,"minutes":1.0}],"files":190,"bytes":3200000000}"#);
+    }
+}

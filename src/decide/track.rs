@@ -1,0 +1,147 @@
+//! Tracking by id: what it means for a row that the user names its video.
+
+use super::Decision;
+use crate::time::Timestamp;
+use crate::video::{EventKind, NewEvent, Operation, Phase, RemoteStatus, Video, VideoId};
+
+/// The user says which video an unanswered purchase became. `None` for a row whose purchase is settled.
+pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
+    match video.phase {
+        Phase::Sending | Phase::Unknown => {}
+        Phase::Unsent | Phase::Accepted | Phase::Rejected | Phase::Missing => return None,
+    }
+    let mut decision = Decision::new(video);
+    // Whatever was wrong with sending it, it was sent. That HeyGen took it is the user's word, so no trouble is
+    // told to be over.
+    decision
+        .video
+        .last_error
+        .take_if(|error| error.operation == Operation::Send);
+    let row = &mut decision.video;
+    row.phase = Phase::Accepted;
+    row.video_id = Some(id.clone());
+    row.remote_status = Some(RemoteStatus::waiting());
+    row.accepted_at = Some(now);
+    row.first_unanswered_at = None;
+    row.attempts = 0;
+    row.send_after = None;
+    decision.event(
+        NewEvent::new(now, EventKind::Accepted)
+            .with("video_id", id.as_str())
+            .with("from", video.status())
+            .with("by", "add --as"),
+    );
+    decision.status_news(video);
+    decision.changed = true;
+    Some(decision)
+}
+
+/// The user names a video that HeyGen did not have: it is asked for again. `None` for a row that is not `missing`.
+pub fn named_again(video: &Video, now: Timestamp) -> Option<Decision> {
+    if video.phase != Phase::Missing {
+        return None;
+    }
+    let mut decision = Decision::new(video);
+    decision
+        .video
+        .last_error
+        .take_if(|error| error.operation == Operation::Poll);
+    let row = &mut decision.video;
+    row.phase = Phase::Accepted;
+    row.not_found_at = None;
+    // An end HeyGen told is never taken back.
+    if !row
+        .remote_status
+        .as_ref()
+        .is_some_and(RemoteStatus::is_terminal)
+    {
+        row.remote_status = Some(RemoteStatus::waiting());
+    }
+    decision.event(
+        NewEvent::new(now, EventKind::Edited)
+            .with("from", video.status())
+            .with("by", "add"),
+    );
+    decision.status_news(video);
+    decision.changed = true;
+    Some(decision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewVideo, Store};
+    use crate::video::{Account, IdempotencyKey, LastError};
+
+    fn row(phase: Phase, status: Option<&str>) -> Video {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+        let at = Timestamp::from_secs(1000);
+        let new = NewVideo {
+            request: Some(("{}".to_owned(), IdempotencyKey::random())),
+            body_hash: None,
+            video_id: None,
+            title: None,
+            script: None,
+            avatar_id: None,
+            voice_id: None,
+            tags: Vec::new(),
+            submitted_at: at,
+            output_dir: "/out".into(),
+            name_template: None,
+            assets: Vec::new(),
+            retry_of: None,
+        };
+        let mut video = store
+            .write(|tx| tx.insert(&new, at).and_then(|id| tx.video(id)))
+            .unwrap()
+            .unwrap();
+        video.phase = phase;
+        video.remote_status = status.map(RemoteStatus::new);
+        video.account = Some(Account::new("https://x#1".to_owned()));
+        video.first_unanswered_at = Some(at);
+        video.attempts = 3;
+        video
+    }
+
+    #[test]
+    fn only_an_open_purchase_can_become_a_video() {
+        let id = VideoId::new("v").unwrap();
+        let now = Timestamp::from_secs(2000);
+        for &phase in Phase::ALL {
+            let video = row(phase, None);
+            let decision = became(&video, &id, now);
+            let open = matches!(phase, Phase::Sending | Phase::Unknown);
+            assert_eq!(decision.is_some(), open, "{phase}");
+            let Some(decision) = decision else { continue };
+            assert_eq!(decision.video.status(), "waiting");
+            assert_eq!(decision.video.video_id.as_ref(), Some(&id));
+            assert_eq!(decision.video.first_unanswered_at, None);
+            assert_eq!(decision.video.account, video.account);
+            assert_eq!(decision.events.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_missing_video_is_asked_for_again() {
+        let now = Timestamp::from_secs(2000);
+        let mut video = row(Phase::Missing, Some("processing"));
+        video.last_error = Some(LastError {
+            operation: Operation::Poll,
+            code: "not_found".to_owned(),
+            message: "no such video".to_owned(),
+            at: now,
+            told_at: None,
+            count: 2,
+        });
+        let decision = named_again(&video, now).unwrap();
+        assert_eq!(decision.video.status(), "waiting");
+        assert_eq!(decision.video.last_error, None);
+        let ended = row(Phase::Missing, Some("completed"));
+        assert_eq!(
+            named_again(&ended, now).unwrap().video.status(),
+            "completed"
+        );
+        assert!(named_again(&row(Phase::Unknown, None), now).is_none());
+    }
+}

@@ -1,0 +1,500 @@
+//! What `add` can read: videos made elsewhere, as the files of people's own scripts and the official client's
+//! output name them. Pure.
+//!
+//! | shape | written by |
+//! |---|---|
+//! | `{"videoId", "createdAt", "script", "avatarId", "voiceId"}` | the documented pattern: `pending-video.json`, `video-result.json` |
+//! | `{"data": {"video_id"}}`, `{"data": {"id"}}` | the official client: create, get |
+//! | `{"data": [{"id"}]}`, `{"data": {"items": [{"video_id"}]}}` | the official client: list, statuses, batches |
+//!
+//! One document may hold several of them, one after the other (JSON Lines) or in an array. Unknown fields are
+//! ignored. Nothing is guessed: what has no video id anywhere is an error, so that a failed `create` in a pipe is
+//! not mistaken for "nothing to do".
+
+use chrono::TimeZone;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::render::when::parse_when;
+use crate::time::Timestamp;
+use crate::video::VideoId;
+
+/// Larger than any listing the official client prints; a document is held in memory.
+pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// From this number on a `createdAt` counts milliseconds: as seconds it would be the year 5138.
+const MILLIS_FROM: f64 = 1e11;
+
+/// A video somebody else's program submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// HeyGen's id.
+    pub video_id: VideoId,
+    /// For searching, like the next three.
+    pub title: Option<String>,
+    /// What is said in it.
+    pub script: Option<String>,
+    /// Who says it.
+    pub avatar_id: Option<String>,
+    /// In which voice.
+    pub voice_id: Option<String>,
+    /// When it was submitted, by the writer's clock.
+    pub created_at: Option<Timestamp>,
+}
+
+impl Made {
+    /// A video of which nothing but the id is known.
+    pub fn new(video_id: VideoId) -> Self {
+        Self {
+            video_id,
+            title: None,
+            script: None,
+            avatar_id: None,
+            voice_id: None,
+            created_at: None,
+        }
+    }
+}
+
+/// What one document holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Import {
+    /// In the document's order; an id may occur more than once.
+    pub videos: Vec<Made>,
+    /// Entries whose id is `null`: HeyGen has not named them (yet).
+    pub skipped: usize,
+}
+
+/// Why a document cannot be used. No part of it repeats the document, which anybody may have written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Where in the document: a line, or a path such as `data[3].id`; empty for all of it.
+    pub place: String,
+    /// What is wrong there.
+    pub why: String,
+}
+
+impl Unusable {
+    fn new(place: &str, why: impl Into<String>) -> Self {
+        Self {
+            place: place.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
+/// Reads one document. Times without a zone are in `tz`.
+///
+/// # Errors
+/// At the first thing that cannot be used, and when there is no id at all (an empty list is fine: it says so).
+pub fn parse<Tz: TimeZone>(bytes: &[u8], now: Timestamp, tz: &Tz) -> Result<Import, Unusable> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Unusable::new("", format!("not UTF-8: {error}")))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader {
+        import: Import::default(),
+        now,
+        tz,
+    };
+    let mut documents = 0_usize;
+    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        let value = value.map_err(|error| Unusable::new("", format!("not JSON: {error}")))?;
+        documents += 1;
+        // A single document needs no number.
+        let place = if documents == 1 {
+            String::new()
+        } else {
+            format!("value {documents}")
+        };
+        reader.document(value, &place)?;
+    }
+    let import = reader.import;
+    if documents == 0 {
+        return Err(Unusable::new("", "it is empty"));
+    }
+    if import.videos.is_empty() && import.skipped > 0 {
+        return Err(Unusable::new("", "every video id in it is null"));
+    }
+    Ok(import)
+}
+
+/// One object, whichever of the shapes it has. A key that is there with `null` differs from one that is not.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct Entry<'a> {
+    #[serde(rename = "videoId", default, deserialize_with = "present")]
+    camel_video_id: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    video_id: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    items: Option<&'a RawValue>,
+    #[serde(rename = "createdAt", default, deserialize_with = "present")]
+    camel_created_at: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    created_at: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    title: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    script: Option<&'a RawValue>,
+    #[serde(rename = "avatarId", default, deserialize_with = "present")]
+    camel_avatar_id: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    avatar_id: Option<&'a RawValue>,
+    #[serde(rename = "voiceId", default, deserialize_with = "present")]
+    camel_voice_id: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    voice_id: Option<&'a RawValue>,
+}
+
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
+
+/// What an object says about its video id.
+enum Id<'a> {
+    /// No key for one.
+    Absent,
+    /// A key, and `null`.
+    Null,
+    /// The key and its value.
+    Here(&'static str, &'a RawValue),
+}
+
+impl<'a> Entry<'a> {
+    fn id(&self) -> Id<'a> {
+        let keys = [
+            ("videoId", self.camel_video_id),
+            ("video_id", self.video_id),
+            ("id", self.id),
+        ];
+        let named = keys.map(|(key, value)| value.map(|value| (key, value)));
+        let mut named = named.into_iter().flatten().peekable();
+        if named.peek().is_none() {
+            return Id::Absent;
+        }
+        named
+            .find(|(_, value)| !is_null(value))
+            .map_or(Id::Null, |(key, value)| Id::Here(key, value))
+    }
+}
+
+struct Reader<'t, Tz> {
+    import: Import,
+    now: Timestamp,
+    tz: &'t Tz,
+}
+
+impl<Tz: TimeZone> Reader<'_, Tz> {
+    /// A value at the top: a video, an envelope of the official client, or an array of videos.
+    fn document(&mut self, value: &RawValue, place: &str) -> Result<(), Unusable> {
+        if is_array(value) {
+            return self.list(value, place);
+        }
+        let entry = entry(value, place)?;
+        match (entry.id(), entry.data) {
+            (Id::Absent, Some(data)) => self.data(data, &below(place, "data")),
+            (Id::Absent, None) => Err(Unusable::new(
+                place,
+                "no video id in it (videoId, video_id, id, or data with one)",
+            )),
+            _ => self.video(&entry, place),
+        }
+    }
+
+    fn data(&mut self, value: &RawValue, place: &str) -> Result<(), Unusable> {
+        if is_array(value) {
+            return self.list(value, place);
+        }
+        let entry = entry(value, place)?;
+        match (entry.id(), entry.items) {
+            (Id::Absent, Some(items)) => self.list(items, &below(place, "items")),
+            (Id::Absent, None) => Err(Unusable::new(place, "no video id in it")),
+            _ => self.video(&entry, place),
+        }
+    }
+
+    fn list(&mut self, value: &RawValue, place: &str) -> Result<(), Unusable> {
+        let values: Vec<&RawValue> = serde_json::from_str(value.get())
+            .map_err(|_| Unusable::new(place, "not an array of videos"))?;
+        for (index, value) in values.into_iter().enumerate() {
+            let place = format!("{place}[{index}]");
+            if is_null(value) {
+                self.import.skipped += 1;
+            } else {
+                self.video(&entry(value, &place)?, &place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn video(&mut self, entry: &Entry<'_>, place: &str) -> Result<(), Unusable> {
+        // In HeyGen's lists a field that is left out means null.
+        let Id::Here(key, id) = entry.id() else {
+            self.import.skipped += 1;
+            return Ok(());
+        };
+        let place_of = |key| below(place, key);
+        let Some(id) = text(Some(id)) else {
+            return Err(Unusable::new(&place_of(key), "a video id is text"));
+        };
+        let Some(video_id) = VideoId::new(id) else {
+            let why = format!("a video id has 1 to {} bytes", VideoId::MAX_BYTES);
+            return Err(Unusable::new(&place_of(key), why));
+        };
+        let created = [
+            ("createdAt", entry.camel_created_at),
+            ("created_at", entry.created_at),
+        ];
+        let created_at = match created.into_iter().find_map(|(k, v)| Some((k, v?))) {
+            Some((key, value)) => self
+                .instant(value)
+                .map_err(|why| Unusable::new(&place_of(key), why))?,
+            None => None,
+        };
+        self.import.videos.push(Made {
+            video_id,
+            title: text(entry.title),
+            script: text(entry.script),
+            avatar_id: text(entry.camel_avatar_id.or(entry.avatar_id)),
+            voice_id: text(entry.camel_voice_id.or(entry.voice_id)),
+            created_at,
+        });
+        Ok(())
+    }
+
+    /// ISO 8601 text, or a Unix time in seconds or milliseconds as number or text. `null`, an empty text and times
+    /// before 1970 mean that it is not known.
+    fn instant(&self, value: &RawValue) -> Result<Option<Timestamp>, &'static str> {
+        const WHY: &str = "not a time: use 2026-11-23T10:00:00Z or Unix seconds";
+        if is_null(value) {
+            return Ok(None);
+        }
+        let text = text(Some(value)).unwrap_or_else(|| value.get().to_owned());
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if let Ok(number) = text.parse::<f64>()
+            && number.is_finite()
+        {
+            let millis = if number < MILLIS_FROM {
+                number * 1000.0
+            } else {
+                number
+            };
+            // The cast saturates, and so does the timestamp.
+            return Ok((millis >= 1.0).then(|| Timestamp::from_millis(millis as i64)));
+        }
+        // Ages such as `7d`, which parse_when also reads, are no date that a program wrote down.
+        if text.as_bytes().get(4) != Some(&b'-') {
+            return Err(WHY);
+        }
+        parse_when(text, self.now, self.tz)
+            .map(Some)
+            .map_err(|_| WHY)
+    }
+}
+
+fn entry<'a>(value: &'a RawValue, place: &str) -> Result<Entry<'a>, Unusable> {
+    if !value.get().starts_with('{') {
+        return Err(Unusable::new(place, "not a JSON object"));
+    }
+    serde_json::from_str(value.get()).map_err(|error| Unusable::new(place, error.to_string()))
+}
+
+/// The text a value is; `None` for every other kind of value.
+fn text(value: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(value?.get()).ok()
+}
+
+fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+fn is_array(value: &RawValue) -> bool {
+    value.get().starts_with('[')
+}
+
+fn below(place: &str, key: &str) -> String {
+    if place.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{place}.{key}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::FixedOffset;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Result<Import, Unusable> {
+        let zurich = FixedOffset::east_opt(3600).unwrap();
+        parse(
+            text.as_bytes(),
+            Timestamp::from_secs(1_764_000_000),
+            &zurich,
+        )
+    }
+
+    fn ids(text: &str) -> (Vec<String>, usize) {
+        let import = read(text).unwrap();
+        let ids = import.videos.iter().map(|made| made.video_id.to_string());
+        (ids.collect(), import.skipped)
+    }
+
+    #[test]
+    fn every_documented_shape_has_its_ids() {
+        for (text, expected, skipped) in [
+            (r#"{"videoId":"a"}"#, &["a"][..], 0),
+            (r#"{"data":{"video_id":"a","status":"waiting"}}"#, &["a"], 0),
+            (r#"{"data":{"id":"a","video_url":null}}"#, &["a"], 0),
+            (
+                r#"{"data":[{"id":"a"},{"id":"b"}],"has_more":true}"#,
+                &["a", "b"],
+                0,
+            ),
+            (
+                r#"{"data":{"items":[{"video_id":"a"},{"video_id":null},{}]}}"#,
+                &["a"],
+                2,
+            ),
+            (
+                "{\"videoId\":\"a\"}\n\n{\"data\":{\"id\":\"b\"}}\n",
+                &["a", "b"],
+                0,
+            ),
+            (r#"{"videoId":"a"}{"id":"b"}"#, &["a", "b"], 0),
+            (r#"[{"videoId":"a"},null,{"video_id":"b"}]"#, &["a", "b"], 1),
+            ("{\"video_id\":null}\n{\"video_id\":\"a\"}", &["a"], 1),
+            (r#"{"video_id":null,"id":"a"}"#, &["a"], 0),
+            ("\u{feff}{\"id\":\"a\"}", &["a"], 0),
+            (r#"{"data":[]}"#, &[], 0),
+            ("[]", &[], 0),
+            (r#"{"id":"../../etc/x\u0000"}"#, &["../../etc/x\0"], 0),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|&id| id.to_owned()).collect();
+            assert_eq!(ids(text), (expected, skipped), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_script_knew_is_kept() {
+        let text = r#"{"videoId":"a","createdAt":"2025-11-24T13:00:00.123Z","script":"Hi","avatarId":"av",
+            "voiceId":"vo","title":"T","videoUrl":"https://x","extra":{"deep":[]}}"#;
+        let made = read(text).unwrap().videos.remove(0);
+        assert_eq!(made.created_at.unwrap().rfc3339(), "2025-11-24T13:00:00Z");
+        let texts = [made.title, made.script, made.avatar_id, made.voice_id];
+        assert_eq!(texts.map(Option::unwrap), ["T", "Hi", "av", "vo"]);
+        assert_eq!(
+            read(r#"{"id":"a","title":5,"script":null}"#)
+                .unwrap()
+                .videos,
+            [Made::new(VideoId::new("a").unwrap())]
+        );
+    }
+
+    #[test]
+    fn times_are_iso_or_unix() {
+        for (value, utc) in [
+            ("1763989200", Some("2025-11-24T13:00:00Z")),
+            ("1763989200.5", Some("2025-11-24T13:00:00Z")),
+            ("1763989200000", Some("2025-11-24T13:00:00Z")),
+            ("\"1763989200\"", Some("2025-11-24T13:00:00Z")),
+            ("\"2025-11-24T13:00:00Z\"", Some("2025-11-24T13:00:00Z")),
+            (
+                "\"2025-11-24T15:00:00+02:00\"",
+                Some("2025-11-24T13:00:00Z"),
+            ),
+            (
+                "\"2025-11-24T14:00:00.123456\"",
+                Some("2025-11-24T13:00:00Z"),
+            ),
+            ("1e300", Some("9999-12-31T23:59:59Z")),
+            ("0", None),
+            ("-5", None),
+            ("null", None),
+            ("\"\"", None),
+        ] {
+            let text = format!(r#"{{"videoId":"a","createdAt":{value}}}"#);
+            let at = read(&text).unwrap().videos.remove(0).created_at;
+            assert_eq!(at.map(Timestamp::rfc3339).as_deref(), utc, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_place() {
+        let long = format!(r#"[{{"id":"{}"}}]"#, "x".repeat(513));
+        let deep = format!(r#"{{"data":{}"#, "[".repeat(100_000));
+        for (text, place, why) in [
+            ("", "", "it is empty"),
+            (" \n", "", "it is empty"),
+            ("not json", "", "not JSON"),
+            ("{\"videoId\":\"a\"}\n{\"videoId\":", "", "line 2"),
+            ("\"abc\"", "", "not a JSON object"),
+            ("42", "", "not a JSON object"),
+            ("{}", "", "no video id"),
+            (r#"{"error":{"code":"x"}}"#, "", "no video id"),
+            (r#"{"data":{"status":"x"}}"#, "data", "no video id"),
+            (r#"{"data":null}"#, "data", "not a JSON object"),
+            (r#"{"data":{"items":{}}}"#, "data.items", "not an array"),
+            (r#"{"data":[{"id":"a"},{"id":7}]}"#, "data[1].id", "is text"),
+            (
+                r#"{"data":[{"id":"a"},[]]}"#,
+                "data[1]",
+                "not a JSON object",
+            ),
+            ("{\"id\":\"a\"}\n{\"id\":{}}", "value 2.id", "is text"),
+            (r#"{"videoId":""}"#, "videoId", "1 to 512 bytes"),
+            (&long, "[0].id", "1 to 512 bytes"),
+            (r#"{"videoId":null}"#, "", "is null"),
+            (
+                r#"{"id":"a","createdAt":"soon"}"#,
+                "createdAt",
+                "not a time",
+            ),
+            (r#"{"id":"a","createdAt":"7d"}"#, "createdAt", "not a time"),
+            (r#"{"id":"a","created_at":[]}"#, "created_at", "not a time"),
+            (r#"{"id":"a","id":"b"}"#, "", "duplicate field"),
+            (&deep, "", "not JSON"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.place, place, "{error:?}");
+            assert!(error.why.contains(why), "{error:?}");
+        }
+        let now = Timestamp::from_secs(0);
+        let error = parse(b"{\"id\":\"\xff\"}", now, &chrono::Utc).unwrap_err();
+        assert!(error.why.starts_with("not UTF-8"));
+    }
+
+    #[test]
+    fn deep_nesting_beside_an_id_is_ignored() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(ids(&format!(r#"{{"id":"a","x":{deep}}}"#)).0, ["a"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _any = parse(&bytes, Timestamp::from_secs(0), &chrono::Utc);
+        }
+
+        #[test]
+        fn no_json_panics(
+            text in r#"([\[{}\]:, \n]|"(id|videoId|video_id|data|items|createdAt|2025-)"|null|-?[0-9e.]{1,20}){0,40}"#,
+        ) {
+            let _any = parse(text.as_bytes(), Timestamp::from_secs(0), &chrono::Utc);
+        }
+
+        #[test]
+        fn every_value_of_a_created_at_is_a_time_or_an_error(value in "\"\\PC{0,24}\"|-?[0-9]{1,30}(\\.[0-9]{1,5})?") {
+            let text = format!(r#"{{"id":"a","createdAt":{value}}}"#);
+            let _any = parse(text.as_bytes(), Timestamp::from_secs(0), &chrono::Utc);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! How the database and what drives it are doing, for `doctor` and for the notes about a cron that seems dead.
+
+use std::path::PathBuf;
+
+use super::{Store, StoreError, Tx, migrate};
+use crate::time::Timestamp;
+
+/// Signs that somebody is working on the unfinished rows. A failed attempt is a sign too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// When the unfinished row that waits longest was recorded, by our clock; `None` when none is unfinished.
+    pub waiting_since: Option<Timestamp>,
+    /// The latest answer, failure or attempt of any unfinished row.
+    pub last_sign: Option<Timestamp>,
+}
+
+/// The version of the SQLite this program was built with.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// The schema every open database has: older ones are brought up to it, newer ones refused.
+pub fn schema_version() -> i64 {
+    migrate::LATEST
+}
+
+impl Store {
+    /// Whether a change could be committed now, without making one.
+    ///
+    /// # Errors
+    /// What would keep it from being committed.
+    pub fn check_writable(&mut self) -> Result<(), StoreError> {
+        self.write(|_| Ok(()))
+    }
+}
+
+impl Tx<'_> {
+    /// See [`Pulse`]; costs the number of unfinished rows.
+    pub fn pulse(&self) -> rusqlite::Result<Pulse> {
+        // submitted_at of an added row is when it was made elsewhere; its first event is when we heard of it.
+        self.conn
+            .prepare_cached(
+                "SELECT min((SELECT at FROM events WHERE video = videos.id ORDER BY id LIMIT 1)),
+                        max(max(coalesce(last_checked_at, 0), coalesce(error_at, 0), coalesce(last_attempt_at, 0)))
+                 FROM videos WHERE finished = 0",
+            )?
+            .query_row([], |row| {
+                let last_sign: Option<Timestamp> = row.get(1)?;
+                Ok(Pulse {
+                    waiting_since: row.get(0)?,
+                    last_sign: last_sign.filter(|at| at.millis() > 0),
+                })
+            })
+    }
+
+    /// The latest time among the last `recent` events and the unfinished rows: if it lies in the future, a clock was
+    /// or is wrong.
+    pub fn newest_time(&self, recent: u32) -> rusqlite::Result<Option<Timestamp>> {
+        self.conn
+            .prepare_cached(
+                "SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?1)
+                                      UNION ALL SELECT last_checked_at FROM videos WHERE finished = 0)",
+            )?
+            .query_row([recent], |row| row.get(0))
+    }
+
+    /// The directories that files of unfinished rows go to, at most `limit`.
+    pub fn unfinished_output_dirs(&self, limit: u32) -> rusqlite::Result<Vec<PathBuf>> {
+        self.conn
+            .prepare_cached(
+                "SELECT DISTINCT output_dir FROM videos WHERE finished = 0 ORDER BY output_dir LIMIT ?1",
+            )?
+            .query_map([limit], |row| {
+                row.get::<_, String>(0).map(PathBuf::from)
+            })?
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::NewVideo;
+    use crate::video::{RemoteStatus, VideoId};
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn new(id: &str) -> NewVideo {
+        NewVideo {
+            request: None,
+            body_hash: None,
+            video_id: VideoId::new(id),
+            title: None,
+            script: None,
+            avatar_id: None,
+            voice_id: None,
+            tags: Vec::new(),
+            submitted_at: at(5),
+            output_dir: format!("/out/{id}").into(),
+            name_template: None,
+            assets: Vec::new(),
+            retry_of: None,
+        }
+    }
+
+    fn look(store: &Store) -> (Pulse, Option<Timestamp>) {
+        store
+            .read(|tx| Ok((tx.pulse()?, tx.newest_time(9)?)))
+            .unwrap()
+    }
+
+    #[test]
+    fn only_unfinished_rows_have_a_pulse() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+        store.check_writable().unwrap();
+        assert_eq!(look(&store), (Pulse::default(), None));
+        store
+            .write(|tx| {
+                let done = tx.insert(&new("done"), at(100))?;
+                let mut video = tx.video(done)?.unwrap();
+                video.remote_status = Some(RemoteStatus::new("completed"));
+                video.last_checked_at = Some(at(900));
+                assert!(tx.update(&video)?);
+                tx.insert(&new("a"), at(200))?;
+                tx.insert(&new("b"), at(300))
+            })
+            .unwrap();
+        let unseen = Pulse {
+            waiting_since: Some(at(200)),
+            last_sign: None,
+        };
+        assert_eq!(look(&store), (unseen, Some(at(300))));
+        let dirs = store.read(|tx| tx.unfinished_output_dirs(9)).unwrap();
+        assert_eq!(dirs, [PathBuf::from("/out/a"), PathBuf::from("/out/b")]);
+        store
+            .write(|tx| {
+                let id = tx.by_video_id(&VideoId::new("b").unwrap())?.unwrap();
+                let mut video = tx.video(id)?.unwrap();
+                video.last_checked_at = Some(at(400));
+                assert!(tx.update(&video)?);
+                Ok(())
+            })
+            .unwrap();
+        let seen = Pulse {
+            last_sign: Some(at(400)),
+            ..unseen
+        };
+        assert_eq!(look(&store), (seen, Some(at(400))));
+    }
+}

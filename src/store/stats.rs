@@ -1,0 +1,304 @@
+//! The history in numbers, for `list --stats`.
+
+use rusqlite::{params, params_from_iter};
+
+use super::Tx;
+use super::listing::Filter;
+use crate::time::Timestamp;
+use crate::video::RowId;
+
+/// What the rows of a filter add up to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// How many rows have which status word; most frequent first.
+    pub by_status: Vec<(String, u64)>,
+    /// How many rows `check` still has work with.
+    pub unfinished: u64,
+    /// How long rendering took.
+    pub rendering: RenderTimes,
+    /// By calendar month of `submitted_at`, local time; newest first.
+    pub months: Vec<Month>,
+    /// Files under their final names.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// Render times of completed videos: by HeyGen's clock where it told, else by ours, which is late by up to one round
+/// of polling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RenderTimes {
+    /// How many are known.
+    pub count: u64,
+    /// Half of them took at most this many milliseconds.
+    pub p50: Option<u64>,
+    /// Nine of ten took at most this many milliseconds.
+    pub p90: Option<u64>,
+}
+
+/// One calendar month.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Month {
+    /// `YYYY-MM`.
+    pub month: String,
+    /// Rows submitted in it.
+    pub submitted: u64,
+    /// Those of them that are completed.
+    pub completed: u64,
+    /// Those of them that ended badly: `failed`, `rejected`, `unknown` or `missing`.
+    pub failed: u64,
+    /// Length of the completed ones.
+    pub minutes: f64,
+}
+
+impl Tx<'_> {
+    /// The numbers of the rows that match. Costs one pass over the matching rows for each of the five questions.
+    pub fn stats(&self, filter: &Filter) -> rusqlite::Result<Stats> {
+        let by_status = self.count_by_status(filter)?;
+        let unfinished = self.count(&Filter {
+            unfinished: true,
+            ..filter.clone()
+        })?;
+        let (files, bytes) = self.saved_files(filter)?;
+        Ok(Stats {
+            by_status,
+            unfinished,
+            rendering: self.render_times(filter)?,
+            months: self.months(filter)?,
+            files,
+            bytes,
+        })
+    }
+
+    /// Render times of the latest completed videos, at most `most` of them: what is usual nowadays.
+    pub fn usual_render_times(&self, most: u32) -> rusqlite::Result<RenderTimes> {
+        self.conn
+            .prepare_cached(
+                "WITH times AS (
+                    SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms FROM videos
+                    WHERE status = 'completed' ORDER BY id DESC LIMIT ?1
+                 ), ranked AS (
+                    SELECT ms, row_number() OVER (ORDER BY ms) AS rank, count(*) OVER () AS n
+                    FROM times WHERE ms >= 0
+                 )
+                 SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
+                        max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
+                 FROM ranked",
+            )?
+            .query_row([most], |row| {
+                Ok(RenderTimes {
+                    count: row.get(0)?,
+                    p50: row.get(1)?,
+                    p90: row.get(2)?,
+                })
+            })
+    }
+
+    /// Videos that have rendered since before `cutoff`, were seen rendering after `checked`, and were not yet said to
+    /// have stalled.
+    pub fn rendering_since_before(
+        &self,
+        cutoff: Timestamp,
+        checked: Timestamp,
+    ) -> rusqlite::Result<Vec<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos WHERE finished = 0 AND phase = 'accepted'
+                 AND remote_status IS NOT 'completed' AND stalled_at IS NULL
+                 AND accepted_at < ?1 AND last_checked_at >= ?2 ORDER BY id",
+            )?
+            .query_map(params![cutoff, checked], |row| row.get(0))?
+            .collect()
+    }
+
+    fn count_by_status(&self, filter: &Filter) -> rusqlite::Result<Vec<(String, u64)>> {
+        let (clause, values) = filter.sql();
+        self.conn
+            .prepare(&format!(
+                "SELECT status, count(*) AS n FROM videos WHERE {clause} GROUP BY status ORDER BY n DESC, status"
+            ))?
+            .query_map(params_from_iter(values), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect()
+    }
+
+    /// Percentiles by nearest rank: always a time that some video really took.
+    fn render_times(&self, filter: &Filter) -> rusqlite::Result<RenderTimes> {
+        let (clause, values) = filter.sql();
+        self.conn
+            .prepare(&format!(
+                "WITH times AS (
+                    SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms FROM videos
+                    WHERE status = 'completed' AND ({clause})
+                 ), ranked AS (
+                    SELECT ms, row_number() OVER (ORDER BY ms) AS rank, count(*) OVER () AS n
+                    FROM times WHERE ms >= 0
+                 )
+                 SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
+                        max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
+                 FROM ranked"
+            ))?
+            .query_row(params_from_iter(values), |row| {
+                Ok(RenderTimes {
+                    count: row.get(0)?,
+                    p50: row.get(1)?,
+                    p90: row.get(2)?,
+                })
+            })
+    }
+
+    fn months(&self, filter: &Filter) -> rusqlite::Result<Vec<Month>> {
+        let (clause, values) = filter.sql();
+        self.conn
+            .prepare(&format!(
+                "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
+                        count(*) FILTER (WHERE status = 'completed'),
+                        count(*) FILTER (WHERE phase IN ('rejected', 'unknown', 'missing') OR status = 'failed'),
+                        coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0.0) / 60.0
+                 FROM videos WHERE {clause} GROUP BY month ORDER BY month DESC"
+            ))?
+            .query_map(params_from_iter(values), |row| {
+                Ok(Month {
+                    month: row.get(0)?,
+                    submitted: row.get(1)?,
+                    completed: row.get(2)?,
+                    failed: row.get(3)?,
+                    minutes: row.get(4)?,
+                })
+            })?
+            .collect()
+    }
+
+    fn saved_files(&self, filter: &Filter) -> rusqlite::Result<(u64, u64)> {
+        let (clause, values) = filter.sql();
+        self.conn
+            .prepare(&format!(
+                "SELECT count(*), coalesce(sum(bytes), 0) FROM files
+                 WHERE state = 'saved' AND video IN (SELECT id FROM videos WHERE {clause})"
+            ))?
+            .query_row(params_from_iter(values), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewVideo, Store};
+    use crate::time::Timestamp;
+    use crate::video::{Asset, Phase, RemoteStatus, Video, VideoId};
+
+    /// Noon UTC on the 15th of a month of 2025: the same month in every time zone.
+    fn noon(month: i64) -> Timestamp {
+        Timestamp::from_secs(1_736_942_400 + (month - 1) * 30 * 86_400)
+    }
+
+    fn add(store: &mut Store, id: &str, at: Timestamp, change: impl FnOnce(&mut Video)) {
+        let new = NewVideo {
+            request: None,
+            body_hash: None,
+            video_id: VideoId::new(id),
+            title: None,
+            script: None,
+            avatar_id: None,
+            voice_id: None,
+            tags: vec!["t".to_owned()],
+            submitted_at: at,
+            output_dir: "/out".into(),
+            name_template: None,
+            assets: vec![Asset::Video],
+            retry_of: None,
+        };
+        store
+            .write(|tx| {
+                let id = tx.insert(&new, at)?;
+                let mut video = tx.video(id)?.unwrap();
+                change(&mut video);
+                assert!(tx.update(&video)?);
+                if video.is_completed() {
+                    tx.publishing(id, Asset::Video, "p", "/out/a.mp4", 500, &"0".repeat(64))?;
+                    tx.saved(id, Asset::Video, at)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    fn completed(minutes: i64) -> impl Fn(&mut Video) {
+        move |video| {
+            video.remote_status = Some(RemoteStatus::new("completed"));
+            video.created_at = Some(video.submitted_at);
+            let end = video.submitted_at.millis() + minutes * 60_000;
+            video.completed_at = Some(Timestamp::from_millis(end));
+            video.duration = Some(30.0);
+        }
+    }
+
+    #[test]
+    fn an_empty_history_has_no_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("t.db")).unwrap();
+        let stats = store.read(|tx| tx.stats(&Filter::default())).unwrap();
+        assert_eq!(stats, Stats::default());
+    }
+
+    #[test]
+    fn rows_add_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+        for minutes in 1..=10 {
+            let id = format!("done-{minutes}");
+            add(&mut store, &id, noon(1), completed(minutes));
+        }
+        add(&mut store, "failed", noon(2), |video| {
+            video.remote_status = Some(RemoteStatus::new("failed"));
+        });
+        add(&mut store, "missing", noon(2), |video| {
+            video.phase = Phase::Missing;
+        });
+        add(&mut store, "rendering", noon(2), |_| {});
+
+        let stats = store.read(|tx| tx.stats(&Filter::default())).unwrap();
+        let counts: Vec<_> = stats
+            .by_status
+            .iter()
+            .map(|(status, n)| (status.as_str(), *n))
+            .collect();
+        let expected = [
+            ("completed", 10),
+            ("failed", 1),
+            ("missing", 1),
+            ("waiting", 1),
+        ];
+        assert_eq!(counts, expected);
+        assert_eq!(stats.unfinished, 1);
+        assert_eq!(stats.rendering.count, 10);
+        assert_eq!(stats.rendering.p50, Some(5 * 60_000));
+        assert_eq!(stats.rendering.p90, Some(9 * 60_000));
+        let months: Vec<_> = stats
+            .months
+            .iter()
+            .map(|m| {
+                (
+                    m.month.as_str(),
+                    m.submitted,
+                    m.completed,
+                    m.failed,
+                    m.minutes,
+                )
+            })
+            .collect();
+        let expected = [("2025-02", 3, 0, 2, 0.0), ("2025-01", 10, 10, 0, 5.0)];
+        assert_eq!(months, expected);
+        assert_eq!((stats.files, stats.bytes), (10, 5000));
+
+        let none = Filter {
+            tags: vec!["other".to_owned()],
+            ..Filter::default()
+        };
+        let stats = store.read(|tx| tx.stats(&none)).unwrap();
+        assert_eq!(stats, Stats::default());
+    }
+}
