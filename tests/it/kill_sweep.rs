@@ -6,7 +6,7 @@
 //! nothing may tell that there was a kill.
 
 use crate::support::Bench;
-use crate::sweep::{CHECK, LONG, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, disturb};
+use crate::sweep::{CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, disturb};
 use crate::tracer::{Act, Traced, why_not};
 
 #[test]
@@ -33,9 +33,6 @@ fn a_killed_repair() {
 fn a_killed_long_download() {
     kill_sweep(&LONG, 5);
 }
-
-/// Plays of one scene until it makes as many calls as the one that was counted.
-const PLAYS: usize = 5;
 
 fn kill_sweep(scene: &Scene, sample: usize) {
     if let Some(reason) = why_not() {

@@ -244,9 +244,15 @@ fn watched(pid: Pid, root: Option<&Path>) -> Option<Call> {
             let changes = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT;
             registers.rdx as i32 & changes != 0 || is_below(pid, registers.rsi, root)
         }
+        // The thread that waits for signals is woken by a socket of our own.
+        libc::SYS_recvfrom => !is_named(pid, "signals"),
         _ => true,
     };
     visible.then_some(Call { name, fd })
+}
+
+fn is_named(thread: Pid, name: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{thread}/comm")).is_ok_and(|comm| comm.trim() == name)
 }
 
 fn is_below(pid: Pid, address: u64, root: Option<&Path>) -> bool {
