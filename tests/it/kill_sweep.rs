@@ -6,8 +6,8 @@
 //! nothing may tell that there was a kill.
 
 use crate::support::Bench;
-use crate::sweep::{CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, disturb};
-use crate::tracer::{Act, Traced, why_not};
+use crate::sweep::{CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, kill_at};
+use crate::tracer::{Traced, why_not};
 
 #[test]
 fn a_killed_submit() {
@@ -73,10 +73,4 @@ fn play(scene: &Scene, number: usize) -> (Bench, Traced) {
     let bench = scene.bench();
     let killed = kill_at(&bench, scene.arguments, number);
     (bench, killed)
-}
-
-fn kill_at(bench: &Bench, arguments: &str, number: usize) -> Traced {
-    disturb(bench, arguments, |n, _| {
-        if n == number { Act::Kill } else { Act::Go }
-    })
 }

@@ -9,6 +9,8 @@
 //! | `workflow` | the main job end to end |
 //! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
 //! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
+//! | `power_cut` | D16, promise 1: what a disk has when the power goes, at chosen system calls; needs root |
+//! | `model` | random sequences of operations against a small model |
 //! | `error_sweep` | D10, S14, S15, B6: ENOSPC and EIO at the same calls, once, from then on, and again in the recovery |
 
 #![allow(
@@ -28,8 +30,13 @@ mod tracer;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod error_sweep;
-mod hooks;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill_sweep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod model;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod power_cut;
+
+mod hooks;
 mod overlap;
 mod workflow;

@@ -1,5 +1,6 @@
 //! A bench to run the program on: its own directory, its own stand-in, nothing of the environment.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -44,8 +45,13 @@ impl Bench {
     }
 
     pub fn with(options: Options) -> Self {
+        Self::within(&std::env::temp_dir(), options)
+    }
+
+    /// With its directory in that one.
+    pub fn within(parent: &Path, options: Options) -> Self {
         Self {
-            dir: tempfile::tempdir().expect("a directory"),
+            dir: tempfile::tempdir_in(parent).expect("a directory"),
             heygen: Sandbox::start(options).expect("a sandbox"),
         }
     }
@@ -222,6 +228,29 @@ impl Bench {
             fcntl::fcntl(&file, fcntl::FcntlArg::F_OFD_GETLK(&mut found)).expect("a look at it");
             let free = i32::from(found.l_type) == libc::F_UNLCK;
             assert!(free, "byte {} is locked", found.l_start);
+        }
+    }
+
+    /// What the database calls saved is there, complete, but for what the test itself deleted.
+    pub fn assert_saved_files_are_there(&self, deleted: &BTreeSet<PathBuf>) {
+        let saved: Vec<(String, String, String)> = self
+            .db()
+            .prepare(
+                "SELECT path, video_id, asset FROM files JOIN videos ON videos.id = files.video WHERE state = 'saved'",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect()
+            })
+            .expect("files");
+        for (path, id, asset) in saved {
+            if deleted.contains(Path::new(&path)) {
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{path} is saved: {e}"));
+            let asset = asset.parse().ok().expect("an asset");
+            assert!(bytes == self.heygen.expected(&id, asset), "{path}");
         }
     }
 

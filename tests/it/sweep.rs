@@ -8,6 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use heygen_tracker::sandbox::{Fault, Options, Render};
@@ -120,7 +121,7 @@ pub const LONG: Scene = Scene {
     },
     arguments: "check",
     rows: (1, 1),
-    file_size: 40 * 1024 * 1024,
+    file_size: 20 * 1024 * 1024,
 };
 
 pub fn body(title: &str) -> String {
@@ -139,11 +140,17 @@ pub struct End {
 impl Scene {
     /// A bench on which everything is ready to be disturbed.
     pub fn bench(&self) -> Bench {
-        let bench = Bench::with(Options {
+        self.bench_within(&std::env::temp_dir())
+    }
+
+    /// The same, with its directory in that one.
+    pub fn bench_within(&self, parent: &Path) -> Bench {
+        let options = Options {
             render: Render::Manual,
             file_size: self.file_size,
             ..Options::default()
-        });
+        };
+        let bench = Bench::within(parent, options);
         (self.stage)(&bench);
         bench
     }
@@ -205,6 +212,7 @@ impl Scene {
         assert_eq!(bench.heygen.requests().len(), requests);
         bench.assert_nothing_locked();
         bench.assert_no_litter();
+        bench.assert_saved_files_are_there(&BTreeSet::new());
     }
 
     /// The same end as if nothing had happened.
@@ -216,6 +224,13 @@ impl Scene {
 /// Runs the program, disturbed.
 pub fn disturb(bench: &Bench, arguments: &str, decide: impl FnMut(usize, &Call) -> Act) -> Traced {
     trace(&mut bench.command(arguments.split_whitespace()), decide).expect("a traced run")
+}
+
+/// Runs the program and kills it at that call.
+pub fn kill_at(bench: &Bench, arguments: &str, number: usize) -> Traced {
+    disturb(bench, arguments, |n, _| {
+        if n == number { Act::Kill } else { Act::Go }
+    })
 }
 
 /// Ends the renderings under way: badly for the doomed, well for those whose title is wanted.

@@ -44,12 +44,16 @@ const WATCHED: &[(libc::c_long, &str)] = &[
     (libc::SYS_mkdirat, "mkdirat"),
     (libc::SYS_fchmod, "fchmod"),
     (libc::SYS_chmod, "chmod"),
-    (libc::SYS_fcntl, "fcntl"),
+    (libc::SYS_fcntl, LOCK),
     (libc::SYS_connect, "connect"),
     (libc::SYS_sendto, "sendto"),
     (libc::SYS_sendmsg, "sendmsg"),
     (libc::SYS_recvfrom, "recvfrom"),
 ];
+
+/// How an fcntl is called that takes a lock, and one that gives it back.
+const LOCK: &str = "fcntl(lock)";
+const UNLOCK: &str = "fcntl(unlock)";
 
 /// One system call, about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +64,18 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether a system may refuse it: giving a lock back always works.
+    pub fn can_fail(&self) -> bool {
+        self.name != UNLOCK
+    }
+
     /// Whether it wants something of the disk, rather than of the network, of a lock or of a reader.
     pub fn is_disk(&self) -> bool {
         let talk = self.name.starts_with("write") && self.fd <= 2;
         !talk
             && !matches!(
                 self.name,
-                "connect" | "sendto" | "sendmsg" | "recvfrom" | "fcntl"
+                "connect" | "sendto" | "sendmsg" | "recvfrom" | LOCK | UNLOCK
             )
     }
 }
@@ -248,6 +257,10 @@ fn watched(pid: Pid, root: Option<&Path>) -> Option<Call> {
         libc::SYS_recvfrom => !is_named(pid, "signals"),
         _ => true,
     };
+    let unlocks = name == LOCK
+        && ptrace::read(pid, registers.rdx as ptrace::AddressType)
+            .is_ok_and(|flock| flock as i16 == libc::F_UNLCK as i16);
+    let name = if unlocks { UNLOCK } else { name };
     visible.then_some(Call { name, fd })
 }
 
