@@ -8,7 +8,7 @@
 //! new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -135,9 +135,10 @@ impl World {
                     command.stdout(Stdio::piped()).stderr(Stdio::piped());
                     command.spawn().expect("the program starts")
                 });
-                for child in both {
-                    let run = child.wait_with_output().expect("the program ends").into();
-                    self.checked(&run, &before);
+                // What one of them leaves to the other is done when both have ended.
+                let runs = both.map(|child| child.wait_with_output().expect("the program ends"));
+                for run in runs {
+                    self.checked(&run.into(), &before);
                 }
             }
             Op::Finish(n) => self.end_rendering(n, "completed"),
@@ -156,12 +157,12 @@ impl World {
                 }
             }
             Op::DeleteParts => {
-                for part in self.output().filter(is_part) {
+                for part in self.output().filter(|path| is_part(path)) {
                     std::fs::remove_file(part).expect("a part");
                 }
             }
             Op::SpoilParts => {
-                for part in self.output().filter(is_part) {
+                for part in self.output().filter(|path| is_part(path)) {
                     let mut bytes = std::fs::read(&part).expect("a part");
                     bytes.iter_mut().take(100).for_each(|byte| *byte ^= 1);
                     std::fs::write(&part, bytes).expect("a part");
@@ -316,7 +317,7 @@ impl World {
     }
 }
 
-fn is_part(path: &PathBuf) -> bool {
+fn is_part(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "part")
 }
 

@@ -75,7 +75,7 @@ fn eight_checks_with_random_kills_beside_submits() {
                     match run.code {
                         None => drop(kills.fetch_add(1, Ordering::Relaxed)),
                         Some(code) => {
-                            assert_eq!((code, run.stderr.as_str()), (0, ""), "{}", run.screen())
+                            assert_eq!((code, run.stderr.as_str()), (0, ""), "{}", run.screen());
                         }
                     }
                 }

@@ -249,7 +249,9 @@ impl Bench {
                 continue;
             }
             let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{path} is saved: {e}"));
-            let asset = asset.parse().ok().expect("an asset");
+            let asset = asset
+                .parse()
+                .unwrap_or_else(|_| panic!("{asset} is no asset"));
             assert!(bytes == self.heygen.expected(&id, asset), "{path}");
         }
     }
