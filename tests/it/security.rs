@@ -388,7 +388,7 @@ fn x04_whatever_the_umask_only_the_owner_reads_what_is_ours() {
         let mut check = Command::new("bash");
         bench.prepare(check.args([
             "-c",
-            &place("check").replace("tracker --db", &format!("{} --db", TRACKER)),
+            &place("check").replace("tracker --db", &format!("{TRACKER} --db")),
         ]));
         let check = start(&mut check);
         let part = || files_below(&bench.path("output")).pop();
