@@ -29,11 +29,14 @@ pub enum Purpose {
     Send,
     /// Writing a row's files.
     Save,
+    /// Telling a hook (by the hook's number).
+    Hook,
 }
 
 const SETUP: libc::off_t = 0;
 const SEND_BASE: libc::off_t = 1 << 40;
 const SAVE_BASE: libc::off_t = 1 << 41;
+const HOOK_BASE: libc::off_t = 1 << 42;
 
 /// The lock file of one database.
 #[derive(Clone, Debug)]
@@ -70,6 +73,7 @@ impl Locks {
         let base = match purpose {
             Purpose::Send => SEND_BASE,
             Purpose::Save => SAVE_BASE,
+            Purpose::Hook => HOOK_BASE,
         };
         self.try_byte(base.saturating_add(row.0))
     }

@@ -20,6 +20,7 @@ pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
         .stack_size(128 * 1024)
         .spawn(move || {
             if let Some(signal) = signals.forever().next() {
+                screen.progress().end();
                 screen.note("interrupted; nothing is lost, the next check carries on");
                 low_level::exit(128 + signal);
             }

@@ -167,6 +167,22 @@ words! {
 }
 
 words! {
+    /// What a hook is told.
+    HookEvent {
+        /// HeyGen has rendered it.
+        Completed = "completed",
+        /// A file is under its final name.
+        Saved = "saved",
+        /// It ended without a video, in any way.
+        Failed = "failed",
+        /// It renders unusually long.
+        Stalled = "stalled",
+        /// Nothing is unfinished any more.
+        Idle = "idle",
+    }
+}
+
+words! {
     /// What the program does with a row.
     Operation {
         /// POSTing it.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::bodies::Body;
+use crate::commands::pulse;
 use crate::commands::{Context, WaitArgs, load};
 use crate::error::{Error, Exit};
 use crate::locks::{Guard, Locks, Purpose};
@@ -63,24 +64,37 @@ impl BuyArgs {
             .collect();
         let known = rows.len() - fresh.len();
 
-        let mut reporter = Reporter::new(&context.screen, Voice::RunTrouble, true);
+        // At a terminal what becomes of the videos is said as it happens; a pipe gets one line per body at the end.
+        let tell_all = self.wait && context.screen.out_is_terminal && !context.screen.json;
+        let voice = if tell_all {
+            Voice::Outcomes
+        } else {
+            Voice::RunTrouble
+        };
+        let mut reporter = Reporter::new(&context.screen, voice, true);
         let mut waited = Exit::Ok;
+        let options = Options {
+            hook: context.hook(None)?,
+            ..Options::default()
+        };
         if !self.queue {
             let options = Options {
                 budget: BUDGET,
-                ..Options::default()
+                ..options.clone()
             };
             let scope = Scope::Fresh(fresh);
             pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
         }
         if self.wait {
             let wait = self.waiting.wait(Some(rows.clone()));
-            let options = Options::default();
             waited = wait.until_finished(&mut store, &context.env, &options, &mut reporter)?;
         }
         let videos = load(&store, &rows)?;
-        print(context, &videos, self.wait);
+        if !tell_all {
+            print(context, &videos, self.wait);
+        }
         notes(context, &videos, known, self.queue);
+        pulse::note_silence(&store, context)?;
         Ok(exit(reporter.tally(), &videos, self.wait.then_some(waited)))
     }
 }
@@ -185,7 +199,7 @@ fn notes(context: &Context, videos: &[Video], known: usize, queued: bool) {
                 videos.len()
             )
         });
-    } else if screen.out_is_terminal {
+    } else if screen.out_is_terminal && videos.iter().any(|video| !video.finished) {
         let ids: Vec<String> = videos.iter().take(3).map(|v| v.id.to_string()).collect();
         let which = if videos.len() > 3 {
             String::new()

@@ -37,6 +37,9 @@ pub struct Args {
     /// Send no further video while HeyGen has this many in work
     #[arg(long, value_name = "N")]
     max_active: Option<u64>,
+    /// Run this for everything that happens; see the README [env: TRACKER_HOOK]
+    #[arg(long, value_name = "CMD")]
+    hook: Option<String>,
     #[command(flatten)]
     waiting: WaitArgs,
     #[command(flatten)]
@@ -85,6 +88,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let options = Options {
         download: !args.no_download,
         max_active: args.max_active,
+        hook: context.hook(args.hook.as_deref())?,
         ..args.tuning.options()
     };
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, named.is_some());

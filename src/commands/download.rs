@@ -68,7 +68,10 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         rows: rows.clone(),
         eager: true,
     };
-    let options: Options = args.tuning.options();
+    let options = Options {
+        hook: context.hook(None)?,
+        ..args.tuning.options()
+    };
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     let exit = reporter.tally().exit(false);
     Ok(tell_rest(context, &load(&store, &rows)?, exit))

@@ -114,6 +114,14 @@ impl Context {
         Ok(Store::create(&self.database()?)?)
     }
 
+    /// The user's command to tell of what happens.
+    pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>, Error> {
+        match flag {
+            Some(command) => Ok(Some(command.to_owned())),
+            None => Ok(self.env.text("TRACKER_HOOK")?.map(str::to_owned)),
+        }
+    }
+
     /// Where files of new rows go: the flag, `TRACKER_OUTPUT_DIR`, else `./output`; made absolute now, so that the
     /// working directory of a later `check` does not matter.
     pub fn output_dir(&self, flag: Option<&Path>) -> Result<PathBuf, Error> {

@@ -24,7 +24,7 @@ mod track;
 
 use std::time::Duration;
 
-pub use poll::{FilePlan, Observation, observed, plan_files};
+pub use poll::{FilePlan, Observation, observed, plan_files, stalled, stalls_after};
 pub use send::{Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, sent};
 pub use track::{became, named_again};
 
@@ -81,6 +81,8 @@ pub enum News {
     },
     /// HeyGen asked to wait with sending it.
     Postponed,
+    /// It renders unusually long.
+    Stalled,
 }
 
 impl Decision {

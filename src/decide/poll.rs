@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, Failure, record_failure};
+use super::{Decision, Failure, News, record_failure};
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::time::Timestamp;
 use crate::video::{
@@ -14,6 +14,12 @@ const MISSING_AFTER: Duration = Duration::from_secs(3600);
 
 /// An asset without a URL this long after the end of rendering will not get one.
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(3600);
+
+/// With fewer finished videos than this nothing is known about what is usual.
+const USUAL_NEEDS: u64 = 20;
+
+/// However fast the others were, nothing stalls before this.
+const NEVER_STALLS_BEFORE: Duration = Duration::from_secs(3600);
 
 /// What was learnt about a row from HeyGen.
 #[derive(Clone, Copy, Debug)]
@@ -200,4 +206,24 @@ pub fn plan_files(video: &Video, now: Timestamp) -> FilePlan {
         }
     }
     plan
+}
+
+/// After how long rendering a video counts as stalled: three times what nine of ten of the user's own videos took.
+pub fn stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
+    match p90 {
+        Some(p90) if finished >= USUAL_NEEDS => p90.saturating_mul(3).max(NEVER_STALLS_BEFORE),
+        _ => NEVER_STALLS_BEFORE,
+    }
+}
+
+/// Says that a rendering video takes unusually long; once.
+pub fn stalled(video: &Video, now: Timestamp) -> Decision {
+    let mut decision = Decision::new(video);
+    if video.is_rendering() && video.stalled_at.is_none() {
+        decision.video.stalled_at = Some(now);
+        decision.event(NewEvent::new(now, EventKind::Stalled));
+        decision.news.push(News::Stalled);
+        decision.changed = true;
+    }
+    decision
 }

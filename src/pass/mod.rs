@@ -16,6 +16,7 @@
 mod access;
 mod calls;
 mod gate;
+mod hooks;
 mod poll;
 mod pool;
 mod report;
@@ -49,7 +50,7 @@ use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
 use crate::store::{Identity, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, IdempotencyKey, RowId};
+use crate::video::{Account, HookEvent, IdempotencyKey, RowId, Video};
 
 /// How a pass works.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Options {
     pub read_timeout: Duration,
     /// How long one request to HeyGen may take, with all its tries.
     pub budget: Duration,
+    /// The user's command to tell of what happens.
+    pub hook: Option<String>,
 }
 
 impl Default for Options {
@@ -80,6 +83,7 @@ impl Default for Options {
             retry_delay: Duration::from_secs(2),
             read_timeout: Duration::from_secs(60),
             budget: Duration::from_secs(30),
+            hook: None,
         }
     }
 }
@@ -112,8 +116,12 @@ pub fn run(
     options: &Options,
     reporter: &mut Reporter<'_>,
 ) -> Result<(), Error> {
-    if matches!(scope, Scope::Unfinished) && !store.read(|tx| tx.has_unfinished())? {
-        return Ok(());
+    if matches!(scope, Scope::Unfinished) {
+        let hooks = options.hook.is_some();
+        let idle = store.read(|tx| Ok(!tx.has_unfinished()? && !(hooks && tx.has_hooks()?)))?;
+        if idle {
+            return Ok(());
+        }
     }
     let eager = matches!(scope, Scope::Named { eager: true, .. });
     let (outbox, inbox) = channel();
@@ -127,6 +135,7 @@ pub fn run(
         gate: Arc::new(Gate::default()),
         outbox,
         inbox,
+        started: time::now(),
         api: Pool::new("api", options.jobs),
         savers: Pool::new("save", options.jobs),
         polls: Polls::default(),
@@ -150,6 +159,7 @@ pub fn run(
     }
     run.expire_old(store)?;
     let result = run.work_through(store);
+    let result = result.and_then(|()| run.tell_hooks(store));
     run.reporter.tally.requests += run.gate.passed();
     result?;
     let Run {
@@ -170,6 +180,7 @@ struct Run<'a, 's> {
     gate: Arc<Gate>,
     outbox: Sender<Message>,
     inbox: Receiver<Message>,
+    started: Timestamp,
     api: Pool,
     savers: Pool,
     polls: Polls,
@@ -330,6 +341,7 @@ impl Run<'_, '_> {
     /// Writes a decision about a row that was read in this transaction.
     fn write(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> rusqlite::Result<()> {
         let row = decision.video.id;
+        let was_finished = decision.video.finished;
         if decision.changed && !tx.update(&decision.video)? {
             return Ok(());
         }
@@ -349,6 +361,9 @@ impl Run<'_, '_> {
                 Entry::Again(kind) => tx.repeat(row, *kind)?,
             }
         }
+        if decision.changed && !was_finished {
+            self.maybe_idle(tx, row, was_finished, now)?;
+        }
         if decision.news.is_empty() {
             return Ok(());
         }
@@ -361,6 +376,9 @@ impl Run<'_, '_> {
         }
         let video = Box::new(decision.video);
         for news in decision.news {
+            if let Some(event) = hook_event(&video, &news) {
+                self.due_hook(tx, row, event, None, now)?;
+            }
             self.after.said.push(Said::Row {
                 video: video.clone(),
                 news,
@@ -422,6 +440,20 @@ impl Run<'_, '_> {
         }
         self.troubles.api(kind, error);
         self.gate.close();
+    }
+}
+
+/// What a hook is told of news.
+fn hook_event(video: &Video, news: &News) -> Option<HookEvent> {
+    match news {
+        News::Status { .. } if video.ended_badly() => Some(HookEvent::Failed),
+        News::Status { .. } if video.is_completed() => Some(HookEvent::Completed),
+        News::Stalled => Some(HookEvent::Stalled),
+        News::Status { .. }
+        | News::Sent
+        | News::Trouble { .. }
+        | News::Recovered { .. }
+        | News::Postponed => None,
     }
 }
 

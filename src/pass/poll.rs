@@ -4,6 +4,7 @@
 //! GET decides for all rows of a failed bulk request, and failures in a row without any success end the asking.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use super::calls::CallError;
 use super::report::Said;
@@ -18,6 +19,8 @@ use crate::video::{EventKind, NewEvent, Phase, RemoteStatus, RowId, VideoId};
 
 /// Rows read from the store at once.
 const PAGE: u32 = 1000;
+/// How many finished videos tell what is usual.
+const USUAL: u32 = 200;
 /// Failures in a row that are taken for the whole run's.
 const STREAK: u32 = 4;
 
@@ -351,6 +354,9 @@ impl Run<'_, '_> {
         } else if self.polls.worked {
             self.troubles.proves(Kind::Account);
         }
+        if self.polls.worked {
+            self.find_stalled(store)?;
+        }
         let Some((_, first)) = suspects.first().cloned() else {
             return Ok(());
         };
@@ -367,6 +373,31 @@ impl Run<'_, '_> {
                     Observation::Failed(&error)
                 };
                 self.observe(tx, &asked, observation, now)?;
+            }
+            Ok(())
+        })?;
+        self.committed();
+        Ok(())
+    }
+
+    /// Says once what renders longer than the user's own history makes likely.
+    fn find_stalled(&mut self, store: &mut Store) -> Result<(), Error> {
+        let now = crate::time::now();
+        let started = self.started;
+        let rows = store.read(|tx| {
+            let usual = tx.usual_render_times(USUAL)?;
+            let p90 = usual.p90.map(Duration::from_millis);
+            let cutoff = now.before(decide::stalls_after(usual.count, p90));
+            tx.rendering_since_before(cutoff, started)
+        })?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        store.write(|tx| {
+            for row in rows {
+                if let Some(video) = tx.video(row)? {
+                    self.write(tx, decide::stalled(&video, now), now)?;
+                }
             }
             Ok(())
         })?;

@@ -1,17 +1,19 @@
 //! What a run says: one plain sentence or one JSON line per thing that happened, and what it all amounts to.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 
 use crate::decide::News;
 use crate::error::Exit;
+use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
 use crate::render::{human, text};
 use crate::store::Trouble;
 use crate::time::Timestamp;
-use crate::video::{Asset, LastError, RowId, Video};
+use crate::video::{Asset, HookEvent, LastError, RowId, Video};
 
 /// Something that happened and is committed.
 #[derive(Clone, Debug)]
@@ -135,11 +137,30 @@ impl<'a> Reporter<'a> {
     }
 
     /// Tells somebody who waits how a row is doing.
-    pub(super) fn progress(&self, video: &Video, elapsed: &str) {
+    pub(super) fn progress_line(&self, video: &Video, elapsed: Duration, usual: &str) {
         if !self.screen.json {
-            self.screen
-                .note(&format!("{}, {elapsed}", subject(video, video.status())));
+            let elapsed = human::duration(elapsed);
+            let doing = subject(video, video.status());
+            self.screen.note(&format!("{doing}, {elapsed} ({usual})"));
         }
+    }
+
+    /// Shows somebody at a terminal what is rendering.
+    pub(super) fn show_rendering(&self, videos: &[(Video, Duration)], usual: &str) {
+        let lines: Vec<Rendering> = videos
+            .iter()
+            .map(|(video, elapsed)| Rendering {
+                row: video.id,
+                label: subject(video, video.status()),
+                elapsed: *elapsed,
+            })
+            .collect();
+        self.progress().rendering(&lines, usual);
+    }
+
+    /// The moving part of the screen.
+    pub(super) fn progress(&self) -> Progress {
+        self.screen.progress()
     }
 
     pub(super) fn is_chatty(&self) -> bool {
@@ -148,6 +169,11 @@ impl<'a> Reporter<'a> {
 
     pub(super) fn say(&mut self, said: &Said) {
         self.count(said);
+        if let Said::Row { video, .. } = said
+            && !video.is_rendering()
+        {
+            self.progress().rendered(video.id);
+        }
         if self.voice == Voice::RunTrouble {
             return;
         }
@@ -192,7 +218,7 @@ impl<'a> Reporter<'a> {
                     }
                 }
                 News::Trouble { .. } => self.tally.errors += 1,
-                News::Recovered { .. } | News::Postponed => {}
+                News::Recovered { .. } | News::Postponed | News::Stalled => {}
             },
             Said::Saved { .. } => self.tally.saved += 1,
             Said::Repaired { .. } | Said::Unavailable { .. } => {}
@@ -227,6 +253,25 @@ impl<'a> Reporter<'a> {
                 trouble.message,
                 human::duration(now.since(trouble.since))
             ));
+        }
+    }
+
+    /// A hook did not do its work.
+    pub(super) fn hook_failed(&mut self, video: &Video, event: HookEvent, why: &str, last: bool) {
+        self.tally.errors += 1;
+        let next = if last {
+            "it is not tried again"
+        } else {
+            "the next check tries again"
+        };
+        let message = format!("the hook failed for {event} of {}: {why}; {next}", video.id);
+        if self.screen.json {
+            self.screen.json_line(&json!({
+                "type": "error", "id": video.id.0,
+                "error": { "code": "hook_failed", "message": message, "hint": null, "request_id": null },
+            }));
+        } else {
+            self.screen.error(&message);
         }
     }
 
@@ -317,6 +362,15 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             ),
             News::Status { .. } => status_sentence(video),
             News::Trouble { tell } => (Weight::Trouble { tell: *tell }, trouble_sentence(video)),
+            News::Stalled => (
+                Weight::Bad,
+                format!(
+                    "{}: renders unusually long, since {}; still asked about (tracker show {})",
+                    subject(video, "stalled"),
+                    rendering_since(video),
+                    video.id
+                ),
+            ),
             News::Recovered { code } => (
                 Weight::Relief,
                 format!(
@@ -363,6 +417,11 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             ),
         ),
     })
+}
+
+fn rendering_since(video: &Video) -> String {
+    let since = video.accepted_at;
+    since.unwrap_or(video.submitted_at).rfc3339()
 }
 
 fn shown_path(path: &Path) -> String {
@@ -435,6 +494,9 @@ fn event(said: &Said) -> Option<serde_json::Value> {
                     },
                 })
             }
+            News::Stalled => json!({
+                "type": "stalled", "id": id(video), "video_id": video_id(video), "since": rendering_since(video),
+            }),
             News::Recovered { .. } | News::Postponed => return None,
         },
         Said::Saved {

@@ -21,10 +21,12 @@ use crate::download::{
 use crate::error::Error;
 use crate::heygen::{Backoff, RemoteVideo};
 use crate::locks::{Guard, Purpose};
+use crate::render::progress::{Progress, Transfer};
+use crate::render::text;
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{
-    Asset, EventKind, File, FileState, NewEvent, Operation, Part, RowId, Urls, Video,
+    Asset, EventKind, File, FileState, HookEvent, NewEvent, Operation, Part, RowId, Urls, Video,
 };
 
 /// How long one file's tries may wait altogether.
@@ -167,6 +169,7 @@ impl Run<'_, '_> {
                 files: self.file_client(),
                 outbox: self.outbox.clone(),
                 options: self.options.clone(),
+                progress: self.reporter.progress(),
             };
             self.savers
                 .start(move || job.run(assets, guard))
@@ -237,6 +240,11 @@ impl Run<'_, '_> {
         let Some(video) = tx.video(row)? else {
             return Ok(());
         };
+        let path_text = finished.path.to_string_lossy().into_owned();
+        self.due_hook(tx, row, HookEvent::Saved, Some(&path_text), now)?;
+        if video.finished {
+            self.maybe_idle(tx, row, false, now)?;
+        }
         let Finished {
             path,
             bytes,
@@ -321,6 +329,7 @@ struct SaveJob {
     files: FileClient,
     outbox: Sender<Message>,
     options: Options,
+    progress: Progress,
 }
 
 /// Why a file was not saved, as far as the job is concerned.
@@ -347,6 +356,12 @@ impl SaveJob {
         self.outbox.send(Message::SavesDone { row, guard }).ok();
     }
 
+    /// What the file is called on a terminal.
+    fn label(&self, asset: Asset) -> String {
+        let title = self.video.title.as_deref().unwrap_or_default();
+        format!("{} {asset} {}", self.video.id, text::fit(title, 40))
+    }
+
     fn tell(&self, fact: FileFact) {
         let row = self.video.id;
         self.outbox.send(Message::File { row, fact }).ok();
@@ -367,6 +382,7 @@ impl SaveJob {
             row: self.video.id,
             asset,
             outbox: self.outbox.clone(),
+            transfer: self.progress.download(&self.label(asset)),
             part: Mutex::new(part),
         };
         loop {
@@ -444,6 +460,7 @@ struct JobLedger {
     row: RowId,
     asset: Asset,
     outbox: Sender<Message>,
+    transfer: Transfer,
     /// What was last recorded, for the next try.
     part: Mutex<Option<Part>>,
 }
@@ -504,5 +521,7 @@ impl Ledger for JobLedger {
         committed.recv().map_err(|_| LedgerError)
     }
 
-    fn progress(&self, _so_far: u64, _total: Option<u64>) {}
+    fn progress(&self, so_far: u64, total: Option<u64>) {
+        self.transfer.update(so_far, total);
+    }
 }

@@ -7,7 +7,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::APPLICATION_ID;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_initial.sql"),
+    include_str!("../../migrations/0002_hooks.sql"),
+];
 
 /// The schema version this program works with.
 pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;

@@ -23,6 +23,7 @@ mod error;
 mod events;
 mod files;
 mod health;
+mod hooks;
 mod listing;
 mod migrate;
 mod open;
@@ -37,6 +38,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 pub use error::StoreError;
 pub use health::{Pulse, schema_version, sqlite_version};
+pub use hooks::DueHook;
 pub use listing::{Filter, Found};
 pub use open::Identity;
 pub use runs::Trouble;

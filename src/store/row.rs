@@ -7,8 +7,8 @@ use rusqlite::{Row, Statement};
 
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, EventKind, File, FileState, IdempotencyKey, LastError, Operation, Part, Phase,
-    RemoteStatus, RowId, Urls, Video, VideoId,
+    Account, Asset, EventKind, File, FileState, HookEvent, IdempotencyKey, LastError, Operation,
+    Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
 };
 
 /// Names the columns of a table once: `COLUMNS` for the statement and an index for each name, so that a row is
@@ -187,4 +187,5 @@ stored_as!(Operation, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
 stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());
 stored_as!(FileState, String, |t| t.parse().ok(), |s| s.word().into());
+stored_as!(HookEvent, String, |t| t.parse().ok(), |h| h.word().into());
 stored_as!(EventKind, String, |t| t.parse().ok(), |k| k.word().into());

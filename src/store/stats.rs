@@ -1,9 +1,11 @@
 //! The history in numbers, for `list --stats`.
 
-use rusqlite::params_from_iter;
+use rusqlite::{params, params_from_iter};
 
 use super::Tx;
 use super::listing::Filter;
+use crate::time::Timestamp;
+use crate::video::RowId;
 
 /// What the rows of a filter add up to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,6 +68,47 @@ impl Tx<'_> {
             files,
             bytes,
         })
+    }
+
+    /// Render times of the latest completed videos, at most `most` of them: what is usual nowadays.
+    pub fn usual_render_times(&self, most: u32) -> rusqlite::Result<RenderTimes> {
+        self.conn
+            .prepare_cached(
+                "WITH times AS (
+                    SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms FROM videos
+                    WHERE status = 'completed' ORDER BY id DESC LIMIT ?1
+                 ), ranked AS (
+                    SELECT ms, row_number() OVER (ORDER BY ms) AS rank, count(*) OVER () AS n
+                    FROM times WHERE ms >= 0
+                 )
+                 SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
+                        max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
+                 FROM ranked",
+            )?
+            .query_row([most], |row| {
+                Ok(RenderTimes {
+                    count: row.get(0)?,
+                    p50: row.get(1)?,
+                    p90: row.get(2)?,
+                })
+            })
+    }
+
+    /// Videos that have rendered since before `cutoff`, were seen rendering after `checked`, and were not yet said to
+    /// have stalled.
+    pub fn rendering_since_before(
+        &self,
+        cutoff: Timestamp,
+        checked: Timestamp,
+    ) -> rusqlite::Result<Vec<RowId>> {
+        self.conn
+            .prepare_cached(
+                "SELECT id FROM videos WHERE finished = 0 AND phase = 'accepted'
+                 AND remote_status IS NOT 'completed' AND stalled_at IS NULL
+                 AND accepted_at < ?1 AND last_checked_at >= ?2 ORDER BY id",
+            )?
+            .query_map(params![cutoff, checked], |row| row.get(0))?
+            .collect()
     }
 
     fn count_by_status(&self, filter: &Filter) -> rusqlite::Result<Vec<(String, u64)>> {

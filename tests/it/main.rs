@@ -3,6 +3,7 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
+//! | `hooks` | hooks and stalled videos |
 //! | `workflow` | the main job end to end |
 
 #![allow(
@@ -15,4 +16,5 @@
 
 mod support;
 
+mod hooks;
 mod workflow;

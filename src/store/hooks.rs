@@ -1,0 +1,78 @@
+//! Statements on `hooks`: what the user's command has yet to be told.
+
+use rusqlite::params;
+
+use super::Tx;
+use crate::time::Timestamp;
+use crate::video::{HookEvent, RowId};
+
+/// A hook that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueHook {
+    /// Its number; also names its kernel lock.
+    pub id: RowId,
+    /// The row it tells of; for `idle` the row that finished last.
+    pub video: RowId,
+    /// What happened.
+    pub event: HookEvent,
+    /// The saved file.
+    pub file: Option<String>,
+    /// Tries so far.
+    pub tries: i64,
+}
+
+impl Tx<'_> {
+    /// Notes that a hook is due.
+    pub fn hook(
+        &self,
+        video: RowId,
+        event: HookEvent,
+        file: Option<&str>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached("INSERT INTO hooks (video, event, file, at) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![video, event, file, now])
+            .map(drop)
+    }
+
+    /// The hooks that are due, oldest first.
+    pub fn due_hooks(&self, limit: u32) -> rusqlite::Result<Vec<DueHook>> {
+        self.conn
+            .prepare_cached("SELECT id, video, event, file, tries FROM hooks ORDER BY id LIMIT ?1")?
+            .query_map([limit], |row| {
+                Ok(DueHook {
+                    id: row.get(0)?,
+                    video: row.get(1)?,
+                    event: row.get(2)?,
+                    file: row.get(3)?,
+                    tries: row.get(4)?,
+                })
+            })?
+            .collect()
+    }
+
+    /// Whether any hook is due.
+    pub fn has_hooks(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM hooks)")?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// Counts a try before it is made, so that a hook that kills the program is not tried for ever. `false` when
+    /// the hook is no longer due.
+    pub fn hook_tried(&self, hook: RowId) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("UPDATE hooks SET tries = tries + 1 WHERE id = ?1")?
+            .execute([hook])
+            .map(|rows| rows == 1)
+    }
+
+    /// A hook was told, or is given up.
+    pub fn hook_over(&self, hook: RowId) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached("DELETE FROM hooks WHERE id = ?1")?
+            .execute([hook])
+            .map(drop)
+    }
+}
