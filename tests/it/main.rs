@@ -3,6 +3,7 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
+//! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
 //! | `workflow` | the main job end to end |
 
@@ -16,5 +17,6 @@
 
 mod support;
 
+mod contract;
 mod hooks;
 mod workflow;
