@@ -124,6 +124,7 @@ struct EnvelopeError<'a> {
     request_id: Option<&'a str>,
 }
 
+/// Tells an error and returns its exit code.
 fn tell(screen: &Screen, error: &Error) -> Exit {
     let message = error.to_string();
     let hint = error.hint();

@@ -72,30 +72,56 @@ impl BuyArgs {
             Voice::RunTrouble
         };
         let mut reporter = Reporter::new(&context.screen, voice, true);
-        let mut waited = Exit::Ok;
-        let options = Options {
-            hook: context.hook(None)?,
-            ..Options::default()
+        // From here on everything is recorded: what goes wrong is told, and is no reason to submit again.
+        let sent = self
+            .send(&mut store, context, fresh, &rows, &mut reporter)
+            .unwrap_or_else(|error| crate::tell(&context.screen, &error));
+        let videos = match load(&store, &rows) {
+            Ok(videos) => videos,
+            Err(error) => {
+                crate::tell(&context.screen, &error);
+                context.screen.warn(&format!(
+                    "all {} were recorded; do not submit again: check sends the rest",
+                    rows.len()
+                ));
+                return Ok(if self.wait { Exit::Trouble } else { Exit::Ok });
+            }
         };
-        if !self.queue {
-            let options = Options {
-                budget: BUDGET,
-                ..options.clone()
-            };
-            let scope = Scope::Fresh(fresh);
-            pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
-        }
-        if self.wait {
-            let wait = self.waiting.wait(Some(rows.clone()));
-            waited = wait.until_finished(&mut store, &context.env, &options, &mut reporter)?;
-        }
-        let videos = load(&store, &rows)?;
         if !tell_all {
             print(context, &videos, self.wait);
         }
         notes(context, &videos, known, self.queue);
         pulse::note_silence(&store, context)?;
-        Ok(exit(reporter.tally(), &videos, self.wait.then_some(waited)))
+        Ok(exit(reporter.tally(), &videos, self.wait.then_some(sent)))
+    }
+
+    /// Sends what was recorded and, if asked to, waits for all of it.
+    fn send(
+        &self,
+        store: &mut Store,
+        context: &Context,
+        fresh: Vec<(RowId, Guard)>,
+        rows: &[RowId],
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Exit, Error> {
+        if self.queue {
+            return Ok(Exit::Ok);
+        }
+        let options = Options {
+            hook: context.hook(None)?,
+            ..Options::default()
+        };
+        let impatient = Options {
+            budget: BUDGET,
+            ..options.clone()
+        };
+        let scope = Scope::Fresh(fresh);
+        pass::run(store, &context.env, scope, &impatient, reporter)?;
+        if !self.wait {
+            return Ok(Exit::Ok);
+        }
+        let wait = self.waiting.wait(Some(rows.to_vec()));
+        wait.until_finished(store, &context.env, &options, reporter)
     }
 }
 

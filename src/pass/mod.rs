@@ -118,8 +118,8 @@ pub fn run(
 ) -> Result<(), Error> {
     if matches!(scope, Scope::Unfinished) {
         let hooks = options.hook.is_some();
-        let idle = store.read(|tx| Ok(!tx.has_unfinished()? && !(hooks && tx.has_hooks()?)))?;
-        if idle {
+        let work = store.read(|tx| Ok(tx.has_unfinished()? || (hooks && tx.has_hooks()?)))?;
+        if !work {
             return Ok(());
         }
     }
@@ -148,16 +148,22 @@ pub fn run(
     match scope {
         Scope::Unfinished => {
             run.repair(store)?;
-            run.polls.everything();
-            run.sends.everything();
+            run.expire_old(store)?;
+            // What is over by now needs no key.
+            if store.read(|tx| tx.has_unfinished())? {
+                run.polls.everything();
+                run.sends.everything();
+            }
         }
         Scope::Named { rows, .. } => {
             run.repair(store)?;
+            for row in &rows {
+                run.expire_one(store, *row)?;
+            }
             run.name(store, rows)?;
         }
         Scope::Fresh(rows) => run.sends.fresh(rows),
     }
-    run.expire_old(store)?;
     let result = run.work_through(store);
     let result = result.and_then(|()| run.tell_hooks(store));
     run.reporter.tally.requests += run.gate.passed();
@@ -353,6 +359,10 @@ impl Run<'_, '_> {
                 .filter(|file| file.state.is_open())
             {
                 tx.unavailable(row, file.asset)?;
+                self.after.said.push(Said::Unavailable {
+                    video: Box::new(decision.video.clone()),
+                    asset: file.asset,
+                });
             }
         }
         for entry in &decision.events {

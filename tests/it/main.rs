@@ -6,6 +6,9 @@
 //! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
 //! | `workflow` | the main job end to end |
+//! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
+//! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
+//! | `telling` | what is said, how often, and how a run exits |
 
 #![allow(
     unreachable_pub,
@@ -19,4 +22,7 @@ mod support;
 
 mod contract;
 mod hooks;
+mod poll_faults;
+mod submit_faults;
+mod telling;
 mod workflow;

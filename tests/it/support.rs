@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heygen_tracker::sandbox::{Options, Render, Sandbox};
 use rusqlite::Connection;
@@ -291,5 +291,69 @@ impl Run {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
             .collect()
+    }
+}
+
+/// How often HeyGen was asked about videos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// For up to 100 status words at once.
+    pub bulk: usize,
+    /// For one video.
+    pub own: usize,
+}
+
+impl Bench {
+    /// The questions among the API requests after the first `since`.
+    pub fn asked_since(&self, since: usize) -> Asked {
+        let paths: Vec<String> = self
+            .heygen
+            .api_requests()
+            .split_off(since)
+            .into_iter()
+            .filter(|request| request.method == "GET")
+            .map(|request| request.path)
+            .collect();
+        let bulk = paths.iter().filter(|path| path.ends_with("/statuses"));
+        let bulk = bulk.count();
+        Asked {
+            bulk,
+            own: paths.len() - bulk,
+        }
+    }
+
+    /// [`Bench::tracker`], and what it asked HeyGen.
+    pub fn asking(&self, arguments: &str) -> (Run, Asked) {
+        let before = self.heygen.api_requests().len();
+        let run = self.tracker(arguments);
+        (run, self.asked_since(before))
+    }
+
+    /// `count` rows that render, without the cost of submitting each.
+    pub fn rendering(&self, count: usize) {
+        self.submit(1).exits(0);
+        self.db()
+            .execute_batch(&format!(
+                "WITH RECURSIVE further (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM further WHERE n < {count})
+                 INSERT INTO videos (phase, remote_status, video_id, account, submitted_at, accepted_at, output_dir, title)
+                 SELECT phase, remote_status, printf('%032x', n), account, submitted_at, accepted_at, output_dir,
+                        'Video ' || n
+                 FROM videos, further WHERE id = 1 AND n <= {count};
+                 INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;"
+            ))
+            .expect("rows");
+        for row in 2..=count {
+            self.heygen.add_video(&format!("{row:032x}"), "pending");
+        }
+    }
+
+    /// Waits for a condition.
+    #[track_caller]
+    pub fn until(&self, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < deadline, "it never happened");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
