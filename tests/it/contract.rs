@@ -245,13 +245,13 @@ fn source(path: &str) -> String {
     text[..end.unwrap_or(text.len())].to_owned()
 }
 
-/// Every source file of the program itself.
+/// Every source file but the stand-in's, whose codes are HeyGen's.
 fn sources() -> Vec<String> {
     fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).expect("the source") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().and_then(|name| name.to_str());
-            if path.is_dir() && name != Some("tests") {
+            if path.is_dir() && ![Some("tests"), Some("sandbox")].contains(&name) {
                 collect(&path, found);
             } else if path.extension().is_some_and(|end| end == "rs") && name != Some("tests.rs") {
                 found.push(path);
@@ -308,9 +308,6 @@ fn error_codes() -> Words {
     }
     // Made on the spot: the code of an answer without sense, of a trouble of the whole run, of a hook.
     for source in sources() {
-        if source.contains("crate::sandbox::") || source.contains("super::envelope") {
-            continue;
-        }
         let lines: Vec<&str> = source.lines().collect();
         for (n, line) in lines.iter().enumerate() {
             let follows = |word: &str| n > 0 && lines[n - 1].contains(word);
