@@ -219,6 +219,7 @@ fn p04_missing_needs_two_404s_an_hour_apart() {
     );
     assert_eq!(first.stdout, "");
 
+    bench.stalled_already();
     bench.advance(59 * MINUTE);
     bench.tracker("check").exits(1).silent();
     assert_eq!(bench.status(1), "waiting");
