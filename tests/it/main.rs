@@ -5,6 +5,7 @@
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
 //! | `tracer` | the program, stopped, killed or refused at its system calls |
 //! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
+//! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
@@ -50,6 +51,7 @@ mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod power_cut;
 
+mod contract;
 mod database_faults;
 mod download_disk;
 mod download_faults;
