@@ -7,14 +7,14 @@ use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use signal_hook::{flag, low_level};
+use signal_hook::low_level;
 
 use crate::render::screen::Screen;
 
 /// From here on a write beyond `ulimit -f` fails with an error like any other instead of ending the process.
 pub fn outlive_file_size_limit() -> io::Result<()> {
     // A handler and not "ignore": hooks must not inherit it.
-    flag::register(SIGXFSZ, Arc::default()).map(drop)
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// From here on the two signals end the process at once.

@@ -10,7 +10,8 @@ use heygen_tracker::sandbox::{Fault, Options};
 use heygen_tracker::video::Asset;
 use serde_json::json;
 
-use crate::rendered::{Rendered, mode, wait_until};
+use crate::rendered::{Rendered, mode};
+use crate::support::eventually;
 use crate::support::{BODY, Bench, Run, files_below, run, skipped};
 
 const MIB: u64 = 1024 * 1024;
@@ -167,7 +168,7 @@ fn modes_follow_the_umask_but_a_part_is_private() {
     let script = format!("umask 000; exec {} check", crate::support::TRACKER);
     row.bench.prepare(command.args(["-c", &script]));
     let mut check = command.spawn().unwrap();
-    wait_until("a part", || row.names() == [".part"]);
+    eventually("a part", || row.names() == [".part"]);
     assert_eq!(mode(&row.part()), 0o600);
     check.kill().unwrap();
     check.wait().unwrap();
@@ -195,7 +196,7 @@ fn d15_a_file_being_fetched_is_skipped_silently() {
     let row = Rendered::new();
     row.fault(Fault::stall_body_after(20_000, Duration::from_millis(700)));
     let first = row.start_check("");
-    wait_until("a part", || row.names() == [".part"]);
+    eventually("a part", || row.names() == [".part"]);
     row.check("").exits(0).silent();
     assert_eq!(row.ranges(), [""], "one writer");
     let first = wait(first).exits(0);
@@ -221,7 +222,7 @@ fn d15_the_lock_of_a_killed_run_is_free() {
     let row = Rendered::new();
     row.fault(Fault::stall_body_after(20_000, LONG));
     let mut first = row.start_check("");
-    wait_until("a part", || row.names() == [".part"]);
+    eventually("a part", || row.names() == [".part"]);
     first.kill().unwrap();
     first.wait().unwrap();
     row.converges();
@@ -234,7 +235,7 @@ fn d17_a_signal_ends_a_transfer_at_once() {
         let row = Rendered::new();
         row.fault(Fault::stall_body_after(20_000, LONG));
         let check = row.start_check("");
-        wait_until("a part", || row.names() == [".part"]);
+        eventually("a part", || row.names() == [".part"]);
         let start = Instant::now();
         signal(&check, name);
         let check = wait(check).exits(code);
@@ -251,7 +252,7 @@ fn d17_a_signal_between_two_tries_is_heeded() {
     let row = Rendered::new();
     row.fault(Fault::retry_after(503, "50"));
     let check = row.start_check("");
-    wait_until("a refusal", || row.ranges().len() == 1);
+    eventually("a refusal", || row.ranges().len() == 1);
     signal(&check, "-TERM");
     wait(check).exits(143);
     row.converges();
@@ -271,7 +272,7 @@ fn d17_what_was_recorded_before_the_signal_is_not_fetched_again() {
         row.bench
             .query("SELECT coalesce(sum(part_bytes), 0) FROM files")
     };
-    wait_until("16 MiB", || recorded().parse::<u64>().unwrap() >= 16 * MIB);
+    eventually("16 MiB", || recorded().parse::<u64>().unwrap() >= 16 * MIB);
     signal(&check, "-TERM");
     wait(check).exits(143);
     let kept = recorded();

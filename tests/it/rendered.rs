@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use heygen_tracker::sandbox::{Fault, Options, Recorded, Render};
 use heygen_tracker::video::Asset;
@@ -231,14 +230,4 @@ fn sha256_of(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     let hex = |byte: &u8| format!("{byte:02x}");
     Sha256::digest(bytes).iter().map(hex).collect()
-}
-
-/// Waits until something is so.
-#[track_caller]
-pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < end, "{what}: not within 20 s");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }

@@ -1,9 +1,8 @@
 //! A bench to run the program on: its own directory, its own stand-in, nothing of the environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -45,8 +44,13 @@ impl Bench {
     }
 
     pub fn with(options: Options) -> Self {
+        Self::within(&std::env::temp_dir(), options)
+    }
+
+    /// With its directory in that one.
+    pub fn within(parent: &Path, options: Options) -> Self {
         Self {
-            dir: tempfile::tempdir().expect("a directory"),
+            dir: tempfile::tempdir_in(parent).expect("a directory"),
             heygen: Sandbox::start(options).expect("a sandbox"),
         }
     }
@@ -194,7 +198,86 @@ impl Bench {
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), bills, "a row was billed twice");
-        for entry in files_below(&self.path("output")) {
+        self.assert_files();
+    }
+
+    /// Whatever happens: no panic, and the key is nobody's business (I5).
+    #[track_caller]
+    pub fn assert_decent(&self, run: &Run) {
+        let screen = run.screen();
+        assert!(
+            run.code != Some(101) && !screen.contains("panicked"),
+            "{screen}"
+        );
+        assert!(!screen.contains(self.heygen.key()), "{screen}");
+    }
+
+    /// The kernel has every lock of the lock file back.
+    pub fn assert_nothing_locked(&self) {
+        #[cfg(target_os = "linux")]
+        if let Ok(file) = std::fs::File::open(self.path("tracker.db-lock")) {
+            use nix::{fcntl, libc};
+            let mut found = libc::flock {
+                l_type: libc::F_WRLCK as libc::c_short,
+                l_whence: libc::SEEK_SET as libc::c_short,
+                l_start: 0,
+                l_len: 0,
+                l_pid: 0,
+            };
+            fcntl::fcntl(&file, fcntl::FcntlArg::F_OFD_GETLK(&mut found)).expect("a look at it");
+            let free = i32::from(found.l_type) == libc::F_UNLCK;
+            assert!(free, "byte {} is locked", found.l_start);
+        }
+    }
+
+    /// What the database calls saved is there, complete, but for what the test itself deleted.
+    pub fn assert_saved_files_are_there(&self, deleted: &BTreeSet<PathBuf>) {
+        let saved: Vec<(String, String, String)> = self
+            .db()
+            .prepare(
+                "SELECT path, video_id, asset FROM files JOIN videos ON videos.id = files.video WHERE state = 'saved'",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect()
+            })
+            .expect("files");
+        for (path, id, asset) in saved {
+            if deleted.contains(Path::new(&path)) {
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{path} is saved: {e}"));
+            let asset = asset
+                .parse()
+                .unwrap_or_else(|_| panic!("{asset} is no asset"));
+            assert!(bytes == self.heygen.expected(&id, asset), "{path}");
+        }
+    }
+
+    /// Beside the database there is nothing but what belongs to it, in the output directory nothing half-done.
+    pub fn assert_no_litter(&self) {
+        for file in files_below(&self.path("output")) {
+            let part = file.extension().is_some_and(|end| end == "part");
+            assert!(!part, "{} is left", file.display());
+        }
+        for file in files_below(self.dir.path()) {
+            let name = file.file_name().and_then(OsStr::to_str).expect("a name");
+            let ours = ["tracker.db", "tracker.db-wal", "tracker.db-shm"].contains(&name);
+            let known = ours || ["tracker.db-lock", "output"].contains(&name);
+            assert!(known || name.starts_with("bod"), "{name} is litter");
+        }
+    }
+
+    /// Under a final name there is only what HeyGen has (I3). Looks at files alone: after a crash the program is the
+    /// first to open the database.
+    pub fn assert_files(&self) {
+        self.assert_files_in(&self.path("output"));
+    }
+
+    /// The same of any directory.
+    pub fn assert_files_in(&self, dir: &Path) {
+        for entry in files_below(dir) {
             let name = entry.file_name().and_then(OsStr::to_str).expect("a name");
             if name.starts_with('.') {
                 assert!(name.ends_with(".part"), "{name}");
@@ -316,6 +399,68 @@ impl Run {
     }
 }
 
+/// How often HeyGen was asked about videos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// For up to 100 status words at once.
+    pub bulk: usize,
+    /// For one video.
+    pub own: usize,
+}
+
+impl Bench {
+    /// The questions among the API requests after the first `since`.
+    pub fn asked_since(&self, since: usize) -> Asked {
+        let paths: Vec<String> = self
+            .heygen
+            .api_requests()
+            .split_off(since)
+            .into_iter()
+            .filter(|request| request.method == "GET")
+            .map(|request| request.path)
+            .collect();
+        let bulk = paths.iter().filter(|path| path.ends_with("/statuses"));
+        let bulk = bulk.count();
+        Asked {
+            bulk,
+            own: paths.len() - bulk,
+        }
+    }
+
+    /// [`Bench::tracker`], and what it asked HeyGen.
+    pub fn asking(&self, arguments: &str) -> (Run, Asked) {
+        let before = self.heygen.api_requests().len();
+        let run = self.tracker(arguments);
+        (run, self.asked_since(before))
+    }
+
+    /// `count` rows that render, without the cost of submitting each.
+    pub fn rendering(&self, count: usize) {
+        self.submit(1).exits(0);
+        self.db()
+            .execute_batch(&format!(
+                "WITH RECURSIVE further (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM further WHERE n < {count})
+                 INSERT INTO videos (phase, remote_status, video_id, account, submitted_at, accepted_at, output_dir, title)
+                 SELECT phase, remote_status, printf('%032x', n), account, submitted_at, accepted_at, output_dir,
+                        'Video ' || n
+                 FROM videos, further WHERE id = 1 AND n <= {count};
+                 INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;"
+            ))
+            .expect("rows");
+        self.stalled_already();
+        for row in 2..=count {
+            self.heygen.add_video(&format!("{row:032x}"), "pending");
+        }
+    }
+
+    /// Every row was said to have stalled: for tests that let hours pass and are about something else.
+    pub fn stalled_already(&self) {
+        self.db()
+            .execute("UPDATE videos SET stalled_at = submitted_at", [])
+            .expect("rows");
+    }
+}
+
 /// Runs that are looked at, or interfered with, while they run.
 impl Bench {
     /// Starts the program; both its outputs are kept for [`end`].
@@ -399,9 +544,7 @@ pub fn machine_can(what: &str, probe: &mut Command) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !can {
-        // Past the capturing of a test's output: a test that proved nothing must be heard.
-        let line = format!("SKIPPED: this machine cannot {what}: {probe:?}\n");
-        std::io::stderr().write_all(line.as_bytes()).ok();
+        skipped(&format!("this machine cannot {what}: {probe:?}"));
     }
     can
 }
@@ -436,76 +579,4 @@ pub fn calls(log: &Path, name: &str) -> usize {
     let call = format!("{name}(");
     let text = std::fs::read_to_string(log).expect("a log");
     text.lines().filter(|line| line.contains(&call)).count()
-}
-
-/// How often HeyGen was asked about videos.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// For up to 100 status words at once.
-    pub bulk: usize,
-    /// For one video.
-    pub own: usize,
-}
-
-impl Bench {
-    /// The questions among the API requests after the first `since`.
-    pub fn asked_since(&self, since: usize) -> Asked {
-        let paths: Vec<String> = self
-            .heygen
-            .api_requests()
-            .split_off(since)
-            .into_iter()
-            .filter(|request| request.method == "GET")
-            .map(|request| request.path)
-            .collect();
-        let bulk = paths.iter().filter(|path| path.ends_with("/statuses"));
-        let bulk = bulk.count();
-        Asked {
-            bulk,
-            own: paths.len() - bulk,
-        }
-    }
-
-    /// [`Bench::tracker`], and what it asked HeyGen.
-    pub fn asking(&self, arguments: &str) -> (Run, Asked) {
-        let before = self.heygen.api_requests().len();
-        let run = self.tracker(arguments);
-        (run, self.asked_since(before))
-    }
-
-    /// `count` rows that render, without the cost of submitting each.
-    pub fn rendering(&self, count: usize) {
-        self.submit(1).exits(0);
-        self.db()
-            .execute_batch(&format!(
-                "WITH RECURSIVE further (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM further WHERE n < {count})
-                 INSERT INTO videos (phase, remote_status, video_id, account, submitted_at, accepted_at, output_dir, title)
-                 SELECT phase, remote_status, printf('%032x', n), account, submitted_at, accepted_at, output_dir,
-                        'Video ' || n
-                 FROM videos, further WHERE id = 1 AND n <= {count};
-                 INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;"
-            ))
-            .expect("rows");
-        self.stalled_already();
-        for row in 2..=count {
-            self.heygen.add_video(&format!("{row:032x}"), "pending");
-        }
-    }
-
-    /// Every row was said to have stalled: for tests that let hours pass and are about something else.
-    pub fn stalled_already(&self) {
-        self.db()
-            .execute("UPDATE videos SET stalled_at = submitted_at", [])
-            .expect("rows");
-    }
-
-    /// Waits for a condition.
-    #[track_caller]
-    pub fn until(&self, holds: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !holds() {
-            assert!(Instant::now() < deadline, "it never happened");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
 }
