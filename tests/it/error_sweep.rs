@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::support::{Bench, Run};
 use crate::sweep::{
-    CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, disturb, is_full,
+    ACCEPTED, CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, disturb, is_full,
 };
 use crate::tracer::{Act, Call, Traced, why_not};
 
@@ -36,6 +36,38 @@ fn a_repair_meeting_errors() {
 #[test]
 fn a_long_download_meeting_errors() {
     error_sweep(&LONG, 2);
+}
+
+/// S14: a script that submits again after "nothing recorded" must not buy twice.
+#[test]
+fn a_submit_that_fails_has_recorded_nothing() {
+    if let Some(reason) = why_not() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let (calls, _) = ACCEPTED.undisturbed();
+    let mut strikes = Strikes::default();
+    for number in chosen(calls.len(), 24) {
+        for which in [Which::One(number), Which::From(number)] {
+            for errno in errnos(number) {
+                let bench = ACCEPTED.bench();
+                let (played, struck) = play(&bench, ACCEPTED.arguments, which, errno);
+                let Some(first) = struck.first() else {
+                    continue;
+                };
+                strikes.hit(first);
+                if played.run.code == Some(0) || !bench.heygen.posts().is_empty() {
+                    continue;
+                }
+                bench.tracker("check");
+                let sent = bench.heygen.posts().len();
+                if sent > 0 {
+                    println!("FOUND {which:?} {errno} {first:?}: {}", played.run.screen());
+                }
+            }
+        }
+    }
+    strikes.conclude("errors in an accepted submit", calls.len());
 }
 
 /// Which calls fail.

@@ -52,6 +52,17 @@ pub const SUBMIT: Scene = Scene {
     file_size: 20_000,
 };
 
+/// One body that HeyGen takes.
+pub const ACCEPTED: Scene = Scene {
+    name: "accepted submit",
+    stage: |bench| {
+        bench.file("body.json", body("One"));
+    },
+    arguments: "submit body.json",
+    rows: (0, 1),
+    file_size: 20_000,
+};
+
 /// One row to send, one still rendering, one failed, two to download, one of them with two files.
 pub const CHECK: Scene = Scene {
     name: "check",
