@@ -1,4 +1,34 @@
 //! `tracker`: a durable, resumable job tracker for HeyGen videos.
+//!
+//! HeyGen renders a video in 5 to 20 minutes, charges for every accepted request, and hands the result out through
+//! a link that expires. This program writes every request down before it is sent, finds out later what became of it,
+//! and brings the files home, whatever breaks in between.
+//!
+//! # The architecture in one page
+//!
+//! ```text
+//! cli ─▶ commands ─▶ pass ─┬─▶ store      one SQLite database; every SQL statement
+//!                          ├─▶ heygen     the API: one request per call
+//!                          ├─▶ download   a URL becomes a verified file
+//!                          └─▶ decide     what an answer means for a row (pure)
+//! ```
+//!
+//! * [`video`] has the nouns, [`time`] the clock, [`config`] what flags and environment amount to, [`error`] what ends
+//!   a command: no module below reads the environment, chooses an exit code or prints.
+//! * [`decide`] is the state machine: row + observation + time → row, timeline, news. It does no I/O.
+//! * [`store`], [`heygen`] and [`download`] never know of each other; [`pass`] puts them together. Its main thread owns
+//!   the store and commits what its worker threads learnt, many facts at a time.
+//! * [`locks`] are kernel locks: they end with their process, so nothing is ever left locked.
+//! * [`render`] turns rows into tables, tickets, TSV, CSV and JSON; [`render::screen`] alone owns stdout and stderr.
+//! * [`sandbox`] is a stand-in for HeyGen on [`http`], a small HTTP/1.1 server; the demo and every integration test
+//!   run on it.
+//!
+//! # What holds whatever breaks
+//!
+//! A row is committed before the network is touched. Its POST carries an `Idempotency-Key` that was stored with it
+//! and is repeated only while HeyGen remembers that key. A final file name exists only for a complete file whose
+//! digest was recorded before. Two runs at once never send one row twice or write one file twice. There is no orderly
+//! shutdown: the way back after a crash is the only way back, so it is the one that is always tested.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -94,6 +124,7 @@ struct EnvelopeError<'a> {
     request_id: Option<&'a str>,
 }
 
+/// Tells an error and returns its exit code.
 fn tell(screen: &Screen, error: &Error) -> Exit {
     let message = error.to_string();
     let hint = error.hint();

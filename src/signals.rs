@@ -5,14 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use signal_hook::low_level;
+use signal_hook::{flag, low_level};
 
 use crate::render::screen::Screen;
 
-/// From here on the two signals end the process at once.
+/// From here on the two signals end the process at once, and a file that grows beyond `ulimit -f` is an error like any
+/// other (EFBIG) instead of the end: for that its signal must be handled, by whatever.
 pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let screen = Arc::clone(screen);
     thread::Builder::new()
@@ -20,6 +22,7 @@ pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
         .stack_size(128 * 1024)
         .spawn(move || {
             if let Some(signal) = signals.forever().next() {
+                screen.progress().end();
                 screen.note("interrupted; nothing is lost, the next check carries on");
                 low_level::exit(128 + signal);
             }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::bodies::Body;
+use crate::commands::pulse;
 use crate::commands::{Context, WaitArgs, load};
 use crate::error::{Error, Exit};
 use crate::locks::{Guard, Locks, Purpose};
@@ -63,28 +64,64 @@ impl BuyArgs {
             .collect();
         let known = rows.len() - fresh.len();
 
-        let mut reporter = Reporter::new(&context.screen, Voice::RunTrouble, true);
-        let mut waited = Exit::Ok;
+        // At a terminal what becomes of the videos is said as it happens; a pipe gets one line per body at the end.
+        let tell_all = self.wait && context.screen.out_is_terminal && !context.screen.json;
+        let voice = if tell_all {
+            Voice::Outcomes
+        } else {
+            Voice::RunTrouble
+        };
+        let mut reporter = Reporter::new(&context.screen, voice, true);
+        // From here on everything is recorded: what goes wrong is told, and is no reason to submit again.
+        let sent = self
+            .send(&mut store, context, fresh, &rows, &mut reporter)
+            .unwrap_or_else(|error| crate::tell(&context.screen, &error));
+        let videos = match load(&store, &rows) {
+            Ok(videos) => videos,
+            Err(error) => {
+                crate::tell(&context.screen, &error);
+                context.screen.warn(&format!(
+                    "all {} were recorded; do not submit again: check sends the rest",
+                    rows.len()
+                ));
+                return Ok(if self.wait { Exit::Trouble } else { Exit::Ok });
+            }
+        };
+        if !tell_all {
+            print(context, &videos, self.wait);
+        }
+        notes(context, &videos, known, self.queue);
+        pulse::note_silence(&store, context)?;
+        Ok(exit(reporter.tally(), &videos, self.wait.then_some(sent)))
+    }
+
+    /// Sends what was recorded and, if asked to, waits for all of it.
+    fn send(
+        &self,
+        store: &mut Store,
+        context: &Context,
+        fresh: Vec<(RowId, Guard)>,
+        rows: &[RowId],
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Exit, Error> {
+        if self.queue {
+            return Ok(Exit::Ok);
+        }
         let options = Options {
             hook: context.hook(None)?,
             ..Options::default()
         };
-        if !self.queue {
-            let options = Options {
-                budget: BUDGET,
-                ..options.clone()
-            };
-            let scope = Scope::Fresh(fresh);
-            pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+        let impatient = Options {
+            budget: BUDGET,
+            ..options.clone()
+        };
+        let scope = Scope::Fresh(fresh);
+        pass::run(store, &context.env, scope, &impatient, reporter)?;
+        if !self.wait {
+            return Ok(Exit::Ok);
         }
-        if self.wait {
-            let wait = self.waiting.wait(Some(rows.clone()));
-            waited = wait.until_finished(&mut store, &context.env, &options, &mut reporter)?;
-        }
-        let videos = load(&store, &rows)?;
-        print(context, &videos, self.wait);
-        notes(context, &videos, known, self.queue);
-        Ok(exit(reporter.tally(), &videos, self.wait.then_some(waited)))
+        let wait = self.waiting.wait(Some(rows.to_vec()));
+        wait.until_finished(store, &context.env, &options, reporter)
     }
 }
 
@@ -188,7 +225,7 @@ fn notes(context: &Context, videos: &[Video], known: usize, queued: bool) {
                 videos.len()
             )
         });
-    } else if screen.out_is_terminal {
+    } else if screen.out_is_terminal && videos.iter().any(|video| !video.finished) {
         let ids: Vec<String> = videos.iter().take(3).map(|v| v.id.to_string()).collect();
         let which = if videos.len() > 3 {
             String::new()

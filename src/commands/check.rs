@@ -92,10 +92,6 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         ..args.tuning.options()
     };
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, named.is_some());
-    let over_before = match &named {
-        Some(rows) => bad_ends(&store, rows)?,
-        None => false,
-    };
     let exit = if args.wait {
         let wait = args.waiting.wait(named.clone());
         wait.until_finished(&mut store, &context.env, &options, &mut reporter)?
@@ -110,17 +106,21 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
         reporter.tally().exit(args.exit_status)
     };
+    let ended_badly = match &named {
+        Some(rows) => bad_ends(&store, rows)?,
+        None => false,
+    };
     if let Some(rows) = &named {
         say_what_cannot_be_asked(context, &store, rows)?;
     }
     summary(context, &store, &reporter)?;
     Ok(match exit {
-        Exit::Ok if over_before && (args.exit_status || args.wait) => Exit::BadEnd,
+        Exit::Ok if ended_badly && (args.exit_status || args.wait) => Exit::BadEnd,
         exit => exit,
     })
 }
 
-/// Whether one of the rows had ended badly before this run.
+/// Whether one of the rows has ended badly, in this run or before; a `missing` one may be back by now.
 fn bad_ends(store: &Store, rows: &[RowId]) -> Result<bool, Error> {
     Ok(load(store, rows)?.iter().any(Video::ended_badly))
 }

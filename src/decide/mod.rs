@@ -198,6 +198,15 @@ pub fn failed(video: &Video, failure: &Failure, now: Timestamp) -> Decision {
 }
 
 fn record_failure(decision: &mut Decision, failure: &Failure, now: Timestamp) {
+    let told_before = decision
+        .video
+        .last_error
+        .as_ref()
+        .is_some_and(|e| e.told_at.is_some());
+    // What strikes everybody does not end a row's own trouble: that would be told anew, or never be over.
+    if told_before && !failure.own {
+        return;
+    }
     let known = decision
         .video
         .last_error

@@ -85,8 +85,8 @@ fn seen(
             row.stalled_at = None;
         }
     }
-    // An older answer about a video that has ended brings nothing; its URLs would not be better either.
-    let stale = ended && !status.is_terminal();
+    // What contradicts the end is older than it, or nonsense: nothing of it is taken.
+    let stale = ended && video.remote_status.as_ref() != Some(status);
     if let Some(remote) = remote
         && !stale
     {
@@ -154,7 +154,11 @@ fn not_found(video: &Video, error: &ApiError, account: &Account, now: Timestamp)
         record_failure(&mut decision, &failure, now);
         return decision;
     }
-    decision.works(Operation::Poll, now);
+    // The trouble is not over but understood: what is said is the end, not a recovery.
+    decision
+        .video
+        .last_error
+        .take_if(|error| error.operation == Operation::Poll);
     decision.video.not_found_at = None;
     decision.video.last_checked_at = Some(now);
     if video.is_completed() || video.is_failed() {
@@ -227,3 +231,5 @@ pub fn stalled(video: &Video, now: Timestamp) -> Decision {
     }
     decision
 }
+#[cfg(test)]
+mod tests;

@@ -267,7 +267,8 @@ fn unanswered(video: &Video, posts: i64, error: &ApiError, now: Timestamp) -> De
         return decision;
     }
     let row = &mut decision.video;
-    row.attempts = row.attempts.saturating_add(posts);
+    // An answer that took no POST to count is one all the same, or it would never be spaced out.
+    row.attempts = row.attempts.saturating_add(posts.max(1));
     row.send_after = Some(now.after(spacing(row.attempts)));
     record_failure(
         &mut decision,
@@ -337,3 +338,6 @@ fn spacing(attempts: i64) -> Duration {
     };
     Duration::from_secs(60 * minutes.min(60))
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,10 +87,17 @@ impl Caller {
         }
     }
 
-    /// POSTs a row. A POST whose answer is missing is repeated once, with the same key and the same bytes.
+    /// POSTs a row. A first POST (`fresh`) whose answer is missing is repeated once, with the same key and the same
+    /// bytes; further replays are the next runs', at growing distances.
     ///
     /// Nothing is sent into a database that could not take the answer (`identity`).
-    pub(super) fn post(&self, body: &[u8], key: &IdempotencyKey, identity: &Identity) -> Posted {
+    pub(super) fn post(
+        &self,
+        body: &[u8],
+        key: &IdempotencyKey,
+        fresh: bool,
+        identity: &Identity,
+    ) -> Posted {
         let started = Instant::now();
         let mut backoff = Backoff::new(TRIES, self.budget, FIRST_PAUSE, LONGEST_PAUSE);
         let mut unanswered = 0;
@@ -120,7 +127,7 @@ impl Caller {
             let repeat = match error.kind {
                 ErrorKind::NotSent => true,
                 ErrorKind::Status(429) => true,
-                _ => open && unanswered < 2,
+                _ => open && fresh && unanswered < 2,
             };
             let pause = backoff
                 .next(started.elapsed(), error.retry_after, fastrand::f64())

@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::calls::CallError;
-use super::report::Said;
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Observation};
@@ -32,6 +31,8 @@ pub(super) struct Asked {
     video_id: VideoId,
     /// The word that would be no news.
     settled: Option<RemoteStatus>,
+    /// Asking for it failed the last time.
+    troubled: bool,
 }
 
 impl From<UnfinishedRow> for Asked {
@@ -41,6 +42,7 @@ impl From<UnfinishedRow> for Asked {
             rev: row.rev,
             video_id: row.video_id,
             settled: row.remote_status.filter(|_| row.settled),
+            troubled: row.troubled,
         }
     }
 }
@@ -54,10 +56,16 @@ pub(super) struct Polls {
     bulk: Vec<Asked>,
     /// Rows for a GET of their own.
     details: VecDeque<Asked>,
+    /// The same for rows that failed the last time. They come last and in any order: should they fail again and end
+    /// the asking, everybody else was asked, and no one of them is always left out.
+    troubled: Vec<Asked>,
     /// The bulk endpoint is no help in this run.
     bulk_broken: bool,
     /// Rows of failed bulk requests, waiting for the one GET that decides for all.
     undecided: Vec<Asked>,
+    /// That GET, before it is made.
+    probe: Option<Asked>,
+    /// Until it is answered nothing else is asked.
     probing: bool,
     /// Rows whose GET failed before anything worked: their own trouble, or everybody's.
     suspects: Vec<(Asked, ApiError)>,
@@ -80,18 +88,42 @@ impl Polls {
 
     /// Whether everything was asked and answered, so that what HeyGen has in work is known.
     pub(super) fn are_over(&self) -> bool {
+        self.only_troubled_left() && self.troubled.is_empty() && self.in_flight == 0
+    }
+
+    /// Whether there is nothing left to ask but rows that failed the last time.
+    fn only_troubled_left(&self) -> bool {
         self.next_page.is_none()
             && self.bulk.is_empty()
             && self.details.is_empty()
-            && self.undecided.is_empty()
-            && self.in_flight == 0
+            && self.probe.is_none()
     }
 
     fn give_up(&mut self) {
         self.next_page = None;
         self.bulk.clear();
         self.details.clear();
+        self.troubled.clear();
+        self.probe = None;
         self.probing = false;
+    }
+
+    /// A row needs a GET of its own.
+    fn own_get(&mut self, asked: Asked) {
+        if asked.troubled {
+            self.troubled.push(asked);
+        } else {
+            self.details.push_back(asked);
+        }
+    }
+
+    /// The bulk endpoint is no help: these and all others get GETs of their own.
+    fn without_bulk(&mut self, rows: Vec<Asked>) {
+        self.bulk_broken = true;
+        let rest = std::mem::take(&mut self.bulk);
+        for asked in rows.into_iter().chain(rest) {
+            self.own_get(asked);
+        }
     }
 }
 
@@ -109,6 +141,7 @@ impl Run<'_, '_> {
                         rev: video.rev,
                         video_id,
                         settled: None,
+                        troubled: false,
                     });
                 }
                 (Phase::Unsent | Phase::Sending | Phase::Unknown, _) => self.sends.named(row),
@@ -119,10 +152,15 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn dispatch_polls(&mut self, store: &Store) -> Result<(), Error> {
-        while self.api.free() > 0 && !self.polls.probing {
+        while self.api.free() > 0 {
             if self.gate.is_closed() {
                 self.polls.give_up();
-                self.polls.undecided.clear();
+                return Ok(());
+            }
+            if let Some(probe) = self.polls.probe.take() {
+                self.ask_for_one(probe)?;
+            }
+            if self.polls.probing {
                 return Ok(());
             }
             self.refill(store)?;
@@ -132,6 +170,10 @@ impl Run<'_, '_> {
                 let most = self.polls.bulk.len().min(MAX_BULK);
                 let rows = self.polls.bulk.drain(..most).collect();
                 self.ask_for_many(rows)?;
+            } else if !self.polls.troubled.is_empty() {
+                let any = fastrand::usize(..self.polls.troubled.len());
+                let asked = self.polls.troubled.swap_remove(any);
+                self.ask_for_one(asked)?;
             } else {
                 return Ok(());
             }
@@ -161,7 +203,7 @@ impl Run<'_, '_> {
                     .is_some_and(RemoteStatus::is_completed);
                 let own = whole || completed || self.polls.bulk_broken || !fits_bulk(&row.video_id);
                 if own {
-                    self.polls.details.push_back(row.into());
+                    self.polls.own_get(row.into());
                 } else {
                     self.polls.bulk.push(row.into());
                 }
@@ -226,21 +268,22 @@ impl Run<'_, '_> {
             ErrorKind::Status(429) => self.stop(Kind::RateLimit, &error),
             ErrorKind::NotSent
             | ErrorKind::NoAnswer { .. }
-            | ErrorKind::Status(408 | 425 | 500..) => {
+            | ErrorKind::Status(408 | 425 | 500..)
+                if !self.polls.bulk_broken =>
+            {
                 self.polls.undecided.extend(rows);
-                if !self.polls.probing
-                    && let Some(probe) = self.polls.undecided.pop()
-                {
-                    self.polls.details.push_front(probe);
+                if !self.polls.probing {
+                    // Any of them: one that always fails must not decide in every run.
+                    let any = fastrand::usize(..self.polls.undecided.len());
+                    self.polls.probe = Some(self.polls.undecided.swap_remove(any));
+                    self.polls.probing = true;
                 }
             }
             // There is no such endpoint, or it does not do what it did: ask for each.
-            ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
-                self.polls.bulk_broken = true;
-                self.polls.details.extend(rows);
-                let rest = std::mem::take(&mut self.polls.bulk);
-                self.polls.details.extend(rest);
-            }
+            ErrorKind::NotSent
+            | ErrorKind::NoAnswer { .. }
+            | ErrorKind::Status(_)
+            | ErrorKind::BadResponse(_) => self.polls.without_bulk(rows),
         }
         Ok(())
     }
@@ -253,6 +296,7 @@ impl Run<'_, '_> {
         now: Timestamp,
     ) -> rusqlite::Result<()> {
         self.worked(tx, now)?;
+        self.troubles.proves(Kind::Forbidden);
         let words: HashMap<&str, &BulkStatus> = statuses
             .iter()
             .filter_map(|line| Some((line.video_id.as_ref()?.as_str(), line)))
@@ -268,7 +312,7 @@ impl Run<'_, '_> {
                     }
                 }
                 // Over, unknown or left out: only its own GET tells what to do.
-                _ => self.polls.details.push_back(asked),
+                _ => self.polls.own_get(asked),
             }
         }
         Ok(())
@@ -304,24 +348,41 @@ impl Run<'_, '_> {
                 self.stop(Kind::Network, &error);
                 Ok(())
             }
-            ErrorKind::NoAnswer { .. } | ErrorKind::Status(408 | 425 | 500..) => {
-                self.polls.streak += 1;
-                let decides_for_all = !self.polls.undecided.is_empty();
-                if decides_for_all || self.polls.streak >= STREAK {
-                    self.stop(Kind::Network, &error);
-                }
-                if self.polls.worked && !decides_for_all {
-                    self.observe(tx, &asked, Observation::Failed(&error), now)
-                } else {
-                    self.polls.suspects.push((asked, error));
-                    Ok(())
-                }
-            }
             // HeyGen is there, and this is about this row.
-            ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
+            ErrorKind::Status(400..=407 | 409..=424 | 426..=499) => {
                 self.worked(tx, now)?;
                 self.observe(tx, &asked, Observation::Failed(&error), now)
             }
+            ErrorKind::NoAnswer { .. } | ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
+                if self.polls.undecided.is_empty() && self.polls.worked {
+                    self.fails_among_others(&error);
+                    return self.observe(tx, &asked, Observation::Failed(&error), now);
+                }
+                self.polls.streak += 1;
+                if !self.polls.undecided.is_empty() || self.polls.streak >= STREAK {
+                    self.stop(Kind::Network, &error);
+                }
+                self.polls.suspects.push((asked, error));
+                Ok(())
+            }
+        }
+    }
+
+    /// A row failed in a run in which others worked. A whole answer, however useless, is the row's own trouble; when
+    /// HeyGen seems to have gone away since, the run's requests end. Rows that failed before prove nothing of the
+    /// kind: they end the asking, and what is to be sent is sent.
+    fn fails_among_others(&mut self, error: &ApiError) {
+        if matches!(error.kind, ErrorKind::BadResponse(_)) {
+            return;
+        }
+        self.polls.streak += 1;
+        if self.polls.streak < STREAK {
+            return;
+        }
+        if self.polls.only_troubled_left() {
+            self.polls.troubled.clear();
+        } else {
+            self.stop(Kind::Network, error);
         }
     }
 
@@ -332,12 +393,12 @@ impl Run<'_, '_> {
         self.polls.streak = 0;
         if !self.polls.undecided.is_empty() {
             // The bulk endpoint alone is in trouble.
-            self.polls.bulk_broken = true;
             let rows = std::mem::take(&mut self.polls.undecided);
-            self.polls.details.extend(rows);
-            let rest = std::mem::take(&mut self.polls.bulk);
-            self.polls.details.extend(rest);
+            self.polls.without_bulk(rows);
         }
+        self.polls.probing = false;
+        let unasked = self.polls.probe.take();
+        self.polls.details.extend(unasked);
         for (asked, error) in std::mem::take(&mut self.polls.suspects) {
             self.observe(tx, &asked, Observation::Failed(&error), now)?;
         }
@@ -360,7 +421,7 @@ impl Run<'_, '_> {
         let Some((_, first)) = suspects.first().cloned() else {
             return Ok(());
         };
-        let everybodys = self.troubles.has(Kind::Network) || suspects.len() > 1;
+        let everybodys = self.troubles.has(Kind::Network) || suspects.len() + undecided.len() > 1;
         if everybodys {
             self.troubles.api(Kind::Network, &first);
         }
@@ -470,16 +531,18 @@ impl Run<'_, '_> {
             self.after.seen.push(row);
         }
         if fresh_urls && after.is_completed() {
+            let some_unavailable = !plan.unavailable.is_empty();
             for asset in plan.unavailable {
-                tx.unavailable(row, asset)?;
+                if let Some(file) = after.file(asset) {
+                    self.give_up_file(tx, &after, file)?;
+                }
                 tx.append(
                     row,
                     &NewEvent::new(now, EventKind::Unavailable).with("asset", asset.word()),
                 )?;
-                self.after.said.push(Said::Unavailable {
-                    video: Box::new(after.clone()),
-                    asset,
-                });
+            }
+            if some_unavailable {
+                self.files_settled(tx, row, now)?;
             }
             if !plan.fetch.is_empty() && self.options.download {
                 self.saves.queue(row);

@@ -1,12 +1,15 @@
 //! What a run says: one plain sentence or one JSON line per thing that happened, and what it all amounts to.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 
 use crate::decide::News;
 use crate::error::Exit;
+use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
 use crate::render::{human, text};
 use crate::store::Trouble;
@@ -93,7 +96,7 @@ impl Tally {
 pub enum Voice {
     /// Outcomes and new trouble: what cron mails.
     Outcomes,
-    /// Trouble of the whole run only; the command itself prints the rows.
+    /// Trouble only, each kind of it once, and all on stderr; the command itself prints the rows.
     RunTrouble,
 }
 
@@ -103,6 +106,8 @@ pub struct Reporter<'a> {
     voice: Voice,
     /// Tell trouble even when it was told before.
     chatty: bool,
+    /// Codes of rows' trouble that were told in the name of all such rows.
+    told: BTreeSet<String>,
     pub(super) tally: Tally,
 }
 
@@ -114,6 +119,7 @@ impl<'a> Reporter<'a> {
             screen,
             voice,
             chatty,
+            told: BTreeSet::new(),
             tally: Tally::default(),
         }
     }
@@ -135,11 +141,30 @@ impl<'a> Reporter<'a> {
     }
 
     /// Tells somebody who waits how a row is doing.
-    pub(super) fn progress(&self, video: &Video, elapsed: &str) {
+    pub(super) fn progress_line(&self, video: &Video, elapsed: Duration, usual: &str) {
         if !self.screen.json {
-            self.screen
-                .note(&format!("{}, {elapsed}", subject(video, video.status())));
+            let elapsed = human::duration(elapsed);
+            let doing = subject(video, video.status());
+            self.screen.note(&format!("{doing}, {elapsed} ({usual})"));
         }
+    }
+
+    /// Shows somebody at a terminal what is rendering.
+    pub(super) fn show_rendering(&self, videos: &[(Video, Duration)], usual: &str) {
+        let lines: Vec<Rendering> = videos
+            .iter()
+            .map(|(video, elapsed)| Rendering {
+                row: video.id,
+                label: subject(video, video.status()),
+                elapsed: *elapsed,
+            })
+            .collect();
+        self.progress().rendering(&lines, usual);
+    }
+
+    /// The moving part of the screen.
+    pub(super) fn progress(&self) -> Progress {
+        self.screen.progress()
     }
 
     pub(super) fn is_chatty(&self) -> bool {
@@ -148,7 +173,13 @@ impl<'a> Reporter<'a> {
 
     pub(super) fn say(&mut self, said: &Said) {
         self.count(said);
+        if let Said::Row { video, .. } = said
+            && !video.is_rendering()
+        {
+            self.progress().rendered(video.id);
+        }
         if self.voice == Voice::RunTrouble {
+            self.say_once(said);
             return;
         }
         if self.screen.json {
@@ -175,6 +206,19 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    /// One row's trouble for all rows in the same: the row counts as told, and nobody wants to read it a hundred times.
+    fn say_once(&mut self, said: &Said) {
+        if let Said::Row {
+            video,
+            news: News::Trouble { .. },
+        } = said
+            && let Some(error) = &video.last_error
+            && self.told.insert(error.code.clone())
+        {
+            self.screen.error(&trouble_sentence(video));
+        }
+    }
+
     fn count(&mut self, said: &Said) {
         match said {
             Said::Row { video, news } => match news {
@@ -185,7 +229,13 @@ impl<'a> Reporter<'a> {
                         self.tally.failed += 1;
                     }
                     match video.phase {
-                        crate::video::Phase::Rejected => self.tally.rejected += 1,
+                        crate::video::Phase::Rejected => {
+                            self.tally.rejected += 1;
+                            // An earlier attempt is unanswered all the same.
+                            if video.first_unanswered_at.is_some() {
+                                self.tally.errors += 1;
+                            }
+                        }
                         // Somebody has to look whether it was bought.
                         crate::video::Phase::Unknown => self.tally.errors += 1,
                         _ => {}
@@ -205,7 +255,7 @@ impl<'a> Reporter<'a> {
         if !tell && !self.chatty {
             return;
         }
-        if self.screen.json {
+        if self.screen.json && self.voice == Voice::Outcomes {
             self.screen.json_line(&json!({
                 "type": "error",
                 "id": null,
@@ -384,7 +434,12 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
             format!("{}: {what}", subject(video, "repaired")),
         ),
         Said::Unavailable { video, asset } => (
-            Weight::Outcome,
+            // Without the video itself there is nothing left of what was paid for.
+            if *asset == Asset::Video {
+                Weight::Bad
+            } else {
+                Weight::Outcome
+            },
             format!(
                 "{}: HeyGen has no {asset} for it",
                 subject(video, "goes without")

@@ -31,7 +31,8 @@ pub(super) struct Sends {
     /// Rows to look at, with the lock where it is held already.
     queue: VecDeque<(RowId, Option<Guard>)>,
     begun: bool,
-    /// The last run was refused: one row goes first.
+    /// The last run was refused, or left POSTs without an answer: one row goes first. Sending many into an outage
+    /// would start the 20 hours of every one of them.
     alone: bool,
     over: bool,
     streak: u32,
@@ -93,7 +94,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
+    pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
         let now = time::now();
         let expired = |video: &Video| match decide::due(video, None, false, now) {
             Due::Expired(why) => Some(why),
@@ -166,15 +167,15 @@ impl Run<'_, '_> {
             return Ok(false);
         };
         let now = time::now();
-        let (paused, refused, active) = store.read(|tx| {
+        let (paused, troubled, active) = store.read(|tx| {
             let paused = tx.paused_until(&account)?;
             let refused = tx
                 .troubles()?
                 .iter()
                 .any(|trouble| matches!(trouble.kind.as_str(), "key" | "forbidden" | "credit"));
-            Ok((paused, refused, tx.active_count()?))
+            Ok((paused, refused || tx.has_unanswered()?, tx.active_count()?))
         })?;
-        self.sends.alone = refused;
+        self.sends.alone = troubled;
         self.sends.room = self
             .options
             .max_active
@@ -188,7 +189,7 @@ impl Run<'_, '_> {
     fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<Ready>, Error> {
         let account = self.account();
         let mut ready = Vec::new();
-        while ready.len() < hands {
+        while ready.len() < hands && !self.sends.over {
             let candidates = self.candidates(store, hands - ready.len())?;
             if candidates.is_empty() {
                 break;
@@ -277,6 +278,7 @@ impl Run<'_, '_> {
         let fresh = video.phase == Phase::Unsent;
         if fresh && let Some(room) = &mut self.sends.room {
             if *room == 0 {
+                self.sends.over = true;
                 return Ok(None);
             }
             *room -= 1;
@@ -302,7 +304,7 @@ impl Run<'_, '_> {
         let identity = self.identity.clone();
         self.sends.in_flight += 1;
         self.start_api(move || {
-            let posted = caller.post(ready.body.as_bytes(), &ready.key, &identity);
+            let posted = caller.post(ready.body.as_bytes(), &ready.key, ready.fresh, &identity);
             outbox
                 .send(Message::Posted {
                     row: ready.row,
@@ -325,6 +327,12 @@ impl Run<'_, '_> {
         now: Timestamp,
     ) -> rusqlite::Result<Option<StoreError>> {
         let Some(video) = tx.video(row)? else {
+            if let Ok(created) = &posted.answer {
+                let id = &created.video_id;
+                self.reporter.unrecorded(&format!(
+                    "row {row} became video {id}, but was forgotten meanwhile"
+                ));
+            }
             return Ok(None);
         };
         let account = self.account();
@@ -359,8 +367,9 @@ impl Run<'_, '_> {
         match answer {
             Ok(_) => {
                 self.reachable();
-                self.troubles.proves(Kind::Credit);
-                self.troubles.proves(Kind::Forbidden);
+                for kind in [Kind::Credit, Kind::Forbidden, Kind::Account] {
+                    self.troubles.proves(kind);
+                }
                 self.sends.alone = false;
                 self.sends.streak = 0;
             }
@@ -384,7 +393,7 @@ impl Run<'_, '_> {
                 }
                 ErrorKind::NoAnswer { .. } | ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
                     self.sends.streak += 1;
-                    self.sends.over |= self.sends.streak >= STREAK;
+                    self.sends.over |= self.sends.alone || self.sends.streak >= STREAK;
                 }
             },
         }

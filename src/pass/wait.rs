@@ -13,6 +13,9 @@ use crate::video::{RowId, Video};
 
 /// The pause between rounds grows up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How many finished videos an estimate is made from, at most and at least.
+const USUAL: u32 = 40;
+const FEWEST: u64 = 3;
 /// How often somebody who waits is told that nothing changed.
 const REASSURE: Duration = Duration::from_secs(60);
 
@@ -51,9 +54,10 @@ impl Wait {
             first = false;
             let open = self.open(store)?;
             if open.is_empty() {
+                reporter.progress().rendering(&[], "");
                 break;
             }
-            reassure(reporter, &open, &mut told);
+            reassure(reporter, open, &usual(store)?, &mut told);
             let next = Instant::now() + pause;
             if deadline.is_some_and(|deadline| next > deadline) {
                 return Ok(worse(reporter.tally().exit(true), Exit::Timeout));
@@ -101,12 +105,29 @@ fn worse(round: Exit, timeout: Exit) -> Exit {
     }
 }
 
-/// One line whenever the picture changes, and now and then when it does not.
-fn reassure(reporter: &Reporter<'_>, open: &[Video], told: &mut Option<(Instant, String)>) {
+/// At a terminal: a line per video, moving. Elsewhere: one line whenever the picture changes, and now and then when it
+/// does not.
+fn reassure(
+    reporter: &Reporter<'_>,
+    open: Vec<Video>,
+    usual: &str,
+    told: &mut Option<(Instant, String)>,
+) {
     let now = time::now();
+    let open: Vec<(Video, Duration)> = open
+        .into_iter()
+        .map(|video| {
+            let elapsed = now.since(video.accepted_at.unwrap_or(video.submitted_at));
+            (video, elapsed)
+        })
+        .collect();
+    if reporter.progress().is_live() {
+        reporter.show_rendering(&open, usual);
+        return;
+    }
     let picture: Vec<String> = open
         .iter()
-        .map(|video| format!("{} {}", video.id, video.status()))
+        .map(|(video, _)| format!("{} {}", video.id, video.status()))
         .collect();
     let picture = picture.join(", ");
     if let Some((at, last)) = told
@@ -115,9 +136,22 @@ fn reassure(reporter: &Reporter<'_>, open: &[Video], told: &mut Option<(Instant,
     {
         return;
     }
-    for video in open {
-        let since = video.accepted_at.unwrap_or(video.submitted_at);
-        reporter.progress(video, &human::duration(now.since(since)));
+    for (video, elapsed) in &open {
+        reporter.progress_line(video, *elapsed, usual);
     }
     *told = Some((Instant::now(), picture));
+}
+
+/// How long rendering usually takes, from the user's own history.
+fn usual(store: &Store) -> Result<String, Error> {
+    let times = store.read(|tx| tx.usual_render_times(USUAL))?;
+    Ok(match (times.p50, times.p90) {
+        (Some(p50), Some(p90)) if times.count >= FEWEST => format!(
+            "usually {}, nine of ten within {}, from your last {}",
+            human::duration(Duration::from_millis(p50)),
+            human::duration(Duration::from_millis(p90)),
+            times.count
+        ),
+        _ => "too few finished videos to say how long it takes".to_owned(),
+    })
 }

@@ -10,6 +10,7 @@ mod grid;
 pub mod human;
 pub mod json;
 mod json_text;
+pub mod progress;
 pub mod screen;
 pub mod show;
 mod style;

@@ -6,10 +6,11 @@
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
+use crate::render::progress::Progress;
 use crate::render::style::{Tone, paint};
 use crate::render::{json, text};
 
@@ -52,6 +53,9 @@ pub struct ScreenOptions {
 /// Where results and messages go. Can be shared between threads.
 pub struct Screen {
     streams: Mutex<Streams>,
+    progress: OnceLock<Progress>,
+    /// Whether moving lines can be drawn on stderr and somebody wants them.
+    animate: bool,
     /// Whether results may be coloured.
     pub color: bool,
     /// Whether messages may be coloured.
@@ -116,6 +120,11 @@ impl Screen {
                 pending: Vec::new(),
                 state: OutState::Open,
             }),
+            progress: OnceLock::new(),
+            animate: err_is_terminal
+                && !options.quiet
+                && !options.json
+                && options.term.as_deref() != Some("dumb"),
             color: options.colors(out_is_terminal),
             err_color: options.colors(err_is_terminal),
             out_is_terminal,
@@ -137,10 +146,12 @@ impl Screen {
 
     /// A result that somebody may be waiting for: one line on stdout, at once. Server text in it must be harmless.
     pub fn line(&self, line: &str) {
-        let mut streams = self.lock();
-        streams.queue(line);
-        streams.queue("\n");
-        streams.flush();
+        self.undisturbed(|| {
+            let mut streams = self.lock();
+            streams.queue(line);
+            streams.queue("\n");
+            streams.flush();
+        });
     }
 
     /// One line of a listing: on a terminal at once, otherwise in blocks.
@@ -202,6 +213,16 @@ impl Screen {
         }
     }
 
+    /// The moving part of the screen, for a person at a terminal.
+    pub fn progress(&self) -> Progress {
+        self.progress
+            .get_or_init(|| match self.animate {
+                true => Progress::live(self.width),
+                false => Progress::default(),
+            })
+            .clone()
+    }
+
     /// Whether nobody reads stdout any more: a long listing may stop.
     pub fn is_closed(&self) -> bool {
         !matches!(self.lock().state, OutState::Open)
@@ -239,10 +260,20 @@ impl Screen {
             let _infallible = write!(message, "{end}{}", text::harmless(line));
         }
         message.push('\n');
-        let mut streams = self.lock();
-        // Whoever sees both streams in one place sees them in order.
-        streams.flush();
-        let _nobody_to_tell = streams.err.write_all(message.as_bytes());
+        self.undisturbed(|| {
+            let mut streams = self.lock();
+            // Whoever sees both streams in one place sees them in order.
+            streams.flush();
+            let _nobody_to_tell = streams.err.write_all(message.as_bytes());
+        });
+    }
+
+    /// Prints without the moving part of the screen in between.
+    fn undisturbed(&self, print: impl FnOnce()) {
+        match self.progress.get() {
+            Some(progress) => progress.suspend(print),
+            None => print(),
+        }
     }
 
     /// A thread that panicked while it printed leaves nothing that others could not print after.

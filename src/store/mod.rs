@@ -32,6 +32,7 @@ mod runs;
 mod stats;
 mod videos;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -56,6 +57,8 @@ pub struct Store {
     path: PathBuf,
     identity: Identity,
     read_only: bool,
+    /// Opened once: where locks belong to the process, closing a second handle would drop them all.
+    locks: OnceCell<Locks>,
 }
 
 /// The statements that can run inside [`Store::read`] and [`Store::write`].
@@ -89,10 +92,14 @@ impl Store {
 
     /// The lock file that belongs to this database.
     pub fn locks(&self) -> Result<Locks, StoreError> {
-        Locks::open(&self.path).map_err(|source| StoreError::Lock {
+        if let Some(locks) = self.locks.get() {
+            return Ok(locks.clone());
+        }
+        let locks = Locks::open(&self.path).map_err(|source| StoreError::Lock {
             path: crate::locks::lock_path(&self.path),
             source,
-        })
+        })?;
+        Ok(self.locks.get_or_init(|| locks).clone())
     }
 
     /// What tells this database file from one put in its place; can be asked from any thread.

@@ -194,6 +194,7 @@ fn connect_to(
         path,
         identity,
         read_only,
+        locks: std::cell::OnceCell::new(),
     })
 }
 

@@ -64,6 +64,8 @@ pub struct UnfinishedRow {
     pub video_id: VideoId,
     /// Whether hearing the same word again changes nothing: no trouble to end, and the account is known.
     pub settled: bool,
+    /// Whether asking for it failed the last time.
+    pub troubled: bool,
 }
 
 /// What `check` still has to do, in numbers.
@@ -299,7 +301,8 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT id, rev, remote_status, video_id,
-                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2
+                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
+                        error_operation IS 'poll'
                  FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
             )?
             .query_map(params![after, account, limit], |row| {
@@ -309,6 +312,7 @@ impl Tx<'_> {
                     remote_status: row.get(2)?,
                     video_id: row.get(3)?,
                     settled: row.get(4)?,
+                    troubled: row.get(5)?,
                 })
             })?
             .collect()
@@ -352,6 +356,16 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM videos WHERE phase IN ('unsent', 'sending'))",
+            )?
+            .query_row([], |row| row.get(0))
+    }
+
+    /// Whether any POST of before is still without an answer.
+    pub fn has_unanswered(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM videos
+                                WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)",
             )?
             .query_row([], |row| row.get(0))
     }
@@ -422,12 +436,14 @@ impl Tx<'_> {
             .optional()
     }
 
-    /// Holds an account's POSTs back (`Retry-After`).
+    /// Holds an account's POSTs back (`Retry-After`). A longer pause stands, unless it is longer than any can be: then
+    /// it is from a clock that ran ahead.
     pub fn pause(&self, account: &Account, until: Timestamp) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
                 "INSERT INTO pauses (account, until) VALUES (?1, ?2)
-                 ON CONFLICT (account) DO UPDATE SET until = max(until, excluded.until)",
+                 ON CONFLICT (account) DO UPDATE SET until =
+                    CASE WHEN until - excluded.until > 3600000 THEN excluded.until ELSE max(until, excluded.until) END",
             )?
             .execute(params![account, until])
             .map(drop)

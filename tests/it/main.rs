@@ -6,12 +6,19 @@
 //! | `tracer` | the program, stopped, killed or refused at its system calls |
 //! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
 //! | `hooks` | hooks and stalled videos |
+//! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
+//! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
+//! | `telling` | what is said, how often, and how a run exits |
+//! | `rendered` | a bench with one rendered video, and what must be true once its files are saved |
 //! | `workflow` | the main job end to end |
 //! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
 //! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
 //! | `power_cut` | D16, promise 1: what a disk has when the power goes, at chosen system calls; needs root |
 //! | `model` | random sequences of operations against a small model |
 //! | `error_sweep` | D10, S14, S15, B6: ENOSPC and EIO at the same calls, once, from then on, and again in the recovery |
+//! | `download_faults` | D1–D9, X1, X2: hosts and networks that misbehave during a download |
+//! | `download_disk` | D10–D13, D18, D20: disks, directories and file names that are not as they should be |
+//! | `download_runs` | D14, D15, D17, D19, X6: names, overlapping and interrupted runs, certificates |
 
 #![allow(
     unreachable_pub,
@@ -22,6 +29,7 @@
     reason = "a test that cannot go on says so by panicking, and tells its figures"
 )]
 
+mod rendered;
 mod support;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sweep;
@@ -37,6 +45,12 @@ mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod power_cut;
 
+mod download_disk;
+mod download_faults;
+mod download_runs;
 mod hooks;
 mod overlap;
+mod poll_faults;
+mod submit_faults;
+mod telling;
 mod workflow;

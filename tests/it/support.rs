@@ -284,13 +284,25 @@ impl Bench {
                 assert!(name.ends_with(".part"), "{name}");
                 continue;
             }
-            let (id, asset) = asset_of(name);
+            let (id, asset) = self.owner_of(&entry).unwrap_or_else(|| asset_of(name));
             let bytes = std::fs::read(&entry).expect("a file");
             assert!(
                 bytes == self.heygen.expected(&id, asset),
                 "{name} is not what HeyGen has"
             );
         }
+    }
+
+    /// The video and asset a final path was recorded for, whatever the template made of its name.
+    fn owner_of(&self, path: &Path) -> Option<(String, heygen_tracker::video::Asset)> {
+        let sql =
+            "SELECT video_id, asset FROM files JOIN videos ON videos.id = video WHERE path = ?1";
+        let found: Option<(String, String)> = self
+            .db()
+            .query_row(sql, [path.to_str()?], |row| Ok((row.get(0)?, row.get(1)?)))
+            .ok();
+        let (id, asset) = found?;
+        Some((id, asset.parse().ok()?))
     }
 }
 
@@ -330,6 +342,14 @@ pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says loudly, past the capture of test output, that a test proved nothing here.
+pub fn skipped(why: &str) {
+    use std::io::Write as _;
+    let test = std::thread::current();
+    let name = test.name().unwrap_or("a test");
+    writeln!(std::io::stderr(), "SKIPPED {name}: {why}").expect("stderr");
 }
 
 /// Runs a command to its end.
@@ -387,5 +407,77 @@ impl Run {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
             .collect()
+    }
+}
+
+/// How often HeyGen was asked about videos.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// For up to 100 status words at once.
+    pub bulk: usize,
+    /// For one video.
+    pub own: usize,
+}
+
+impl Bench {
+    /// The questions among the API requests after the first `since`.
+    pub fn asked_since(&self, since: usize) -> Asked {
+        let paths: Vec<String> = self
+            .heygen
+            .api_requests()
+            .split_off(since)
+            .into_iter()
+            .filter(|request| request.method == "GET")
+            .map(|request| request.path)
+            .collect();
+        let bulk = paths.iter().filter(|path| path.ends_with("/statuses"));
+        let bulk = bulk.count();
+        Asked {
+            bulk,
+            own: paths.len() - bulk,
+        }
+    }
+
+    /// [`Bench::tracker`], and what it asked HeyGen.
+    pub fn asking(&self, arguments: &str) -> (Run, Asked) {
+        let before = self.heygen.api_requests().len();
+        let run = self.tracker(arguments);
+        (run, self.asked_since(before))
+    }
+
+    /// `count` rows that render, without the cost of submitting each.
+    pub fn rendering(&self, count: usize) {
+        self.submit(1).exits(0);
+        self.db()
+            .execute_batch(&format!(
+                "WITH RECURSIVE further (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM further WHERE n < {count})
+                 INSERT INTO videos (phase, remote_status, video_id, account, submitted_at, accepted_at, output_dir, title)
+                 SELECT phase, remote_status, printf('%032x', n), account, submitted_at, accepted_at, output_dir,
+                        'Video ' || n
+                 FROM videos, further WHERE id = 1 AND n <= {count};
+                 INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;"
+            ))
+            .expect("rows");
+        self.stalled_already();
+        for row in 2..=count {
+            self.heygen.add_video(&format!("{row:032x}"), "pending");
+        }
+    }
+
+    /// Every row was said to have stalled: for tests that let hours pass and are about something else.
+    pub fn stalled_already(&self) {
+        self.db()
+            .execute("UPDATE videos SET stalled_at = submitted_at", [])
+            .expect("rows");
+    }
+
+    /// Waits for a condition.
+    #[track_caller]
+    pub fn until(&self, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < deadline, "it never happened");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }

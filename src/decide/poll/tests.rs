@@ -1,0 +1,542 @@
+//! What any answer means for any row: tables instead of examples.
+
+use serde_json::json;
+
+use super::*;
+use crate::decide::{Entry, News, TELL_AGAIN};
+use crate::heygen::ErrorKind;
+use crate::video::{File, IdempotencyKey, LastError, RowId, Urls, VideoId};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Words of every kind: HeyGen's, those only bulk knows, and some nobody has heard of.
+const WORDS: [&str; 9] = [
+    "waiting",
+    "pending",
+    "processing",
+    "queued",
+    "completed",
+    "failed",
+    "Completed",
+    "completed ",
+    "re-rendering",
+];
+
+fn now() -> Timestamp {
+    Timestamp::from_secs(1_764_000_000)
+}
+
+fn mine() -> Account {
+    Account::new("https://api.heygen.com#0123456789ab".to_owned())
+}
+
+fn other() -> Account {
+    Account::new("https://api.heygen.com#ba9876543210".to_owned())
+}
+
+/// A row as it is an hour after its purchase under [`mine`].
+fn row(phase: Phase, word: &str) -> Video {
+    let remote_status = RemoteStatus::new(word);
+    let since = now().before(HOUR);
+    Video {
+        id: RowId(7),
+        rev: 3,
+        phase,
+        finished: false,
+        video_id: VideoId::new("c0ffee"),
+        idempotency_key: Some(IdempotencyKey::stored("key".to_owned())),
+        account: Some(mine()),
+        title: Some("Teaser".to_owned()),
+        script: None,
+        avatar_id: None,
+        voice_id: None,
+        tags: Vec::new(),
+        created_at: None,
+        completed_at: None,
+        duration: None,
+        folder_id: None,
+        output_language: None,
+        failure_code: None,
+        failure_message: None,
+        video_page_url: None,
+        urls: Urls::default(),
+        urls_at: None,
+        submitted_at: since,
+        accepted_at: Some(since),
+        ended_at: remote_status.is_terminal().then_some(since),
+        remote_status: Some(remote_status),
+        first_unanswered_at: None,
+        last_attempt_at: None,
+        attempts: 0,
+        send_after: None,
+        last_checked_at: Some(since),
+        check_count: 1,
+        not_found_at: None,
+        stalled_at: None,
+        last_error: None,
+        output_dir: "/videos".into(),
+        name_template: None,
+        retry_of: None,
+        files: vec![file(Asset::Video, FileState::Wanted)],
+    }
+}
+
+fn file(asset: Asset, state: FileState) -> File {
+    File {
+        asset,
+        state,
+        path: None,
+        part: None,
+        bytes: None,
+        sha256: None,
+        saved_at: None,
+        attempts: 0,
+    }
+}
+
+/// The answer to an own GET, with every field that goes with the word.
+fn remote(word: &str) -> RemoteVideo {
+    let status = RemoteStatus::new(word);
+    let (completed, failed) = (status.is_completed(), status.is_failed());
+    let when = |holds: bool, text: &str| holds.then(|| text.to_owned());
+    RemoteVideo {
+        id: VideoId::new("c0ffee").unwrap(),
+        title: None,
+        created_at: Some(now().before(HOUR)),
+        completed_at: status.is_terminal().then(now),
+        urls: Urls {
+            video: when(completed, "https://files.example/v?sig=1"),
+            ..Urls::default()
+        },
+        duration: completed.then_some(3.5),
+        folder_id: None,
+        output_language: None,
+        failure_code: when(failed, "too_long"),
+        failure_message: when(failed, "Too long"),
+        video_page_url: None,
+        status,
+    }
+}
+
+fn error(kind: ErrorKind, code: &str) -> ApiError {
+    ApiError {
+        kind,
+        code: code.to_owned(),
+        message: format!("HeyGen said {code}"),
+        request_id: Some("request-1".to_owned()),
+        retry_after: None,
+        excerpt: None,
+    }
+}
+
+fn not_found_error() -> ApiError {
+    error(ErrorKind::Status(404), "not_found")
+}
+
+fn server_error() -> ApiError {
+    error(ErrorKind::Status(500), "http_500")
+}
+
+fn trouble(operation: Operation, code: &str, told_at: Option<Timestamp>) -> Option<LastError> {
+    Some(LastError {
+        operation,
+        code: code.to_owned(),
+        message: String::new(),
+        at: now().before(MINUTE),
+        told_at,
+        count: 4,
+    })
+}
+
+fn sees(video: &Video, word: &str) -> Decision {
+    observed(video, Observation::Detail(&remote(word)), &mine(), now())
+}
+
+fn in_bulk(video: &Video, word: &str) -> Decision {
+    let word = RemoteStatus::new(word);
+    observed(video, Observation::Bulk(&word), &mine(), now())
+}
+
+fn fails(video: &Video, error: &ApiError, at: Timestamp) -> Decision {
+    observed(video, Observation::Failed(error), &mine(), at)
+}
+
+#[test]
+fn what_is_over_never_goes_back_and_everything_else_follows_heygen_s_word() {
+    for before in WORDS {
+        for after in WORDS {
+            let video = row(Phase::Accepted, before);
+            let over = matches!(before, "completed" | "failed");
+            let expected = if over { before } else { after };
+            for decision in [sees(&video, after), in_bulk(&video, after)] {
+                assert_eq!(decision.video.status(), expected, "{before} -> {after}");
+                let told = decision.news.contains(&News::Status {
+                    from: before.to_owned(),
+                });
+                assert_eq!(told, before != expected, "{before} -> {after}");
+                assert_eq!(decision.events.len(), usize::from(before != expected));
+                if over {
+                    assert_eq!(decision.video.ended_at, video.ended_at);
+                } else {
+                    let ends = matches!(after, "completed" | "failed");
+                    assert_eq!(
+                        decision.video.ended_at,
+                        ends.then(now),
+                        "{before} -> {after}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_contradicts_the_end_brings_nothing_else_either() {
+    for (over, contradiction) in [
+        ("completed", "processing"),
+        ("completed", "failed"),
+        ("failed", "completed"),
+        ("failed", "re-rendering"),
+    ] {
+        let video = row(Phase::Accepted, over);
+        let decision = sees(&video, contradiction);
+        assert!(!decision.changed, "{over} {contradiction}");
+        assert_eq!(decision.video.failure_code, None);
+        assert_eq!(decision.video.urls, Urls::default());
+    }
+}
+
+#[test]
+fn a_completed_row_gets_fresh_urls_and_keeps_what_an_answer_leaves_out() {
+    let mut video = row(Phase::Accepted, "completed");
+    video.urls.video = Some("https://files.example/v?sig=0".to_owned());
+    video.duration = Some(9.0);
+    let mut answer = remote("completed");
+    answer.duration = None;
+    let decision = observed(&video, Observation::Detail(&answer), &mine(), now());
+    assert!(decision.changed && decision.news.is_empty() && decision.events.is_empty());
+    assert_eq!(decision.video.urls, answer.urls);
+    assert_eq!(decision.video.urls_at, Some(now()));
+    assert_eq!(decision.video.duration, Some(9.0));
+    assert_eq!(decision.video.title.as_deref(), Some("Teaser"));
+}
+
+#[test]
+fn the_same_word_again_changes_nothing_but_the_time_of_the_check() {
+    let video = row(Phase::Accepted, "processing");
+    let decision = in_bulk(&video, "processing");
+    assert!(!decision.changed && decision.news.is_empty() && decision.events.is_empty());
+    assert_eq!(decision.video.last_checked_at, Some(now()));
+    assert_eq!(decision.video.check_count, 2);
+}
+
+#[test]
+fn nothing_is_built_on_the_sight_of_a_video_that_was_never_bought() {
+    for phase in [
+        Phase::Unsent,
+        Phase::Sending,
+        Phase::Rejected,
+        Phase::Unknown,
+    ] {
+        let video = row(phase, "waiting");
+        let decision = sees(&video, "completed");
+        assert_eq!(decision.video, video, "{phase}");
+        assert!(!decision.changed && decision.news.is_empty(), "{phase}");
+    }
+}
+
+#[test]
+fn a_missing_video_that_is_seen_is_back() {
+    for word in WORDS {
+        let mut video = row(Phase::Missing, "pending");
+        video.not_found_at = Some(now().before(HOUR));
+        let decision = sees(&video, word);
+        assert_eq!(decision.video.phase, Phase::Accepted);
+        assert_eq!(decision.video.status(), word);
+        assert_eq!(decision.video.not_found_at, None);
+        let news = News::Status {
+            from: "missing".to_owned(),
+        };
+        assert_eq!(decision.news, [news]);
+    }
+}
+
+#[test]
+fn the_account_that_sees_a_video_is_its_account() {
+    for known in [None, Some(mine()), Some(other())] {
+        let mut video = row(Phase::Accepted, "pending");
+        video.account = known.clone();
+        let decision = in_bulk(&video, "pending");
+        assert_eq!(decision.video.account, Some(mine()));
+        assert_eq!(decision.changed, known != Some(mine()));
+    }
+}
+
+#[test]
+fn a_404_under_another_account_says_nothing() {
+    let mut video = row(Phase::Accepted, "pending");
+    video.account = Some(other());
+    video.not_found_at = Some(now().before(2 * HOUR));
+    let decision = fails(&video, &not_found_error(), now());
+    assert_eq!(decision.video, video);
+    assert!(!decision.changed && decision.news.is_empty() && decision.events.is_empty());
+}
+
+#[test]
+fn missing_needs_two_404s_an_hour_apart() {
+    let first = Some(now());
+    // The first 404, the time since, whether the video is missing now, and what is the first 404 from now on.
+    let table: [(Option<Timestamp>, Duration, bool, Option<Timestamp>); 5] = [
+        (None, Duration::ZERO, false, Some(now())),
+        (first, Duration::ZERO, false, first),
+        (first, HOUR - SECOND, false, first),
+        (first, HOUR, true, None),
+        (first, 1000 * HOUR, true, None),
+    ];
+    for (not_found_at, passed, missing, remembered) in table {
+        let mut video = row(Phase::Accepted, "pending");
+        video.not_found_at = not_found_at;
+        video.last_error =
+            not_found_at.and_then(|at| trouble(Operation::Poll, "not_found", Some(at)));
+        let decision = fails(&video, &not_found_error(), now().after(passed));
+        assert_eq!(decision.video.status() == "missing", missing, "{passed:?}");
+        assert_eq!(decision.video.not_found_at, remembered, "{passed:?}");
+        assert_eq!(decision.video.last_error.is_none(), missing, "{passed:?}");
+        let recovered = decision
+            .news
+            .iter()
+            .any(|news| matches!(news, News::Recovered { .. }));
+        assert!(!recovered, "what was confirmed is not over");
+    }
+}
+
+#[test]
+fn a_clock_that_went_back_starts_the_hour_anew() {
+    let mut video = row(Phase::Accepted, "pending");
+    video.not_found_at = Some(now().after(24 * HOUR));
+    let first = fails(&video, &not_found_error(), now());
+    assert_eq!(first.video.not_found_at, Some(now()));
+    assert_eq!(first.video.status(), "pending");
+    let second = fails(&first.video, &not_found_error(), now().after(HOUR));
+    assert_eq!(second.video.status(), "missing");
+}
+
+#[test]
+fn seen_in_between_forgets_the_first_404() {
+    let mut video = row(Phase::Accepted, "pending");
+    video.not_found_at = Some(now().before(HOUR));
+    let seen = in_bulk(&video, "pending");
+    assert!(seen.changed);
+    assert_eq!(seen.video.not_found_at, None);
+}
+
+#[test]
+fn the_end_outlives_the_video_and_open_files_are_given_up() {
+    for word in ["completed", "failed"] {
+        let mut video = row(Phase::Accepted, word);
+        video.not_found_at = Some(now().before(HOUR));
+        let decision = fails(&video, &not_found_error(), now());
+        assert_eq!(decision.video.status(), word);
+        assert!(decision.give_up_files && decision.changed);
+        video.not_found_at = Some(now().before(MINUTE));
+        assert!(!fails(&video, &not_found_error(), now()).give_up_files);
+    }
+}
+
+#[test]
+fn a_missing_row_stays_missing_at_every_404() {
+    let mut video = row(Phase::Missing, "pending");
+    for hours in 0..3 {
+        let decision = fails(&video, &not_found_error(), now().after(hours * HOUR));
+        assert_eq!(decision.video.status(), "missing");
+        video = decision.video;
+    }
+}
+
+#[test]
+fn a_failed_poll_changes_nothing_but_the_last_error() {
+    for word in WORDS {
+        for kind in [
+            ErrorKind::NotSent,
+            ErrorKind::NoAnswer { timed_out: true },
+            ErrorKind::Status(403),
+            ErrorKind::Status(500),
+            ErrorKind::BadResponse(200),
+        ] {
+            let video = row(Phase::Accepted, word);
+            let mut decision = fails(&video, &error(kind, "code"), now());
+            let last = decision.video.last_error.take().unwrap();
+            assert_eq!(decision.video, video);
+            assert_eq!(
+                (last.code.as_str(), last.count, last.operation),
+                ("code", 1, Operation::Poll)
+            );
+            assert_eq!(decision.news, [News::Trouble { tell: true }]);
+        }
+    }
+}
+
+#[test]
+fn trouble_is_told_when_it_begins_changes_or_lasts() {
+    let ago = |time: Duration| Some(now().before(time));
+    let table = [
+        // The trouble before, and whether the same 500 is told now.
+        (None, true),
+        (trouble(Operation::Poll, "http_500", ago(MINUTE)), false),
+        (
+            trouble(Operation::Poll, "http_500", ago(TELL_AGAIN - SECOND)),
+            false,
+        ),
+        (trouble(Operation::Poll, "http_500", ago(TELL_AGAIN)), true),
+        (trouble(Operation::Poll, "http_500", None), true),
+        // The clock went back.
+        (
+            trouble(Operation::Poll, "http_500", Some(now().after(HOUR))),
+            true,
+        ),
+        (trouble(Operation::Poll, "http_502", ago(MINUTE)), true),
+        (trouble(Operation::Save, "http_500", ago(MINUTE)), true),
+    ];
+    for (before, tell) in table {
+        let mut video = row(Phase::Accepted, "pending");
+        let known = before
+            .as_ref()
+            .is_some_and(|e| e.code == "http_500" && e.operation == Operation::Poll);
+        let told_before = before.as_ref().and_then(|e| e.told_at);
+        video.last_error = before;
+        let decision = fails(&video, &server_error(), now());
+        assert_eq!(decision.news, [News::Trouble { tell }]);
+        let last = decision.video.last_error.unwrap();
+        assert_eq!(last.told_at, if tell { Some(now()) } else { told_before });
+        assert_eq!(last.count, if known { 5 } else { 1 });
+        let repeated = decision.events == [Entry::Again(EventKind::Error)];
+        assert_eq!(
+            repeated, known,
+            "the timeline does not grow while nothing happens"
+        );
+    }
+}
+
+#[test]
+fn the_trouble_of_a_run_is_no_row_s_news() {
+    let video = row(Phase::Accepted, "pending");
+    let failed = observed(
+        &video,
+        Observation::FailedForAll(&server_error()),
+        &mine(),
+        now(),
+    );
+    assert!(failed.changed && failed.news.is_empty());
+    let seen = in_bulk(&failed.video, "pending");
+    assert_eq!(seen.video.last_error, None);
+    assert!(
+        seen.news.is_empty(),
+        "what was not told as a row's trouble is not told to be over"
+    );
+}
+
+#[test]
+fn the_trouble_of_a_run_does_not_replace_a_row_s_that_was_told() {
+    for operation in [Operation::Poll, Operation::Save] {
+        let mut video = row(Phase::Accepted, "completed");
+        video.last_error = trouble(operation, "http_500", Some(now().before(MINUTE)));
+        let error = error(ErrorKind::NotSent, "network_error");
+        let failed = observed(&video, Observation::FailedForAll(&error), &mine(), now());
+        assert_eq!(failed.video, video);
+        assert!(!failed.changed && failed.events.is_empty() && failed.news.is_empty());
+    }
+}
+
+#[test]
+fn a_sight_ends_the_trouble_of_asking_and_no_other() {
+    let told = Some(now().before(MINUTE));
+    for (operation, over) in [
+        (Operation::Poll, true),
+        (Operation::Save, false),
+        (Operation::Send, false),
+    ] {
+        let mut video = row(Phase::Accepted, "completed");
+        video.last_error = trouble(operation, "http_500", told);
+        let decision = sees(&video, "completed");
+        assert_eq!(decision.video.last_error.is_none(), over, "{operation}");
+        let news = News::Recovered {
+            code: "http_500".to_owned(),
+        };
+        assert_eq!(decision.news.contains(&news), over, "{operation}");
+    }
+}
+
+#[test]
+fn error_events_carry_what_a_support_ticket_needs() {
+    let video = row(Phase::Accepted, "pending");
+    let decision = fails(&video, &server_error(), now());
+    let [Entry::New(event)] = decision.events.as_slice() else {
+        panic!("{:?}", decision.events)
+    };
+    for (name, fact) in [
+        ("operation", json!("poll")),
+        ("http_status", json!(500)),
+        ("code", json!("http_500")),
+        ("request_id", json!("request-1")),
+    ] {
+        assert_eq!(event.detail.get(name), Some(&fact));
+    }
+}
+
+#[test]
+fn files_are_fetched_waited_for_or_given_up() {
+    use FileState::{Gone, Partial, Publishing, Saved, Unavailable, Wanted};
+    #[derive(Debug, PartialEq)]
+    enum Plan {
+        Fetch,
+        Wait,
+        GiveUp,
+    }
+    let (soon, late) = (HOUR - SECOND, HOUR);
+    for (asset, state, url, since, plan) in [
+        (Asset::Video, Wanted, true, soon, Plan::Fetch),
+        (Asset::Video, Partial, true, late, Plan::Fetch),
+        (Asset::Gif, Wanted, true, late, Plan::Fetch),
+        (Asset::Video, Wanted, false, soon, Plan::Wait),
+        (Asset::Video, Wanted, false, 1000 * HOUR, Plan::Wait),
+        (Asset::Gif, Wanted, false, soon, Plan::Wait),
+        (Asset::Gif, Wanted, false, late, Plan::GiveUp),
+        (Asset::Gif, Partial, false, late, Plan::GiveUp),
+        (Asset::Gif, Publishing, false, late, Plan::Wait),
+        (Asset::Video, Publishing, true, late, Plan::Wait),
+        (Asset::Video, Saved, true, late, Plan::Wait),
+        (Asset::Gif, Unavailable, true, late, Plan::Wait),
+        (Asset::Video, Gone, true, late, Plan::Wait),
+    ] {
+        let mut video = row(Phase::Accepted, "completed");
+        video.ended_at = Some(now().before(since));
+        video.files = vec![file(asset, state)];
+        let address = url.then(|| "https://files.example/f".to_owned());
+        match asset {
+            Asset::Gif => video.urls.gif = address,
+            _ => video.urls.video = address,
+        }
+        let found = plan_files(&video, now());
+        let expected = FilePlan {
+            fetch: Vec::from_iter((plan == Plan::Fetch).then_some(asset)),
+            unavailable: Vec::from_iter((plan == Plan::GiveUp).then_some(asset)),
+        };
+        assert_eq!(found, expected, "{asset} {state} {url} {since:?}");
+        video.remote_status = Some(RemoteStatus::new("processing"));
+        assert_eq!(
+            plan_files(&video, now()),
+            FilePlan::default(),
+            "not completed"
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_went_back_gives_no_file_up() {
+    let mut video = row(Phase::Accepted, "completed");
+    video.ended_at = Some(now().after(24 * HOUR));
+    video.files = vec![file(Asset::Gif, FileState::Wanted)];
+    assert_eq!(plan_files(&video, now()), FilePlan::default());
+}

@@ -1,0 +1,359 @@
+//! The table of answers, and the clock.
+
+use super::*;
+use crate::heygen::RETRY_AFTER_CAP;
+use crate::video::{Asset, File, FileState, RemoteStatus, Urls, VideoId};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn noon() -> Timestamp {
+    Timestamp::from_secs(1_764_000_000)
+}
+
+fn mine() -> Account {
+    Account::new("https://api.heygen.com#mine".to_owned())
+}
+
+fn other() -> Account {
+    Account::new("https://api.heygen.com#other".to_owned())
+}
+
+fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::stored(text.to_owned())
+}
+
+/// A row as `submit` writes it.
+fn unsent() -> Video {
+    Video {
+        id: RowId(1),
+        rev: 0,
+        phase: Phase::Unsent,
+        remote_status: None,
+        finished: false,
+        video_id: None,
+        idempotency_key: Some(key("first")),
+        account: None,
+        title: None,
+        script: None,
+        avatar_id: None,
+        voice_id: None,
+        tags: Vec::new(),
+        created_at: None,
+        completed_at: None,
+        duration: None,
+        folder_id: None,
+        output_language: None,
+        failure_code: None,
+        failure_message: None,
+        video_page_url: None,
+        urls: Urls::default(),
+        urls_at: None,
+        submitted_at: noon(),
+        accepted_at: None,
+        ended_at: None,
+        first_unanswered_at: None,
+        last_attempt_at: None,
+        attempts: 0,
+        send_after: None,
+        last_checked_at: None,
+        check_count: 0,
+        not_found_at: None,
+        stalled_at: None,
+        last_error: None,
+        output_dir: "/output".into(),
+        name_template: None,
+        retry_of: None,
+        files: vec![File {
+            asset: Asset::Video,
+            state: FileState::Wanted,
+            path: None,
+            part: None,
+            bytes: None,
+            sha256: None,
+            saved_at: None,
+            attempts: 0,
+        }],
+    }
+}
+
+/// The same, marked at noon for its first POST.
+fn sending() -> Video {
+    begin_send(&unsent(), &mine(), noon()).video
+}
+
+fn error(kind: ErrorKind, retry_after: Option<Duration>) -> ApiError {
+    ApiError {
+        kind,
+        code: "code".to_owned(),
+        message: "message".to_owned(),
+        request_id: None,
+        retry_after,
+        excerpt: None,
+    }
+}
+
+fn answered(video: &Video, fresh: bool, answer: &Result<Created, ApiError>) -> Decision {
+    let posts = match answer {
+        Err(error) if error.leaves_outcome_open() => 1,
+        _ => 0,
+    };
+    sent(video, fresh, posts, answer, &mine(), key("spare"), noon())
+}
+
+fn created() -> Created {
+    Created {
+        video_id: VideoId::new("v1").unwrap(),
+        status: RemoteStatus::waiting(),
+        output_format: None,
+        request_id: None,
+    }
+}
+
+#[test]
+fn each_answer_to_a_first_post_and_to_a_replay() {
+    use ErrorKind::{BadResponse, NoAnswer, NotSent, Status};
+    use Phase::{Rejected, Sending, Unsent};
+    let lost = NoAnswer { timed_out: true };
+    let cut = NoAnswer { timed_out: false };
+    // answer; after a first POST: phase, key; after a replay: phase (its key never changes)
+    let table = [
+        (NotSent, Unsent, "first", Sending),
+        (lost, Sending, "first", Sending),
+        (cut, Sending, "first", Sending),
+        (BadResponse(200), Sending, "first", Sending),
+        (Status(302), Sending, "first", Sending),
+        (Status(307), Sending, "first", Sending),
+        (Status(400), Rejected, "first", Rejected),
+        (Status(401), Unsent, "first", Sending),
+        (Status(402), Unsent, "spare", Sending),
+        (Status(403), Unsent, "first", Sending),
+        (Status(404), Rejected, "first", Rejected),
+        (Status(405), Unsent, "first", Sending),
+        (Status(408), Sending, "first", Sending),
+        (Status(409), Unsent, "first", Sending),
+        (Status(413), Rejected, "first", Rejected),
+        (Status(418), Unsent, "first", Sending),
+        (Status(422), Rejected, "first", Rejected),
+        (Status(425), Sending, "first", Sending),
+        (Status(429), Unsent, "first", Sending),
+        (Status(500), Sending, "first", Sending),
+        (Status(503), Sending, "first", Sending),
+        (Status(599), Sending, "first", Sending),
+        (Status(999), Sending, "first", Sending),
+    ];
+    for (kind, phase, new_key, replayed) in table {
+        let first = answered(&sending(), true, &Err(error(kind, None))).video;
+        assert_eq!(first.phase, phase, "{kind:?}");
+        assert_eq!(first.idempotency_key, Some(key(new_key)), "{kind:?}");
+        // What ties a row to account and clock is that HeyGen may have charged for it.
+        let tied = phase == Sending;
+        assert_eq!(first.first_unanswered_at.is_some(), tied, "{kind:?}");
+        if phase != Rejected {
+            assert_eq!(first.account.is_some(), tied, "{kind:?}");
+        }
+
+        let replay = answered(&sending(), false, &Err(error(kind, None))).video;
+        assert_eq!(replay.phase, replayed, "{kind:?}");
+        assert_eq!(replay.idempotency_key, Some(key("first")), "{kind:?}");
+        assert_eq!(replay.first_unanswered_at, Some(noon()), "{kind:?}");
+        assert_eq!(replay.account, Some(mine()), "{kind:?}");
+    }
+}
+
+#[test]
+fn an_accepted_id_is_recorded_whatever_became_of_the_row() {
+    let unknown = expire(&sending(), Expiry::Age, noon()).video;
+    for video in [unsent(), sending(), unknown] {
+        let decision = answered(&video, false, &Ok(created()));
+        assert_eq!(decision.video.phase, Phase::Accepted);
+        assert_eq!(decision.video.video_id, Some(created().video_id));
+        assert_eq!(decision.video.account, Some(mine()));
+        assert_eq!(decision.video.first_unanswered_at, None);
+        assert_eq!(decision.news, [News::Sent]);
+    }
+}
+
+#[test]
+fn an_answer_that_comes_late_changes_nothing_that_is_decided() {
+    let accepted = answered(&sending(), true, &Ok(created())).video;
+    let refused = Err(error(ErrorKind::Status(400), None));
+    let rejected = answered(&sending(), true, &refused).video;
+    let broken = Err(error(ErrorKind::Status(500), None));
+    let busy = Err(error(ErrorKind::Status(429), None));
+    for video in [accepted, rejected] {
+        for answer in [&refused, &broken, &busy, &Ok(created())] {
+            let decision = answered(&video, true, answer);
+            assert_eq!(decision.video, video);
+            assert!(!decision.changed && decision.news.is_empty());
+        }
+    }
+}
+
+#[test]
+fn how_long_a_row_waits_after_each_answer() {
+    use ErrorKind::{NotSent, Status};
+    let now = |wait| Some(noon().after(wait));
+    // answer, Retry-After, earliest next try
+    let table = [
+        (NotSent, None, None),
+        (Status(401), Some(MINUTE), None),
+        (Status(402), None, None),
+        (Status(403), None, None),
+        (Status(409), None, now(MINUTE)),
+        (Status(409), Some(5 * MINUTE), now(5 * MINUTE)),
+        (Status(429), None, now(MINUTE)),
+        (Status(429), Some(Duration::ZERO), now(Duration::ZERO)),
+        (Status(429), Some(RETRY_AFTER_CAP), now(RETRY_AFTER_CAP)),
+        (Status(500), None, now(Duration::ZERO)),
+    ];
+    for (kind, retry_after, wanted) in table {
+        let video = answered(&sending(), true, &Err(error(kind, retry_after))).video;
+        assert_eq!(video.send_after, wanted, "{kind:?} {retry_after:?}");
+    }
+}
+
+#[test]
+fn replays_are_at_once_then_1_2_4_to_60_minutes_apart() {
+    let broken = Err(error(ErrorKind::Status(500), None));
+    let mut video = sending();
+    let mut minutes = Vec::new();
+    for _ in 0..9 {
+        video = answered(&video, false, &broken).video;
+        let wait = video.send_after.unwrap().since(noon());
+        minutes.push(wait.as_secs() / 60);
+    }
+    assert_eq!(minutes, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
+    let early = Err(error(ErrorKind::Status(425), None));
+    let spaced = answered(&video, false, &early).video;
+    assert!(spaced.attempts > video.attempts, "425 is spaced out, too");
+    video.attempts = i64::MAX;
+    let video = answered(&video, false, &broken).video;
+    assert_eq!(video.send_after, Some(noon().after(HOUR)));
+}
+
+#[test]
+fn only_rows_that_wait_are_due() {
+    for phase in Phase::ALL {
+        let video = Video {
+            phase: *phase,
+            ..sending()
+        };
+        let waits = matches!(phase, Phase::Unsent | Phase::Sending);
+        let wanted = if waits { Due::Now } else { Due::Not };
+        assert_eq!(due(&video, Some(&mine()), false, noon()), wanted, "{phase}");
+    }
+}
+
+#[test]
+fn a_replay_belongs_to_its_account_a_first_post_to_nobody() {
+    let table = [
+        (unsent(), Some(other()), Due::Now),
+        (sending(), Some(mine()), Due::Now),
+        (sending(), Some(other()), Due::OtherAccount),
+        (sending(), None, Due::Now),
+    ];
+    for (video, account, wanted) in table {
+        assert_eq!(due(&video, account.as_ref(), true, noon()), wanted);
+    }
+    // Too old is too old, whoever asks.
+    let late = noon().after(20 * HOUR);
+    let due = due(&sending(), Some(&other()), false, late);
+    assert_eq!(due, Due::Expired(Expiry::Age));
+}
+
+#[test]
+fn a_replay_is_possible_for_twenty_hours_of_a_clock_that_goes_forward() {
+    let second = Duration::from_secs(1);
+    let again = |at| begin_send(&sending(), &mine(), at).video;
+    let ahead = |by| noon().after(by);
+    let table = [
+        (sending(), noon(), Due::Now),
+        (sending(), ahead(20 * HOUR - second), Due::Now),
+        (sending(), ahead(20 * HOUR), Due::Expired(Expiry::Age)),
+        (sending(), ahead(9000 * HOUR), Due::Expired(Expiry::Age)),
+        // A later attempt does not buy time.
+        (
+            again(ahead(19 * HOUR)),
+            ahead(20 * HOUR),
+            Due::Expired(Expiry::Age),
+        ),
+        // Clocks drift a little.
+        (sending(), noon().before(5 * MINUTE), Due::Now),
+        (
+            sending(),
+            noon().before(5 * MINUTE + second),
+            Due::Expired(Expiry::Clock),
+        ),
+        (
+            again(ahead(10 * HOUR)),
+            ahead(9 * HOUR),
+            Due::Expired(Expiry::Clock),
+        ),
+        // Never sent, never too old.
+        (unsent(), ahead(9000 * HOUR), Due::Now),
+        (unsent(), noon().before(9000 * HOUR), Due::Now),
+    ];
+    for (video, now, wanted) in table {
+        for eager in [false, true] {
+            assert_eq!(due(&video, Some(&mine()), eager, now), wanted, "{now}");
+        }
+    }
+}
+
+#[test]
+fn spacing_holds_unless_a_person_asks_or_the_clock_went_back() {
+    let later = |wait| Video {
+        send_after: Some(noon().after(wait)),
+        ..unsent()
+    };
+    let table = [
+        (later(Duration::ZERO), Due::Now),
+        (later(MINUTE), Due::Later(noon().after(MINUTE))),
+        (later(HOUR), Due::Later(noon().after(HOUR))),
+        // Nothing is put off for longer than an hour, so this is from a clock that ran ahead.
+        (later(HOUR + MINUTE), Due::Now),
+    ];
+    for (video, wanted) in table {
+        assert_eq!(due(&video, Some(&mine()), false, noon()), wanted);
+        assert_eq!(due(&video, Some(&mine()), true, noon()), Due::Now);
+    }
+}
+
+#[test]
+fn marking_for_a_post_starts_the_clock_once() {
+    let first = begin_send(&unsent(), &mine(), noon());
+    assert!(first.changed && first.news.is_empty());
+    assert_eq!(first.video.phase, Phase::Sending);
+    assert_eq!(first.video.account, Some(mine()));
+    assert_eq!(first.video.first_unanswered_at, Some(noon()));
+
+    let later = noon().after(HOUR);
+    let second = begin_send(&first.video, &mine(), later);
+    assert_eq!(second.video.first_unanswered_at, Some(noon()));
+    assert_eq!(second.video.last_attempt_at, Some(later));
+    assert_eq!(second.video.idempotency_key, Some(key("first")));
+    assert_eq!(second.events, [Entry::Again(EventKind::Sending)]);
+}
+
+#[test]
+fn a_post_that_was_not_made_unties_only_a_fresh_row() {
+    assert_eq!(not_attempted(&sending(), true).video.phase, Phase::Unsent);
+    assert_eq!(not_attempted(&sending(), true).video.account, None);
+    assert!(!not_attempted(&sending(), false).changed);
+    let accepted = answered(&sending(), true, &Ok(created())).video;
+    assert!(!not_attempted(&accepted, true).changed);
+}
+
+#[test]
+fn what_expires_keeps_what_a_person_needs_to_find_out() {
+    for expiry in [Expiry::Age, Expiry::Clock] {
+        let decision = expire(&sending(), expiry, noon());
+        assert_eq!(decision.video.phase, Phase::Unknown);
+        assert_eq!(decision.video.idempotency_key, Some(key("first")));
+        assert_eq!(decision.video.account, Some(mine()));
+        assert_eq!(decision.video.first_unanswered_at, Some(noon()));
+        let from = "sending".to_owned();
+        assert_eq!(decision.news, [News::Status { from }]);
+    }
+}
