@@ -311,6 +311,10 @@ impl Run<'_, '_> {
                         self.observe(tx, &asked, Observation::Bulk(&line.status), now)?;
                     }
                 }
+                // Another account's: its own GET would say the same and change nothing.
+                Some(line) if line.is_not_found() && self.is_foreign(tx, asked.row)? => {
+                    self.polls.foreign += 1;
+                }
                 // Over, unknown or left out: only its own GET tells what to do.
                 _ => self.polls.own_get(asked),
             }
@@ -481,9 +485,10 @@ impl Run<'_, '_> {
         );
     }
 
-    /// A row belongs to another account than the key of this run.
-    pub(super) fn is_foreign(&mut self) {
-        self.polls.foreign += 1;
+    /// Whether a row belongs to another account than the key of this run.
+    fn is_foreign(&self, tx: &Tx<'_>, row: RowId) -> rusqlite::Result<bool> {
+        let owner = tx.owner(row)?;
+        Ok(owner.is_some_and(|owner| owner != self.account()))
     }
 
     /// Decides what an observation means for the row as it is now.
@@ -514,7 +519,7 @@ impl Run<'_, '_> {
                 .as_ref()
                 .is_some_and(|owner| *owner != account)
         {
-            self.is_foreign();
+            self.polls.foreign += 1;
         }
         let decision = decide::observed(&video, observation, &account, now);
         let (row, changed) = (decision.video.id, decision.changed);

@@ -180,6 +180,15 @@ impl Tx<'_> {
             .query_row([id], |row| row.get(0))
     }
 
+    /// The account that bought or last saw a row.
+    pub fn owner(&self, id: RowId) -> rusqlite::Result<Option<Account>> {
+        self.conn
+            .prepare_cached("SELECT account FROM videos WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()
+            .map(Option::flatten)
+    }
+
     /// The row that tracks a HeyGen id.
     pub fn by_video_id(&self, id: &VideoId) -> rusqlite::Result<Option<RowId>> {
         self.conn
