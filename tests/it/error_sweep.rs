@@ -7,7 +7,7 @@
 
 use nix::errno::Errno;
 
-use crate::support::{Bench, Run};
+use crate::support::{Bench, Run, skipped};
 use crate::sweep::{
     ACCEPTED, CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, disturb, is_full,
 };
@@ -42,7 +42,7 @@ fn a_long_download_meeting_errors() {
 #[test]
 fn a_submit_that_fails_has_recorded_nothing() {
     if let Some(reason) = why_not() {
-        println!("skipped: {reason}");
+        skipped(&reason);
         return;
     }
     let (calls, _) = ACCEPTED.undisturbed();
@@ -56,13 +56,14 @@ fn a_submit_that_fails_has_recorded_nothing() {
                     continue;
                 };
                 strikes.hit(first);
-                if played.run.code == Some(0) || !bench.heygen.posts().is_empty() {
-                    continue;
-                }
-                bench.tracker("check");
-                let sent = bench.heygen.posts().len();
-                if sent > 0 {
-                    println!("FOUND {which:?} {errno} {first:?}: {}", played.run.screen());
+                ACCEPTED.assert_unharmed(&bench, &played.run);
+                let screen = played.run.screen();
+                let warned = screen.contains("do not submit again")
+                    || screen.contains("before you submit again");
+                if played.run.code != Some(0) && !warned {
+                    bench.tracker("check");
+                    let bills = bench.heygen.billed().len();
+                    assert_eq!(bills, 0, "{which:?} {errno}: {screen}");
                 }
             }
         }
@@ -90,7 +91,7 @@ impl Which {
 
 fn error_sweep(scene: &Scene, sample: usize) {
     if let Some(reason) = why_not() {
-        println!("skipped: {reason}");
+        skipped(&reason);
         return;
     }
     let (calls, end) = scene.undisturbed();

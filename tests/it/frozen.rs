@@ -1,11 +1,12 @@
 //! Databases of earlier schema versions. A shipped migration is never edited, and what it made still opens.
 
 use std::fs;
+use std::path::Path;
 
 use rusqlite::Connection;
 
 use crate::database_faults::schema;
-use crate::support::Bench;
+use crate::support::{Bench, calls, can_strace, end, run};
 
 /// One row in each state, as version 1 wrote them.
 const V1: &str = include_str!("frozen/v1.sql");
@@ -59,4 +60,51 @@ fn version_1_goes_on_with_its_work() {
         0
     );
     bench.assert_invariants();
+}
+
+#[test]
+fn b04_eight_programs_migrate_at_once() {
+    for round in 0..6 {
+        let bench = frozen(V1);
+        let verbs = ["list", "add one", "show 1", "add two"];
+        let opens: Vec<_> = (0..8)
+            .map(|n| bench.start(verbs[n % verbs.len()]))
+            .collect();
+        for open in opens {
+            let opened = end(open).exits(0);
+            assert!(
+                !opened.stderr.contains("error"),
+                "round {round}: {}",
+                opened.screen()
+            );
+        }
+        assert_eq!(bench.query("SELECT count(*) FROM videos"), "9");
+        assert_eq!(bench.query("PRAGMA integrity_check"), "ok");
+    }
+}
+
+#[test]
+fn b04_killed_at_any_write_of_a_migration() {
+    if !can_strace() {
+        return;
+    }
+    let whole = frozen(V1);
+    let log = whole.path("calls");
+    run(&mut whole.strace(&["trace=pwrite64,fdatasync"], &log, "add one")).exits(0);
+    for name in ["pwrite64", "fdatasync"] {
+        for n in 1..=calls(&log, name) {
+            let bench = frozen(V1);
+            let (trace, kill) = (
+                format!("trace={name}"),
+                format!("inject={name}:signal=SIGKILL:when={n}"),
+            );
+            let killed =
+                run(&mut bench.strace(&[&trace, &kill], Path::new("/dev/null"), "add one"));
+            assert_eq!(killed.code, None, "{kill}: {}", killed.screen());
+            bench.tracker("add one").exits(0);
+            assert_eq!(bench.query("SELECT count(*) FROM videos"), "8", "{kill}");
+            assert!(schema(&bench.db()) == schema(&whole.db()), "{kill}");
+            assert_eq!(bench.query("PRAGMA integrity_check"), "ok", "{kill}");
+        }
+    }
 }

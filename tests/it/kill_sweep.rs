@@ -5,7 +5,7 @@
 //! the kill left; for every other number it is killed there once more. Then `check` runs until all is finished, and
 //! nothing may tell that there was a kill.
 
-use crate::support::Bench;
+use crate::support::{Bench, skipped};
 use crate::sweep::{CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, kill_at};
 use crate::tracer::{Traced, why_not};
 
@@ -36,7 +36,7 @@ fn a_killed_long_download() {
 
 fn kill_sweep(scene: &Scene, sample: usize) {
     if let Some(reason) = why_not() {
-        println!("skipped: {reason}");
+        skipped(&reason);
         return;
     }
     let (calls, end) = scene.undisturbed();

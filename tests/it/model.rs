@@ -16,7 +16,7 @@ use heygen_tracker::sandbox::{Fault, Host};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::support::{BODY, Bench, Run, files_below};
+use crate::support::{BODY, Bench, Run, files_below, skipped};
 use crate::sweep::kill_at;
 use crate::tracer::why_not;
 
@@ -332,7 +332,7 @@ fn pick<T>(from: &[T], n: usize) -> Option<&T> {
 )]
 fn whatever_happens_in_whatever_order() {
     if let Some(reason) = why_not() {
-        println!("skipped: {reason}");
+        skipped(&reason);
         return;
     }
     let mut config = Config {

@@ -15,6 +15,7 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::support::skipped;
 use crate::sweep::{CHECK, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, kill_at};
 use crate::tracer::why_not;
 
@@ -42,7 +43,7 @@ fn a_power_cut_during_a_repair() {
 
 fn power_cuts(scene: &Scene, sample: usize) {
     if let Some(reason) = why_not().or_else(|| Disk::new().err()) {
-        println!("skipped: {reason}");
+        skipped(&reason);
         return;
     }
     let (calls, end) = scene.undisturbed();

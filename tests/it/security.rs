@@ -439,7 +439,8 @@ fn x05_answers_without_end_are_cut_off_in_bounded_memory() {
     ) {
         return;
     }
-    let attacks: [(&str, fn() -> Fault); 5] = [
+    type Attack = fn() -> Fault;
+    let attacks: [(&str, Attack); 5] = [
         ("header bomb", Fault::endless_headers),
         ("endless JSON", || Fault::huge_json(1 << 30)),
         ("endless error", || {
