@@ -19,8 +19,8 @@ and in another, after the exports it prints:
   tracker submit --avatar-id a --voice-id v --script Hello --wait")]
 pub struct Args {
     /// Port of the API; files are served from another one [default: any]
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    port: u16,
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
     /// How long a video renders
     #[arg(long, value_name = "D", default_value = "20s", value_parser = humantime::parse_duration)]
     render_time: Duration,
@@ -45,7 +45,7 @@ fn rate(text: &str) -> Result<f64, String> {
 /// Runs `tracker sandbox` until it is interrupted.
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let sandbox = Sandbox::start(Options {
-        api_port: args.port,
+        api_port: args.port.unwrap_or(0),
         render: Render::After(args.render_time),
         fail_rate: args.fail_rate,
         latency: args.latency,

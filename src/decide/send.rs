@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::{Decision, Entry, Failure, News, record_failure};
 use crate::heygen::{ApiError, Created, ErrorKind};
 use crate::time::Timestamp;
-use crate::video::{Account, EventKind, IdempotencyKey, NewEvent, Operation, Phase, RowId, Video};
+use crate::video::{
+    Account, EventKind, IdempotencyKey, LastError, NewEvent, Operation, Phase, RowId, Video,
+};
 
 /// A replay is safe for this long after the first unanswered attempt.
 const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
@@ -99,6 +101,15 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     decision.video.phase = Phase::Unknown;
     decision.video.send_after = None;
+    // Not told as trouble: the change of status is, and the row is nobody's to retry by itself.
+    decision.video.last_error = Some(LastError {
+        operation: Operation::Send,
+        code: "submit_unknown".to_owned(),
+        message: "HeyGen never answered, and it is too late to ask again safely".to_owned(),
+        at: now,
+        told_at: None,
+        count: 1,
+    });
     decision.event(NewEvent::new(now, EventKind::Unknown).with(
         "why",
         match expiry {

@@ -109,7 +109,9 @@ impl Run<'_, '_> {
             }
             tx.append(video.id, &event.with("error", why.as_str()))
         })?;
-        self.reporter.hook_failed(video, hook.event, &why, last);
+        let first = hook.tries == 0;
+        self.reporter
+            .hook_failed(video, hook.event, &why, (first, last));
         Ok(())
     }
 }

@@ -367,23 +367,32 @@ impl Run<'_, '_> {
                 Entry::Again(kind) => tx.repeat(row, *kind)?,
             }
         }
-        if decision.changed && !was_finished {
+        let changed = decision.changed;
+        self.take_news(tx, decision, now)?;
+        if changed && !was_finished {
             self.maybe_idle(tx, row, was_finished, now)?;
         }
-        if decision.news.is_empty() {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// Keeps what is news until the transaction is durable, and notes it for the hook.
+    fn take_news(
+        &mut self,
+        tx: &Tx<'_>,
+        decision: Decision,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
         let in_trouble = decision
             .news
             .iter()
             .any(|news| matches!(news, News::Trouble { .. }));
         if in_trouble && self.reporter.is_chatty() {
-            tx.told(row, now)?;
+            tx.told(decision.video.id, now)?;
         }
         let video = Box::new(decision.video);
         for news in decision.news {
             if let Some(event) = hook_event(&video, &news) {
-                self.due_hook(tx, row, event, None, now)?;
+                self.due_hook(tx, video.id, event, None, now)?;
             }
             self.after.said.push(Said::Row {
                 video: video.clone(),

@@ -281,8 +281,19 @@ impl<'a> Reporter<'a> {
     }
 
     /// A hook did not do its work.
-    pub(super) fn hook_failed(&mut self, video: &Video, event: HookEvent, why: &str, last: bool) {
+    ///
+    /// Told at the first try and when it is given up; in between only where everything is told.
+    pub(super) fn hook_failed(
+        &mut self,
+        video: &Video,
+        event: HookEvent,
+        why: &str,
+        (first, last): (bool, bool),
+    ) {
         self.tally.errors += 1;
+        if !first && !last && !self.chatty {
+            return;
+        }
         let next = if last {
             "it is not tried again"
         } else {

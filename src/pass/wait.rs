@@ -1,5 +1,6 @@
 //! Waiting: the whole pass again and again until the rows are finished or the time is up.
 
+use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,7 @@ impl Wait {
         let started = Instant::now();
         let deadline = started.checked_add(self.timeout);
         let mut pause = self.interval.max(Duration::from_millis(10));
-        let mut told: Option<(Instant, String)> = None;
+        let mut told = Told::default();
         let mut first = true;
         loop {
             let before = reporter.begin_round();
@@ -97,6 +98,14 @@ impl Wait {
     }
 }
 
+/// What somebody who waits was told last.
+#[derive(Default)]
+struct Told {
+    /// When all rows were told of.
+    at: Option<Instant>,
+    words: HashMap<RowId, String>,
+}
+
 /// 3 and 1 win over 4, and 4 over 5.
 fn worse(round: Exit, timeout: Exit) -> Exit {
     match round {
@@ -105,14 +114,9 @@ fn worse(round: Exit, timeout: Exit) -> Exit {
     }
 }
 
-/// At a terminal: a line per video, moving. Elsewhere: one line whenever the picture changes, and now and then when it
-/// does not.
-fn reassure(
-    reporter: &Reporter<'_>,
-    open: Vec<Video>,
-    usual: &str,
-    told: &mut Option<(Instant, String)>,
-) {
+/// At a terminal: a line per rendering video, moving. Elsewhere: a line when a status changes, and all of them now and
+/// then when none does.
+fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, told: &mut Told) {
     let now = time::now();
     let open: Vec<(Video, Duration)> = open
         .into_iter()
@@ -125,21 +129,19 @@ fn reassure(
         reporter.show_rendering(&open, usual);
         return;
     }
-    let picture: Vec<String> = open
-        .iter()
-        .map(|(video, _)| format!("{} {}", video.id, video.status()))
-        .collect();
-    let picture = picture.join(", ");
-    if let Some((at, last)) = told
-        && *last == picture
-        && at.elapsed() < REASSURE
-    {
-        return;
-    }
-    for (video, elapsed) in &open {
+    let rendering = || open.iter().filter(|(video, _)| video.is_rendering());
+    let news =
+        |video: &Video| told.words.get(&video.id).map(String::as_str) != Some(video.status());
+    let all = told.at.is_none_or(|at| at.elapsed() >= REASSURE);
+    for (video, elapsed) in rendering().filter(|(video, _)| all || news(video)) {
         reporter.progress_line(video, *elapsed, usual);
     }
-    *told = Some((Instant::now(), picture));
+    if all {
+        told.at = Some(Instant::now());
+    }
+    told.words = rendering()
+        .map(|(video, _)| (video.id, video.status().to_owned()))
+        .collect();
 }
 
 /// How long rendering usually takes, from the user's own history.

@@ -114,7 +114,13 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
     }
 
     fn files(&mut self, video: &Video) {
-        if video.files.is_empty() {
+        // Files that a video without an end to its rendering, or with a bad one, will not have.
+        let none = video.ended_badly()
+            && video
+                .files
+                .iter()
+                .all(|file| file.state == FileState::Wanted);
+        if video.files.is_empty() || none {
             return;
         }
         self.heading("files");

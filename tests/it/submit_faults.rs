@@ -1268,6 +1268,14 @@ fn s15_a_database_moved_away_before_the_post_stops_it() {
     std::fs::rename(bench.db_path(), bench.path("away.db")).expect("a move");
     end_of(check).exits(1);
     assert_eq!(bench.heygen.posts().len(), 16);
+    // Until then the same key is refused as in progress.
+    eventually("HeyGen has done with all of them", || {
+        bench
+            .heygen
+            .posts()
+            .iter()
+            .all(|post| post.answered.is_some())
+    });
     std::fs::rename(bench.path("away.db"), bench.db_path()).expect("a move back");
     converges(&bench);
 }

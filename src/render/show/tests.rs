@@ -25,9 +25,6 @@ fn a_failed_video() {
     failure      script_too_long: Script too long for selected avatar
     hint         `tracker retry 2` buys it again as a new video
 
-    files
-      video      wanted
-
     request
       {
         "type": "avatar",
