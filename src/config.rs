@@ -302,3 +302,207 @@ fn official_login(path: PathBuf) -> Result<(ApiKey, KeySource), KeyError> {
         Err(_) => Err(unusable(origin, "it is not the JSON the client writes")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heygen::account;
+
+    fn env(vars: &[(&str, &Path)]) -> Environment {
+        let pair = |(name, value): &(&str, &Path)| (OsString::from(name), value.into());
+        vars.iter().map(pair).collect()
+    }
+
+    /// A directory with one usable key in each place a key can be, named after its place.
+    fn sources() -> (tempfile::TempDir, Vec<(&'static str, PathBuf)>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("key-file"), "from-file\n").unwrap();
+        fs::create_dir_all(path("systemd")).unwrap();
+        fs::write(path("systemd/heygen-api-key"), "from-systemd").unwrap();
+        fs::create_dir_all(path("config")).unwrap();
+        fs::write(path("config/credentials"), "from-config").unwrap();
+        fs::create_dir_all(path("home/.heygen")).unwrap();
+        fs::write(
+            path("home/.heygen/credentials"),
+            r#"{"api_key":"from-home"}"#,
+        )
+        .unwrap();
+        let vars = vec![
+            ("HEYGEN_API_KEY", PathBuf::from("from-variable")),
+            ("HEYGEN_API_KEY_FILE", path("key-file")),
+            ("CREDENTIALS_DIRECTORY", path("systemd")),
+            ("HEYGEN_CONFIG_DIR", path("config")),
+            ("HOME", path("home")),
+        ];
+        (dir, vars)
+    }
+
+    /// Keys cannot be looked at, but their accounts can be told apart.
+    #[track_caller]
+    fn assert_key(found: Result<(ApiKey, KeySource), KeyError>, expected: &str) {
+        let base = BaseUrl::parse(BaseUrl::DEFAULT).unwrap();
+        let (found, expected) = (found.unwrap().0, ApiKey::new(expected).unwrap());
+        assert_eq!(account(&base, &found), account(&base, &expected));
+    }
+
+    fn of(vars: &[(&'static str, PathBuf)]) -> Environment {
+        let borrowed: Vec<_> = vars.iter().map(|(n, v)| (*n, v.as_path())).collect();
+        env(&borrowed)
+    }
+
+    #[test]
+    fn the_first_source_that_is_set_wins() {
+        let (_dir, vars) = sources();
+        let keys = [
+            "from-variable",
+            "from-file",
+            "from-systemd",
+            "from-config",
+            "from-home",
+        ];
+        for (first, expected) in keys.into_iter().enumerate() {
+            assert_key(api_key(&of(&vars[first..])), expected);
+            // Empty is not set.
+            let mut emptied = vars.clone();
+            emptied[..first]
+                .iter_mut()
+                .for_each(|(_, value)| *value = PathBuf::new());
+            assert_key(api_key(&of(&emptied)), expected);
+        }
+        assert!(matches!(
+            api_key(&Environment::default()),
+            Err(KeyError::Missing)
+        ));
+    }
+
+    #[test]
+    fn a_source_that_is_set_and_unusable_is_never_passed_over() {
+        let (dir, vars) = sources();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("empty"), " \n").unwrap();
+        fs::write(path("two"), "a b").unwrap();
+        fs::write(path("huge"), "k".repeat(MAX_KEY_FILE as usize + 1)).unwrap();
+        fs::write(path("binary"), b"\xff").unwrap();
+        for (place, value) in [
+            (0, PathBuf::from("two words")),
+            (0, PathBuf::from(" ")),
+            (1, path("no-such-file")),
+            (1, path("empty")),
+            (1, path("two")),
+            (1, path("huge")),
+            (1, path("binary")),
+            (1, dir.path().to_owned()),
+        ] {
+            let mut broken = vars.clone();
+            broken[place].1 = value.clone();
+            let refused = api_key(&of(&broken[place..])).unwrap_err();
+            assert!(
+                matches!(refused, KeyError::Unusable { .. }),
+                "{value:?}: {refused}"
+            );
+            assert!(refused.to_string().contains(vars[place].0), "{refused}");
+            assert!(!refused.to_string().contains("two words"), "{refused}");
+        }
+        fs::remove_file(path("systemd/heygen-api-key")).unwrap();
+        fs::create_dir(path("systemd/heygen-api-key")).unwrap();
+        let refused = api_key(&of(&vars[2..])).unwrap_err();
+        assert!(matches!(
+            refused,
+            KeyError::Unusable {
+                origin: KeySource::SystemdCredential(_),
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn a_systemd_directory_with_other_credentials_only_sets_no_key() {
+        let (dir, vars) = sources();
+        fs::remove_file(dir.path().join("systemd/heygen-api-key")).unwrap();
+        assert_key(api_key(&of(&vars[2..])), "from-config");
+    }
+
+    #[test]
+    fn the_official_login_is_json_or_a_plain_key() {
+        let (dir, vars) = sources();
+        let login = |text: &str| {
+            fs::write(dir.path().join("config/credentials"), text).unwrap();
+            api_key(&of(&vars[3..]))
+        };
+        for text in [
+            "k1",
+            "k1\n",
+            r#"{"api_key":"k1","x":[1]}"#,
+            " {\"api_key\": \" k1 \"}\n",
+        ] {
+            assert_key(login(text), "k1");
+        }
+        for text in [
+            r#"{"oauth":{"access_token":"t"}}"#,
+            "{}",
+            r#"{"api_key":null}"#,
+            r#"{"api_key":" "}"#,
+        ] {
+            let refused = login(text).unwrap_err();
+            assert!(
+                matches!(refused, KeyError::BrowserLogin { .. }),
+                "{text}: {refused}"
+            );
+            assert!(refused.hint().contains("0600"), "{}", refused.hint());
+        }
+        for text in [
+            "",
+            "{",
+            r#"{"api_key":7}"#,
+            "{\"api_key\":\"a b\"}",
+            "two words",
+        ] {
+            let refused = login(text).unwrap_err();
+            assert!(
+                matches!(refused, KeyError::Unusable { .. }),
+                "{text}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_database_is_where_the_first_of_four_says() {
+        let all = [
+            ("TRACKER_DB", Path::new("rel/t.db")),
+            ("XDG_DATA_HOME", Path::new("/xdg")),
+            ("HOME", Path::new("/home/me")),
+        ];
+        let at = |flag: Option<&str>, from: usize| {
+            database(flag.map(Path::new), &env(&all[from..])).unwrap()
+        };
+        assert_eq!(at(Some("f.db"), 0), Path::new("f.db"));
+        assert_eq!(at(None, 0), Path::new("rel/t.db"));
+        assert_eq!(at(None, 1), Path::new("/xdg/heygen-tracker/tracker.db"));
+        assert_eq!(
+            at(None, 2),
+            Path::new("/home/me/.local/share/heygen-tracker/tracker.db")
+        );
+        for nowhere in [
+            &[][..],
+            &[("XDG_DATA_HOME", Path::new("rel"))],
+            &[("HOME", Path::new(""))],
+        ] {
+            assert!(matches!(database(None, &env(nowhere)), Err(Error::NoHome)));
+        }
+    }
+
+    #[test]
+    fn the_base_url_is_heygen_unless_set() {
+        let base = |text: &str| base_url(&env(&[("HEYGEN_API_BASE", Path::new(text))]));
+        assert_eq!(base("").unwrap().as_str(), "https://api.heygen.com");
+        assert_eq!(
+            base("http://localhost:8080/").unwrap().as_str(),
+            "http://localhost:8080"
+        );
+        assert!(matches!(
+            base("http://api.heygen.com"),
+            Err(Error::BaseUrl(_))
+        ));
+    }
+}

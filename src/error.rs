@@ -200,13 +200,15 @@ impl Error {
             }
             Self::Store(error) => return store_hint(error),
             Self::Api(error) => return api_hint(error),
-            Self::File { source, .. } | Self::Output(source)
-                if source.kind() == io::ErrorKind::StorageFull =>
-            {
+            Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some room and run it again; nothing is lost"
             }
+            // Whoever runs a submit again because of it buys twice.
+            Self::Output(_) => {
+                "only the output is incomplete; do not submit again: tracker list has all of it"
+            }
             Self::File { .. } => "check the path and its permissions",
-            Self::Output(_) | Self::System { .. } => return None,
+            Self::System { .. } => return None,
         };
         Some(text.to_owned())
     }

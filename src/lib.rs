@@ -78,6 +78,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
         globals: cli.globals.clone(),
         env,
     };
+    // Without the handler everything still works, but for a process that dies at its limit.
+    signals::outlive_file_size_limit().ok();
     let result = commands::run(cli, &context);
     let exit = match result {
         Ok(exit) => exit,

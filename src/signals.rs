@@ -7,11 +7,17 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
 use crate::render::screen::Screen;
+
+/// From here on a write beyond `ulimit -f` fails with an error like any other instead of ending the process.
+pub fn outlive_file_size_limit() -> io::Result<()> {
+    // A handler and not "ignore": hooks must not inherit it.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
 
 /// From here on the two signals end the process at once.
 pub fn install(screen: &Arc<Screen>) -> io::Result<()> {

@@ -56,7 +56,14 @@ impl BuyArgs {
         context.heed_signals()?;
         let mut store = context.open_or_create()?;
         let locks = store.locks()?;
-        let recorded = record(&mut store, &locks, new, self.if_new, time::now())?;
+        let recorded = record(&mut store, &locks, new, self.if_new, time::now());
+        if let Err(Error::Store(StoreError::Sqlite { .. })) = recorded {
+            // A commit whose fsync failed is undone for us, and still there for whoever opens the log after us.
+            context.screen.warn(
+                "the disk failed while recording; look with tracker list before you submit again",
+            );
+        }
+        let recorded = recorded?;
         let rows: Vec<RowId> = recorded.iter().map(|(row, _)| *row).collect();
         let fresh: Vec<(RowId, Guard)> = recorded
             .into_iter()
@@ -91,7 +98,9 @@ impl BuyArgs {
             print(context, &videos, self.wait);
         }
         notes(context, &videos, known, self.queue);
-        pulse::note_silence(&store, context)?;
+        if let Err(error) = pulse::note_silence(&store, context) {
+            crate::tell(&context.screen, &error);
+        }
         Ok(exit(reporter.tally(), &videos, self.wait.then_some(sent)))
     }
 

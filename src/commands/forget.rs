@@ -305,9 +305,10 @@ mod tests {
     #[test]
     fn a_row_in_use_cannot_be_locked() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+        let path = dir.path().join("t.db");
+        let mut store = Store::create(&path).unwrap();
         let row = rendering(&mut store).id;
-        let (mine, theirs) = (store.locks().unwrap(), store.locks().unwrap());
+        let (mine, theirs) = (store.locks().unwrap(), Locks::open(&path).unwrap());
         let held = theirs.try_row(Purpose::Save, row).unwrap();
         if cfg!(target_os = "linux") {
             assert!(lock(&mine, &store, row).unwrap().is_none());

@@ -35,11 +35,11 @@ pub struct FileTimeouts {
 }
 
 impl FileTimeouts {
-    /// 10 s to connect, 60 s for the headers, `read` (`--read-timeout`) between bytes.
+    /// 10 s to connect, `read` (`--read-timeout`) for all the headers and again between bytes of the body.
     pub fn with_read(read: Duration) -> Self {
         Self {
             connect: Duration::from_secs(10),
-            response: Duration::from_secs(60),
+            response: read,
             read,
         }
     }

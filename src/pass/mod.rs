@@ -118,8 +118,8 @@ pub fn run(
 ) -> Result<(), Error> {
     if matches!(scope, Scope::Unfinished) {
         let hooks = options.hook.is_some();
-        let idle = store.read(|tx| Ok(!tx.has_unfinished()? && !(hooks && tx.has_hooks()?)))?;
-        if idle {
+        let work = store.read(|tx| Ok(tx.has_unfinished()? || (hooks && tx.has_hooks()?)))?;
+        if !work {
             return Ok(());
         }
     }
@@ -233,6 +233,8 @@ struct AfterCommit {
     guards: Vec<Guard>,
     /// Rows HeyGen answered about without news.
     seen: Vec<RowId>,
+    /// Parts of files that will never be complete.
+    litter: Vec<save::Litter>,
 }
 
 /// How many messages go into one transaction at most: bounds how long another writer waits.
@@ -342,6 +344,9 @@ impl Run<'_, '_> {
         for said in &after.said {
             self.reporter.say(said);
         }
+        for litter in &after.litter {
+            self.sweep(litter);
+        }
     }
 
     /// Writes a decision about a row that was read in this transaction.
@@ -352,17 +357,8 @@ impl Run<'_, '_> {
             return Ok(());
         }
         if decision.give_up_files {
-            for file in decision
-                .video
-                .files
-                .iter()
-                .filter(|file| file.state.is_open())
-            {
-                tx.unavailable(row, file.asset)?;
-                self.after.said.push(Said::Unavailable {
-                    video: Box::new(decision.video.clone()),
-                    asset: file.asset,
-                });
+            for file in &decision.video.files {
+                self.give_up_file(tx, &decision.video, file)?;
             }
         }
         for entry in &decision.events {

@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::calls::CallError;
-use super::report::Said;
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Observation};
@@ -532,16 +531,18 @@ impl Run<'_, '_> {
             self.after.seen.push(row);
         }
         if fresh_urls && after.is_completed() {
+            let some_unavailable = !plan.unavailable.is_empty();
             for asset in plan.unavailable {
-                tx.unavailable(row, asset)?;
+                if let Some(file) = after.file(asset) {
+                    self.give_up_file(tx, &after, file)?;
+                }
                 tx.append(
                     row,
                     &NewEvent::new(now, EventKind::Unavailable).with("asset", asset.word()),
                 )?;
-                self.after.said.push(Said::Unavailable {
-                    video: Box::new(after.clone()),
-                    asset,
-                });
+            }
+            if some_unavailable {
+                self.files_settled(tx, row, now)?;
             }
             if !plan.fetch.is_empty() && self.options.download {
                 self.saves.queue(row);

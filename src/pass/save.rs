@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -39,6 +40,9 @@ pub(super) struct Saves {
     queue: VecDeque<RowId>,
     /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
     busy: HashSet<RowId>,
+    /// Rows whose trouble is recorded. A row has one error: of several files in different trouble the first one stands
+    /// for all, or each run would tell each of them as a change.
+    troubled: HashSet<RowId>,
 }
 
 impl Saves {
@@ -51,6 +55,13 @@ impl Saves {
     pub(super) fn done(&mut self, row: RowId) {
         self.busy.remove(&row);
     }
+}
+
+/// A part of a file that will never be complete.
+pub(super) struct Litter {
+    row: RowId,
+    dir: PathBuf,
+    part_name: String,
 }
 
 /// What a job says about a file.
@@ -273,10 +284,58 @@ impl Run<'_, '_> {
             sha256,
             repaired,
         });
-        if video.files.iter().any(|file| file.state.is_open()) {
+        self.files_settled(tx, row, now)
+    }
+
+    /// A file of this row is not waited for any more: was it the one in trouble?
+    pub(super) fn files_settled(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let Some(video) = tx.video(row)? else {
+            return Ok(());
+        };
+        let in_trouble = |file: &File| file.state.is_open() && file.attempts > 0;
+        if video.files.iter().any(in_trouble) {
             return Ok(());
         }
         self.write(tx, decide::saved(&video, now), now)
+    }
+
+    /// HeyGen has no such file (any more); a complete one that only lacks its name is not given up.
+    pub(super) fn give_up_file(
+        &mut self,
+        tx: &Tx<'_>,
+        video: &Video,
+        file: &File,
+    ) -> rusqlite::Result<()> {
+        if !matches!(file.state, FileState::Wanted | FileState::Partial) {
+            return Ok(());
+        }
+        self.after
+            .litter
+            .extend(file.part.as_ref().map(|part| Litter {
+                row: video.id,
+                dir: video.output_dir.clone(),
+                part_name: part.name.clone(),
+            }));
+        self.after.said.push(Said::Unavailable {
+            video: Box::new(video.clone()),
+            asset: file.asset,
+        });
+        tx.unavailable(video.id, file.asset)
+    }
+
+    /// Removes a part that nobody will go on with. What cannot be removed does no harm.
+    pub(super) fn sweep(&self, litter: &Litter) {
+        if self.saves.busy.contains(&litter.row) {
+            return;
+        }
+        if let Ok(Some(_guard)) = self.lock_row(Purpose::Save, litter.row) {
+            download::discard(&litter.dir, &litter.part_name).ok();
+        }
     }
 
     fn record_failed(
@@ -302,6 +361,9 @@ impl Run<'_, '_> {
                 failure.message.clone(),
                 Some("free some room; the next check goes on where this one stopped".to_owned()),
             );
+        }
+        if !self.saves.troubled.insert(row) {
+            return Ok(());
         }
         self.write(tx, decide::failed(&video, &local, now), now)
     }

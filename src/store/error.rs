@@ -6,7 +6,7 @@ use rusqlite::ErrorCode;
 /// Why the database could not be used. Every variant names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no file at this path.
+    /// There is no file at this path, or an empty one.
     #[error("there is no database at {}", path.display())]
     NoDatabase {
         /// The path looked at.

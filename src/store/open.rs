@@ -6,12 +6,16 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{APPLICATION_ID, Store, StoreError, migrate};
 
 /// How long to wait for somebody else's migration or first open.
 const SETUP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// No database is shorter, unless it is empty.
+const SMALLEST_PAGE: u64 = 512;
 
 /// The busy handler's nap and how many of them make its patience of about 30 s.
 const NAP: Duration = Duration::from_micros(800);
@@ -71,14 +75,24 @@ pub(super) fn create(path: &Path) -> Result<Store, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         Err(source) => return Err(io_error(source)),
     }
-    existing(path)
+    writable(path, true)
 }
 
 pub(super) fn existing(path: &Path) -> Result<Store, StoreError> {
+    writable(path, false)
+}
+
+/// Only who creates databases may fill an empty one: for everybody else it is a history that is gone, or not begun.
+fn writable(path: &Path, may_be_empty: bool) -> Result<Store, StoreError> {
     let path = canonical(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut store = connect(path, flags, false)?;
-    if store.version()? != migrate::LATEST || !store.is_wal()? {
+    let version = store.version()?;
+    if version == 0 && !may_be_empty {
+        return Err(StoreError::NoDatabase { path: store.path });
+    }
+    store.checkpoint_on_close(true)?;
+    if version != migrate::LATEST || !store.is_wal()? {
         let locks = store.locks()?;
         let _setup = locks
             .setup(SETUP_PATIENCE)
@@ -180,8 +194,16 @@ fn connect_to(
         path: path.clone(),
         source,
     };
-    if !fs::metadata(&path).map_err(io_error)?.is_file() {
+    let meta = fs::metadata(&path).map_err(io_error)?;
+    if !meta.is_file() {
         return Err(io_error(io::Error::other("not a regular file")));
+    }
+    // SQLite takes some of these for an empty database.
+    if (1..SMALLEST_PAGE).contains(&meta.len()) {
+        return Err(StoreError::Corrupt {
+            path,
+            detail: format!("it has only {} bytes", meta.len()),
+        });
     }
     let identity = Identity::of(&path).map_err(io_error)?;
     let conn = Connection::open_with_flags(target, flags)
@@ -189,13 +211,16 @@ fn connect_to(
     identity.check()?;
     conn.busy_handler(Some(nap))
         .map_err(|e| StoreError::from_sqlite(&path, e))?;
-    Ok(Store {
+    let store = Store {
         conn,
         path,
         identity,
         read_only,
         locks: std::cell::OnceCell::new(),
-    })
+    };
+    // Closing a database that turns out not to be ours must not move its log into it.
+    store.checkpoint_on_close(no_log_beside(&store.path))?;
+    Ok(store)
 }
 
 /// Looks again soon: SQLite's own handler backs off to 100 ms, which starves whoever waits beside a busy `check`.
@@ -228,6 +253,13 @@ impl Store {
             0 if version == 0 && !tables => Ok(0),
             _ => Err(StoreError::NotOurs { path }),
         }
+    }
+
+    fn checkpoint_on_close(&self, yes: bool) -> Result<(), StoreError> {
+        self.conn
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !yes)
+            .map(drop)
+            .map_err(|e| self.error(e))
     }
 
     fn is_wal(&self) -> Result<bool, StoreError> {

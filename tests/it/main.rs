@@ -3,26 +3,67 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
+//! | `tracer` | the program, stopped, killed or refused at its system calls |
+//! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
+//! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
 //! | `listen` | webhooks: end to end, refused, at once, killed at each step |
-//! | `workflow` | the main job end to end |
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 //! | `telling` | what is said, how often, and how a run exits |
+//! | `rendered` | a bench with one rendered video, and what must be true once its files are saved |
+//! | `workflow` | the main job end to end |
+//! | `download_faults` | D1–D9, X1, X2: hosts and networks that misbehave during a download |
+//! | `download_disk` | D10–D13, D18, D20: disks, directories and file names that are not as they should be |
+//! | `download_runs` | D14, D15, D17, D19, X6: names, overlapping and interrupted runs, certificates |
+//! | `database_faults` | B1 to B9: locked, damaged, newer, full, read-only and moved databases |
+//! | `process` | T1 to T5: hostile text and arguments, closed outputs, cron's environment |
+//! | `security` | X1 to X6: where the key and signatures go, file modes, hostile servers |
+//! | `frozen` | databases of earlier schema versions still open |
+//! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
+//! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
+//! | `power_cut` | D16, promise 1: what a disk has when the power goes, at chosen system calls; needs root |
+//! | `model` | random sequences of operations against a small model |
+//! | `error_sweep` | D10, S14, S15, B6: ENOSPC and EIO at the same calls, once, from then on, and again in the recovery |
 
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on says so by panicking"
+    clippy::print_stdout,
+    clippy::type_complexity,
+    reason = "a test that cannot go on says so by panicking, and tells its figures"
 )]
 
+mod rendered;
 mod support;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sweep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tracer;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod error_sweep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kill_sweep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod model;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod power_cut;
+
+mod contract;
+mod database_faults;
+mod download_disk;
+mod download_faults;
+mod download_runs;
+mod frozen;
 mod hooks;
 mod listen;
+mod overlap;
 mod poll_faults;
+mod process;
+mod security;
 mod submit_faults;
 mod telling;
 mod workflow;

@@ -6,13 +6,13 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use heygen_tracker::sandbox::{Fault, Host, Options, Recorded, Render};
 use heygen_tracker::time::Timestamp;
 use serde_json::json;
 
-use crate::support::{BODY, Bench, Run, TRACKER, run};
+use crate::support::{BODY, Bench, Run, TRACKER, eventually, run};
 
 const POST: &str = "POST /v3/videos";
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,15 +75,6 @@ fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
             scope.spawn(|| test(case));
         }
     });
-}
-
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < 20 * SECOND, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// What the database says about a row's purchase.
@@ -342,7 +333,7 @@ fn s02_a_kill_during_the_post_is_replayed_with_the_same_key_and_bytes() {
     bench.file("body.json", BODY.replace(':', " :  "));
     bench.heygen.fault(POST, Fault::stall(20 * SECOND));
     let mut submit = start(&mut bench.command(["submit", "body.json"]));
-    wait_until("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.posts().len() == 1);
     submit.kill().expect("a kill");
     assert_eq!(end_of(submit).code, None);
     assert_sending(&bench, 1);
@@ -358,11 +349,11 @@ fn s02_a_kill_before_the_answer_is_committed_is_replayed_with_the_same_key() {
     let bench = queued();
     bench.heygen.fault(POST, Fault::delay(SECOND));
     let mut check = start(&mut bench.command(["check"]));
-    wait_until("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.posts().len() == 1);
     // Somebody else writes, so that the answer is there and cannot be written down yet.
     let other = bench.db();
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
-    wait_until("the answer", || {
+    eventually("the answer", || {
         bench.heygen.posts()[0].answered == Some(200)
     });
     check.kill().expect("a kill");
@@ -1089,7 +1080,7 @@ fn s12_a_check_beside_a_submit_in_flight_skips_it_silently() {
     bench.file("body.json", BODY);
     bench.heygen.fault(POST, Fault::delay(2 * SECOND));
     let submit = start(&mut bench.command(["submit", "body.json"]));
-    wait_until("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.posts().len() == 1);
     assert_eq!(bench.status(1), "sending");
     bench.tracker("check").exits(0).silent();
     bench.tracker("check 1").exits(0);
@@ -1109,7 +1100,7 @@ fn s12_an_expired_row_that_somebody_is_sending_is_left_to_them() {
     let bench = queued();
     bench.heygen.fault(POST, Fault::delay(SECOND));
     let sender = start(&mut bench.command(["check"]));
-    wait_until("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.posts().len() == 1);
     bench.advance(21 * HOUR);
     bench.tracker("check").exits(0).silent();
     end_of(sender).exits(0).silent();
@@ -1244,7 +1235,7 @@ fn s15_a_database_moved_away_during_the_post_is_noticed_and_carried_on_from() {
     let bench = queued();
     bench.heygen.fault(POST, Fault::delay(SECOND));
     let check = start(&mut bench.command(["check"]));
-    wait_until("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.posts().len() == 1);
     let away = bench.path("away.db");
     std::fs::rename(bench.db_path(), &away).expect("a move");
     let check = end_of(check).exits(1);
@@ -1260,7 +1251,7 @@ fn s15_a_database_replaced_during_the_post_gets_nothing() {
     std::fs::copy(bench.db_path(), bench.path("copy.db")).expect("a copy");
     bench.heygen.fault(POST, Fault::delay(SECOND));
     let check = start(&mut bench.command(["check"]));
-    wait_until("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.posts().len() == 1);
     std::fs::rename(bench.path("copy.db"), bench.db_path()).expect("a replacement");
     let check = end_of(check).exits(1);
     assert_purchase_is_told(&bench, &check);
@@ -1273,7 +1264,7 @@ fn s15_a_database_moved_away_before_the_post_stops_it() {
     let bench = queued_on(Bench::new(), 40);
     bench.heygen.fault(POST, Fault::delay(SECOND).times(16));
     let check = start(&mut bench.command(["check"]));
-    wait_until("the POSTs", || bench.heygen.posts().len() == 16);
+    eventually("the POSTs", || bench.heygen.posts().len() == 16);
     std::fs::rename(bench.db_path(), bench.path("away.db")).expect("a move");
     end_of(check).exits(1);
     assert_eq!(bench.heygen.posts().len(), 16);
@@ -1290,7 +1281,7 @@ fn s15_a_disk_that_fills_up_during_the_post_loses_nothing() {
     bench.file("body.json", BODY);
     bench.heygen.fault(POST, Fault::delay(SECOND));
     let submit = start(&mut disk.command(&bench, "submit --assets none body.json"));
-    wait_until("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.posts().len() == 1);
     disk.fill_but(0);
     let submit = end_of(submit);
     disk.make_room();

@@ -1,9 +1,10 @@
 //! A bench to run the program on: its own directory, its own stand-in, nothing of the environment.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use heygen_tracker::sandbox::{Options, Render, Sandbox};
@@ -43,8 +44,13 @@ impl Bench {
     }
 
     pub fn with(options: Options) -> Self {
+        Self::within(&std::env::temp_dir(), options)
+    }
+
+    /// With its directory in that one.
+    pub fn within(parent: &Path, options: Options) -> Self {
         Self {
-            dir: tempfile::tempdir().expect("a directory"),
+            dir: tempfile::tempdir_in(parent).expect("a directory"),
             heygen: Sandbox::start(options).expect("a sandbox"),
         }
     }
@@ -194,19 +200,110 @@ impl Bench {
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), bills, "a row was billed twice");
-        for entry in files_below(&self.path("output")) {
+        self.assert_files();
+    }
+
+    /// Whatever happens: no panic, and the key is nobody's business (I5).
+    #[track_caller]
+    pub fn assert_decent(&self, run: &Run) {
+        let screen = run.screen();
+        assert!(
+            run.code != Some(101) && !screen.contains("panicked"),
+            "{screen}"
+        );
+        assert!(!screen.contains(self.heygen.key()), "{screen}");
+    }
+
+    /// The kernel has every lock of the lock file back.
+    pub fn assert_nothing_locked(&self) {
+        #[cfg(target_os = "linux")]
+        if let Ok(file) = std::fs::File::open(self.path("tracker.db-lock")) {
+            use nix::{fcntl, libc};
+            let mut found = libc::flock {
+                l_type: libc::F_WRLCK as libc::c_short,
+                l_whence: libc::SEEK_SET as libc::c_short,
+                l_start: 0,
+                l_len: 0,
+                l_pid: 0,
+            };
+            fcntl::fcntl(&file, fcntl::FcntlArg::F_OFD_GETLK(&mut found)).expect("a look at it");
+            let free = i32::from(found.l_type) == libc::F_UNLCK;
+            assert!(free, "byte {} is locked", found.l_start);
+        }
+    }
+
+    /// What the database calls saved is there, complete, but for what the test itself deleted.
+    pub fn assert_saved_files_are_there(&self, deleted: &BTreeSet<PathBuf>) {
+        let saved: Vec<(String, String, String)> = self
+            .db()
+            .prepare(
+                "SELECT path, video_id, asset FROM files JOIN videos ON videos.id = files.video WHERE state = 'saved'",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                    .collect()
+            })
+            .expect("files");
+        for (path, id, asset) in saved {
+            if deleted.contains(Path::new(&path)) {
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{path} is saved: {e}"));
+            let asset = asset
+                .parse()
+                .unwrap_or_else(|_| panic!("{asset} is no asset"));
+            assert!(bytes == self.heygen.expected(&id, asset), "{path}");
+        }
+    }
+
+    /// Beside the database there is nothing but what belongs to it, in the output directory nothing half-done.
+    pub fn assert_no_litter(&self) {
+        for file in files_below(&self.path("output")) {
+            let part = file.extension().is_some_and(|end| end == "part");
+            assert!(!part, "{} is left", file.display());
+        }
+        for file in files_below(self.dir.path()) {
+            let name = file.file_name().and_then(OsStr::to_str).expect("a name");
+            let ours = ["tracker.db", "tracker.db-wal", "tracker.db-shm"].contains(&name);
+            let known = ours || ["tracker.db-lock", "output"].contains(&name);
+            assert!(known || name.starts_with("bod"), "{name} is litter");
+        }
+    }
+
+    /// Under a final name there is only what HeyGen has (I3). Looks at files alone: after a crash the program is the
+    /// first to open the database.
+    pub fn assert_files(&self) {
+        self.assert_files_in(&self.path("output"));
+    }
+
+    /// The same of any directory.
+    pub fn assert_files_in(&self, dir: &Path) {
+        for entry in files_below(dir) {
             let name = entry.file_name().and_then(OsStr::to_str).expect("a name");
             if name.starts_with('.') {
                 assert!(name.ends_with(".part"), "{name}");
                 continue;
             }
-            let (id, asset) = asset_of(name);
+            let (id, asset) = self.owner_of(&entry).unwrap_or_else(|| asset_of(name));
             let bytes = std::fs::read(&entry).expect("a file");
             assert!(
                 bytes == self.heygen.expected(&id, asset),
                 "{name} is not what HeyGen has"
             );
         }
+    }
+
+    /// The video and asset a final path was recorded for, whatever the template made of its name.
+    fn owner_of(&self, path: &Path) -> Option<(String, heygen_tracker::video::Asset)> {
+        let sql =
+            "SELECT video_id, asset FROM files JOIN videos ON videos.id = video WHERE path = ?1";
+        let found: Option<(String, String)> = self
+            .db()
+            .query_row(sql, [path.to_str()?], |row| Ok((row.get(0)?, row.get(1)?)))
+            .ok();
+        let (id, asset) = found?;
+        Some((id, asset.parse().ok()?))
     }
 }
 
@@ -236,6 +333,14 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Says loudly, past the capture of test output, that a test proved nothing here.
+pub fn skipped(why: &str) {
+    use std::io::Write as _;
+    let test = std::thread::current();
+    let name = test.name().unwrap_or("a test");
+    writeln!(std::io::stderr(), "SKIPPED {name}: {why}").expect("stderr");
 }
 
 /// Runs a command to its end.
@@ -344,18 +449,136 @@ impl Bench {
                  INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;"
             ))
             .expect("rows");
+        self.stalled_already();
         for row in 2..=count {
             self.heygen.add_video(&format!("{row:032x}"), "pending");
         }
     }
 
-    /// Waits for a condition.
-    #[track_caller]
-    pub fn until(&self, holds: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !holds() {
-            assert!(Instant::now() < deadline, "it never happened");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+    /// Every row was said to have stalled: for tests that let hours pass and are about something else.
+    pub fn stalled_already(&self) {
+        self.db()
+            .execute("UPDATE videos SET stalled_at = submitted_at", [])
+            .expect("rows");
     }
+}
+
+/// Runs that are looked at, or interfered with, while they run.
+impl Bench {
+    /// Starts the program; both its outputs are kept for [`end`].
+    pub fn start(&self, arguments: &str) -> Child {
+        start(&mut self.command(arguments.split_whitespace()))
+    }
+
+    /// Runs a shell script with `tracker` on its path.
+    pub fn shell(&self, script: &str) -> Run {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script);
+        self.prepare(&mut command);
+        run(command.env("PATH", path_with_tracker()))
+    }
+
+    /// The program under `strace -f`, which does what `expressions` (`-e`) say.
+    pub fn strace(&self, expressions: &[&str], log: &Path, arguments: &str) -> Command {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(log);
+        for expression in expressions {
+            command.args(["-e", expression]);
+        }
+        command.arg(TRACKER).args(arguments.split_whitespace());
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Every file below the bench's directory and its bytes.
+    pub fn everything(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut directories = vec![self.dir.path().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for path in files_below(&directory) {
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).expect("a file");
+                    found.insert(path, bytes);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn path_with_tracker() -> String {
+    let directory = Path::new(TRACKER).parent().expect("a directory");
+    format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", directory.display())
+}
+
+/// Starts a command with both outputs kept.
+pub fn start(command: &mut Command) -> Child {
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// Waits for the end of what was started.
+pub fn end(child: Child) -> Run {
+    child.wait_with_output().expect("an end").into()
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether the machine can do what a test needs; says so when it cannot.
+pub fn machine_can(what: &str, probe: &mut Command) -> bool {
+    let can = probe
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !can {
+        skipped(&format!("this machine cannot {what}: {probe:?}"));
+    }
+    can
+}
+
+/// Whether system calls can be counted and made to fail.
+pub fn can_strace() -> bool {
+    let mut probe = Command::new("strace");
+    machine_can(
+        "trace system calls",
+        probe.args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            "inject=getpgid:error=EPERM",
+            "true",
+        ]),
+    )
+}
+
+/// Whether a file system can be mounted where only one process sees it.
+pub fn can_mount() -> bool {
+    let mut probe = Command::new("unshare");
+    machine_can(
+        "mount in a namespace of its own",
+        probe.args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]),
+    )
+}
+
+/// How often a system call was made, by the log of [`Bench::strace`].
+pub fn calls(log: &Path, name: &str) -> usize {
+    let call = format!("{name}(");
+    let text = std::fs::read_to_string(log).expect("a log");
+    text.lines().filter(|line| line.contains(&call)).count()
 }

@@ -1,0 +1,236 @@
+//! Many at once, some of them killed: nobody sends twice, nobody waits for a download, nobody is in the way.
+
+use std::fmt::Write as _;
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use heygen_tracker::sandbox::{Fault, Options, Render};
+
+use crate::support::{BODY, Bench, Run, eventually};
+
+/// Bytes of each video of the great melee.
+const FILE: u64 = 1024 * 1024;
+
+/// Starts the program without waiting for it.
+fn start(bench: &Bench, arguments: &str) -> Child {
+    bench
+        .command(arguments.split_whitespace())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+fn end(child: Child) -> Run {
+    child.wait_with_output().expect("the program ends").into()
+}
+
+fn queue(bench: &Bench, count: usize) {
+    let bodies = (1..=count).fold(String::new(), |mut bodies, n| {
+        writeln!(
+            bodies,
+            "{}",
+            BODY.replace("Hello\"", &format!("Queued {n}\""))
+        )
+        .expect("text");
+        bodies
+    });
+    bench.file("bodies.jsonl", bodies);
+    bench.tracker("submit bodies.jsonl --queue").exits(0);
+}
+
+/// T6, D15
+#[test]
+fn eight_checks_with_random_kills_beside_submits() {
+    const QUEUED: usize = 40;
+    const SUBMITTED: usize = 8;
+    let bench = Bench::with(Options {
+        render: Render::Manual,
+        file_size: FILE,
+        ..Options::default()
+    });
+    // Long enough under way to be killed at it.
+    let slowly = Fault::stall_body_after(FILE / 2, Duration::from_millis(100));
+    bench.heygen.fault("GET /files", slowly.forever());
+    bench.file("body.json", BODY);
+    queue(&bench, QUEUED);
+
+    let over = AtomicBool::new(false);
+    let kills = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            let (bench, over, kills) = (&bench, &over, &kills);
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                while !over.load(Ordering::Relaxed) {
+                    let mut check = start(bench, "check");
+                    if random.bool() {
+                        // The fault itself: nothing could be waited for.
+                        thread::sleep(Duration::from_millis(random.u64(0..200)));
+                        check.kill().expect("a kill");
+                    }
+                    let run = end(check);
+                    match run.code {
+                        None => drop(kills.fetch_add(1, Ordering::Relaxed)),
+                        Some(code) => {
+                            assert_eq!((code, run.stderr.as_str()), (0, ""), "{}", run.screen());
+                        }
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..SUBMITTED {
+                let submit = bench.tracker("submit body.json").exits(0);
+                assert_eq!(submit.stderr, "", "{}", submit.screen());
+                let list = bench.tracker("list -L 0").exits(0);
+                assert_eq!(list.stderr, "", "{}", list.screen());
+            }
+        });
+        // Renderings end one after the other while all that goes on.
+        for done in 0..QUEUED + SUBMITTED {
+            eventually("another video is bought", || {
+                bench.heygen.videos().len() > done
+            });
+            bench.heygen.finish(&bench.heygen.videos()[done]);
+            thread::sleep(Duration::from_millis(20));
+        }
+        let unfinished = || bench.query("SELECT count(*) FROM videos WHERE NOT finished");
+        eventually("everything is saved", || unfinished() == "0");
+        over.store(true, Ordering::Relaxed);
+    });
+
+    let kills = kills.into_inner();
+    let fetched = bench.heygen.bytes_served() as f64 / (FILE * (QUEUED + SUBMITTED) as u64) as f64;
+    println!("{kills} kills, {fetched:.2} times the bytes fetched");
+    assert!(kills >= 8, "{kills} kills prove little");
+    assert!(fetched < 1.35, "{fetched} times the bytes were fetched");
+    bench.assert_nothing_locked();
+    bench.tracker("check").exits(0).silent();
+    bench.assert_invariants();
+    bench.assert_no_litter();
+    assert_eq!(bench.heygen.billed().len(), QUEUED + SUBMITTED);
+    let saved = bench.query("SELECT count(*) FROM files WHERE state = 'saved'");
+    assert_eq!(saved, (QUEUED + SUBMITTED).to_string());
+}
+
+/// S12
+#[test]
+fn two_checks_send_each_queued_row_once() {
+    const ROWS: usize = 24;
+    let bench = Bench::with(Options {
+        render: Render::Manual,
+        latency: Duration::from_millis(20),
+        ..Options::default()
+    });
+    queue(&bench, ROWS);
+    let checks = [(); 2].map(|()| start(&bench, "check --jobs 4"));
+    for check in checks {
+        let run = end(check).exits(0);
+        assert_eq!(run.stderr, "", "{}", run.screen());
+    }
+    assert_eq!(bench.heygen.posts().len(), ROWS);
+    assert_eq!(bench.heygen.billed().len(), ROWS);
+    assert_eq!(
+        bench.query("SELECT count(*) FROM videos WHERE phase = 'accepted'"),
+        ROWS.to_string()
+    );
+    bench.assert_invariants();
+}
+
+/// S12
+#[test]
+fn a_check_leaves_a_submit_in_flight_alone() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench
+        .heygen
+        .fault("POST /v3/videos", Fault::delay(Duration::from_secs(1)));
+    let submit = start(&bench, "submit body.json");
+    eventually("the POST has arrived", || !bench.heygen.posts().is_empty());
+    bench.tracker("check").exits(0).silent();
+    assert!(
+        bench.query("SELECT video_id FROM videos").is_empty(),
+        "the answer was not there yet"
+    );
+    end(submit).exits(0);
+    assert_eq!(bench.heygen.posts().len(), 1);
+    assert_eq!(bench.status(1), "waiting");
+}
+
+/// A killed sender's lock is free at once, and the next run repeats its POST under the same key.
+#[test]
+fn the_locks_of_a_killed_submit_are_free() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench
+        .heygen
+        .fault("POST /v3/videos", Fault::stall(Duration::from_secs(1)));
+    let mut submit = start(&bench, "submit body.json");
+    eventually("the POST has arrived", || !bench.heygen.posts().is_empty());
+    submit.kill().expect("a kill");
+    assert_eq!(end(submit).code, None);
+    bench.assert_nothing_locked();
+    bench.tracker("check").exits(0);
+    let keys: Vec<_> = bench
+        .heygen
+        .posts()
+        .iter()
+        .map(|post| post.header("Idempotency-Key").map(str::to_owned))
+        .collect();
+    assert_eq!(keys.len(), 2);
+    assert_eq!(keys[0], keys[1]);
+    assert_eq!(bench.heygen.billed().len(), 1);
+    assert_eq!(bench.query("SELECT phase FROM videos"), "accepted");
+}
+
+/// D15: nobody waits for a download, and nobody fetches it a second time.
+#[test]
+fn a_download_under_way_keeps_nobody_waiting() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    bench.heygen.finish(&bench.video_id(1));
+    bench.heygen.fault(
+        "GET /files",
+        Fault::stall_body_after(30_000, Duration::from_secs(2)),
+    );
+    let slow = start(&bench, "check");
+    eventually("the file is asked for", || {
+        !bench.heygen.file_requests().is_empty()
+    });
+
+    bench.heygen.finish(&bench.video_id(2));
+    let check = bench.tracker("check").exits(0);
+    assert!(check.stdout.starts_with("2 saved"), "{}", check.screen());
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json").exits(0);
+    assert_eq!(
+        bench.query("SELECT state FROM files WHERE video = 1"),
+        "partial"
+    );
+
+    let slow = end(slow).exits(0);
+    assert!(slow.stdout.starts_with("1 saved"), "{}", slow.screen());
+    assert_eq!(bench.heygen.file_requests().len(), 2);
+    bench.assert_invariants();
+}
+
+/// B4
+#[test]
+fn eight_first_opens_at_once() {
+    for _ in 0..4 {
+        let bench = Bench::new();
+        bench.file("body.json", BODY);
+        let opens = [(); 8].map(|()| start(&bench, "submit body.json --queue"));
+        for open in opens {
+            let run = end(open).exits(0);
+            assert_eq!(run.stderr, "", "{}", run.screen());
+        }
+        assert_eq!(bench.query("SELECT count(*) FROM videos"), "8");
+        bench.assert_invariants();
+        bench.assert_nothing_locked();
+        bench.assert_no_litter();
+    }
+}
