@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::support::{Bench, TRACKER, files_below};
+use crate::support::{Bench, can_strace, eventually, files_below, run};
 
 const SECRET: &str = "whsec_0123456789abcdef";
 const DETAIL: &str = "GET /v3/videos/{id}";
@@ -206,6 +206,18 @@ fn is_saved(bench: &Bench, id: &str) -> bool {
     std::fs::read(file).is_ok_and(|bytes| bytes == bench.heygen.expected(id, Asset::Video))
 }
 
+/// Waits until so many deliveries were acted on.
+#[track_caller]
+fn acted_on(bench: &Bench, count: usize) {
+    let so_many = || bench.query(DONE) == count.to_string();
+    eventually(&format!("{count} deliveries acted on"), so_many);
+}
+
+#[track_caller]
+fn none_pending(bench: &Bench) {
+    eventually("nothing pending", || bench.query(PENDING) == "0");
+}
+
 fn own_gets(bench: &Bench, id: &str) -> usize {
     let path = format!("/v3/videos/{id}");
     let requests = bench.heygen.api_requests();
@@ -237,7 +249,7 @@ fn from_the_end_of_a_video_to_a_file_on_disk() {
     let (one, two) = (bench.video_id(1), bench.video_id(2));
     // Nobody listens yet: HeyGen tries again.
     bench.heygen.finish(&one);
-    bench.until(|| !bench.heygen.deliveries().is_empty());
+    eventually("a delivery", || !bench.heygen.deliveries().is_empty());
     let address = format!("127.0.0.1:{port}");
     let mut again = bench.command([
         "listen",
@@ -248,13 +260,15 @@ fn from_the_end_of_a_video_to_a_file_on_disk() {
     ]);
     let listener = Listener::start(again.env("HEYGEN_WEBHOOK_SECRET", SECRET));
     bench.heygen.fail(&two, "script_too_long", "Too long");
-    bench.until(|| is_saved(&bench, &one) && bench.status(2) == "failed");
+    eventually("both ends", || {
+        is_saved(&bench, &one) && bench.status(2) == "failed"
+    });
     // Each event once, then its duplicates.
-    bench.until(|| {
+    eventually("all duplicates", || {
         let heard = bench.heygen.deliveries();
         heard.iter().filter(|d| d.status == Some(200)).count() == 6
     });
-    bench.until(|| bench.query(DONE) == "2");
+    acted_on(&bench, 2);
     let count = |outcome: &str| {
         bench.query(&format!(
             "SELECT count FROM webhook_counts WHERE outcome = '{outcome}'"
@@ -264,7 +278,7 @@ fn from_the_end_of_a_video_to_a_file_on_disk() {
         (count("accepted"), count("duplicate")),
         ("2".into(), "4".into())
     );
-    bench.until(|| {
+    eventually("all hooks", || {
         let log = std::fs::read_to_string(bench.path("log")).unwrap_or_default();
         ["completed 1", "saved 1", "failed 2", "idle "]
             .iter()
@@ -299,7 +313,7 @@ fn two_hundred_deliveries_at_once_are_all_accounted_for() {
             });
         }
     });
-    bench.until(|| bench.query(DONE) == "200");
+    acted_on(&bench, 200);
     assert_eq!(
         bench.query("SELECT count(*) FROM videos WHERE finished = 0"),
         "0"
@@ -318,14 +332,14 @@ fn a_delivery_that_says_too_much_is_not_believed() {
     let (bench, id) = one();
     let listener = listen(&bench);
     assert_eq!(listener.at.deliver(&success("e1", &id)), 200);
-    bench.until(|| bench.query(DONE) == "1");
+    acted_on(&bench, 1);
     assert_eq!(bench.status(1), "pending");
     assert_eq!(files_below(&bench.path("output")).len(), 0);
     bench.heygen.finish(&id);
     let fail =
         json!({"event_type": "avatar_video.fail", "event_data": {"video_id": id, "msg": "no"}});
     assert_eq!(listener.at.deliver(&fail.to_string()), 200);
-    bench.until(|| is_saved(&bench, &id));
+    eventually("the file", || is_saved(&bench, &id));
     assert_eq!(bench.status(1), "completed");
 }
 
@@ -350,7 +364,7 @@ fn what_is_no_news_of_a_video_here_is_acknowledged_and_counted() {
         bench.query("SELECT group_concat(outcome || ' ' || count, ', ' ORDER BY outcome) FROM webhook_counts"),
         "accepted 1, duplicate 1, other_event 1, unknown_video 1"
     );
-    bench.until(|| bench.query(DONE) == "1");
+    acted_on(&bench, 1);
     assert_eq!(own_gets(&bench, &id), 1);
 }
 
@@ -457,7 +471,7 @@ fn who_drips_is_cut_off_and_holds_nobody_up() {
         })
         .collect();
     assert_eq!(listener.at.deliver(&success("e1", &id)), 200);
-    bench.until(|| is_saved(&bench, &id));
+    eventually("the file", || is_saved(&bench, &id));
     for _ in 0..drippers.len() {
         listener.hears(": 408, it came too slowly");
     }
@@ -474,7 +488,7 @@ fn a_replay_costs_one_poll_at_most() {
     let listener = listen(&bench);
     let body = success("e1", &id);
     assert_eq!(listener.at.deliver(&body), 200);
-    bench.until(|| bench.query(DONE) == "1");
+    acted_on(&bench, 1);
     // The time is not signed: whoever saw a delivery can send it again with another one.
     for at in [now(), now() + 100, now() - 100] {
         assert_eq!(listener.at.raw(&delivery(&body, SECRET, at)), 200);
@@ -484,7 +498,7 @@ fn a_replay_costs_one_poll_at_most() {
     assert_eq!(listener.at.deliver(&success("e2", "unknown")), 200);
     assert_eq!(bench.query("SELECT count(*) FROM webhooks"), "0");
     assert_eq!(listener.at.deliver(&body), 200);
-    bench.until(|| bench.query(DONE) == "1");
+    acted_on(&bench, 1);
     assert_eq!(own_gets(&bench, &id), 1);
 }
 
@@ -511,28 +525,13 @@ fn who_asks_whether_it_is_alive_is_answered() {
 
 // ---- kills -----------------------------------------------------------------------------------------------------
 
-fn has_strace() -> bool {
-    let works = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "true"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        writeln!(std::io::stderr(), "SKIPPED: strace cannot be run here").ok();
-    }
-    works
-}
-
 /// A listener that is killed at a system call.
 fn killed_at(bench: &Bench, call: &str) -> Listener {
-    let mut traced = Command::new("strace");
-    traced
-        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-        .arg(format!("trace={call}"))
-        .arg("-e")
-        .arg(format!("inject={call}:signal=SIGKILL:when=1"))
-        .args([TRACKER, "listen", "--addr", "127.0.0.1:0"]);
-    bench.prepare(&mut traced);
+    let trace = format!("trace={call}");
+    let kill = format!("inject={call}:signal=SIGKILL:when=1");
+    let arguments = "listen --addr 127.0.0.1:0";
+    let log = bench.path("strace.log");
+    let mut traced = bench.strace(&[&trace, &kill], &log, arguments);
     Listener::start(traced.env("HEYGEN_WEBHOOK_SECRET", SECRET))
 }
 
@@ -540,7 +539,7 @@ fn killed_at(bench: &Bench, call: &str) -> Listener {
 fn recovers(bench: &Bench, id: &str, by_listen: bool) {
     if by_listen {
         let listener = listen(bench);
-        bench.until(|| bench.query(PENDING) == "0");
+        none_pending(bench);
         assert!(is_saved(bench, id));
         assert_eq!(listener.end(Signal::SIGTERM).code, Some(0));
     } else {
@@ -549,7 +548,7 @@ fn recovers(bench: &Bench, id: &str, by_listen: bool) {
         // The delivery is of no use any more; the next listener sees that without asking anybody.
         let before = bench.heygen.requests().len();
         let listener = listen(bench);
-        bench.until(|| bench.query(PENDING) == "0");
+        none_pending(bench);
         drop(listener);
         assert_eq!(bench.heygen.requests().len(), before);
     }
@@ -559,7 +558,7 @@ fn recovers(bench: &Bench, id: &str, by_listen: bool) {
 
 #[test]
 fn killed_between_commit_and_answer() {
-    if !has_strace() {
+    if !can_strace() {
         return;
     }
     for by_listen in [true, false] {
@@ -575,7 +574,7 @@ fn killed_between_commit_and_answer() {
             // HeyGen had no answer: it delivers again.
             let listener = listen(&bench);
             assert_eq!(listener.at.deliver(&success("e1", &id)), 200);
-            bench.until(|| bench.query(PENDING) == "0");
+            none_pending(&bench);
             assert_eq!(bench.query("SELECT count(*) FROM webhooks"), "1");
         }
         recovers(&bench, &id, by_listen);
@@ -584,7 +583,7 @@ fn killed_between_commit_and_answer() {
 
 #[test]
 fn killed_between_answer_and_action() {
-    if !has_strace() {
+    if !can_strace() {
         return;
     }
     for by_listen in [true, false] {
@@ -617,7 +616,7 @@ fn killed_while_it_acts() {
                 DETAIL => own_gets(&bench, &id) > 0,
                 _ => !bench.heygen.file_requests().is_empty(),
             };
-            bench.until(reached);
+            eventually(route, reached);
             listener.end(Signal::SIGKILL);
             assert_eq!(bench.query(PENDING), "1");
             recovers(&bench, &id, by_listen);
@@ -661,7 +660,7 @@ fn deliveries_are_answered_at_once_while_a_download_stalls() {
         .fault("GET /files", Fault::stall_body_after(1000, hold));
     let listener = listen(&bench);
     assert_eq!(listener.at.deliver(&success("e1", &one)), 200);
-    bench.until(|| !bench.heygen.file_requests().is_empty());
+    eventually("a download", || !bench.heygen.file_requests().is_empty());
     let started = Instant::now();
     assert_eq!(listener.at.deliver(&success("e2", &two)), 200);
     assert!(
@@ -699,7 +698,7 @@ fn listen_and_check_side_by_side_save_every_file_once() {
         let texts = checks.into_iter().map(|check| check.join().unwrap());
         texts.collect::<String>()
     });
-    bench.until(|| bench.query(PENDING) == "0");
+    none_pending(&bench);
     bench.tracker("check").exits(0);
     let end = listener.end(Signal::SIGTERM);
     let saved = |text: &str, mark: &str| text.lines().filter(|line| line.contains(mark)).count();
@@ -732,7 +731,7 @@ fn sigterm_drains_and_ends_with_0_and_sigint_with_130() {
             "no answer before the commit"
         );
         listener.signal(signal);
-        bench.until(|| TcpStream::connect(address).is_err());
+        eventually("a closed port", || TcpStream::connect(address).is_err());
         busy.execute_batch("COMMIT").unwrap();
         waiting
             .set_read_timeout(Some(Duration::from_secs(10)))
@@ -765,13 +764,14 @@ fn a_database_that_cannot_be_written_is_no_2xx() {
 #[test]
 fn without_a_secret_it_does_not_start() {
     let (bench, _) = one();
-    let run = bench.tracker("listen --addr 127.0.0.1:0").exits(3);
-    assert_eq!(run.stdout, "");
+    let refused = bench.tracker("listen --addr 127.0.0.1:0").exits(3);
+    assert_eq!(refused.stdout, "");
     assert!(
-        run.stderr
+        refused
+            .stderr
             .starts_with("error: no webhook secret found\nhint: set HEYGEN_WEBHOOK_SECRET "),
         "{}",
-        run.screen()
+        refused.screen()
     );
     bench.file("empty", "\n");
     for (name, value, part) in [
@@ -788,14 +788,18 @@ fn without_a_secret_it_does_not_start() {
         ("HEYGEN_WEBHOOK_SECRET_FILE", "absent", "No such file"),
     ] {
         let mut command = bench.command(["listen", "--addr", "127.0.0.1:0", "--json"]);
-        let run = crate::support::run(command.env(name, value)).exits(3);
-        assert!(run.stderr.contains(part), "{}", run.screen());
+        let refused = run(command.env(name, value)).exits(3);
+        assert!(refused.stderr.contains(part), "{}", refused.screen());
         assert!(
-            run.stderr.contains("\"code\":\"auth_error\""),
+            refused.stderr.contains("\"code\":\"auth_error\""),
             "{}",
-            run.screen()
+            refused.screen()
         );
-        assert!(!run.stderr.contains("two words"), "{}", run.screen());
+        assert!(
+            !refused.stderr.contains("two words"),
+            "{}",
+            refused.screen()
+        );
     }
 }
 
@@ -822,18 +826,15 @@ fn the_secret_comes_from_a_file_or_a_credential_and_goes_nowhere() {
             401
         );
         listener.hears("401");
-        bench.until(|| bench.query(PENDING) == "0");
+        none_pending(&bench);
         let end = listener.end(Signal::SIGTERM);
         assert!(!(end.stdout + &end.stderr).contains(SECRET));
     }
-    for file in files_below(bench.dir.path()) {
-        if file.is_file() && !file.ends_with("heygen-webhook-secret") {
-            let bytes = std::fs::read(&file).unwrap();
-            let found = bytes
-                .windows(SECRET.len())
-                .any(|part| part == SECRET.as_bytes());
-            assert!(!found, "{}", file.display());
-        }
+    for (file, bytes) in bench.everything() {
+        let mut parts = bytes.windows(SECRET.len());
+        let is_its_place = file.ends_with("heygen-webhook-secret");
+        let found = parts.any(|part| part == SECRET.as_bytes());
+        assert_eq!(found, is_its_place, "{}", file.display());
     }
 }
 
@@ -844,14 +845,15 @@ fn what_cannot_work_is_said_at_the_start() {
     let address = taken.local_addr().unwrap().to_string();
     let mut command = bench.command(["listen", "--addr", &address]);
     command.env("HEYGEN_WEBHOOK_SECRET", SECRET);
-    let run = crate::support::run(&mut command).exits(1);
+    let refused = run(&mut command).exits(1);
     assert!(
-        run.stderr
+        refused
+            .stderr
             .starts_with(&format!("error: cannot listen on {address}: ")),
         "{}",
-        run.screen()
+        refused.screen()
     );
-    assert!(run.stderr.contains("--addr"), "{}", run.screen());
+    assert!(refused.stderr.contains("--addr"), "{}", refused.screen());
 
     let mut command = bench.command(["listen", "--addr", "0.0.0.0:0"]);
     command
@@ -873,11 +875,11 @@ fn what_cannot_work_is_said_at_the_start() {
 
     let empty = Bench::new();
     let mut command = empty.command(["listen", "--addr", "127.0.0.1:0"]);
-    let run = crate::support::run(command.env("HEYGEN_WEBHOOK_SECRET", SECRET)).exits(1);
+    let refused = run(command.env("HEYGEN_WEBHOOK_SECRET", SECRET)).exits(1);
     assert!(
-        run.stderr.contains("there is no database at"),
+        refused.stderr.contains("there is no database at"),
         "{}",
-        run.screen()
+        refused.screen()
     );
     for path in ["heygen", "/a b", "/a?b"] {
         bench.tracker_with(&["listen", "--path", path]).exits(2);
