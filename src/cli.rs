@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
-    add, check, completions, demo, doctor, download, forget, list, man, retry, sandbox, show,
-    submit,
+    add, check, completions, demo, doctor, download, forget, list, listen, man, retry, sandbox,
+    show, submit,
 };
 use crate::render::screen::ColorChoice;
 
@@ -80,6 +80,9 @@ pub enum Verb {
     Doctor(doctor::Args),
     /// See it all at work on this machine: no key, no network
     Demo(demo::Args),
+    /// Receive HeyGen's webhooks: what is ready is fetched at once
+    #[command(hide = true)]
+    Listen(listen::Args),
     /// Run the local stand-in for HeyGen as a server
     #[command(hide = true)]
     Sandbox(sandbox::Args),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::heygen::{ApiKey, BaseUrl};
+use crate::webhook::Secret;
 
 /// The variables of the process, read once. An empty variable counts as not set.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +154,68 @@ impl KeyError {
     }
 }
 
+/// Why there is no webhook secret to use.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// None is configured.
+    #[error("no webhook secret found")]
+    Missing,
+    /// One is configured and cannot be used.
+    #[error("the webhook secret from {origin} cannot be used: {why}")]
+    Unusable {
+        /// Where it is configured.
+        origin: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl SecretError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing => {
+                "set HEYGEN_WEBHOOK_SECRET to the whsec_… that HeyGen showed when the endpoint was registered, or put \
+                 it in a file of mode 0600 and name that in HEYGEN_WEBHOOK_SECRET_FILE; without it anybody could call"
+            }
+            Self::Unusable { .. } => "mend it or unset it; no other secret is tried in its place",
+        }
+        .to_owned()
+    }
+}
+
+/// The secret that webhooks are signed with, from the same kinds of places as the key: the first that is set wins,
+/// usable or not.
+pub fn webhook_secret(env: &Environment) -> Result<Secret, SecretError> {
+    let (origin, text) = if let Some(value) = env.get("HEYGEN_WEBHOOK_SECRET") {
+        let text = value.to_str().map(str::to_owned);
+        let text = text.ok_or_else(|| io::Error::other("it is not valid UTF-8"));
+        ("HEYGEN_WEBHOOK_SECRET".to_owned(), text)
+    } else if let Some(path) = env.path("HEYGEN_WEBHOOK_SECRET_FILE") {
+        let origin = format!("HEYGEN_WEBHOOK_SECRET_FILE ({})", path.display());
+        (origin, read_bounded(&path))
+    } else {
+        let credential = env
+            .path("CREDENTIALS_DIRECTORY")
+            .map(|dir| dir.join("heygen-webhook-secret"))
+            .filter(|path| is_there(path))
+            .ok_or(SecretError::Missing)?;
+        let origin = format!("the systemd credential ({})", credential.display());
+        (origin, read_bounded(&credential))
+    };
+    match text.map(Secret::new) {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => Err(SecretError::Unusable {
+            origin,
+            why: "it is empty or has characters no secret has".to_owned(),
+        }),
+        Err(error) => Err(SecretError::Unusable {
+            origin,
+            why: error.to_string(),
+        }),
+    }
+}
+
 /// Larger than any key or credentials file.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
@@ -209,7 +272,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?.take(MAX_KEY_FILE + 1);
     file.read_to_string(&mut text)?;
     if text.len() as u64 > MAX_KEY_FILE {
-        return Err(io::Error::other("it is too large for a key"));
+        return Err(io::Error::other("it is too large"));
     }
     Ok(text)
 }

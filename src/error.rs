@@ -1,9 +1,10 @@
 //! What ends a command early: a message, a hint that works, a code from a closed list, an exit code.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::KeyError;
+use crate::config::{KeyError, SecretError};
 use crate::heygen::{ApiError, BaseUrlError};
 use crate::store::StoreError;
 use crate::video::{RowId, VideoId};
@@ -78,6 +79,17 @@ pub enum Error {
     /// No usable API key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// No usable webhook secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Nobody can be listened to at this address.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// `HEYGEN_API_BASE` cannot be used.
     #[error("HEYGEN_API_BASE: {0}")]
     BaseUrl(#[from] BaseUrlError),
@@ -137,7 +149,7 @@ impl Error {
             Self::NotFound(_) => "not_found",
             Self::Ambiguous { .. } => "ambiguous_id",
             Self::InUse(_) => "database_error",
-            Self::Key(_) => "auth_error",
+            Self::Key(_) | Self::Secret(_) => "auth_error",
             Self::Store(error) => match error {
                 StoreError::NoDatabase { .. } => "no_database",
                 StoreError::Newer { .. } => "database_newer",
@@ -159,7 +171,9 @@ impl Error {
             {
                 "disk_full"
             }
-            Self::File { .. } | Self::Output(_) | Self::System { .. } => "file_error",
+            Self::File { .. } | Self::Output(_) | Self::System { .. } | Self::Bind { .. } => {
+                "file_error"
+            }
         }
     }
 
@@ -177,6 +191,10 @@ impl Error {
             Self::Ambiguous { .. } => "use the local number",
             Self::InUse(_) => "nothing was changed; try again when it is done",
             Self::Key(error) => return Some(error.hint()),
+            Self::Secret(error) => return Some(error.hint()),
+            Self::Bind { .. } => {
+                "is another listen running? choose a free address of this machine with --addr"
+            }
             Self::BaseUrl(_) => {
                 "https, or http to this machine; unset it to use https://api.heygen.com"
             }
@@ -209,7 +227,7 @@ impl Error {
             Self::Usage { .. } | Self::InvalidBody { .. } | Self::NoHome | Self::BaseUrl(_) => {
                 Exit::Usage
             }
-            Self::Key(_) => Exit::Auth,
+            Self::Key(_) | Self::Secret(_) => Exit::Auth,
             Self::Api(error) if matches!(error.http_status(), Some(401 | 403)) => Exit::Auth,
             Self::NotFound(_)
             | Self::Ambiguous { .. }
@@ -218,7 +236,8 @@ impl Error {
             | Self::Api(_)
             | Self::File { .. }
             | Self::Output(_)
-            | Self::System { .. } => Exit::Trouble,
+            | Self::System { .. }
+            | Self::Bind { .. } => Exit::Trouble,
         }
     }
 }

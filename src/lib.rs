@@ -20,6 +20,7 @@
 //!   the store and commits what its worker threads learnt, many facts at a time.
 //! * [`locks`] are kernel locks: they end with their process, so nothing is ever left locked.
 //! * [`render`] turns rows into tables, tickets, TSV, CSV and JSON; [`render::screen`] alone owns stdout and stderr.
+//! * [`listen`] receives HeyGen's webhooks and [`webhook`] says which to believe (pure); acting on one is a pass.
 //! * [`sandbox`] is a stand-in for HeyGen on [`http`], a small HTTP/1.1 server; the demo and every integration test
 //!   run on it.
 //!
@@ -48,6 +49,7 @@ pub mod error;
 pub mod heygen;
 pub mod http;
 pub mod import;
+pub mod listen;
 pub mod locks;
 pub mod pass;
 pub mod render;
@@ -56,6 +58,7 @@ pub mod signals;
 pub mod store;
 pub mod time;
 pub mod video;
+pub mod webhook;
 
 use cli::{Cli, Globals};
 use commands::Context;

@@ -1,5 +1,7 @@
 //! SIGINT and SIGTERM: a crash with manners. One line, the exit code a shell expects, nothing joined or flushed:
 //! what matters is on disk already, and the way back after a crash is the only way back there is.
+//!
+//! `listen` differs in two things: whoever is being answered gets the answer, and SIGTERM is its ordinary end.
 
 use std::io;
 use std::sync::Arc;
@@ -19,16 +21,37 @@ pub fn outlive_file_size_limit() -> io::Result<()> {
 
 /// From here on the two signals end the process at once.
 pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let screen = Arc::clone(screen);
+    on_first(move |signal| {
+        screen.progress().end();
+        screen.note("interrupted; nothing is lost, the next check carries on");
+        low_level::exit(128 + signal);
+    })
+}
+
+/// From here on the two signals end the process after `drain`, which must not take long: SIGTERM with 0, as a service
+/// that was told to stop, SIGINT with 130.
+pub fn install_draining(
+    screen: &Arc<Screen>,
+    drain: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let screen = Arc::clone(screen);
+    on_first(move |signal| {
+        screen.progress().end();
+        drain();
+        screen.note("ended; nothing is lost, the next listen or check carries on");
+        low_level::exit(if signal == SIGTERM { 0 } else { 128 + signal });
+    })
+}
+
+fn on_first(end: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new()
         .name("signals".to_owned())
         .stack_size(128 * 1024)
         .spawn(move || {
             if let Some(signal) = signals.forever().next() {
-                screen.progress().end();
-                screen.note("interrupted; nothing is lost, the next check carries on");
-                low_level::exit(128 + signal);
+                end(signal);
             }
         })?;
     Ok(())

@@ -12,6 +12,7 @@ pub mod download;
 pub mod file_options;
 pub mod forget;
 pub mod list;
+pub mod listen;
 pub mod man;
 mod pulse;
 pub mod retry;
@@ -79,6 +80,7 @@ pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
         Verb::Forget(args) => forget::run(args, context),
         Verb::Doctor(args) => doctor::run(args, context),
         Verb::Demo(args) => demo::run(args, context),
+        Verb::Listen(args) => listen::run(args, context),
         Verb::Sandbox(args) => sandbox::run(args, context),
         Verb::Completions(args) => completions::run(args, context),
         Verb::Man(args) => man::run(args, context),

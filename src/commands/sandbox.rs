@@ -6,7 +6,7 @@ use crate::commands::Context;
 use crate::config::Environment;
 use crate::error::{Error, Exit, shell_word};
 use crate::render::screen::Screen;
-use crate::sandbox::{Options, Render, Sandbox};
+use crate::sandbox::{Options, Render, Sandbox, Webhook};
 
 /// Requests kept for looking back; a server that runs for days must not grow.
 const KEEP_REQUESTS: usize = 1000;
@@ -16,7 +16,8 @@ const KEEP_REQUESTS: usize = 1000;
 #[command(after_help = "Example, in one terminal:
   tracker sandbox --port 8080
 and in another, after the exports it prints:
-  tracker submit --avatar-id a --voice-id v --script Hello --wait")]
+  tracker submit --avatar-id a --voice-id v --script Hello --wait
+With --webhook http://127.0.0.1:8787/heygen --webhook-secret S it also calls a tracker listen.")]
 pub struct Args {
     /// Port of the API; files are served from another one [default: any]
     #[arg(long, value_name = "N")]
@@ -33,6 +34,21 @@ pub struct Args {
     /// Bytes per video file
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     file_size: u64,
+    /// Tell this address on this machine when a video ends, as HeyGen does
+    #[arg(long, value_name = "URL", requires = "webhook_secret")]
+    webhook: Option<String>,
+    /// What that is signed with
+    #[arg(long, value_name = "S", requires = "webhook")]
+    webhook_secret: Option<String>,
+    /// Tell it so many times more than once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        requires = "webhook"
+    )]
+    webhook_duplicates: u32,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -44,6 +60,7 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// Runs `tracker sandbox` until it is interrupted.
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let webhook = webhook(&args)?;
     let sandbox = Sandbox::start(Options {
         api_port: args.port.unwrap_or(0),
         render: Render::After(args.render_time),
@@ -51,29 +68,51 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         latency: args.latency,
         file_size: args.file_size,
         keep_requests: KEEP_REQUESTS,
+        webhook,
         ..Options::default()
     })
     .map_err(|source| Error::System {
         action: "start the sandbox",
         source,
     })?;
-    print_exports(&context.screen, &context.env, &sandbox);
+    print_exports(&context.screen, &context.env, &sandbox, args.webhook_secret);
     loop {
         std::thread::park();
     }
 }
 
-fn print_exports(screen: &Screen, env: &Environment, sandbox: &Sandbox) {
+fn webhook(args: &Args) -> Result<Option<Webhook>, Error> {
+    let (Some(url), Some(secret)) = (&args.webhook, &args.webhook_secret) else {
+        return Ok(None);
+    };
+    let mut webhook = Webhook::new(url, secret).map_err(|error| {
+        Error::usage(
+            error.to_string(),
+            "tracker listen prints where it can be reached",
+        )
+    })?;
+    webhook.duplicates = args.webhook_duplicates;
+    Ok(Some(webhook))
+}
+
+fn print_exports(
+    screen: &Screen,
+    env: &Environment,
+    sandbox: &Sandbox,
+    webhook_secret: Option<String>,
+) {
     // A database of its own: sandbox videos in the real history could never be found at HeyGen.
     let database = env
         .path("TMPDIR")
         .unwrap_or_else(|| "/tmp".into())
         .join(format!("heygen-sandbox-{}.db", std::process::id()));
-    for (name, value) in [
+    let mut exports = vec![
         ("HEYGEN_API_BASE", sandbox.api_base()),
         ("HEYGEN_API_KEY", sandbox.key().to_owned()),
         ("TRACKER_DB", database.to_string_lossy().into_owned()),
-    ] {
+    ];
+    exports.extend(webhook_secret.map(|secret| ("HEYGEN_WEBHOOK_SECRET", secret)));
+    for (name, value) in exports {
         screen.line(&format!("export {name}={}", shell_word(&value)));
     }
     screen.note("serving; Ctrl-C ends it");

@@ -90,10 +90,12 @@ impl<'a> Incoming<'a> {
         if expects.is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
             go_on()?;
         }
+        self.deadline = Some(Instant::now() + self.limits.body);
         request.body = match framing {
             Framing::Length(length) => self.exactly(length)?,
             Framing::Chunked => self.chunks()?,
         };
+        self.deadline = None;
         Ok(Some(request))
     }
 

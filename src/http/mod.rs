@@ -20,5 +20,6 @@ mod wire;
 
 pub use request::Request;
 pub use response::{Answer, Body, Ending, Response};
+pub(crate) use server::Stop;
 pub use server::{Limits, Server};
 pub use wire::Wire;

@@ -23,6 +23,8 @@ pub struct Limits {
     pub header: Duration,
     /// Silence within a request.
     pub read: Duration,
+    /// From the end of the headers to the end of the body: a client that drips would hold its place for ever.
+    pub body: Duration,
     /// How long a write may block on a client that does not read.
     pub write: Duration,
     /// Bytes of request line and headers; more is 431.
@@ -38,6 +40,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             header: Duration::from_secs(10),
             read: Duration::from_secs(10),
+            body: Duration::from_secs(60),
             write: Duration::from_secs(30),
             max_header: 64 * 1024,
             max_body: 1024 * 1024,
@@ -52,13 +55,14 @@ const DRAIN: (Duration, u64) = (Duration::from_millis(500), 8 * 1024 * 1024);
 
 /// A flag that sleepers notice at once.
 #[derive(Default)]
-pub(super) struct Stop {
+pub(crate) struct Stop {
     raised: Mutex<bool>,
     bell: Condvar,
 }
 
 impl Stop {
-    fn raise(&self) {
+    /// Wakes every sleeper, now and from now on.
+    pub(crate) fn raise(&self) {
         *lock(&self.raised) = true;
         self.bell.notify_all();
     }
@@ -68,7 +72,7 @@ impl Stop {
     }
 
     /// Sleeps for `duration` or until the flag is raised; says whether it is.
-    pub(super) fn wait(&self, duration: Duration) -> bool {
+    pub(crate) fn wait(&self, duration: Duration) -> bool {
         let guard = lock(&self.raised);
         let waited = self
             .bell
@@ -78,10 +82,12 @@ impl Stop {
 }
 
 type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
+type Observer = dyn Fn(SocketAddr, u16) + Send + Sync;
 
 /// What the threads of one server share.
 struct Shared {
     handler: Box<Handler>,
+    refused: Box<Observer>,
     limits: Limits,
     stop: Stop,
     /// The open connections, so that stopping can end their reads.
@@ -103,9 +109,21 @@ impl Server {
         limits: Limits,
         handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        Self::observed(listener, limits, handler, |_, _| {})
+    }
+
+    /// Like [`Server::start`]; `refused` hears of every request that is answered without the handler (malformed, too
+    /// large, too slow, one connection too many): from where, and with which status.
+    pub fn observed(
+        listener: TcpListener,
+        limits: Limits,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+        refused: impl Fn(SocketAddr, u16) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             handler: Box::new(handler),
+            refused: Box::new(refused),
             limits,
             stop: Stop::default(),
             open: Mutex::default(),
@@ -129,22 +147,43 @@ impl Server {
 
     /// Closes the listener and every connection. Waits for their threads, but not for ever.
     pub fn stop(&mut self) {
+        if self.close_listener() {
+            self.close_connections(Shutdown::Both, STOP_PATIENCE);
+        }
+    }
+
+    /// Closes the listener and lets requests that have arrived be answered, for at most `patience`; then stops.
+    ///
+    /// Connections can be read no further than what has arrived: a request that is still on its way gets no answer.
+    pub fn drain(&mut self, patience: Duration) {
+        if self.close_listener() {
+            self.close_connections(Shutdown::Read, patience);
+            self.close_connections(Shutdown::Both, STOP_PATIENCE);
+        }
+    }
+
+    /// Says whether it was open.
+    fn close_listener(&mut self) -> bool {
         let Some(acceptor) = self.acceptor.take() else {
-            return;
+            return false;
         };
         self.shared.stop.raise();
         // accept() has no time-out: a connection of our own wakes it.
         if TcpStream::connect_timeout(&self.address, STOP_PATIENCE).is_ok() {
             acceptor.join().ok();
         }
+        true
+    }
+
+    fn close_connections(&self, how: Shutdown, patience: Duration) {
         let open = lock(&self.shared.open);
         for stream in open.values() {
-            stream.shutdown(Shutdown::Both).ok();
+            stream.shutdown(how).ok();
         }
         drop(
             self.shared
                 .closed
-                .wait_timeout_while(open, STOP_PATIENCE, |open| !open.is_empty()),
+                .wait_timeout_while(open, patience, |open| !open.is_empty()),
         );
     }
 }
@@ -172,6 +211,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             if open.len() >= shared.limits.connections {
                 drop(open);
                 turn_away(&stream);
+                (shared.refused)(peer, 503);
                 continue;
             }
             open.insert(number, Arc::clone(&stream));
@@ -227,7 +267,10 @@ fn serve(stream: &TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()
         let request = match incoming.request(peer, go_on) {
             Ok(Some(request)) => request,
             Ok(None) | Err(Refusal::Gone) => return Ok(()),
-            Err(Refusal::Status(status)) => return refuse(stream, shared, status),
+            Err(Refusal::Status(status)) => {
+                (shared.refused)(peer, status);
+                return refuse(stream, shared, status);
+            }
         };
         let head_only = request.method == "HEAD";
         let mut wire = Wire::new(stream, &shared.stop, head_only, request.keep_alive);

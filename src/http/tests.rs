@@ -147,6 +147,71 @@ fn a_reset_is_a_reset() {
     }
 }
 
+/// A byte now and then is never silence, and must end all the same.
+#[test]
+fn a_body_that_drips_is_cut_off_and_told() {
+    let (sender, refusals) = std::sync::mpsc::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let limits = Limits {
+        body: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let handler = |_: &Request| Response::new(200).into();
+    let server = Server::observed(listener, limits, handler, move |peer, status| {
+        sender.send((peer, status)).unwrap();
+    })
+    .unwrap();
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n")
+        .unwrap();
+    let mut dripping = stream.try_clone().unwrap();
+    let dripper = std::thread::spawn(move || {
+        while dripping.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert_eq!(
+        refusals.recv().unwrap(),
+        (stream.local_addr().unwrap(), 408)
+    );
+    dripper.join().unwrap();
+}
+
+#[test]
+fn draining_answers_what_has_arrived_and_nothing_else() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (arrived, arrival) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = Server::start(listener, Limits::default(), move |_| {
+        arrived.send(()).unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        Response::new(204).into()
+    })
+    .unwrap();
+    let address = server.address();
+    let mut idle = TcpStream::connect(address).unwrap();
+    let mut half = TcpStream::connect(address).unwrap();
+    half.write_all(b"GET / HT").unwrap();
+    let mut busy = TcpStream::connect(address).unwrap();
+    busy.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    arrival.recv().unwrap();
+    let drainer = std::thread::spawn(move || server.drain(Duration::from_secs(20)));
+    for stream in [&mut idle, &mut half] {
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    }
+    assert!(TcpStream::connect(address).is_err());
+    go.send(()).unwrap();
+    let mut answer = Vec::new();
+    busy.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 204 "));
+    drainer.join().unwrap();
+}
+
 #[test]
 fn stopping_ends_open_connections_and_sleeping_handlers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

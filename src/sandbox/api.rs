@@ -131,6 +131,7 @@ fn order(
         title: text("title"),
         script: text("script"),
         folder_id: text("folder_id"),
+        callback_id: text("callback_id"),
         body: request.body.clone(),
     };
     Ok((order, text("output_format").unwrap_or("mp4".to_owned())))

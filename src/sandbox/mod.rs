@@ -18,8 +18,9 @@
 //! whatever the client got to see. A fault that is scripted but never met fails the test when the stand-in is dropped:
 //! such a test proves nothing.
 //!
-//! Not done: batches (404), real signatures, TLS. Webhook deliveries would hang on the changes of
-//! `Progress`, which so far are computed when somebody asks.
+//! Who is to be told of the end of a video ([`Options::webhook`]) is told by `webhooks`, as HeyGen would.
+//!
+//! Not done: batches (404), real URL signatures, TLS, `callback_url`.
 
 mod api;
 mod clock;
@@ -33,6 +34,7 @@ mod reply;
 mod script;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 mod world;
 
 use std::io;
@@ -46,12 +48,14 @@ use std::time::Duration;
 pub use fault::Fault;
 pub use options::{Options, Render};
 pub use record::{Billed, Host, Recorded};
+pub use webhooks::{Delivered, Webhook, WebhookError};
 
 use crate::http::{Answer, Limits, Request, Server};
 use crate::video::Asset;
 use files::{Seen, Signer};
 use record::Log;
 use script::Script;
+use webhooks::Announcer;
 use world::{Progress, World};
 
 /// A running stand-in; both servers stop when it is dropped.
@@ -65,6 +69,7 @@ pub struct Sandbox {
     files: Mutex<Option<Server>>,
     ports: (u16, u16),
     allow_unused: AtomicBool,
+    announcer: Option<Announcer>,
 }
 
 /// What both servers share. No lock is held while another is taken.
@@ -84,6 +89,7 @@ impl Sandbox {
         let files = listen(options.files_port)?;
         let ports = (api.local_addr()?.port(), files.local_addr()?.port());
         let key = options.key.clone();
+        let webhook = options.webhook.clone();
         let inner = Arc::new(Inner {
             script: Mutex::default(),
             log: Mutex::new(Log::new(options.keep_requests)),
@@ -93,6 +99,9 @@ impl Sandbox {
             world: Mutex::new(World::new(options)),
         });
         Ok(Self {
+            announcer: webhook
+                .map(|webhook| Announcer::start(&inner, webhook))
+                .transpose()?,
             api: Mutex::new(Some(serve(&inner, Host::Api, api)?)),
             files: Mutex::new(Some(serve(&inner, Host::Files, files)?)),
             inner,
@@ -242,6 +251,12 @@ impl Sandbox {
     /// Every accepted creation, in order.
     pub fn billed(&self) -> Vec<Billed> {
         lock(&self.inner.world).billed.clone()
+    }
+
+    /// The tries to tell of the end of a video, in order of their answers.
+    pub fn deliveries(&self) -> Vec<Delivered> {
+        let announcer = self.announcer.as_ref();
+        announcer.map(Announcer::delivered).unwrap_or_default()
     }
 
     /// The ids of all videos, oldest first.

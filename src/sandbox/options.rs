@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::webhooks::Webhook;
 use crate::video::Asset;
 
 /// What moves a video from `waiting` to its end.
@@ -50,8 +51,10 @@ pub struct Options {
     pub url_lifetime: Duration,
     /// How long a video is kept after its creation; `None` is for ever.
     pub retention: Option<Duration>,
-    /// How many of the latest requests are remembered; a long-running stand-in needs a bound.
+    /// How many of the latest requests and deliveries are remembered; a long-running stand-in needs a bound.
     pub keep_requests: usize,
+    /// Who is told when a video of the first account ends.
+    pub webhook: Option<Webhook>,
 }
 
 impl Default for Options {
@@ -75,6 +78,7 @@ impl Default for Options {
             url_lifetime: Duration::from_secs(7 * 24 * 60 * 60),
             retention: None,
             keep_requests: usize::MAX,
+            webhook: None,
         }
     }
 }

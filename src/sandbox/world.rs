@@ -1,6 +1,6 @@
 //! What HeyGen would know: videos, their progress, remembered answers, bills. No HTTP and no JSON shapes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
@@ -23,6 +23,8 @@ pub(super) struct Video {
     pub(super) created: Timestamp,
     pub(super) title: Option<String>,
     pub(super) folder_id: Option<String>,
+    /// Goes back with the webhook.
+    pub(super) callback_id: Option<String>,
     /// Its place in the order of creation.
     pub(super) number: u64,
     progress: Progress,
@@ -58,6 +60,7 @@ pub(super) struct Order {
     pub(super) title: Option<String>,
     pub(super) script: Option<String>,
     pub(super) folder_id: Option<String>,
+    pub(super) callback_id: Option<String>,
 }
 
 /// An answer kept under an `Idempotency-Key`.
@@ -88,6 +91,8 @@ pub(super) struct World {
     pub(super) billed: Vec<Billed>,
     videos: BTreeMap<u64, Video>,
     numbers: HashMap<String, u64>,
+    /// Videos whose end was not announced yet.
+    unannounced: BTreeSet<u64>,
     remembered: HashMap<(Account, String), Remembered>,
     random: fastrand::Rng,
     made: u64,
@@ -105,6 +110,7 @@ impl World {
             billed: Vec::new(),
             videos: BTreeMap::new(),
             numbers: HashMap::new(),
+            unannounced: BTreeSet::new(),
             remembered: HashMap::new(),
             random,
             made: 0,
@@ -185,6 +191,7 @@ impl World {
         let video = self.insert(&id, order.account, Progress::Rendering);
         video.title = order.title;
         video.folder_id = order.folder_id;
+        video.callback_id = order.callback_id;
         video.doomed = by_chance || by_turn || by_word;
         id
     }
@@ -194,6 +201,7 @@ impl World {
         self.remove(id);
         self.made += 1;
         self.numbers.insert(id.to_owned(), self.made);
+        self.unannounced.insert(self.made);
         let created = self.clock.now();
         let number = self.made;
         self.videos.entry(number).or_insert_with(|| Video {
@@ -202,6 +210,7 @@ impl World {
             created,
             title: None,
             folder_id: None,
+            callback_id: None,
             number,
             progress,
             doomed: false,
@@ -301,6 +310,23 @@ impl World {
         };
         video.gets_since_completed = video.gets_since_completed.saturating_add(1);
         video.gets_since_completed > wanted
+    }
+
+    /// The videos of the first account that have ended since the last call; each only once.
+    pub(super) fn take_ended(&mut self) -> Vec<(&Video, Progress)> {
+        let waiting = std::mem::take(&mut self.unannounced);
+        let (ended, waiting) = waiting.into_iter().partition(|number| {
+            let video = self.videos.get(number);
+            video.is_none_or(|video| self.progress(video).is_over())
+        });
+        self.unannounced = waiting;
+        let ended: BTreeSet<u64> = ended;
+        ended
+            .iter()
+            .filter_map(|number| self.videos.get(number))
+            .filter(|video| video.account == 0)
+            .map(|video| (video, self.progress(video)))
+            .collect()
     }
 
     /// The file of a video.

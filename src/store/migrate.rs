@@ -10,6 +10,7 @@ use super::APPLICATION_ID;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_hooks.sql"),
+    include_str!("../../migrations/0003_webhooks.sql"),
 ];
 
 /// The schema version this program works with.

@@ -31,6 +31,7 @@ mod row;
 mod runs;
 mod stats;
 mod videos;
+mod webhooks;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ pub use open::Identity;
 pub use runs::Trouble;
 pub use stats::{Month, RenderTimes, Stats};
 pub use videos::{Added, NewVideo, OpenWork, UnfinishedRow};
+pub use webhooks::{PendingWebhook, Taken};
 
 use crate::locks::Locks;
 

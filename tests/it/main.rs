@@ -7,6 +7,7 @@
 //! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
 //! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
+//! | `listen` | webhooks: end to end, refused, at once, killed at each step |
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 //! | `telling` | what is said, how often, and how a run exits |
@@ -58,6 +59,7 @@ mod download_faults;
 mod download_runs;
 mod frozen;
 mod hooks;
+mod listen;
 mod overlap;
 mod poll_faults;
 mod process;

@@ -162,7 +162,9 @@ impl Bench {
     /// Moves every instant in the database: what the program sees when its clock moved the other way.
     pub fn shift_database(&self, millis: i64) {
         let db = self.db();
-        for table in ["videos", "files", "events", "troubles", "pauses", "hooks"] {
+        for table in [
+            "videos", "files", "events", "troubles", "pauses", "hooks", "webhooks",
+        ] {
             let columns: Vec<String> = db
                 .prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))
                 .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())

@@ -1,0 +1,225 @@
+//! Statements on `webhooks` and `webhook_counts`: deliveries that were accepted, until somebody acted on them.
+
+use rusqlite::params;
+
+use super::Tx;
+use crate::time::Timestamp;
+use crate::video::{RowId, VideoId};
+
+/// Rows one call removes at most: cheap even after a long pause, and more than one transaction takes.
+const PRUNE: u32 = 1000;
+
+/// What became of a signed delivery; the word in `webhook_counts.outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// New, about a video of ours: it is pending now.
+    Accepted(RowId),
+    /// It was accepted before.
+    Duplicate(RowId),
+    /// About a video that is not tracked here.
+    UnknownVideo,
+    /// About no video.
+    OtherEvent,
+}
+
+impl Taken {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Duplicate(_) => "duplicate",
+            Self::UnknownVideo => "unknown_video",
+            Self::OtherEvent => "other_event",
+        }
+    }
+}
+
+/// A delivery nobody has acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingWebhook {
+    /// Its number.
+    pub id: i64,
+    /// The video it is about.
+    pub video: RowId,
+    /// Nothing HeyGen could say would change that row.
+    pub settled: bool,
+}
+
+impl Tx<'_> {
+    /// Takes a signed delivery: counts it, and keeps it if there is something to do about it.
+    ///
+    /// `key` is the same for every repetition of the delivery.
+    pub fn take_webhook(
+        &self,
+        key: &str,
+        event_type: &str,
+        video_id: Option<&VideoId>,
+        now: Timestamp,
+    ) -> rusqlite::Result<Taken> {
+        let taken = match video_id {
+            None => Taken::OtherEvent,
+            Some(id) => match self.by_video_id(id)? {
+                None => Taken::UnknownVideo,
+                Some(row) if self.keep_webhook(key, event_type, row, now)? => Taken::Accepted(row),
+                Some(row) => Taken::Duplicate(row),
+            },
+        };
+        self.conn
+            .prepare_cached(
+                "INSERT INTO webhook_counts (outcome, count, last_at) VALUES (?1, 1, ?2)
+                 ON CONFLICT (outcome) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
+            )?
+            .execute(params![taken.word(), now])?;
+        Ok(taken)
+    }
+
+    /// `false` when it is there already.
+    fn keep_webhook(
+        &self,
+        key: &str,
+        event_type: &str,
+        video: RowId,
+        now: Timestamp,
+    ) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached(
+                "INSERT INTO webhooks (key, video, event_type, received_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (key) DO NOTHING",
+            )?
+            .execute(params![key, video, event_type, now])
+            .map(|rows| rows == 1)
+    }
+
+    /// Removes deliveries that were acted on before `before`, a bounded number of them.
+    pub fn prune_webhooks(&self, before: Timestamp) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached(
+                "DELETE FROM webhooks WHERE id IN
+                    (SELECT id FROM webhooks WHERE done_at < ?1 ORDER BY done_at LIMIT ?2)",
+            )?
+            .execute(params![before, PRUNE])
+            .map(drop)
+    }
+
+    /// The deliveries nobody has acted on, oldest first.
+    pub fn pending_webhooks(&self, limit: u32) -> rusqlite::Result<Vec<PendingWebhook>> {
+        // A `missing` video is finished, and may be back.
+        self.conn
+            .prepare_cached(
+                "SELECT webhooks.id, video, finished = 1 AND phase <> 'missing' AS settled
+                 FROM webhooks JOIN videos ON videos.id = video
+                 WHERE done_at IS NULL ORDER BY webhooks.id LIMIT ?1",
+            )?
+            .query_map([limit], |row| {
+                Ok(PendingWebhook {
+                    id: row.get("id")?,
+                    video: row.get("video")?,
+                    settled: row.get("settled")?,
+                })
+            })?
+            .collect()
+    }
+
+    /// Somebody acted on a delivery.
+    pub fn webhook_done(&self, id: i64, now: Timestamp) -> rusqlite::Result<()> {
+        self.conn
+            .prepare_cached("UPDATE webhooks SET done_at = ?2 WHERE id = ?1")?
+            .execute(params![id, now])
+            .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewVideo, Store};
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn count(store: &Store, sql: &str) -> i64 {
+        store
+            .read(|tx| tx.conn.query_row(sql, [], |row| row.get(0)))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_delivery_is_pending_once_and_pruned_when_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+        let new = NewVideo {
+            request: None,
+            body_hash: None,
+            video_id: VideoId::new("v1"),
+            title: None,
+            script: None,
+            avatar_id: None,
+            voice_id: None,
+            tags: Vec::new(),
+            submitted_at: at(1),
+            output_dir: "/out".into(),
+            name_template: None,
+            assets: Vec::new(),
+            retry_of: None,
+        };
+        let row = store.write(|tx| tx.insert(&new, at(1))).unwrap();
+        let (known, unknown) = (VideoId::new("v1"), VideoId::new("v2"));
+        for (key, video, taken) in [
+            ("event:1", &known, Taken::Accepted(row)),
+            ("event:1", &known, Taken::Duplicate(row)),
+            ("event:2", &known, Taken::Accepted(row)),
+            ("event:3", &unknown, Taken::UnknownVideo),
+            ("event:3", &unknown, Taken::UnknownVideo),
+            ("event:4", &None, Taken::OtherEvent),
+        ] {
+            let found = store.write(|tx| tx.take_webhook(key, "x", video.as_ref(), at(2)));
+            assert_eq!(found.unwrap(), taken, "{key}");
+        }
+        assert_eq!(count(&store, "SELECT count(*) FROM webhooks"), 2);
+        assert_eq!(count(&store, "SELECT sum(count) FROM webhook_counts"), 6);
+
+        let pending = store.read(|tx| tx.pending_webhooks(9)).unwrap();
+        assert_eq!(pending.len(), 2);
+        assert!(pending.iter().all(|one| one.video == row && !one.settled));
+        store
+            .write(|tx| tx.webhook_done(pending[0].id, at(3)))
+            .unwrap();
+        assert_eq!(
+            store.read(|tx| tx.pending_webhooks(9)).unwrap(),
+            pending[1..]
+        );
+        // Old is what was done long ago; what is pending stays however old it is.
+        for (before, left) in [(3, 2), (4, 1), (1000, 1)] {
+            store.write(|tx| tx.prune_webhooks(at(before))).unwrap();
+            assert_eq!(count(&store, "SELECT count(*) FROM webhooks"), left);
+        }
+        store.write(|tx| tx.forget(row)).unwrap();
+        assert_eq!(count(&store, "SELECT count(*) FROM webhooks"), 0);
+    }
+
+    #[test]
+    fn looking_for_pending_deliveries_and_old_ones_uses_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("t.db")).unwrap();
+        for (sql, index) in [
+            (
+                "SELECT webhooks.id FROM webhooks JOIN videos ON videos.id = video WHERE done_at IS NULL ORDER BY webhooks.id LIMIT 9",
+                "webhooks_pending",
+            ),
+            (
+                "SELECT id FROM webhooks WHERE done_at < 5 ORDER BY done_at LIMIT 9",
+                "webhooks_done",
+            ),
+        ] {
+            let plan: Vec<String> = store
+                .read(|tx| {
+                    tx.conn
+                        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?
+                        .query_map([], |row| row.get(3))?
+                        .collect()
+                })
+                .unwrap();
+            assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Webhooks as HeyGen sends them: what a delivery must look like to be believed, and what it says. No I/O.
+//!
+//! A delivery is a POST whose header `Heygen-Signature` is the hexadecimal HMAC-SHA256 of the raw body under the
+//! endpoint's secret; `Heygen-Timestamp` has the Unix seconds of its sending (HEYGEN webhooks guide). The time is *not*
+//! signed, so it keeps out honest stragglers only. What keeps out a replay is the [`Delivery::key`], which comes from
+//! the signed body.
+//!
+//! An event is a signal and never the truth: all that is taken from it is which video to ask HeyGen about.
+
+use std::fmt;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::time::Timestamp;
+use crate::video::VideoId;
+
+/// The header with the signature.
+pub const SIGNATURE: &str = "Heygen-Signature";
+/// What some deployments were seen to call it.
+pub const SIGNATURE_FALLBACK: &str = "Signature";
+/// The header with the time of sending.
+pub const TIMESTAMP: &str = "Heygen-Timestamp";
+/// How far the time of sending may be off, either way.
+pub const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// Longer event ids are not used as they are: they would make the database grow at the sender's will.
+const MAX_EVENT_ID: usize = 200;
+/// Event types are kept this far.
+const MAX_EVENT_TYPE: usize = 100;
+
+/// The secret of a webhook endpoint. It can sign and verify, but not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    const MAX_BYTES: usize = 4096;
+
+    /// `None` unless `text`, without surrounding white space, is 1 to 4096 visible ASCII characters, as HeyGen's
+    /// `whsec_…` are.
+    pub fn new(text: impl AsRef<str>) -> Option<Self> {
+        let secret = text.as_ref().trim();
+        let usable = (1..=Self::MAX_BYTES).contains(&secret.len())
+            && secret.bytes().all(|byte| byte.is_ascii_graphic());
+        usable.then(|| Self(secret.to_owned()))
+    }
+
+    /// The signature of a body, as it stands in the header.
+    pub fn sign(&self, body: &[u8]) -> String {
+        let tag = self.mac(body).map(|mac| mac.finalize().into_bytes());
+        tag.map(|tag| hex(&tag)).unwrap_or_default()
+    }
+
+    /// Takes equally long wherever the signatures differ.
+    fn verifies(&self, body: &[u8], signature: &[u8]) -> bool {
+        self.mac(body)
+            .is_some_and(|mac| mac.verify_slice(signature).is_ok())
+    }
+
+    /// HMAC takes keys of any length, so there always is one.
+    fn mac(&self, body: &[u8]) -> Option<Hmac<Sha256>> {
+        let mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).ok()?;
+        Some(mac.chain_update(body))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// A request that claims to be a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// [`SIGNATURE`], else [`SIGNATURE_FALLBACK`].
+    pub signature: Option<&'a str>,
+    /// [`TIMESTAMP`].
+    pub timestamp: Option<&'a str>,
+    /// Exactly as it arrived.
+    pub body: &'a [u8],
+}
+
+/// A delivery that was signed with the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The same for every repetition: `event:ID`, or `sha256:HEX` of a body without a usable id.
+    pub key: String,
+    /// HeyGen's word, bounded.
+    pub event_type: String,
+    /// The video it is about, if it names one.
+    pub video_id: Option<VideoId>,
+}
+
+/// Why a request is no delivery. The texts go to the log and never repeat what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Neither header.
+    #[error("it is not signed")]
+    NoSignature,
+    /// Another secret, or another body.
+    #[error("the signature does not match")]
+    WrongSignature,
+    /// No time of sending, or no number.
+    #[error("it does not say when it was sent")]
+    NoTimestamp,
+    /// Sent too long ago, or in the future.
+    #[error("it was sent more than 300 s ago, or one of the two clocks is wrong")]
+    Stale,
+    /// Signed, and not a JSON object.
+    #[error("the body is not a JSON object")]
+    NotJson,
+    /// Signed, and without `event_type`.
+    #[error("the body has no event_type")]
+    NoEventType,
+}
+
+impl Refusal {
+    /// What it is answered with.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NoSignature | Self::WrongSignature | Self::NoTimestamp | Self::Stale => 401,
+            Self::NotJson | Self::NoEventType => 400,
+        }
+    }
+}
+
+/// Decides whether a request is a delivery, and reads it.
+///
+/// The signature comes first: nothing of an unsigned body is ever parsed.
+pub fn read(secret: &Secret, claim: Claim<'_>, now: Timestamp) -> Result<Delivery, Refusal> {
+    let signature = claim.signature.ok_or(Refusal::NoSignature)?;
+    let signature = unhex(signature.trim()).ok_or(Refusal::WrongSignature)?;
+    if !secret.verifies(claim.body, &signature) {
+        return Err(Refusal::WrongSignature);
+    }
+    let sent = claim.timestamp.and_then(|text| text.trim().parse().ok());
+    let sent: i64 = sent.ok_or(Refusal::NoTimestamp)?;
+    let off = (now.millis() / 1000).saturating_sub(sent).unsigned_abs();
+    if off > TOLERANCE.as_secs() {
+        return Err(Refusal::Stale);
+    }
+    parse(claim.body)
+}
+
+/// Liberal in what it accepts: unknown fields, unknown events, `null` for what is missing.
+fn parse(body: &[u8]) -> Result<Delivery, Refusal> {
+    let Ok(Value::Object(event)) = serde_json::from_slice(body) else {
+        return Err(Refusal::NotJson);
+    };
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let event_type = text(event.get("event_type")).ok_or(Refusal::NoEventType)?;
+    let event_id = text(event.get("event_id"))
+        .filter(|id| !id.is_empty() && id.len() <= MAX_EVENT_ID)
+        .map(|id| format!("event:{id}"));
+    let data = event.get("event_data");
+    let video_id = text(data.and_then(|data| data.get("video_id")));
+    Ok(Delivery {
+        key: event_id.unwrap_or_else(|| format!("sha256:{}", hex(&Sha256::digest(body)))),
+        event_type: event_type.chars().take(MAX_EVENT_TYPE).collect(),
+        video_id: video_id.and_then(VideoId::new),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|value| u8::try_from(value).ok())
+        })
+        .collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW: i64 = 1_764_000_000;
+
+    fn secret() -> Secret {
+        Secret::new("whsec_test").unwrap()
+    }
+
+    fn signed(body: &str, at: i64) -> Result<Delivery, Refusal> {
+        let claim = Claim {
+            signature: Some(&secret().sign(body.as_bytes())),
+            timestamp: Some(&at.to_string()),
+            body: body.as_bytes(),
+        };
+        read(&secret(), claim, Timestamp::from_secs(NOW))
+    }
+
+    #[test]
+    fn signatures_are_hmac_sha256() {
+        // RFC 4231, test case 2.
+        let secret = Secret::new("Jefe").unwrap();
+        assert_eq!(
+            secret.sign(b"what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        assert_eq!(format!("{secret:?}"), "Secret(***)");
+    }
+
+    #[test]
+    fn a_secret_is_visible_ascii() {
+        for (text, usable) in [
+            ("whsec_abc", true),
+            (" whsec_abc\n", true),
+            ("", false),
+            ("a b", false),
+            ("schlüssel", false),
+        ] {
+            assert_eq!(Secret::new(text).is_some(), usable, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_signed_and_fresh_is_read() {
+        let body = r#"{"event_type":"avatar_video.success","event_data":{"video_id":"v1"}}"#;
+        let good = secret().sign(body.as_bytes());
+        let upper = good.to_uppercase();
+        let other = Secret::new("other").unwrap().sign(body.as_bytes());
+        let (fresh, old) = (NOW.to_string(), (NOW - 301).to_string());
+        let early = (NOW + 301).to_string();
+        let edge = (NOW - 300).to_string();
+        let huge = i64::MIN.to_string();
+        use Refusal::{NoSignature, NoTimestamp, Stale, WrongSignature};
+        for (signature, timestamp, refusal) in [
+            (Some(good.as_str()), Some(fresh.as_str()), None),
+            (Some(&upper), Some(&fresh), None),
+            (Some(&good), Some(&edge), None),
+            (None, Some(&fresh), Some(NoSignature)),
+            (Some(""), Some(&fresh), Some(WrongSignature)),
+            (Some("zz"), Some(&fresh), Some(WrongSignature)),
+            (Some("ä"), Some(&fresh), Some(WrongSignature)),
+            (Some(&good[..62]), Some(&fresh), Some(WrongSignature)),
+            (Some(&good[..63]), Some(&fresh), Some(WrongSignature)),
+            (Some(&other), Some(&fresh), Some(WrongSignature)),
+            (Some(&good), None, Some(NoTimestamp)),
+            (Some(&good), Some("yesterday"), Some(NoTimestamp)),
+            (Some(&good), Some(&old), Some(Stale)),
+            (Some(&good), Some(&early), Some(Stale)),
+            (Some(&good), Some(&huge), Some(Stale)),
+        ] {
+            let claim = Claim {
+                signature,
+                timestamp,
+                body: body.as_bytes(),
+            };
+            let read = read(&secret(), claim, Timestamp::from_secs(NOW));
+            assert_eq!(read.err(), refusal, "{signature:?} {timestamp:?}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_read_liberally() {
+        let long = format!(
+            r#"{{"event_type":"x","event_id":"{}"}}"#,
+            "i".repeat(MAX_EVENT_ID + 1)
+        );
+        // body, key or its kind, video
+        for (body, key, video) in [
+            (
+                r#"{"event_id":"e1","event_type":"avatar_video.success","event_data":{"video_id":"v1","url":"u","callback_id":null}}"#,
+                "event:e1",
+                Some("v1"),
+            ),
+            (
+                r#"{"event_type":"avatar_video.fail","event_data":{"video_id":"v1","msg":"no"}}"#,
+                "sha256:",
+                Some("v1"),
+            ),
+            (
+                r#"{"event_id":"e2","event_type":"video_agent.done","more":[1]}"#,
+                "event:e2",
+                None,
+            ),
+            (
+                r#"{"event_id":7,"event_type":"x","event_data":[]}"#,
+                "sha256:",
+                None,
+            ),
+            (
+                r#"{"event_id":"","event_type":"x","event_data":{"video_id":" "}}"#,
+                "sha256:",
+                None,
+            ),
+            (&long, "sha256:", None),
+        ] {
+            let delivery = signed(body, NOW).unwrap();
+            assert!(delivery.key.starts_with(key), "{body}: {}", delivery.key);
+            assert_eq!(delivery.video_id, video.and_then(VideoId::new), "{body}");
+        }
+        for (body, refusal) in [
+            ("", Refusal::NotJson),
+            ("[]", Refusal::NotJson),
+            ("{\"event_type\":\"x\"", Refusal::NotJson),
+            ("{}", Refusal::NoEventType),
+            (r#"{"event_type":null}"#, Refusal::NoEventType),
+        ] {
+            assert_eq!(signed(body, NOW), Err(refusal), "{body}");
+        }
+        let deep = format!(r#"{{"event_type":"x","a":{}"#, "[".repeat(100_000));
+        assert_eq!(signed(&deep, NOW), Err(Refusal::NotJson));
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_refused(
+            body: Vec<u8>,
+            signature in proptest::option::of(".*"),
+            timestamp in proptest::option::of(".*"),
+            now: i64,
+        ) {
+            let claim = Claim {
+                signature: signature.as_deref(),
+                timestamp: timestamp.as_deref(),
+                body: &body,
+            };
+            let now = Timestamp::from_millis(now);
+            // No text that proptest makes up is the right signature.
+            prop_assert!(read(&secret(), claim, now).is_err());
+            let signature = secret().sign(&body);
+            let sent = (now.millis() / 1000).to_string();
+            let claim = Claim {
+                signature: Some(&signature),
+                timestamp: Some(&sent),
+                body: &body,
+            };
+            let refusal = read(&secret(), claim, now).err();
+            prop_assert!(refusal.is_none_or(|refusal| refusal.status() == 400));
+        }
+
+        #[test]
+        fn a_changed_bit_is_noticed(body in ".{1,200}", at: proptest::sample::Index, bit in 0..8_u8) {
+            let signature = secret().sign(body.as_bytes());
+            let mut changed = body.into_bytes();
+            let at = at.index(changed.len());
+            changed[at] ^= 1 << bit;
+            let claim = Claim {
+                signature: Some(&signature),
+                timestamp: Some(&NOW.to_string()),
+                body: &changed,
+            };
+            let refused = read(&secret(), claim, Timestamp::from_secs(NOW));
+            prop_assert_eq!(refused, Err(Refusal::WrongSignature));
+        }
+    }
+}
