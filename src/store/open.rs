@@ -71,11 +71,17 @@ pub(super) fn create(path: &Path) -> Result<Store, StoreError> {
         .mode(0o600)
         .open(path)
     {
-        Ok(_) => {}
+        // Its name must outlive a power cut, too: SQLite makes durable what is in the file.
+        Ok(_) => sync_directory(path).map_err(io_error)?,
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         Err(source) => return Err(io_error(source)),
     }
     writable(path, true)
+}
+
+fn sync_directory(of: &Path) -> io::Result<()> {
+    let parent = of.parent().filter(|p| !p.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 pub(super) fn existing(path: &Path) -> Result<Store, StoreError> {
