@@ -7,7 +7,8 @@
 //! TRACKER_SWEEP=full cargo test --test it sweep -- --nocapture
 //! ```
 //!
-//! which takes some ten minutes on two cores and prints its figures; `power_cut` in place of `sweep` does the same to it.
+//! which prints its figures and takes about an hour on two cores, most of it for the errors and for the long download;
+//! `kill_sweep::a_killed_check` in place of `sweep` names one scene, `power_cut` does the same for power cuts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
