@@ -1,7 +1,7 @@
 //! Webhooks as HeyGen sends them: what a delivery must look like to be believed, and what it says. No I/O.
 //!
 //! A delivery is a POST whose header `Heygen-Signature` is the hexadecimal HMAC-SHA256 of the raw body under the
-//! endpoint's secret; `Heygen-Timestamp` has the Unix seconds of its sending (HEYGEN webhooks guide). The time is *not*
+//! endpoint's secret; `Heygen-Timestamp` has the Unix seconds of its sending (HeyGen's webhooks guide). The time is *not*
 //! signed, so it keeps out honest stragglers only. What keeps out a replay is the [`Delivery::key`], which comes from
 //! the signed body.
 //!

@@ -5,9 +5,11 @@
 //! | `support` | a bench: a directory, a stand-in and a clean environment; how to run the program on it |
 //! | `tracer` | the program, stopped, killed or refused at its system calls |
 //! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
+//! | `listener` | a `tracker listen` to call, and somebody who calls it as HeyGen does |
 //! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
-//! | `listen` | webhooks: end to end, refused, at once, killed at each step |
+//! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
+//! | `listen_faults` | webhooks: killed at each step, beside downloads and checks, SIGTERM |
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 //! | `telling` | what is said, how often, and how a run exits |
@@ -36,6 +38,7 @@
     reason = "a test that cannot go on says so by panicking, and tells its figures"
 )]
 
+mod listener;
 mod rendered;
 mod support;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -60,6 +63,7 @@ mod download_runs;
 mod frozen;
 mod hooks;
 mod listen;
+mod listen_faults;
 mod overlap;
 mod poll_faults;
 mod process;
