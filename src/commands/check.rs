@@ -79,8 +79,11 @@ impl Tuning {
 
 /// Runs `tracker check`.
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
-    context.heed_signals()?;
     let mut store = context.open()?;
+    // Most runs of cron end here; they need no thread for signals.
+    if store.read(|tx| tx.has_unfinished())? || !args.ids.is_empty() || args.wait {
+        context.heed_signals()?;
+    }
     let named = match args.ids.as_slice() {
         [] => None,
         ids => Some(find_all(&store, ids, true)?),
