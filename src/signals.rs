@@ -5,7 +5,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -19,12 +21,21 @@ pub fn outlive_file_size_limit() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
+/// How long the last line may take.
+const MANNERS: Duration = Duration::from_millis(200);
+
 /// From here on the two signals end the process at once.
 pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
     let screen = Arc::clone(screen);
     on_first(move |signal| {
-        screen.progress().end();
-        screen.note("interrupted; nothing is lost, the next check carries on");
+        // Whoever reads our output may have stalled, and the screen with it; that must not keep us.
+        let (said, done) = channel();
+        thread::spawn(move || {
+            screen.progress().end();
+            screen.note("interrupted; nothing is lost, the next check carries on");
+            said.send(()).ok();
+        });
+        done.recv_timeout(MANNERS).ok();
         low_level::exit(128 + signal);
     })
 }
@@ -50,8 +61,13 @@ fn on_first(end: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
         .name("signals".to_owned())
         .stack_size(128 * 1024)
         .spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                end(signal);
+            let mut signals = signals.forever();
+            if let Some(signal) = signals.next() {
+                thread::spawn(move || end(signal));
+            }
+            // The second one does not ask.
+            if let Some(signal) = signals.next() {
+                low_level::exit(128 + signal);
             }
         })?;
     Ok(())

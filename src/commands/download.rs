@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::commands::check::Tuning;
 use crate::commands::file_options::parse_assets;
 use crate::commands::{Context, find_all, load};
-use crate::download::{Verdict, name, verify};
+use crate::download::{Verdict, verify};
 use crate::error::{Error, Exit};
 use crate::locks::{Locks, Purpose};
 use crate::pass::{self, Options, Reporter, Scope, Voice};
@@ -60,7 +60,6 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
             *row,
             assets.as_deref(),
             output_dir.as_deref(),
-            args.force,
         )?;
     }
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
@@ -70,6 +69,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     };
     let options = Options {
         hook: context.hook(None)?,
+        replace: args.force,
         ..args.tuning.options()
     };
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
@@ -95,7 +95,6 @@ fn want(
     row: RowId,
     assets: Option<&[Asset]>,
     output_dir: Option<&Path>,
-    force: bool,
 ) -> Result<(), Error> {
     let guard = locks
         .try_row(Purpose::Save, row)
@@ -107,23 +106,20 @@ fn want(
     let Some(mut video) = store.read(|tx| tx.video(row))? else {
         return Ok(());
     };
-    let moved = output_dir.is_some_and(|dir| dir != video.output_dir);
+    let moved = output_dir.is_some_and(|dir| !same_directory(dir, &video.output_dir));
     let chosen: Vec<Asset> = match assets {
         Some(assets) => assets.to_vec(),
         None if video.files.is_empty() => vec![Asset::Video],
         None => video.files.iter().map(|file| file.asset).collect(),
     };
-    let again: Vec<Asset> = chosen
-        .into_iter()
-        .filter(|asset| moved || !is_there(&video, *asset))
-        .collect();
+    let mut again = Vec::new();
+    for asset in chosen {
+        if moved || !is_there(&video, asset)? {
+            again.push(asset);
+        }
+    }
     if let Some(dir) = output_dir {
         video.output_dir = dir.to_owned();
-    }
-    if force {
-        for asset in &again {
-            make_way(&video, *asset)?;
-        }
     }
     let now = time::now();
     store.write(|tx| {
@@ -147,43 +143,35 @@ fn want(
     Ok(())
 }
 
-fn is_there(video: &Video, asset: Asset) -> bool {
+/// Whether two paths lead to one place, however they are written.
+fn same_directory(one: &Path, other: &Path) -> bool {
+    one == other
+        || matches!(
+            (fs::canonicalize(one), fs::canonicalize(other)),
+            (Ok(one), Ok(other)) if one == other
+        )
+}
+
+/// Whether a file is saved and still as it was saved. One that cannot be looked at is left alone.
+fn is_there(video: &Video, asset: Asset) -> Result<bool, Error> {
     let Some(file) = video
         .file(asset)
         .filter(|file| file.state == FileState::Saved)
     else {
-        return false;
+        return Ok(false);
     };
-    match (&file.path, file.bytes, &file.sha256) {
-        (Some(path), Some(bytes), Some(sha256)) => {
-            matches!(verify(path, bytes, sha256), Verdict::Intact)
-        }
-        _ => false,
-    }
-}
-
-/// `--force`: removes a regular file that has the name one of ours will get. Links and directories stay in the way.
-fn make_way(video: &Video, asset: Asset) -> Result<(), Error> {
-    let Some(video_id) = &video.video_id else {
-        return Ok(());
+    let (Some(path), Some(bytes), Some(sha256)) = (&file.path, file.bytes, &file.sha256) else {
+        return Ok(false);
     };
-    let stem = name::stem(
-        video.name_template.as_deref(),
-        video.id,
-        video_id,
-        video.title.as_deref(),
-    );
-    for name in name::candidates(&stem, asset) {
-        let path = video.output_dir.join(name);
-        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
-            fs::remove_file(&path).map_err(|source| Error::File {
-                action: "replace",
-                path: path.clone(),
-                source,
-            })?;
-        }
+    match verify(path, bytes, sha256) {
+        Verdict::Intact => Ok(true),
+        Verdict::Missing | Verdict::Changed => Ok(false),
+        Verdict::Unreadable(source) => Err(Error::File {
+            action: "read",
+            path: path.clone(),
+            source,
+        }),
     }
-    Ok(())
 }
 
 /// What was asked for and could not be had yet, and what needed no fetching.
@@ -201,6 +189,15 @@ fn tell_rest(context: &Context, videos: &[Video], exit: Exit) -> Exit {
                 other => other,
             };
             continue;
+        }
+        if video.files.iter().any(|file| file.state.is_open()) {
+            context.screen.note(&format!(
+                "{id}: not everything could be fetched now; the next check goes on"
+            ));
+            exit = match exit {
+                Exit::Ok => Exit::Trouble,
+                other => other,
+            };
         }
         for file in &video.files {
             if let (FileState::Saved, Some(path)) = (file.state, &file.path) {

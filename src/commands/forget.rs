@@ -219,6 +219,8 @@ fn hope(video: &Video) -> Option<&'static str> {
         Phase::Unsent => Some("is still to be sent"),
         Phase::Sending => Some("may have been bought"),
         Phase::Unknown => Some("is unknown and may have been bought"),
+        // Refused in the end, but an earlier POST was never answered.
+        Phase::Rejected if video.first_unanswered_at.is_some() => Some("may have been bought"),
         Phase::Accepted if video.finished => None,
         Phase::Accepted if video.is_completed() => Some("is not saved yet"),
         Phase::Accepted => Some("is still rendering"),

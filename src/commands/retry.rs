@@ -69,6 +69,12 @@ fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body, 
     let id = video.id;
     let refuse = |why: &str, hint: String| Err(Error::usage(format!("{id} {why}"), hint));
     match video.phase {
+        Phase::Rejected if video.failure_code.as_deref() == Some("already_tracked") => {
+            return refuse(
+                "became a video that another row tracks",
+                format!("tracker show {id} tells which"),
+            );
+        }
         Phase::Rejected | Phase::Unknown | Phase::Missing => {}
         Phase::Accepted if video.is_failed() => {}
         Phase::Accepted if video.is_completed() => {

@@ -25,7 +25,9 @@ mod track;
 use std::time::Duration;
 
 pub use poll::{FilePlan, Observation, observed, plan_files, stalled, stalls_after};
-pub use send::{Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, sent};
+pub use send::{
+    Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, post_window, sent,
+};
 pub use track::{became, named_again};
 
 use crate::heygen::ApiError;

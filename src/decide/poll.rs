@@ -184,6 +184,8 @@ pub struct FilePlan {
     pub fetch: Vec<Asset>,
     /// Wanted, and there will never be a URL.
     pub unavailable: Vec<Asset>,
+    /// The video itself has no URL, and that is no matter of minutes any more.
+    pub video_withheld: bool,
 }
 
 /// Sorts the open files of a completed row by whether they can be had.
@@ -205,7 +207,11 @@ pub fn plan_files(video: &Video, now: Timestamp) -> FilePlan {
         }
         if video.urls.get(file.asset).is_some() {
             plan.fetch.push(file.asset);
-        } else if file.asset != Asset::Video && long_over {
+        } else if !long_over {
+            // It may be a little behind.
+        } else if file.asset == Asset::Video {
+            plan.video_withheld = true;
+        } else {
             plan.unavailable.push(file.asset);
         }
     }

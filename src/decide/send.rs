@@ -3,13 +3,15 @@
 //! HeyGen forgets an `Idempotency-Key` after 24 h. A row whose answer never came is replayed with its key until 20 h
 //! after the *first* such attempt; the four hours between are for clocks that are off and requests that are slow.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{Decision, Entry, Failure, News, record_failure};
 use crate::heygen::{ApiError, Created, ErrorKind};
 use crate::time::Timestamp;
 use crate::video::{
-    Account, EventKind, IdempotencyKey, LastError, NewEvent, Operation, Phase, RowId, Video,
+    Account, EventKind, IdempotencyKey, LastError, NewEvent, Operation, Phase, RemoteStatus, RowId,
+    Video,
 };
 
 /// A replay is safe for this long after the first unanswered attempt.
@@ -17,6 +19,9 @@ const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
 
 /// A clock this much behind the last attempt has been set back by more than it drifts.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+
+/// A POST that has not begun this long after its row was marked waits for the next run.
+const MARK_HOLDS: Duration = Duration::from_secs(10 * 60);
 
 /// Nothing is ever put off by more than this, so a longer wait means that the clock was set back.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -74,6 +79,14 @@ fn expiry(video: &Video, now: Timestamp) -> Option<Expiry> {
         return Some(Expiry::Clock);
     }
     (now.since(first) >= REPLAY_WINDOW).then_some(Expiry::Age)
+}
+
+/// When the POST of a row that is marked now may begin. A machine that sleeps or stops between the mark and the POST
+/// wakes up with everything decided and nothing true any more.
+pub fn post_window(video: &Video, now: Timestamp) -> RangeInclusive<Timestamp> {
+    let first = video.first_unanswered_at.unwrap_or(now);
+    let end = first.after(REPLAY_WINDOW).min(now.after(MARK_HOLDS));
+    now.before(CLOCK_TOLERANCE)..=end
 }
 
 /// Marks a row before its POST goes out: from here to its answer, a crash leaves `sending`.
@@ -228,7 +241,12 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
     let row = &mut decision.video;
     row.phase = Phase::Accepted;
     row.video_id = Some(created.video_id.clone());
-    row.remote_status = Some(created.status.clone());
+    // How it ended is said by its own GET, with the reason or the links.
+    row.remote_status = Some(if created.status.is_terminal() {
+        RemoteStatus::waiting()
+    } else {
+        created.status.clone()
+    });
     row.account = Some(account.clone());
     row.accepted_at = Some(now);
     row.first_unanswered_at = None;

@@ -85,6 +85,11 @@ impl Body {
 }
 
 impl FileClient {
+    /// The longest silence allowed within a body.
+    pub(super) fn patience(&self) -> Duration {
+        self.0.timeouts.read
+    }
+
     /// `allow_loopback_http`: plain http to this machine is fine, because the API is on this machine, too.
     pub fn new(allow_loopback_http: bool, timeouts: FileTimeouts) -> Self {
         Self(Arc::new(Inner {

@@ -260,6 +260,15 @@ impl DownloadError {
         }
     }
 
+    /// A body that comes, but in drops.
+    pub(super) fn too_slow(from: &Place) -> Self {
+        Self::Transient {
+            why: Trouble::TimedOut(ureq::Timeout::RecvBody),
+            retry_after: None,
+            from: from.clone(),
+        }
+    }
+
     /// A body that stopped when `got` bytes of the whole file were here.
     pub(super) fn cut_short(got: u64, of: Option<u64>, from: &Place) -> Self {
         Self::Transient {

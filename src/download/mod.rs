@@ -26,6 +26,7 @@ mod surplus;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 pub use client::{FileClient, FileTimeouts};
 pub use error::{BadContent, BadUrl, DownloadError, LedgerError, Occupant, Place, Trouble};
@@ -55,6 +56,8 @@ pub struct Request<'a> {
     pub stem: &'a str,
     /// Decides the extension.
     pub asset: Asset,
+    /// Take the place of a regular file with other content that has the final name already.
+    pub replace: bool,
     /// What the ledger last heard of an unfinished download of this file.
     pub part: Option<Part>,
 }
@@ -83,7 +86,7 @@ pub fn fetch(
     request: &Request<'_>,
     ledger: &dyn Ledger,
 ) -> Result<Finished, DownloadError> {
-    let fetch = Fetch::prepare(request, ledger)?;
+    let fetch = Fetch::prepare(client.patience(), request, ledger)?;
     let recorded = request.part.as_ref();
     let part = recorded.map(|recorded| PartFile::reopen(&fetch.dir, recorded));
     if let Some(part) = part.transpose()?.flatten()
@@ -121,7 +124,39 @@ fn fault_of(fault: Fault, body: &Body) -> DownloadError {
     }
 }
 
+/// Whether a body comes at a pace at all: a byte now and then defeats every time-out per read.
+struct Pace {
+    patience: Duration,
+    since: Instant,
+    then: u64,
+}
+
+/// What has to come within five times the longest silence allowed.
+const SLOWEST: u64 = 64 * 1024;
+
+impl Pace {
+    fn start(silence: Duration, bytes: u64) -> Self {
+        Self {
+            patience: silence.saturating_mul(5),
+            since: Instant::now(),
+            then: bytes,
+        }
+    }
+
+    fn holds(&mut self, bytes: u64) -> bool {
+        if self.since.elapsed() < self.patience {
+            return true;
+        }
+        let came = bytes.saturating_sub(self.then);
+        self.since = Instant::now();
+        self.then = bytes;
+        came >= SLOWEST
+    }
+}
+
 struct Fetch<'a> {
+    /// The longest silence allowed.
+    patience: Duration,
     request: &'a Request<'a>,
     ledger: &'a dyn Ledger,
     dir: PathBuf,
@@ -129,7 +164,11 @@ struct Fetch<'a> {
 
 impl<'a> Fetch<'a> {
     /// No request is made for a file that could not be put where it belongs.
-    fn prepare(request: &'a Request<'a>, ledger: &'a dyn Ledger) -> Result<Self, DownloadError> {
+    fn prepare(
+        patience: Duration,
+        request: &'a Request<'a>,
+        ledger: &'a dyn Ledger,
+    ) -> Result<Self, DownloadError> {
         let usable = if name::is_safe_stem(request.stem) {
             std::path::absolute(request.dir)
         } else {
@@ -141,6 +180,7 @@ impl<'a> Fetch<'a> {
             publish::size_under(&dir.join(name))?;
         }
         Ok(Self {
+            patience,
             request,
             ledger,
             dir,
@@ -194,7 +234,9 @@ impl<'a> Fetch<'a> {
     fn check_target(&self, head: &[u8], total: Option<u64>) -> Result<(), DownloadError> {
         let path = self.final_path(head);
         match (publish::size_under(&path)?, total) {
-            (Some(size), Some(total)) if size != total => Err(publish::taken(&path)),
+            (Some(size), Some(total)) if size != total && !self.request.replace => {
+                Err(publish::taken(&path))
+            }
             _ => Ok(()),
         }
     }
@@ -226,7 +268,11 @@ impl<'a> Fetch<'a> {
         let total = part.total();
         part.write(head, self.ledger)?;
         let mut buffer = vec![0; BUFFER];
+        let mut pace = Pace::start(self.patience, part.bytes());
         loop {
+            if !pace.holds(part.bytes()) {
+                return Err(DownloadError::too_slow(&body.from));
+            }
             self.ledger.progress(part.bytes(), total);
             let bytes = body
                 .read(&mut buffer)
@@ -263,7 +309,7 @@ impl<'a> Fetch<'a> {
             sha256,
         };
         self.ledger.publishing(&finished)?;
-        publish::place(&self.dir, &finished)?;
+        publish::place(&self.dir, &finished, self.request.replace)?;
         Ok(finished)
     }
 }

@@ -74,7 +74,9 @@ pub fn verify(path: &Path, bytes: u64, sha256: &str) -> Verdict {
 }
 
 /// Finishes what a crash, or a taken final name, left behind once `finished` was recorded. Needs no network.
-pub fn recover(dir: &Path, finished: &Finished) -> Result<Recovered, DownloadError> {
+///
+/// `replace` lets it take the place of a regular file with other content.
+pub fn recover(dir: &Path, finished: &Finished, replace: bool) -> Result<Recovered, DownloadError> {
     match verify(&finished.path, finished.bytes, &finished.sha256) {
         Verdict::Intact => return adopt(dir, finished).map(|()| Recovered::Adopted),
         Verdict::Unreadable(error) => {
@@ -86,7 +88,7 @@ pub fn recover(dir: &Path, finished: &Finished) -> Result<Recovered, DownloadErr
         part::discard(dir, &finished.part_name)?;
         return Ok(Recovered::Lost);
     }
-    place(dir, finished).map(|()| Recovered::Published)
+    place(dir, finished, replace).map(|()| Recovered::Published)
 }
 
 fn is_complete_part(dir: &Path, finished: &Finished) -> Result<bool, DownloadError> {
@@ -107,7 +109,7 @@ fn is_complete_part(dir: &Path, finished: &Finished) -> Result<bool, DownloadErr
 /// Gives the complete part its final name, or finds that name already has the same content.
 ///
 /// A crash before the rename leaves the part, one after it the final file; `recover` tells them apart by the digest.
-pub(super) fn place(dir: &Path, finished: &Finished) -> Result<(), DownloadError> {
+pub(super) fn place(dir: &Path, finished: &Finished, replace: bool) -> Result<(), DownloadError> {
     let part = dir.join(&finished.part_name);
     match rename_new(&part, &finished.path) {
         Ok(()) => sync_dir(dir),
@@ -117,11 +119,21 @@ pub(super) fn place(dir: &Path, finished: &Finished) -> Result<(), DownloadError
                 Verdict::Unreadable(error) => {
                     Err(DownloadError::disk("read", &finished.path)(error))
                 }
+                Verdict::Changed if replace && is_regular(&finished.path) => {
+                    // Atomic: at every instant the name has the old file or the new one.
+                    fs::rename(&part, &finished.path)
+                        .map_err(DownloadError::disk("rename to", &finished.path))?;
+                    sync_dir(dir)
+                }
                 Verdict::Changed | Verdict::Missing => Err(taken(&finished.path)),
             }
         }
         Err(error) => Err(DownloadError::disk("rename to", &finished.path)(error)),
     }
+}
+
+fn is_regular(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// The final name is right, but perhaps not durable yet, and the part may still be there.

@@ -212,6 +212,7 @@ impl Row {
         let read = Duration::from_millis(300);
         let client = FileClient::new(true, FileTimeouts::with_read(read));
         let request = Request {
+            replace: false,
             url,
             dir: &self.dir(),
             stem: "v",
@@ -565,6 +566,7 @@ fn a_part_that_became_a_symlink_is_neither_followed_nor_written() {
     let read = Duration::from_secs(1);
     let host = host(vec![Send(ok(&film()))]);
     let request = Request {
+        replace: false,
         url: &host.url,
         dir: &row.dir(),
         stem: "v",
@@ -644,6 +646,7 @@ fn plain_http_needs_permission() {
     let client = FileClient::new(false, FileTimeouts::with_read(Duration::from_secs(1)));
     let row = Row::new();
     let request = Request {
+        replace: false,
         url: "http://127.0.0.1:1/v",
         dir: &row.dir(),
         stem: "v",
@@ -691,12 +694,12 @@ fn another_file_under_the_final_name_is_left_alone() {
     assert!(fs::read(row.path("v.mp4")).unwrap() == mine);
     let finished = row.notes.finished.take().unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished).unwrap_err().code(),
+        recover(&row.dir(), &finished, false).unwrap_err().code(),
         "file_exists"
     );
     fs::rename(row.path("v.mp4"), row.home.path().join("mine")).unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished).unwrap(),
+        recover(&row.dir(), &finished, false).unwrap(),
         Recovered::Published
     );
     assert_eq!(row.files(), ["v.mp4"]);
@@ -731,6 +734,7 @@ fn names_that_leave_the_directory_are_refused() {
     for stem in ["../v", "/v", ".v", "", "a/b", "a\0b"] {
         let row = Row::new();
         let request = Request {
+            replace: false,
             url: "http://127.0.0.1:1/v",
             dir: &row.dir(),
             stem,
@@ -762,23 +766,32 @@ fn recover_finishes_whatever_a_crash_left() {
     };
     let (row, finished) = made();
     let part = row.path(&finished.part_name);
-    assert_eq!(recover(&row.dir(), &finished).unwrap(), Recovered::Adopted);
+    assert_eq!(
+        recover(&row.dir(), &finished, false).unwrap(),
+        Recovered::Adopted
+    );
 
     // Between link and unlink, on file systems without RENAME_NOREPLACE.
     fs::hard_link(&finished.path, &part).unwrap();
-    assert_eq!(recover(&row.dir(), &finished).unwrap(), Recovered::Adopted);
+    assert_eq!(
+        recover(&row.dir(), &finished, false).unwrap(),
+        Recovered::Adopted
+    );
     assert_eq!(row.files(), ["v.mp4"]);
 
     fs::rename(&finished.path, &part).unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished).unwrap(),
+        recover(&row.dir(), &finished, false).unwrap(),
         Recovered::Published
     );
     assert_eq!(row.files(), ["v.mp4"]);
 
     fs::rename(&finished.path, &part).unwrap();
     fs::write(&part, &film()[1..]).unwrap();
-    assert_eq!(recover(&row.dir(), &finished).unwrap(), Recovered::Lost);
+    assert_eq!(
+        recover(&row.dir(), &finished, false).unwrap(),
+        Recovered::Lost
+    );
     assert!(row.files().is_empty());
 }
 

@@ -1,5 +1,6 @@
 //! Requests to HeyGen with the patience of one run: which are repeated, and for how long.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::gate::{Denied, Gate};
 use crate::heygen::{ApiError, Backoff, Client, Created, ErrorKind};
 use crate::store::{Identity, StoreError};
+use crate::time::{self, Timestamp};
 use crate::video::IdempotencyKey;
 
 /// Tries per request within one run.
@@ -96,6 +98,7 @@ impl Caller {
         body: &[u8],
         key: &IdempotencyKey,
         fresh: bool,
+        window: &RangeInclusive<Timestamp>,
         identity: &Identity,
     ) -> Posted {
         let started = Instant::now();
@@ -116,6 +119,9 @@ impl Caller {
                     });
                 }
             };
+            if !window.contains(&time::now()) {
+                break Err(last.map_or(PostError::NotAttempted, PostError::Api));
+            }
             let error = match self.client.create(body, key) {
                 Ok(created) => break Ok(created),
                 Err(error) => error,

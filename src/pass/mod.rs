@@ -71,6 +71,8 @@ pub struct Options {
     pub budget: Duration,
     /// The user's command to tell of what happens.
     pub hook: Option<String>,
+    /// Files replace others that have their final names.
+    pub replace: bool,
 }
 
 impl Default for Options {
@@ -84,6 +86,7 @@ impl Default for Options {
             read_timeout: Duration::from_secs(60),
             budget: Duration::from_secs(30),
             hook: None,
+            replace: false,
         }
     }
 }
@@ -147,6 +150,7 @@ pub fn run(
     };
     match scope {
         Scope::Unfinished => {
+            run.saves.alone = store.read(|tx| tx.has_trouble("disk"))?;
             run.repair(store)?;
             run.expire_old(store)?;
             // What is over by now needs no key.
@@ -165,14 +169,10 @@ pub fn run(
         Scope::Fresh(rows) => run.sends.fresh(rows),
     }
     let result = run.work_through(store);
-    let result = result.and_then(|()| run.tell_hooks(store));
     run.reporter.tally.requests += run.gate.passed();
     result?;
-    let Run {
-        troubles, reporter, ..
-    } = run;
-    troubles.settle(store, reporter, time::now())?;
-    Ok(())
+    std::mem::take(&mut run.troubles).settle(store, run.reporter, time::now())?;
+    run.tell_hooks(store)
 }
 
 /// One pass under way.

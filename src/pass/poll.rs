@@ -144,8 +144,9 @@ impl Run<'_, '_> {
                         troubled: false,
                     });
                 }
-                (Phase::Unsent | Phase::Sending | Phase::Unknown, _) => self.sends.named(row),
-                (Phase::Accepted | Phase::Missing | Phase::Rejected, _) => {}
+                (Phase::Unsent | Phase::Sending, _) => self.sends.named(row),
+                // `unknown` is never sent again: no clock reading of today makes the age of its POST certain.
+                (Phase::Accepted | Phase::Missing | Phase::Rejected | Phase::Unknown, _) => {}
             }
         }
         Ok(())
@@ -358,6 +359,10 @@ impl Run<'_, '_> {
                 self.observe(tx, &asked, Observation::Failed(&error), now)
             }
             ErrorKind::NoAnswer { .. } | ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
+                if self.polls.undecided.is_empty() {
+                    // A probe for itself alone has decided.
+                    self.polls.probing = false;
+                }
                 if self.polls.undecided.is_empty() && self.polls.worked {
                     self.fails_among_others(&error);
                     return self.observe(tx, &asked, Observation::Failed(&error), now);
@@ -548,6 +553,12 @@ impl Run<'_, '_> {
             }
             if some_unavailable {
                 self.files_settled(tx, row, now)?;
+                if tx.video(row)?.is_some_and(|video| video.finished) {
+                    self.maybe_idle(tx, row, after.finished, now)?;
+                }
+            }
+            if plan.video_withheld {
+                self.record_withheld(tx, row, now)?;
             }
             if !plan.fetch.is_empty() && self.options.download {
                 self.saves.queue(row);

@@ -20,7 +20,7 @@ use crate::download::{
     self, DownloadError, FileClient, Finished, Ledger, LedgerError, Recovered, Request, name,
 };
 use crate::error::Error;
-use crate::heygen::{Backoff, RemoteVideo};
+use crate::heygen::{ApiError, Backoff, RemoteVideo};
 use crate::locks::{Guard, Purpose};
 use crate::render::progress::{Progress, Transfer};
 use crate::render::text;
@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Saves {
     pub(super) client: Option<FileClient>,
     queue: VecDeque<RowId>,
+    /// The disk was full in the last run: one row at a time, so that what room there is makes whole files.
+    pub(super) alone: bool,
     /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
     busy: HashSet<RowId>,
     /// Rows whose trouble is recorded. A row has one error: of several files in different trouble the first one stands
@@ -91,6 +93,8 @@ pub(super) struct FileFailure {
     code: String,
     message: String,
     disk_is_full: bool,
+    /// HeyGen refused the key when it was asked for fresh URLs.
+    key_refused: Option<ApiError>,
 }
 
 impl From<&DownloadError> for FileFailure {
@@ -99,6 +103,7 @@ impl From<&DownloadError> for FileFailure {
             code: error.code().to_owned(),
             message: error.to_string(),
             disk_is_full: error.is_full(),
+            key_refused: None,
         }
     }
 }
@@ -130,7 +135,7 @@ impl Run<'_, '_> {
         finished: Finished,
     ) -> Result<(), Error> {
         let now = time::now();
-        let result = download::recover(&video.output_dir, &finished);
+        let result = download::recover(&video.output_dir, &finished, self.options.replace);
         let row = video.id;
         store.write(|tx| match result {
             Ok(Recovered::Adopted | Recovered::Published) => {
@@ -157,7 +162,12 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn dispatch_saves(&mut self, store: &Store) -> Result<(), Error> {
+        if self.troubles.has(Kind::Disk) {
+            // What is left has no room either; the next run begins with one row.
+            self.saves.queue.clear();
+        }
         while self.savers.free() > 0
+            && (!self.saves.alone || self.saves.busy.is_empty())
             && let Some(row) = self.saves.queue.pop_front()
         {
             let Some(guard) = self.lock_row(Purpose::Save, row)? else {
@@ -276,6 +286,7 @@ impl Run<'_, '_> {
                 .with("sha256", sha256.as_str()),
         )?;
         self.troubles.proves(Kind::Disk);
+        self.saves.alone = false;
         self.after.said.push(Said::Saved {
             video: Box::new(video.clone()),
             asset,
@@ -328,6 +339,23 @@ impl Run<'_, '_> {
         tx.unavailable(video.id, file.asset)
     }
 
+    /// HeyGen says that a video is completed and gives no link to it, hours later.
+    pub(super) fn record_withheld(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let failure = FileFailure {
+            code: "download_failed".to_owned(),
+            message: "completed over an hour ago, and HeyGen still gives no link to the video"
+                .to_owned(),
+            disk_is_full: false,
+            key_refused: None,
+        };
+        self.record_failed(tx, row, Asset::Video, &failure, now)
+    }
+
     /// Removes a part that nobody will go on with. What cannot be removed does no harm.
     pub(super) fn sweep(&self, litter: &Litter) {
         if self.saves.busy.contains(&litter.row) {
@@ -352,6 +380,10 @@ impl Run<'_, '_> {
         };
         let mut local = Failure::local(Operation::Save, &failure.code, &failure.message, now);
         local.facts = local.facts.with("asset", asset.word());
+        if let Some(error) = &failure.key_refused {
+            local = local.of_the_run();
+            self.stop(Kind::Key, error);
+        }
         if failure.disk_is_full {
             // One full disk strikes every row.
             local = local.of_the_run();
@@ -456,6 +488,9 @@ impl SaveJob {
             match &error {
                 DownloadError::Refused { .. } if !self.refreshed => {
                     self.refresh()?;
+                    if self.urls.get(asset).is_none() {
+                        return Err(Stop::Download(error));
+                    }
                     continue;
                 }
                 DownloadError::Transient { .. } => {}
@@ -485,6 +520,7 @@ impl SaveJob {
             dir: &self.video.output_dir,
             stem: &stem,
             asset,
+            replace: self.options.replace,
             part: ledger.recorded(),
         };
         download::fetch(&self.files, &request, ledger).map_err(Stop::Download)
@@ -513,6 +549,7 @@ fn failure(stop: &Stop) -> Option<FileFailure> {
             code: error.code.clone(),
             message: error.message.clone(),
             disk_is_full: false,
+            key_refused: error.is_auth().then(|| error.clone()),
         }),
     }
 }

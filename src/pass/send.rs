@@ -4,6 +4,7 @@
 //! lock and leaves `sending`: the next run replays the same bytes under the same key.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use super::calls::{PostError, Posted};
 use super::troubles::Kind;
@@ -46,6 +47,8 @@ pub(super) struct Sends {
 /// A row that is ready to go.
 struct Ready {
     row: RowId,
+    /// When its POST may begin.
+    window: RangeInclusive<Timestamp>,
     fresh: bool,
     body: String,
     key: IdempotencyKey,
@@ -227,12 +230,7 @@ impl Run<'_, '_> {
             let Some(video) = store.read(|tx| tx.video(row))? else {
                 continue;
             };
-            match decide::due(
-                &revivable(video, self.eager),
-                Some(&account),
-                self.eager,
-                now,
-            ) {
+            match decide::due(&video, Some(&account), self.eager, now) {
                 Due::Now => candidates.push((row, guard)),
                 Due::OtherAccount => self.sends.foreign += 1,
                 Due::Later(_) | Due::Not | Due::Expired(_) => {}
@@ -271,7 +269,6 @@ impl Run<'_, '_> {
         let Some(video) = tx.video(row)? else {
             return Ok(None);
         };
-        let video = revivable(video, self.eager);
         if decide::due(&video, Some(account), self.eager, now) != Due::Now {
             return Ok(None);
         }
@@ -289,6 +286,7 @@ impl Run<'_, '_> {
         self.write(tx, decide::begin_send(&video, account, now), now)?;
         Ok(Some(Ready {
             row,
+            window: decide::post_window(&video, now),
             fresh,
             body,
             key,
@@ -304,7 +302,8 @@ impl Run<'_, '_> {
         let identity = self.identity.clone();
         self.sends.in_flight += 1;
         self.start_api(move || {
-            let posted = caller.post(ready.body.as_bytes(), &ready.key, ready.fresh, &identity);
+            let body = ready.body.as_bytes();
+            let posted = caller.post(body, &ready.key, ready.fresh, &ready.window, &identity);
             outbox
                 .send(Message::Posted {
                     row: ready.row,
@@ -415,12 +414,4 @@ impl Run<'_, '_> {
             Some("check with the key that sent them; tracker list --status sending shows them".to_owned()),
         );
     }
-}
-
-/// A named `unknown` row whose clock is right again may be replayed like any other.
-fn revivable(mut video: Video, eager: bool) -> Video {
-    if eager && video.phase == Phase::Unknown && video.first_unanswered_at.is_some() {
-        video.phase = Phase::Sending;
-    }
-    video
 }

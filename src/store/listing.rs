@@ -173,7 +173,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT id FROM videos
-                 WHERE finished = 1 AND submitted_at < ?1 AND (?2 OR phase <> 'unknown') AND id > ?3
+                 WHERE finished = 1 AND submitted_at < ?1 AND (?2 OR (phase <> 'unknown' AND NOT (phase = 'rejected' AND first_unanswered_at IS NOT NULL))) AND id > ?3
                  ORDER BY id LIMIT ?4",
             )?
             .query_map(params![cutoff, unknown, after, limit], |row| row.get(0))?

@@ -39,6 +39,13 @@ impl Tx<'_> {
             .collect()
     }
 
+    /// Whether a trouble of this kind has not ended.
+    pub fn has_trouble(&self, kind: &str) -> rusqlite::Result<bool> {
+        self.conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM troubles WHERE kind = ?1)")?
+            .query_row([kind], |row| row.get(0))
+    }
+
     /// Records a trouble that begins, changes or was told again.
     pub fn put_trouble(&self, trouble: &Trouble) -> rusqlite::Result<()> {
         self.conn

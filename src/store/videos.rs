@@ -425,12 +425,14 @@ impl Tx<'_> {
             .query_row([original], |row| row.get(0))
     }
 
-    /// Every failed or rejected row that nobody has bought again, oldest first.
+    /// Every failed or rejected row that nobody has bought again, oldest first. Not those of which an earlier POST was
+    /// never answered: like `unknown`, they may have been bought, and a person has to look.
     pub fn retryable(&self) -> rusqlite::Result<Vec<RowId>> {
         self.conn
             .prepare_cached(
                 "SELECT id FROM videos AS original
                  WHERE status IN ('failed', 'rejected') AND request IS NOT NULL
+                 AND first_unanswered_at IS NULL
                  AND NOT EXISTS (SELECT 1 FROM videos WHERE retry_of = original.id) ORDER BY id",
             )?
             .query_map([], |row| row.get(0))?

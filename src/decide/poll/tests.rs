@@ -493,6 +493,7 @@ fn files_are_fetched_waited_for_or_given_up() {
         Fetch,
         Wait,
         GiveUp,
+        Withheld,
     }
     let (soon, late) = (HOUR - SECOND, HOUR);
     for (asset, state, url, since, plan) in [
@@ -500,7 +501,7 @@ fn files_are_fetched_waited_for_or_given_up() {
         (Asset::Video, Partial, true, late, Plan::Fetch),
         (Asset::Gif, Wanted, true, late, Plan::Fetch),
         (Asset::Video, Wanted, false, soon, Plan::Wait),
-        (Asset::Video, Wanted, false, 1000 * HOUR, Plan::Wait),
+        (Asset::Video, Wanted, false, 1000 * HOUR, Plan::Withheld),
         (Asset::Gif, Wanted, false, soon, Plan::Wait),
         (Asset::Gif, Wanted, false, late, Plan::GiveUp),
         (Asset::Gif, Partial, false, late, Plan::GiveUp),
@@ -522,6 +523,7 @@ fn files_are_fetched_waited_for_or_given_up() {
         let expected = FilePlan {
             fetch: Vec::from_iter((plan == Plan::Fetch).then_some(asset)),
             unavailable: Vec::from_iter((plan == Plan::GiveUp).then_some(asset)),
+            video_withheld: plan == Plan::Withheld,
         };
         assert_eq!(found, expected, "{asset} {state} {url} {since:?}");
         video.remote_status = Some(RemoteStatus::new("processing"));
