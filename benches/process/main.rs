@@ -51,7 +51,10 @@ impl Scale {
     }
 }
 
-const BENCHMARKS: &[(&str, fn(Scale))] = &[
+/// What is typed to run it alone, and how it runs.
+type Benchmark = (&'static str, fn(Scale));
+
+const BENCHMARKS: &[Benchmark] = &[
     ("startup", startup::run),
     ("check", check::run),
     ("idle", history::idle),
