@@ -9,10 +9,13 @@ use crate::render::json::VideoObject;
 use crate::render::when::parse_when;
 use crate::render::{View, csv, table, tsv};
 use crate::store::{Filter, Store, StoreError};
-use crate::video::Video;
+use crate::video::{RowId, Video};
 
 /// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
 const PAGE: u32 = 500;
+/// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
+/// a pass over the whole history.
+const COUNTED: u32 = 1_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -179,7 +182,8 @@ impl Listing<'_> {
             shown += rows;
             left -= rows;
         }
-        self.note_what_is_not_shown(store, filter, shown, left == 0)
+        let cut = below.filter(|_| left == 0);
+        self.note_what_is_not_shown(store, filter, shown, cut)
     }
 
     fn page(&self, videos: &[Video]) -> Result<(), Error> {
@@ -207,13 +211,14 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// Counts only when rows were cut, and after they are on the screen: a filter may have to read the whole history.
+    /// Counts only when rows were cut, below the last one shown, and after they are on the screen: a filter may have to
+    /// read the whole history.
     fn note_what_is_not_shown(
         &self,
         store: &Store,
         filter: &Filter,
         shown: u64,
-        cut: bool,
+        cut: Option<RowId>,
     ) -> Result<(), Error> {
         let screen = &self.context.screen;
         if screen.quiet || screen.is_closed() {
@@ -225,10 +230,16 @@ impl Listing<'_> {
             } else {
                 "no video matches".to_owned()
             });
-        } else if cut {
-            let all = store.read(|tx| tx.count(filter))?;
-            if all > shown {
-                screen.note(&format!("showing {shown} of {all}; -L 0 for all"));
+        } else if let Some(below) = cut {
+            let rest = store.read(|tx| tx.count_below(filter, below, COUNTED))?;
+            let all = shown + rest;
+            let more = if rest == u64::from(COUNTED) {
+                "at least "
+            } else {
+                ""
+            };
+            if rest > 0 {
+                screen.note(&format!("showing {shown} of {more}{all}; -L 0 for all"));
             }
         }
         Ok(())

@@ -360,6 +360,11 @@ impl Inner {
             .accept_encoding("identity")
             .max_idle_connections(IDLE_CONNECTIONS)
             .max_idle_connections_per_host(IDLE_CONNECTIONS)
+            // ureq fills both with zeros for every connection; its default of twice 128 KiB would be 4 MiB for 16. What is
+            // sent besides bodies fits, what is answered may be longer.
+            .max_response_header_size(32 * 1024)
+            .input_buffer_size(64 * 1024)
+            .output_buffer_size(16 * 1024)
             .timeout_global(Some(WHOLE_CALL))
             .timeout_resolve(Some(connect))
             .timeout_connect(Some(connect))

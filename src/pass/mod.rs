@@ -223,6 +223,19 @@ enum Message {
     SavesDone { row: RowId, guard: Guard },
 }
 
+impl Message {
+    /// How many rows it is about.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Bulk { rows, .. } => rows.len(),
+            Self::Detail { .. }
+            | Self::Posted { .. }
+            | Self::File { .. }
+            | Self::SavesDone { .. } => 1,
+        }
+    }
+}
+
 /// What has to wait until the transaction under way is durable.
 #[derive(Default)]
 struct AfterCommit {
@@ -237,8 +250,9 @@ struct AfterCommit {
     litter: Vec<save::Litter>,
 }
 
-/// How many messages go into one transaction at most: bounds how long another writer waits.
-const BATCH: usize = 256;
+/// How many answers about rows go into one transaction at most, give or take one bulk answer: bounds how long another
+/// writer waits.
+const BATCH: usize = 512;
 
 impl Run<'_, '_> {
     fn work_through(&mut self, store: &mut Store) -> Result<(), Error> {
@@ -249,10 +263,12 @@ impl Run<'_, '_> {
             }
             // `self.outbox` keeps the channel open.
             let Ok(first) = self.inbox.recv() else { break };
+            let mut rows = first.rows();
             let mut batch = vec![first];
-            while batch.len() < BATCH
+            while rows < BATCH
                 && let Ok(message) = self.inbox.try_recv()
             {
+                rows += message.rows();
                 batch.push(message);
             }
             self.take_in(store, batch)?;

@@ -29,6 +29,7 @@ mod fault;
 mod files;
 pub mod media;
 mod options;
+mod rate;
 mod record;
 mod reply;
 mod script;
@@ -43,7 +44,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use fault::Fault;
 pub use options::{Options, Render};
@@ -53,6 +54,7 @@ pub use webhooks::{Delivered, Webhook, WebhookError};
 use crate::http::{Answer, Limits, Request, Server};
 use crate::video::Asset;
 use files::{Seen, Signer};
+use rate::Bucket;
 use record::Log;
 use script::Script;
 use webhooks::Announcer;
@@ -79,6 +81,8 @@ struct Inner {
     log: Mutex<Log>,
     signer: Signer,
     latency: Duration,
+    rate: Option<Mutex<Bucket>>,
+    retry_after: u32,
     served: Arc<AtomicU64>,
 }
 
@@ -95,6 +99,10 @@ impl Sandbox {
             log: Mutex::new(Log::new(options.keep_requests)),
             signer: Signer::new(base(ports.1)),
             latency: options.latency,
+            rate: options
+                .rate_limit
+                .map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
+            retry_after: options.retry_after,
             served: Arc::default(),
             world: Mutex::new(World::new(options)),
         });
@@ -287,7 +295,8 @@ impl Drop for Sandbox {
 impl Inner {
     fn answer_api(self: &Arc<Self>, request: &Request) -> Answer {
         let number = lock(&self.log).arrived(Host::Api, request);
-        let fault = lock(&self.script).take(request).unwrap_or_default();
+        let scripted = lock(&self.script).take(request);
+        let fault = scripted.unwrap_or_else(|| self.too_many().unwrap_or_default());
         let wait = self.latency + fault.delay;
         let response = {
             let mut world = lock(&self.world);
@@ -303,6 +312,13 @@ impl Inner {
             response.with_header("X-Request-Id", format!("sandbox-{number}"))
         };
         reply::deliver(fault, response, wait, self.noter(number))
+    }
+
+    /// What a request past the rate limit meets.
+    fn too_many(&self) -> Option<Fault> {
+        let within = lock(self.rate.as_ref()?).take(Instant::now());
+        let seconds = self.retry_after.to_string();
+        (!within).then(|| Fault::retry_after(429, &seconds))
     }
 
     fn answer_file(self: &Arc<Self>, request: &Request) -> Answer {

@@ -29,6 +29,8 @@ pub struct Options {
     pub render: Render,
     /// Real time between the work and the answer of every API request.
     pub latency: Duration,
+    /// Most API requests a second; further ones are answered 429 with [`Options::retry_after`] and not carried out.
+    pub rate_limit: Option<u32>,
     /// Bytes of each MP4, if it fits into so few.
     pub file_size: u64,
     /// With `Some(k)`, every k-th video that is bought fails to render.
@@ -41,7 +43,7 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Most unfinished videos of one account; past it a POST is answered 429.
     pub max_rendering: Option<usize>,
-    /// What `Retry-After` says then, in seconds.
+    /// What `Retry-After` says when there are too many videos or requests, in seconds.
     pub retry_after: u32,
     /// Files a completed video has; the URLs of others are null.
     pub assets: Vec<Asset>,
@@ -66,6 +68,7 @@ impl Default for Options {
             other_keys: Vec::new(),
             render: Render::After(Duration::ZERO),
             latency: Duration::ZERO,
+            rate_limit: None,
             file_size: 64 * 1024,
             fail_every: None,
             fail_rate: 0.0,

@@ -37,10 +37,11 @@ impl Store {
 impl Tx<'_> {
     /// See [`Pulse`]; costs the number of unfinished rows.
     pub fn pulse(&self) -> rusqlite::Result<Pulse> {
-        // submitted_at of an added row is when it was made elsewhere; its first event is when we heard of it.
+        // submitted_at of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
+        // numbered as they are recorded, so the lowest number has waited longest.
         self.conn
             .prepare_cached(
-                "SELECT min((SELECT at FROM events WHERE video = videos.id ORDER BY id LIMIT 1)),
+                "SELECT (SELECT at FROM events WHERE video = (SELECT min(id) FROM videos WHERE finished = 0) ORDER BY id LIMIT 1),
                         max(max(coalesce(last_checked_at, 0), coalesce(error_at, 0), coalesce(last_attempt_at, 0)))
                  FROM videos WHERE finished = 0",
             )?

@@ -124,6 +124,21 @@ impl Tx<'_> {
         Ok(videos)
     }
 
+    /// How many rows a filter matches below local number `below`, counted up to `most`: where matches are frequent the
+    /// cost does not grow with the history.
+    pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> rusqlite::Result<u64> {
+        let (clause, mut values) = filter.sql();
+        let n = values.len();
+        values.extend([Value::Integer(below.0), Value::Integer(most.into())]);
+        self.conn
+            .prepare_cached(&format!(
+                "SELECT count(*) FROM (SELECT 1 FROM videos WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{})",
+                n + 1,
+                n + 2
+            ))?
+            .query_row(params_from_iter(values), |row| row.get(0))
+    }
+
     /// How many rows a filter matches.
     pub fn count(&self, filter: &Filter) -> rusqlite::Result<u64> {
         let (clause, values) = filter.sql();

@@ -1,0 +1,76 @@
+//! One check of 200 rows of which 50, or none, just finished; HeyGen takes 50 ms for each API request.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use heygen_tracker::sandbox::Options;
+
+use crate::Scale;
+use crate::measure::{Cost, Side, compare, is_installed, print_cost};
+use crate::stage::{Stage, id};
+
+const ROWS: usize = 200;
+const LATENCY: Duration = Duration::from_millis(50);
+const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/bulk_check.py");
+
+pub(crate) fn run(scale: Scale) {
+    let sizes: &[u64] = scale.of(&[2, 5], &[1]);
+    let peer = is_installed("python3", &["-c", "import aiohttp"]);
+    for megabytes in sizes {
+        let title = format!("check: {ROWS} rows, 50 finished, {megabytes} MB each");
+        versus_script(scale, &title, 50, megabytes * 1_000_000, peer);
+    }
+    let title = format!("check: {ROWS} rows, none finished");
+    versus_script(scale, &title, 0, 1, peer);
+}
+
+fn versus_script(scale: Scale, title: &str, finished: usize, size: u64, peer: bool) {
+    let stage = Stage::new(Options {
+        latency: LATENCY,
+        file_size: size,
+        ..Options::default()
+    });
+    stage.rendering(ROWS, "processing");
+    // Spread over both bulk requests, as they would be.
+    for nth in 0..finished {
+        stage.heygen.finish(&id(1 + nth * ROWS / finished));
+    }
+    let ids: Vec<String> = (1..=ROWS).map(id).collect();
+    fs::write(stage.path("ids"), ids.join("\n")).expect("a file");
+    let mut sides = vec![Side::new("tracker check", || {
+        stage.reset();
+        let cost = stage.counted(&mut stage.tracker("check"));
+        expect_files(&stage.path("output"), finished);
+        cost
+    })];
+    if peer {
+        sides.push(Side::new("asyncio + aiohttp, bulk statuses", || {
+            script(&stage, &[], finished)
+        }));
+    }
+    compare(title, scale.runs, sides);
+    if peer && finished > 0 && !scale.quick {
+        let cost = script(&stage, &["--sequential"], finished);
+        print_cost("  urllib, one after the other, once", &cost);
+    }
+}
+
+fn script(stage: &Stage, flags: &[&str], finished: usize) -> Cost {
+    stage.reset();
+    let mut command = stage.peer("python3");
+    command.arg(PEER).args(flags).args([
+        &stage.heygen.api_base(),
+        stage.heygen.key(),
+        "ids",
+        "theirs",
+    ]);
+    let cost = stage.counted(&mut command);
+    expect_files(&stage.path("theirs"), finished);
+    cost
+}
+
+fn expect_files(dir: &Path, count: usize) {
+    let found = fs::read_dir(dir).map_or(0, Iterator::count);
+    assert_eq!(found, count, "files in {}", dir.display());
+}
