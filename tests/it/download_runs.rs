@@ -309,11 +309,19 @@ fn d19_an_asset_that_comes_late_is_saved() {
 }
 
 #[test]
-fn d19_the_video_itself_is_never_given_up() {
+fn d19_the_video_itself_is_never_given_up_and_told_after_an_hour() {
     let row = Rendered::with(only(&[]), "");
     row.check("").exits(0).silent();
-    row.bench.advance(Duration::from_secs(48 * 3600));
+    row.bench.advance(Duration::from_secs(59 * 60));
     row.check("").exits(0).silent();
+    row.bench.advance(Duration::from_secs(2 * 60));
+    let told = row.check("").exits(1);
+    assert!(
+        told.stderr.contains("still gives no link"),
+        "{}",
+        told.screen()
+    );
+    row.check("").exits(1).silent();
     assert_eq!(row.bench.query("SELECT finished FROM videos"), "0");
     row.nothing_is_kept();
 }

@@ -351,6 +351,12 @@ impl Strikes {
             "{what}: struck {total} times in {counted} calls, {} not reached: {:?}",
             self.missed, self.names
         );
-        assert!(self.missed * 10 <= total, "{} not reached", self.missed);
+        // A sample has its last calls at the very end of a play, where a thread more or less decides.
+        let in_how_many = if is_full() { 10 } else { 3 };
+        assert!(
+            total > 0 && self.missed * in_how_many <= total,
+            "{} not reached",
+            self.missed
+        );
     }
 }
