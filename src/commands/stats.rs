@@ -109,10 +109,11 @@ fn lines(stats: &Stats) -> String {
         rendering(&stats.rendering)
     ));
     out.push_str(&format!(
-        "{:<11}{} in {} files\n",
+        "{:<11}{} in {} {}\n",
         "on disk",
         human::bytes(stats.bytes),
-        stats.files
+        stats.files,
+        if stats.files == 1 { "file" } else { "files" }
     ));
     if !stats.months.is_empty() {
         out.push('\n');

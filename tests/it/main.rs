@@ -15,6 +15,11 @@
 //! | `telling` | what is said, how often, and how a run exits |
 //! | `rendered` | a bench with one rendered video, and what must be true once its files are saved |
 //! | `workflow` | the main job end to end |
+//! | `snapshot` | what a person sees, without what differs from run to run |
+//! | `verbs_screens` | what each verb prints into a pipe: text and JSON |
+//! | `verbs_setup` | `doctor`, `completions`, `man`, `sandbox` |
+//! | `verbs_terminal` | what a person sees at terminals of several widths |
+//! | `verbs_errors` | each error a person meets: message, hint, exit code, envelope |
 //! | `download_faults` | D1–D9, X1, X2: hosts and networks that misbehave during a download |
 //! | `download_disk` | D10–D13, D18, D20: disks, directories and file names that are not as they should be |
 //! | `download_runs` | D14, D15, D17, D19, X6: names, overlapping and interrupted runs, certificates |
@@ -40,6 +45,7 @@
 
 mod listener;
 mod rendered;
+mod snapshot;
 mod support;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sweep;
@@ -70,4 +76,8 @@ mod process;
 mod security;
 mod submit_faults;
 mod telling;
+mod verbs_errors;
+mod verbs_screens;
+mod verbs_setup;
+mod verbs_terminal;
 mod workflow;

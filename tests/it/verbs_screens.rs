@@ -1,0 +1,415 @@
+//! What each verb prints into a pipe: text, JSON, and the exit code.
+
+use insta::assert_snapshot;
+
+use crate::snapshot::history;
+use crate::support::{BODY, Bench};
+
+#[test]
+fn submit() {
+    let bench = Bench::seeded();
+    bench.file("body.json", BODY);
+    assert_snapshot!(bench.shows("submit body.json"), @r#"
+    $ tracker submit body.json
+    --- stdout
+    1	a833bdcdb6d1beb188dc97e5aab5fe3d	waiting
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("submit body.json --json"), @r#"
+    $ tracker submit body.json --json
+    --- stdout
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"waiting","finished":false,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("submit body.json --queue --tag launch,news"), @r#"
+    $ tracker submit body.json --queue --tag launch,news
+    --- stdout
+    3		unsent
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("submit body.json --if-new"), @r#"
+    $ tracker submit body.json --if-new
+    --- stdout
+    3		unsent
+    --- stderr
+    1 of 1 had been bought before and were not bought again
+    warning: it is recorded but not sent yet; do not submit again: check sends it
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("submit body.json --dry-run"), @r#"
+    $ tracker submit body.json --dry-run
+    --- stdout
+    {"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"}
+    --- stderr
+    body.json: the same body is 3 (unsent), submitted TIME
+    body.json: the same body is 2 (waiting), submitted TIME
+    body.json: the same body is 1 (waiting), submitted TIME
+    1 would be bought; nothing was sent or recorded
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("submit body.json --dry-run --json"), @r#"
+    $ tracker submit body.json --dry-run --json
+    --- stdout
+    {"type":"dry_run","place":"body.json","request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"},"twins":[3,2,1]}
+    --- stderr
+    1 would be bought; nothing was sent or recorded
+    --- exit 0
+    "#);
+}
+
+#[test]
+fn check() {
+    let bench = history();
+    assert_snapshot!(bench.shows("check"), @r#"
+    $ tracker check
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("check 2 3 --exit-status"), @r#"
+    $ tracker check 2 3 --exit-status
+    --- exit 5
+    "#);
+    bench.heygen.finish(&bench.video_id(3));
+    assert_snapshot!(bench.shows("check"), @r#"
+    $ tracker check
+    --- stdout
+    3 saved "Video 3": DIR/output/c4e77f0ce2a31df5d932ef6461dfa32a.mp4 (65.5 kB)
+    --- exit 0
+    "#);
+    bench.tracker("submit body1.json").exits(0);
+    bench
+        .heygen
+        .fail(&bench.video_id(4), "no_face", "No face in the picture");
+    assert_snapshot!(bench.shows("check"), @r#"
+    $ tracker check
+    --- stdout
+    4 failed "Video 1": no_face: No face in the picture (tracker show 4)
+    --- exit 0
+    "#);
+    bench.tracker("submit body1.json").exits(0);
+    bench.heygen.finish(&bench.video_id(5));
+    assert_snapshot!(bench.shows("check --json"), @r#"
+    $ tracker check --json
+    --- stdout
+    {"failure_code":null,"failure_message":null,"from":"waiting","id":5,"to":"completed","type":"change","video_id":"015b4857625a9156dd3e252b8cf7b561"}
+    {"asset":"video","bytes":65536,"id":5,"path":"DIR/output/015b4857625a9156dd3e252b8cf7b561.mp4","sha256":"01bbd183851dab2e81d194746351466720dd3fe0c035bb12fc11f134b7e78839","type":"saved","video_id":"015b4857625a9156dd3e252b8cf7b561"}
+    {"type":"summary","sent":0,"polled":1,"changed":1,"saved":1,"failed":0,"errors":0,"unfinished":0,"requests":1,"next_check_seconds":null}
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("check -v"), @r#"
+    $ tracker check -v
+    --- exit 0
+    "#);
+}
+
+#[test]
+fn list() {
+    let bench = history();
+    assert_snapshot!(bench.shows("list"), @r#"
+    $ tracker list
+    --- stdout
+    3	c4e77f0ce2a31df5d932ef6461dfa32a	queued	TIME		Video 3	
+    2	c763de764d6fe1b0027a617d2237a6c9	failed	TIME	TIME	Video 2	
+    1	a833bdcdb6d1beb188dc97e5aab5fe3d	completed	TIME	TIME	Video 1	DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list --json -s failed"), @r#"
+    $ tracker list --json -s failed
+    --- stdout
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list --csv"), @r#"
+    $ tracker list --csv
+    --- stdout
+    id,video_id,status,submitted_at,completed_at,title,path
+    3,c4e77f0ce2a31df5d932ef6461dfa32a,queued,TIME,,Video 3,
+    2,c763de764d6fe1b0027a617d2237a6c9,failed,TIME,TIME,Video 2,
+    1,a833bdcdb6d1beb188dc97e5aab5fe3d,completed,TIME,TIME,Video 1,DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list --fields id,status,failure_code,script"), @r#"
+    $ tracker list --fields id,status,failure_code,script
+    --- stdout
+    3	queued		Hello there
+    2	failed	script_too_long	Hello there
+    1	completed		Hello there
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list --csv --fields id,title,failure_message"), @r#"
+    $ tracker list --csv --fields id,title,failure_message
+    --- stdout
+    id,title,failure_message
+    3,Video 3,
+    2,Video 2,Script too long for selected avatar
+    1,Video 1,
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list --json --fields id,path"), @r#"
+    $ tracker list --json --fields id,path
+    --- stdout
+    {"id":3,"path":null}
+    {"id":2,"path":null}
+    {"id":1,"path":"DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4"}
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list --stats"), @r#"
+    $ tracker list --stats
+    --- stdout
+    videos     3: 1 completed, 1 failed, 1 queued
+    unfinished 1
+    rendering  up to 8m (too few to say what is usual: 1)
+    on disk    65.5 kB in 1 file
+
+    MONTH    SUBMITTED  COMPLETED  FAILED   MINUTES
+    MONTH          3          1       1       0.1
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list --stats --json"), @r#"
+    $ tracker list --stats --json
+    --- stdout
+    {"videos":3,"unfinished":1,"by_status":{"completed":1,"failed":1,"queued":1},"render_seconds":{"count":1,"p50":480.0,"p90":480.0},"months":[{"month":"MONTH","submitted":3,"completed":1,"failed":1,"minutes":0.06666666666666667}],"files":1,"bytes":65536}
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("list -L 2"), @r#"
+    $ tracker list -L 2
+    --- stdout
+    3	c4e77f0ce2a31df5d932ef6461dfa32a	queued	TIME		Video 3	
+    2	c763de764d6fe1b0027a617d2237a6c9	failed	TIME	TIME	Video 2	
+    --- stderr
+    showing 2 of 3; -L 0 for all
+    --- exit 0
+    "#);
+}
+
+#[test]
+fn show() {
+    let bench = history();
+    assert_snapshot!(bench.shows("show 1"), @r#"
+    $ tracker show 1
+    --- stdout
+    status       completed
+    title        Video 1
+    id           1
+    video id     a833bdcdb6d1beb188dc97e5aab5fe3d
+    account      http://API
+    script       Hello there
+    avatar       a1
+    voice        v1
+    submitted    TIME (20m ago)
+    accepted     TIME (20m ago)
+    completed    TIME (12m ago)
+    rendered in  8m
+    length       4.0s
+    checked      TIME (20m ago)
+    key          UUID
+    output dir   DIR/output
+    page         https://app.heygen.com/videos/a833bdcdb6d1beb188dc97e5aab5fe3d
+
+    files
+      video      saved       65.5 kB   DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4  sha256 47b73d253e46…
+
+    URLs (as of TIME (20m ago); they expire 7 days after)
+      video      http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/video?Expires=UNIX&Signature=…
+      captioned  http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/captioned?Expires=UNIX&Signature=…
+      subtitle   http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/subtitle?Expires=UNIX&Signature=…
+      thumbnail  http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/thumbnail?Expires=UNIX&Signature=…
+      gif        http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/gif?Expires=UNIX&Signature=…
+
+    request
+      {
+        "type": "avatar",
+        "avatar_id": "a1",
+        "voice_id": "v1",
+        "title": "Video 1",
+        "script": "Hello there"
+      }
+
+    timeline
+      TIME  recorded
+      TIME  sending     idempotency_key=UUID
+      TIME  accepted    request_id=sandbox-1 status=waiting video_id=a833bdcdb6d1beb188dc97e5aab5fe3d
+      TIME  status      from=waiting to=completed
+      TIME  saved       asset=video bytes=65536 path=DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4 sha256=47b73d253e46b55058112d8decc3f630794a3bad755a65dcb1ed1ba4e74c1588
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("show 2"), @r#"
+    $ tracker show 2
+    --- stdout
+    status       failed
+    title        Video 2
+    id           2
+    video id     c763de764d6fe1b0027a617d2237a6c9
+    account      http://API
+    script       Hello there
+    avatar       a1
+    voice        v1
+    submitted    TIME (20m ago)
+    accepted     TIME (20m ago)
+    completed    TIME (12m ago)
+    rendered in  8m
+    checked      2 times, last TIME (20m ago)
+    key          UUID
+    output dir   DIR/output
+    failure      script_too_long: Script too long for selected avatar
+    hint         `tracker retry 2` buys it again as a new video
+
+    request
+      {
+        "type": "avatar",
+        "avatar_id": "a1",
+        "voice_id": "v1",
+        "title": "Video 2",
+        "script": "Hello there"
+      }
+
+    timeline
+      TIME  recorded
+      TIME  sending     idempotency_key=UUID
+      TIME  accepted    request_id=sandbox-2 status=waiting video_id=c763de764d6fe1b0027a617d2237a6c9
+      TIME  status      from=waiting to=queued
+      TIME  status      failure_code=script_too_long failure_message="Script too long for selected avatar" from=queued to=failed
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("show 2 --json"), @r#"
+    $ tracker show 2 --json
+    --- stdout
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"script":"Hello there","avatar_id":"a1","voice_id":"v1","captioned_video_url":null,"subtitle_url":null,"thumbnail_url":null,"gif_url":null,"urls_at":null,"request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"},"idempotency_key":"UUID","events":[{"at":"TIME","kind":"recorded","count":1,"detail":{}},{"at":"TIME","kind":"sending","count":1,"detail":{"idempotency_key":"UUID"}},{"at":"TIME","kind":"accepted","count":1,"detail":{"request_id":"sandbox-2","status":"waiting","video_id":"c763de764d6fe1b0027a617d2237a6c9"}},{"at":"TIME","kind":"status","count":1,"detail":{"from":"waiting","to":"queued"}},{"at":"TIME","kind":"status","count":1,"detail":{"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","from":"queued","to":"failed"}}]}
+    --- exit 0
+    "#);
+}
+
+#[test]
+fn add() {
+    let bench = Bench::seeded();
+    bench.heygen.add_video("elsewhere-1", "completed");
+    assert_snapshot!(bench.shows("add elsewhere-1 elsewhere-2 --tag old"), @r#"
+    $ tracker add elsewhere-1 elsewhere-2 --tag old
+    --- stdout
+    1	elsewhere-1	waiting
+    2	elsewhere-2	waiting
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("add elsewhere-1 elsewhere-3"), @r#"
+    $ tracker add elsewhere-1 elsewhere-3
+    --- stdout
+    1	elsewhere-1	waiting
+    3	elsewhere-3	waiting
+    --- stderr
+    already tracked as 1: elsewhere-1
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("add elsewhere-4 --json"), @r#"
+    $ tracker add elsewhere-4 --json
+    --- stdout
+    {"id":4,"video_id":"elsewhere-4","status":"waiting","finished":false,"stalled":false,"title":null,"tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
+    --- exit 0
+    "#);
+}
+
+#[test]
+fn download() {
+    let bench = history();
+    assert_snapshot!(bench.shows("download 1"), @r#"
+    $ tracker download 1
+    --- stderr
+    1 video: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("download 1 --assets subtitle"), @r#"
+    $ tracker download 1 --assets subtitle
+    --- stdout
+    1 saved "Video 1" subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt (79 B)
+    --- stderr
+    1 video: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
+    1 subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("download 1 --assets gif --json"), @r#"
+    $ tracker download 1 --assets gif --json
+    --- stdout
+    {"asset":"gif","bytes":85,"id":1,"path":"DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.gif","sha256":"1c471c710431d35409cceb372b6634d0ea5fdca569f39788c35104460ee699f6","type":"saved","video_id":"a833bdcdb6d1beb188dc97e5aab5fe3d"}
+    --- stderr
+    1 video: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
+    1 subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt
+    1 gif: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.gif
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("download 3"), @r#"
+    $ tracker download 3
+    --- stderr
+    3 is pending: there is nothing to download; tracker check 3 --wait waits for it
+    --- exit 1
+    "#);
+}
+
+#[test]
+fn retry() {
+    let bench = history();
+    assert_snapshot!(bench.shows("retry --failed --dry-run"), @r#"
+    $ tracker retry --failed --dry-run
+    --- stdout
+    {"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"}
+    --- stderr
+    the body of 2: the same body is 2 (failed), submitted TIME
+    1 would be bought; nothing was sent or recorded
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("retry 2"), @r#"
+    $ tracker retry 2
+    --- stdout
+    4	2a7799127b9e31c8104a64fb4fa6048b	waiting
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("retry 2 --json"), @r#"
+    $ tracker retry 2 --json
+    --- stdout
+    {"id":4,"video_id":"2a7799127b9e31c8104a64fb4fa6048b","status":"waiting","finished":false,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":2}
+    --- stderr
+    1 of 1 had been bought before and were not bought again
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("retry --failed"), @r#"
+    $ tracker retry --failed
+    --- stderr
+    nothing failed that was not bought again already
+    --- exit 0
+    "#);
+}
+
+#[test]
+fn forget() {
+    let bench = history();
+    assert_snapshot!(bench.shows("forget 1 --dry-run"), @r#"
+    $ tracker forget 1 --dry-run
+    --- stdout
+    1	a833bdcdb6d1beb188dc97e5aab5fe3d	completed
+    --- stderr
+    nothing was dropped (--dry-run)
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("forget 1"), @r#"
+    $ tracker forget 1
+    --- stdout
+    1	a833bdcdb6d1beb188dc97e5aab5fe3d	completed
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("forget --older-than 7d"), @r#"
+    $ tracker forget --older-than 7d
+    --- stderr
+    no finished video is that old
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("forget 2 --json"), @r#"
+    $ tracker forget 2 --json
+    --- stdout
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
+    --- exit 0
+    "#);
+    assert_snapshot!(bench.shows("forget 3"), @r#"
+    $ tracker forget 3
+    --- stderr
+    error: not dropped: 3 is still rendering
+    hint: --force drops them all the same; HeyGen still charges for what it renders
+    --- exit 2
+    "#);
+}
