@@ -21,6 +21,7 @@ mod poll;
 mod pool;
 mod report;
 mod save;
+mod save_job;
 mod send;
 mod troubles;
 mod wait;

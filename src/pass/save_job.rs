@@ -1,0 +1,236 @@
+//! Saving, the worker's side: one job fetches a row's open files, one after the other, under the row's save lock.
+//!
+//! What the job must not forget goes through the main thread: a part before it is created and a digest before its
+//! rename wait for the commit, progress does not.
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::calls::{CallError, Caller};
+use super::save::{FileFact, FileFailure};
+use super::{Message, Options};
+use crate::download::{
+    self, DownloadError, FileClient, Finished, Ledger, LedgerError, Request, name,
+};
+use crate::heygen::Backoff;
+use crate::locks::Guard;
+use crate::render::progress::{Progress, Transfer};
+use crate::render::text;
+use crate::video::{Asset, Part, RowId, Urls, Video};
+
+/// How long one file's tries may wait altogether.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fetches the open files of one row.
+pub(super) struct SaveJob {
+    pub(super) video: Video,
+    pub(super) urls: Urls,
+    pub(super) refreshed: bool,
+    pub(super) caller: Caller,
+    pub(super) files: FileClient,
+    pub(super) outbox: Sender<Message>,
+    pub(super) options: Options,
+    pub(super) progress: Progress,
+}
+
+/// Why a file was not saved, as far as the job is concerned.
+enum Stop {
+    Download(DownloadError),
+    Api(CallError),
+    NoUrl,
+}
+
+impl SaveJob {
+    /// Fetches them, and says when it is over.
+    pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard) {
+        for asset in assets {
+            match self.save(asset) {
+                Ok(finished) => self.tell(FileFact::Saved { asset, finished }),
+                Err(stop) => {
+                    if let Some(failure) = failure(&stop) {
+                        self.tell(FileFact::Failed { asset, failure });
+                    }
+                }
+            }
+        }
+        let row = self.video.id;
+        // The run may be over; then nobody listens, and the kernel has the lock back.
+        self.outbox.send(Message::SavesDone { row, guard }).ok();
+    }
+
+    /// What the file is called on a terminal.
+    fn label(&self, asset: Asset) -> String {
+        let title = self.video.title.as_deref().unwrap_or_default();
+        format!("{} {asset} {}", self.video.id, text::fit(title, 40))
+    }
+
+    fn tell(&self, fact: FileFact) {
+        let row = self.video.id;
+        self.outbox.send(Message::File { row, fact }).ok();
+    }
+
+    /// One file, with as many tries as a run allows.
+    fn save(&mut self, asset: Asset) -> Result<Finished, Stop> {
+        let delay = self.options.retry_delay;
+        let mut backoff = Backoff::new(
+            self.options.retries.saturating_add(1),
+            PATIENCE,
+            delay,
+            PATIENCE,
+        );
+        let mut waited = Duration::ZERO;
+        let part = self.video.file(asset).and_then(|file| file.part.clone());
+        let ledger = JobLedger {
+            row: self.video.id,
+            asset,
+            outbox: self.outbox.clone(),
+            transfer: self.progress.download(&self.label(asset)),
+            part: Mutex::new(part),
+        };
+        loop {
+            let error = match self.fetch(asset, &ledger) {
+                Ok(finished) => return Ok(finished),
+                Err(Stop::Download(error)) => error,
+                Err(stop) => return Err(stop),
+            };
+            match &error {
+                DownloadError::Refused { .. } if !self.refreshed => {
+                    self.refresh()?;
+                    if self.urls.get(asset).is_none() {
+                        return Err(Stop::Download(error));
+                    }
+                    continue;
+                }
+                DownloadError::Transient { .. } => {}
+                _ => return Err(Stop::Download(error)),
+            }
+            match backoff.next(waited, error.retry_after(), fastrand::f64()) {
+                Some(pause) => {
+                    thread::sleep(pause);
+                    waited += pause;
+                }
+                None => return Err(Stop::Download(error)),
+            }
+        }
+    }
+
+    fn fetch(&self, asset: Asset, ledger: &JobLedger) -> Result<Finished, Stop> {
+        let url = self.urls.get(asset).ok_or(Stop::NoUrl)?;
+        let video_id = self.video.video_id.as_ref().ok_or(Stop::NoUrl)?;
+        let stem = name::stem(
+            self.video.name_template.as_deref(),
+            self.video.id,
+            video_id,
+            self.video.title.as_deref(),
+        );
+        let request = Request {
+            url,
+            dir: &self.video.output_dir,
+            stem: &stem,
+            asset,
+            replace: self.options.replace,
+            part: ledger.recorded(),
+        };
+        download::fetch(&self.files, &request, ledger).map_err(Stop::Download)
+    }
+
+    /// Presigned URLs expire; asking for the video mints new ones.
+    fn refresh(&mut self) -> Result<(), Stop> {
+        self.refreshed = true;
+        let video_id = self.video.video_id.clone().ok_or(Stop::NoUrl)?;
+        let remote = self
+            .caller
+            .get(|client| client.video(&video_id))
+            .map_err(Stop::Api)?;
+        self.urls = remote.urls.clone();
+        self.tell(FileFact::Refreshed(Box::new(remote)));
+        Ok(())
+    }
+}
+
+/// What a stop means for the row; `None` when it means nothing.
+fn failure(stop: &Stop) -> Option<FileFailure> {
+    match stop {
+        Stop::Download(DownloadError::Ledger) | Stop::Api(CallError::Stopped) | Stop::NoUrl => None,
+        Stop::Download(error) => Some(FileFailure::from(error)),
+        Stop::Api(CallError::Api(error)) => Some(FileFailure {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            disk_is_full: false,
+            key_refused: error.is_auth().then(|| error.clone()),
+        }),
+    }
+}
+
+/// Takes a job's facts to the main thread.
+struct JobLedger {
+    row: RowId,
+    asset: Asset,
+    outbox: Sender<Message>,
+    transfer: Transfer,
+    /// What was last recorded, for the next try.
+    part: Mutex<Option<Part>>,
+}
+
+impl JobLedger {
+    fn recorded(&self) -> Option<Part> {
+        self.part
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn remember(&self, part: Option<Part>) {
+        *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
+    }
+
+    fn tell(&self, fact: FileFact) -> Result<(), LedgerError> {
+        let row = self.row;
+        self.outbox
+            .send(Message::File { row, fact })
+            .map_err(|_| LedgerError)
+    }
+}
+
+impl Ledger for JobLedger {
+    fn part(&self, part: &Part) -> Result<(), LedgerError> {
+        self.remember(Some(part.clone()));
+        let fact = |ack| FileFact::Part {
+            asset: self.asset,
+            part: Some(part.clone()),
+            ack,
+        };
+        if part.bytes > 0 {
+            return self.tell(fact(None));
+        }
+        // About to be created: a crash must not leave a file nobody knows.
+        let (ack, committed) = channel();
+        self.tell(fact(Some(ack)))?;
+        committed.recv().map_err(|_| LedgerError)
+    }
+
+    fn no_part(&self) -> Result<(), LedgerError> {
+        self.remember(None);
+        self.tell(FileFact::Part {
+            asset: self.asset,
+            part: None,
+            ack: None,
+        })
+    }
+
+    fn publishing(&self, finished: &Finished) -> Result<(), LedgerError> {
+        let (ack, committed) = channel();
+        self.tell(FileFact::Publishing {
+            asset: self.asset,
+            finished: finished.clone(),
+            ack,
+        })?;
+        committed.recv().map_err(|_| LedgerError)
+    }
+
+    fn progress(&self, so_far: u64, total: Option<u64>) {
+        self.transfer.update(so_far, total);
+    }
+}
