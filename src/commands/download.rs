@@ -53,15 +53,21 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         refuse_unless_made(&video)?;
     }
     let locks = store.locks()?;
+    let mut moved = Vec::new();
     for row in &rows {
-        want(
+        let wanted = want(
             &mut store,
             &locks,
             *row,
             assets.as_deref(),
             output_dir.as_deref(),
             args.force,
-        )?;
+            &mut moved,
+        );
+        if let Err(error) = wanted {
+            clear_away(&store, &moved)?;
+            return Err(error);
+        }
     }
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
     let scope = Scope::Named {
@@ -72,7 +78,9 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         hook: context.hook(None)?,
         ..args.tuning.options()
     };
-    pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+    let passed = pass::run(&mut store, &context.env, scope, &options, &mut reporter);
+    clear_away(&store, &moved)?;
+    passed?;
     let exit = reporter.tally().exit(false);
     Ok(tell_rest(context, &load(&store, &rows)?, exit))
 }
@@ -96,6 +104,7 @@ fn want(
     assets: Option<&[Asset]>,
     output_dir: Option<&Path>,
     force: bool,
+    moved_aside: &mut Vec<Aside>,
 ) -> Result<(), Error> {
     let guard = locks
         .try_row(Purpose::Save, row)
@@ -122,7 +131,7 @@ fn want(
     }
     if force {
         for asset in &again {
-            make_way(&video, *asset)?;
+            make_way(&video, *asset, moved_aside)?;
         }
     }
     let now = time::now();
@@ -162,8 +171,17 @@ fn is_there(video: &Video, asset: Asset) -> bool {
     }
 }
 
-/// `--force`: removes a regular file that has the name one of ours will get. Links and directories stay in the way.
-fn make_way(video: &Video, asset: Asset) -> Result<(), Error> {
+/// A file that is in the way of a better one, under a hidden name until that one is there.
+struct Aside {
+    row: RowId,
+    asset: Asset,
+    place: PathBuf,
+    aside: PathBuf,
+}
+
+/// `--force`: moves aside a regular file that has the name one of ours will get; a killed run leaves it there. Links
+/// and directories stay in the way.
+fn make_way(video: &Video, asset: Asset, moved: &mut Vec<Aside>) -> Result<(), Error> {
     let Some(video_id) = &video.video_id else {
         return Ok(());
     };
@@ -174,14 +192,47 @@ fn make_way(video: &Video, asset: Asset) -> Result<(), Error> {
         video.title.as_deref(),
     );
     for name in name::candidates(&stem, asset) {
-        let path = video.output_dir.join(name);
-        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
-            fs::remove_file(&path).map_err(|source| Error::File {
+        let aside = video.output_dir.join(format!(".{name}.replaced"));
+        let place = video.output_dir.join(name);
+        if fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_file()) {
+            fs::rename(&place, &aside).map_err(|source| Error::File {
                 action: "replace",
-                path: path.clone(),
+                path: place.clone(),
                 source,
             })?;
+            moved.push(Aside {
+                row: video.id,
+                asset,
+                place,
+                aside,
+            });
         }
+    }
+    Ok(())
+}
+
+/// Removes what was replaced, and puts back what was not.
+fn clear_away(store: &Store, moved: &[Aside]) -> Result<(), Error> {
+    for file in moved {
+        let video = store.read(|tx| tx.video(file.row))?;
+        let saved = video
+            .as_ref()
+            .and_then(|video| video.file(file.asset))
+            .filter(|new| new.state == FileState::Saved)
+            .and_then(|new| new.path.as_ref())
+            .is_some_and(|path| fs::symlink_metadata(path).is_ok());
+        let done = if saved {
+            fs::remove_file(&file.aside)
+        } else if fs::symlink_metadata(&file.place).is_err() {
+            fs::rename(&file.aside, &file.place)
+        } else {
+            Ok(())
+        };
+        done.map_err(|source| Error::File {
+            action: "clear away",
+            path: file.aside.clone(),
+            source,
+        })?;
     }
     Ok(())
 }
