@@ -177,15 +177,19 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
     }
     let text = error.render().to_string();
     if json {
-        let message = text.lines().next().unwrap_or_default();
-        let message = message
-            .strip_prefix("error: ")
-            .unwrap_or(message)
-            .to_owned();
-        return tell(
-            &screen,
-            &Error::usage(message, "tracker --help lists what can be typed"),
-        );
+        // Its first paragraph says what is wrong, arguments that are missing included.
+        let message: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        let message = message.join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        let tip = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("tip: "));
+        let hint = tip.unwrap_or("tracker --help lists what can be typed");
+        return tell(&screen, &Error::usage(message, hint));
     }
     // Shown as clap lays it out; its own text holds nothing but what was typed, made harmless line by line.
     for line in text.trim_end().lines() {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::bodies::Body;
 use crate::commands::pulse;
@@ -12,7 +11,7 @@ use crate::error::{Error, Exit};
 use crate::locks::{Guard, Locks, Purpose};
 use crate::pass::{self, Access, Options, Reporter, Scope, Tally, Voice};
 use crate::render::fields::Field;
-use crate::render::json::VideoObject;
+use crate::render::json::{Request, VideoObject};
 use crate::render::{table, text, tsv};
 use crate::store::{NewVideo, Store, StoreError, Tx};
 use crate::time::{self, Timestamp};
@@ -278,12 +277,8 @@ pub(super) fn dry_run(bodies: &[Body], context: &Context) -> Result<Exit, Error>
             Some(store) => store.read(|tx| tx.twins(&body.hash()))?,
             None => Vec::new(),
         };
+        let request = Request::new(&body.raw);
         if screen.json {
-            let request: &RawValue =
-                serde_json::from_str(&body.raw).map_err(|error| Error::InvalidBody {
-                    place: body.place.clone(),
-                    why: error.to_string(),
-                })?;
             screen.json_row(&DryRun {
                 kind: "dry_run",
                 place: &body.place,
@@ -292,7 +287,7 @@ pub(super) fn dry_run(bodies: &[Body], context: &Context) -> Result<Exit, Error>
             });
             continue;
         }
-        screen.row(&text::harmless(&body.raw));
+        screen.row(&text::harmless(request.text()));
         for twin in twins {
             screen.note(&format!(
                 "{}: the same body is {} ({}), submitted {}",
@@ -315,6 +310,6 @@ struct DryRun<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     place: &'a str,
-    request: &'a RawValue,
+    request: Request<'a>,
     twins: Vec<i64>,
 }

@@ -68,18 +68,29 @@ impl Serialize for TicketObject<'_> {
 }
 
 /// A request body: the JSON value that it is, with its own key order and digits, else its text.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Request<'a> {
+pub enum Request<'a> {
+    /// On one line.
     Json(Box<RawValue>),
+    /// What is no JSON.
     Text(&'a str),
 }
 
 impl<'a> Request<'a> {
-    fn new(body: &'a str) -> Self {
+    /// `body` as it was typed.
+    pub fn new(body: &'a str) -> Self {
         serde_json::from_str::<&RawValue>(body)
             .and_then(|raw| RawValue::from_string(json_text::compact(raw.get())))
             .map_or(Self::Text(body), Self::Json)
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Json(json) => json.get(),
+            Self::Text(text) => text,
+        }
     }
 }
 

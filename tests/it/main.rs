@@ -16,6 +16,9 @@
 //! | `rendered` | a bench with one rendered video, and what must be true once its files are saved |
 //! | `workflow` | the main job end to end |
 //! | `snapshot` | what a person sees, without what differs from run to run |
+//! | `verbs_files` | what `download` fetches, moves and refuses, and what `show` notices about files |
+//! | `verbs_list` | what `list` selects, and how much of it; what `submit --if-new` finds |
+//! | `verbs_rows` | what `add`, `retry` and `forget` do to rows, and what they refuse |
 //! | `verbs_screens` | what each verb prints into a pipe: text and JSON |
 //! | `verbs_setup` | `doctor`, `completions`, `man`, `sandbox` |
 //! | `verbs_terminal` | what a person sees at terminals of several widths |
@@ -77,6 +80,9 @@ mod security;
 mod submit_faults;
 mod telling;
 mod verbs_errors;
+mod verbs_files;
+mod verbs_list;
+mod verbs_rows;
 mod verbs_screens;
 mod verbs_setup;
 mod verbs_terminal;

@@ -39,7 +39,19 @@ fn usage_error() {
     assert_snapshot!(bench.shows("lst --json"), @r#"
     $ tracker lst --json
     --- stderr
-    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'","hint":"tracker --help lists what can be typed","request_id":null}}
+    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'","hint":"some similar subcommands exist: 'listen', 'list'","request_id":null}}
+    --- exit 2
+    "#);
+    assert_snapshot!(bench.shows("show --json"), @r#"
+    $ tracker show --json
+    --- stderr
+    {"error":{"code":"usage_error","message":"the following required arguments were not provided: <ID>","hint":"tracker --help lists what can be typed","request_id":null}}
+    --- exit 2
+    "#);
+    assert_snapshot!(bench.shows("list --limit many --json"), @r#"
+    $ tracker list --limit many --json
+    --- stderr
+    {"error":{"code":"usage_error","message":"invalid value 'many' for '--limit <N>': invalid digit found in string","hint":"tracker --help lists what can be typed","request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("list --fields id,titel"), @r#"

@@ -58,6 +58,18 @@ fn submit() {
 }
 
 #[test]
+fn what_would_be_sent_is_one_line_however_it_was_typed() {
+    let bench = Bench::seeded();
+    bench.file("pretty.json", BODY.replace(',', ",\n    "));
+    let plain = bench.tracker("submit pretty.json --dry-run").exits(0);
+    assert_eq!(plain.stdout, format!("{BODY}\n"));
+    let json = bench
+        .tracker("submit pretty.json --dry-run --json")
+        .exits(0);
+    assert_eq!(json.json()[0]["request"], plain.json()[0]);
+}
+
+#[test]
 fn check() {
     let bench = history();
     assert_snapshot!(bench.shows("check"), @r#"

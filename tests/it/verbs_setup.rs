@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Bench, end};
+use crate::support::{Bench, end, run};
 
 #[test]
 fn doctor() {
@@ -111,4 +111,36 @@ fn sandbox_prints_exports_that_work() {
     assert!(nothing_here, "it is a world of its own");
     kill(Pid::from_raw(sandbox.id() as i32), Signal::SIGINT).expect("a signal");
     end(sandbox);
+}
+
+#[test]
+fn doctor_exits_1_when_check_would_not_work() {
+    let bench = Bench::seeded();
+    bench.submit(1).exits(0);
+    let doctor = |variable: &str, value: &str| {
+        let mut command = bench.command(["doctor", "--json"]);
+        let run = run(command.env(variable, value));
+        (run.code, run.json()[0]["ok"] == true)
+    };
+    assert_eq!(
+        doctor("HEYGEN_API_KEY", bench.heygen.key()),
+        (Some(0), true)
+    );
+    for (variable, value) in [
+        ("HEYGEN_API_KEY", "revoked"),
+        ("HEYGEN_API_KEY", ""),
+        ("HEYGEN_API_BASE", "http://127.0.0.1:1"),
+        ("HEYGEN_API_BASE", "http://heygen.example"),
+        ("TRACKER_DB", "nowhere.db"),
+        ("TRACKER_DB", "bodies.jsonl"),
+    ] {
+        assert_eq!(
+            doctor(variable, value),
+            (Some(1), false),
+            "{variable}={value}"
+        );
+    }
+    // A file stands where the row's files shall go.
+    bench.file("output", "");
+    assert_eq!(doctor("TZ", "UTC"), (Some(1), false));
 }

@@ -1,0 +1,397 @@
+//! What `add`, `retry` and `forget` do to rows, and what they refuse.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use crate::support::{BODY, Bench, Run, end, start};
+
+impl Bench {
+    /// A row in that phase, some of which take hours in real life.
+    fn row_in(&self, phase: &str) -> i64 {
+        self.file("body.json", BODY);
+        // Only what was sent knows its account.
+        let queue = if phase == "sending" { "" } else { "--queue" };
+        self.tracker(&format!("submit body.json {queue}")).exits(0);
+        let row = self.query("SELECT max(id) FROM videos").parse().unwrap();
+        let video_id = (phase == "missing").then(|| format!("gone-{row}"));
+        self.db()
+            .execute(
+                "UPDATE videos SET phase = ?1, video_id = ?2, remote_status = NULL, accepted_at = NULL,
+                        first_unanswered_at = iif(?1 = 'sending', submitted_at, NULL), rev = rev + 1
+                 WHERE id = ?3",
+                rusqlite::params![phase, video_id, row],
+            )
+            .expect("a row");
+        row
+    }
+
+    /// One that failed and one that is completed and saved.
+    fn failed_and_completed(&self) -> (i64, i64) {
+        self.submit(2).exits(0);
+        self.heygen.fail(&self.video_id(1), "no_face", "No face");
+        self.heygen.finish(&self.video_id(2));
+        self.tracker("check").exits(0);
+        (1, 2)
+    }
+
+    fn rows(&self) -> String {
+        self.query("SELECT count(*) FROM videos")
+    }
+
+    /// `INPUT | tracker ARGUMENTS`.
+    fn piped(&self, input: &str, arguments: &str) -> Run {
+        let mut command = self.command(arguments.split_whitespace());
+        let mut child = start(command.stdin(Stdio::piped()));
+        let mut stdin = child.stdin.take().expect("stdin");
+        stdin.write_all(input.as_bytes()).expect("a reader");
+        drop(stdin);
+        end(child)
+    }
+}
+
+/// What stands on stderr holds each of these.
+#[track_caller]
+fn says(run: &Run, words: &[&str]) {
+    for word in words {
+        assert!(run.stderr.contains(word), "{word:?} in\n{}", run.screen());
+    }
+}
+
+#[test]
+fn add_reads_what_scripts_write() {
+    let bench = Bench::new();
+    bench.file(
+        "pending-video.json",
+        r#"{"videoId": "unix", "createdAt": 1700000000, "script": "Hi"}"#,
+    );
+    bench.file(
+        "video-result.json",
+        r#"{"videoId": "iso", "createdAt": "2024-02-29T10:00:00.000Z", "avatarId": "a", "voiceId": "v", "url": 1}"#,
+    );
+    let run = bench.tracker("add pending-video.json video-result.json --json");
+    let rows = run.exits(0).json();
+    assert_eq!(rows[0]["submitted_at"], "2023-11-14T22:13:20Z");
+    assert_eq!(rows[1]["submitted_at"], "2024-02-29T10:00:00Z");
+    let show = &bench.tracker("show unix --json").exits(0).json()[0];
+    assert_eq!(
+        (&show["script"], &show["request"]),
+        (&"Hi".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(bench.heygen.requests().len(), 0, "no network");
+}
+
+#[test]
+fn add_reads_what_the_official_client_prints() {
+    for (printed, ids, skipped) in [
+        (r#"{"data": {"video_id": "one"}}"#, "one", None),
+        (r#"{"data": {"id": "one", "title": "T"}}"#, "one", None),
+        (
+            r#"{"data": [{"id": "one"}, {"id": null}, {"id": "two"}]}"#,
+            "one two",
+            Some("1 entry"),
+        ),
+        (
+            r#"{"data": {"items": [{"video_id": "one"}, {"video_id": null}, null]}}"#,
+            "one",
+            Some("2 entries"),
+        ),
+        (
+            "{\"video_id\": \"one\"}\n{\"video_id\": \"two\"}\n",
+            "one two",
+            None,
+        ),
+    ] {
+        let bench = Bench::new();
+        let run = bench.piped(printed, "add - --tag launch").exits(0);
+        let added: Vec<&str> = run
+            .stdout
+            .lines()
+            .filter_map(|line| line.split('\t').nth(1))
+            .collect();
+        assert_eq!(added.join(" "), ids, "{printed}");
+        match skipped {
+            Some(count) => says(&run, &[count, "without a video id skipped"]),
+            None => assert_eq!(run.stderr, ""),
+        }
+        let tagged = bench.tracker("list --tag launch").exits(0);
+        assert_eq!(tagged.stdout.lines().count(), added.len());
+    }
+}
+
+#[test]
+fn add_records_nothing_when_anything_is_bad() {
+    let bench = Bench::new();
+    bench.file("good.json", r#"{"videoId": "good"}"#);
+    for (bad, place) in [
+        ("", "bad.json"),
+        ("not JSON", "bad.json"),
+        (r#"{"error": {"code": "unauthorized"}}"#, "no video id"),
+        (r#"{"data": [{"id": "a"}, {"id": 7}]}"#, "data[1].id"),
+        (r#"{"videoId": "a", "createdAt": "yesterday"}"#, "createdAt"),
+        ("{\"id\": \"a\"}\n{}\n", "value 2"),
+    ] {
+        bench.file("bad.json", bad);
+        let run = bench.tracker("add good.json bad.json").exits(2);
+        says(&run, &["error: ", "hint: ", place]);
+        assert!(!bench.db_path().exists(), "{bad}");
+    }
+    bench.tracker("add good.json no-such-file.json").exits(2);
+    assert!(!bench.db_path().exists());
+}
+
+#[test]
+fn add_of_a_known_id_changes_nothing_and_says_so() {
+    let bench = Bench::new();
+    bench.tracker("add one --tag first").exits(0);
+    let before = bench.tracker("show 1 --json").exits(0).stdout;
+    let run = bench.tracker("add one --tag second --output-dir elsewhere --assets gif");
+    says(&run.exits(0), &["already tracked as 1: one"]);
+    assert_eq!(bench.tracker("show 1 --json").exits(0).stdout, before);
+    assert_eq!(bench.rows(), "1");
+}
+
+#[test]
+fn what_was_added_is_downloaded_like_any_other() {
+    let bench = Bench::new();
+    bench.heygen.add_video("made-elsewhere", "completed");
+    bench
+        .tracker("add made-elsewhere --output-dir videos --name clip-{id}")
+        .exits(0);
+    let check = bench.tracker("check").exits(0);
+    assert!(
+        check.stdout.contains("videos/clip-1.mp4"),
+        "{}",
+        check.screen()
+    );
+    bench.assert_files_in(&bench.path("videos"));
+    assert_eq!(bench.heygen.billed().len(), 0);
+}
+
+#[test]
+fn add_as_tells_what_became_of_an_unknown_or_sending_row() {
+    for phase in ["unknown", "sending"] {
+        let bench = Bench::new();
+        let row = bench.row_in(phase);
+        bench.heygen.add_video("found", "completed");
+        let posts = bench.heygen.posts().len();
+        let add = || bench.tracker(&format!("add found --as {row}"));
+        add().exits(0);
+        says(&add().exits(0), &["already tracked as 1"]);
+        bench.tracker("check").exits(0);
+        assert_eq!(
+            (bench.status(row), bench.rows()),
+            ("completed".into(), "1".into())
+        );
+        assert!(bench.path("output/found.mp4").exists());
+        assert_eq!(bench.heygen.posts().len(), posts, "it is not bought again");
+    }
+}
+
+#[test]
+fn add_as_is_for_nothing_else() {
+    let bench = Bench::new();
+    let (failed, completed) = bench.failed_and_completed();
+    let unknown = bench.row_in("unknown");
+    for row in [failed, completed] {
+        let run = bench.tracker(&format!("add other --as {row}")).exits(2);
+        says(&run, &["only an unknown or sending row", "hint: "]);
+    }
+    let taken = bench.video_id(completed);
+    let run = bench
+        .tracker(&format!("add {taken} --as {unknown}"))
+        .exits(2);
+    says(&run, &["is tracked already, as 2"]);
+    bench.tracker(&format!("add a b --as {unknown}")).exits(2);
+    bench.tracker("add other --as 99").exits(1);
+    assert_eq!(bench.status(unknown), "unknown");
+}
+
+#[test]
+fn a_missing_row_comes_back_when_it_is_added_again() {
+    let bench = Bench::new();
+    let row = bench.row_in("missing");
+    let id = bench.video_id(row);
+    bench.tracker("check").exits(0).silent();
+    bench.heygen.add_video(&id, "completed");
+    let run = bench.tracker(&format!("add {id}")).exits(0);
+    says(&run, &["1 was missing; tracker check asks for it again"]);
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.status(row), "completed");
+}
+
+#[test]
+fn retry_buys_what_ended_without_a_video_once() {
+    for phase in ["failed", "rejected", "missing", "unknown"] {
+        let bench = Bench::new();
+        let row = if phase == "failed" {
+            bench.failed_and_completed().0
+        } else {
+            bench.row_in(phase)
+        };
+        let before = bench.heygen.billed().len();
+        let retry = format!("retry {row} --json");
+        let new = &bench.tracker(&retry).exits(0).json()[0];
+        assert_eq!(
+            (&new["retry_of"], &new["status"]),
+            (&row.into(), &"waiting".into()),
+            "{phase}"
+        );
+        let again = &bench.tracker(&retry).exits(0).json()[0];
+        assert_eq!(again["id"], new["id"], "{phase}");
+        assert_eq!(bench.heygen.billed().len(), before + 1, "{phase}");
+        assert_eq!(bench.status(row), phase, "the old row stays as it was");
+        bench.assert_invariants();
+    }
+}
+
+#[test]
+fn retry_refuses_what_has_or_will_have_a_video() {
+    let bench = Bench::new();
+    let (_, completed) = bench.failed_and_completed();
+    let unsent = bench.row_in("unsent");
+    let sending = bench.row_in("sending");
+    let posts = bench.heygen.posts().len();
+    for (row, hint) in [
+        (completed, "download"),
+        (unsent, "check"),
+        (sending, "check"),
+    ] {
+        // One that may not be bought again keeps back the others, too.
+        let run = bench.tracker(&format!("retry 1 {row}")).exits(2);
+        says(&run, &[&format!("hint: tracker {hint} {row}")]);
+    }
+    bench.tracker("add made-elsewhere").exits(0);
+    bench.heygen.add_video("made-elsewhere", "failed");
+    bench.tracker("check made-elsewhere").exits(0);
+    says(
+        &bench.tracker("retry made-elsewhere").exits(2),
+        &["made elsewhere", "hint: "],
+    );
+    assert_eq!(
+        (bench.heygen.posts().len(), bench.rows()),
+        (posts, "5".into())
+    );
+}
+
+#[test]
+fn retry_failed_takes_every_failed_and_rejected_row_once() {
+    let bench = Bench::new();
+    bench.failed_and_completed();
+    bench.row_in("rejected");
+    bench.row_in("unknown");
+    bench.row_in("missing");
+    let dry = bench.tracker("retry --failed --dry-run").exits(0);
+    assert_eq!(
+        (dry.stdout.lines().count(), bench.rows()),
+        (2, "5".into()),
+        "{}",
+        dry.screen()
+    );
+    let originals = |run: Run| -> Vec<i64> {
+        let rows = run.exits(0).json();
+        rows.iter()
+            .filter_map(|row| row["retry_of"].as_i64())
+            .collect()
+    };
+    let mut bought = originals(bench.tracker("retry --failed --json"));
+    bought.sort_unstable();
+    assert_eq!(bought, [1, 3]);
+    assert_eq!(originals(bench.tracker("retry --failed --json")), [0; 0]);
+    assert_eq!(bench.heygen.billed().len(), 4);
+}
+
+#[test]
+fn retry_takes_the_old_rows_settings_and_flags_override_them() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench
+        .tracker("submit body.json --tag old --output-dir videos --name {id} --assets video,gif")
+        .exits(0);
+    bench.heygen.fail(&bench.video_id(1), "x", "y");
+    bench.tracker("check").exits(0);
+    bench.file("shorter.txt", "Hi");
+    let assets = "SELECT group_concat(asset, ' ') FROM (SELECT asset FROM files WHERE video = 2 ORDER BY asset)";
+
+    bench.tracker("retry 1 --queue").exits(0);
+    let same = &bench.tracker("show 2 --json").exits(0).json()[0];
+    assert_eq!(same["request"]["script"], "Hello there");
+    assert_eq!(same["tags"], serde_json::json!(["old"]));
+    assert_eq!(same["output_dir"], bench.path("videos").to_str().unwrap());
+    assert_eq!(bench.query(assets), "gif video");
+    assert_eq!(
+        bench.query("SELECT name_template FROM videos WHERE id = 2"),
+        "{id}"
+    );
+
+    bench.tracker("forget 2 --force").exits(0);
+    bench.tracker("retry 1 --script @shorter.txt --title Again --tag new --output-dir other --assets video").exits(0);
+    let row = bench.query("SELECT max(id) FROM videos");
+    let other = &bench.tracker(&format!("show {row} --json")).exits(0).json()[0];
+    assert_eq!(
+        other["request"],
+        serde_json::json!({"type": "avatar", "avatar_id": "a1", "voice_id": "v1", "title": "Again", "script": "Hi"})
+    );
+    assert_eq!(other["tags"], serde_json::json!(["new"]));
+    assert_eq!(other["output_dir"], bench.path("other").to_str().unwrap());
+    assert_eq!(other["files"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn forget_refuses_what_may_still_bring_a_paid_video() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    bench.heygen.finish(&bench.video_id(2));
+    bench.tracker("check --no-download").exits(0);
+    for (row, why) in [
+        (1, "is still rendering"),
+        (2, "is not saved yet"),
+        (bench.row_in("unsent"), "is still to be sent"),
+        (bench.row_in("sending"), "may have been bought"),
+        (bench.row_in("unknown"), "is unknown"),
+    ] {
+        let run = bench.tracker(&format!("forget {row}")).exits(2);
+        says(&run, &[&format!("{row} {why}"), "hint: --force"]);
+    }
+    let (rejected, missing) = (bench.row_in("rejected"), bench.row_in("missing"));
+    bench.tracker(&format!("forget {rejected} 1")).exits(2);
+    assert_eq!(bench.rows(), "7", "all or none");
+    bench
+        .tracker(&format!("forget {rejected} {missing}"))
+        .exits(0);
+    bench.tracker("forget 1 2 3 4 5 --force --dry-run").exits(0);
+    assert_eq!(bench.rows(), "5");
+    bench.tracker("forget 1 2 3 4 5 --force").exits(0);
+    assert_eq!(bench.rows(), "0");
+    assert_eq!(
+        bench.heygen.videos().len(),
+        3,
+        "nothing is deleted at HeyGen"
+    );
+}
+
+#[test]
+fn forget_older_than_drops_old_finished_rows_and_no_file() {
+    let bench = Bench::new();
+    bench.failed_and_completed();
+    bench.row_in("unsent");
+    bench.row_in("unknown");
+    bench.advance(std::time::Duration::from_secs(8 * 86400));
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json").exits(0);
+    bench.heygen.fail(&bench.video_id(5), "x", "y");
+    bench.tracker("check 5").exits(0);
+    let saved = bench.path(&format!("output/{}.mp4", bench.video_id(2)));
+    bench.tracker("forget --older-than 7d --dry-run").exits(0);
+    assert_eq!(bench.rows(), "5");
+    let run = bench.tracker("forget --older-than 7d").exits(0);
+    assert_eq!(run.stdout.lines().count(), 2, "{}", run.screen());
+    assert_eq!(
+        bench.query("SELECT min(id) || '-' || max(id) FROM videos"),
+        "3-5"
+    );
+    assert!(saved.exists());
+    says(
+        &bench.tracker("forget --older-than 7d").exits(0),
+        &["no finished video is that old"],
+    );
+}
