@@ -17,6 +17,11 @@ pub(super) fn note_silence(store: &Store, context: &Context) -> Result<(), Error
         return Ok(());
     }
     let view = context.view();
+    // On most days this is all that is looked at, however many rows are unfinished.
+    let waiting = store.read(|tx| tx.waiting_since())?;
+    if !waiting.is_some_and(|since| view.now.since(since) > PATIENCE) {
+        return Ok(());
+    }
     let (pulse, troubles) = store.read(|tx| Ok((tx.pulse()?, tx.troubles()?)))?;
     if let Some(since) = silent_since(pulse, view.now) {
         let since = human::clock(since, view.now, &view.tz);

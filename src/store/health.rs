@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::OptionalExtension;
+
 use super::{Store, StoreError, Tx, migrate};
 use crate::time::Timestamp;
 
@@ -35,23 +37,32 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// See [`Pulse`]; costs the number of unfinished rows.
-    pub fn pulse(&self) -> rusqlite::Result<Pulse> {
-        // submitted_at of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
-        // numbered as they are recorded, so the lowest number has waited longest.
+    /// Since when the oldest unfinished row waits.
+    ///
+    /// `submitted_at` of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
+    /// numbered as they are recorded, so the lowest number has waited longest.
+    pub fn waiting_since(&self) -> rusqlite::Result<Option<Timestamp>> {
         self.conn
             .prepare_cached(
-                "SELECT (SELECT at FROM events WHERE video = (SELECT min(id) FROM videos WHERE finished = 0) ORDER BY id LIMIT 1),
-                        max(max(coalesce(last_checked_at, 0), coalesce(error_at, 0), coalesce(last_attempt_at, 0)))
+                "SELECT at FROM events WHERE video = (SELECT min(id) FROM videos WHERE finished = 0) ORDER BY id LIMIT 1",
+            )?
+            .query_row([], |row| row.get(0))
+            .optional()
+    }
+
+    /// See [`Pulse`]; costs the number of unfinished rows.
+    pub fn pulse(&self) -> rusqlite::Result<Pulse> {
+        let last_sign: Option<Timestamp> = self
+            .conn
+            .prepare_cached(
+                "SELECT max(max(coalesce(last_checked_at, 0), coalesce(error_at, 0), coalesce(last_attempt_at, 0)))
                  FROM videos WHERE finished = 0",
             )?
-            .query_row([], |row| {
-                let last_sign: Option<Timestamp> = row.get(1)?;
-                Ok(Pulse {
-                    waiting_since: row.get(0)?,
-                    last_sign: last_sign.filter(|at| at.millis() > 0),
-                })
-            })
+            .query_row([], |row| row.get(0))?;
+        Ok(Pulse {
+            waiting_since: self.waiting_since()?,
+            last_sign: last_sign.filter(|at| at.millis() > 0),
+        })
     }
 
     /// The latest time among the last `recent` events and the unfinished rows: if it lies in the future, a clock was
