@@ -216,6 +216,10 @@ fn notes(context: &Context, videos: &[Video], known: usize, queued: bool) {
                 text::fit(video.failure_code.as_deref().unwrap_or("?"), 80),
                 text::fit(video.failure_message.as_deref().unwrap_or_default(), 400)
             ));
+            screen.hint(&format!(
+                "mend what it says: tracker retry {} with other fields, or submit another body",
+                video.id
+            ));
         }
     }
     let waiting = videos

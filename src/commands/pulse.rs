@@ -19,7 +19,7 @@ pub(super) fn note_silence(store: &Store, context: &Context) -> Result<(), Error
     let view = context.view();
     // On most days this is all that is looked at, however many rows are unfinished.
     let waiting = store.read(|tx| tx.waiting_since())?;
-    if !waiting.is_some_and(|since| view.now.since(since) > PATIENCE) {
+    if waiting.is_none_or(|since| view.now.since(since) <= PATIENCE) {
         return Ok(());
     }
     let (pulse, troubles) = store.read(|tx| Ok((tx.pulse()?, tx.troubles()?)))?;

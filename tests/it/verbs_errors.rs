@@ -361,6 +361,7 @@ fn refused_by_heygen() {
     {"id":2,"video_id":null,"status":"rejected","finished":true,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":"invalid_parameter","failure_message":"no such avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
     --- stderr
     error: 2 rejected: invalid_parameter: no such avatar
+    hint: mend what it says: tracker retry 2 with other fields, or submit another body
     --- exit 1
     "#);
 }
