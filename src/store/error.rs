@@ -121,9 +121,4 @@ impl StoreError {
             _ => Self::Sqlite { path, source },
         }
     }
-
-    /// Whether the device is full, as far as SQLite told.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
 }
