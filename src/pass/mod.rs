@@ -152,7 +152,7 @@ pub fn run(
     match scope {
         Scope::Unfinished => {
             run.saves.alone = store.read(|tx| tx.has_trouble("disk"))?;
-            run.repair(store)?;
+            run.repair(store, None)?;
             run.expire_old(store)?;
             // What is over by now needs no key.
             if store.read(|tx| tx.has_unfinished())? {
@@ -161,7 +161,7 @@ pub fn run(
             }
         }
         Scope::Named { rows, .. } => {
-            run.repair(store)?;
+            run.repair(store, Some(&rows))?;
             for row in &rows {
                 run.expire_one(store, *row)?;
             }

@@ -97,8 +97,18 @@ impl From<&DownloadError> for FileFailure {
 
 impl Run<'_, '_> {
     /// Finishes what a crash left between "complete" and "under its final name". Needs neither key nor network.
-    pub(super) fn repair(&mut self, store: &mut Store) -> Result<(), Error> {
-        for row in store.read(|tx| tx.publishing_rows())? {
+    ///
+    /// With `only`, of these rows: whoever names rows and lets them replace files means no others.
+    pub(super) fn repair(
+        &mut self,
+        store: &mut Store,
+        only: Option<&[RowId]>,
+    ) -> Result<(), Error> {
+        let rows = store.read(|tx| tx.publishing_rows())?;
+        for row in rows
+            .into_iter()
+            .filter(|row| only.is_none_or(|only| only.contains(row)))
+        {
             let Some(guard) = self.lock_row(Purpose::Save, row)? else {
                 continue;
             };

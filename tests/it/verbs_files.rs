@@ -5,6 +5,8 @@ use std::path::Path;
 
 use heygen_tracker::sandbox::{Fault, Options};
 
+use heygen_tracker::video::Asset;
+
 use crate::rendered::Rendered;
 use crate::support::{Bench, Run};
 
@@ -172,4 +174,28 @@ fn show_notices_once_that_a_file_is_gone() {
     assert!(path.is_null(), "{path} is no saved file");
     row.check("").exits(0).silent();
     assert!(!row.path().exists(), "deleting it was no accident");
+}
+
+#[test]
+fn download_force_replaces_no_file_of_a_row_that_was_not_named() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    let (one, two) = (bench.video_id(1), bench.video_id(2));
+    bench.heygen.finish(&one);
+    bench.heygen.finish(&two);
+    // As long as the real one, so that the download is complete and only its name is taken.
+    let mine = vec![b'm'; bench.heygen.expected(&two, Asset::Video).len()];
+    std::fs::create_dir(bench.path("output")).expect("a directory");
+    let path = bench.file(&format!("output/{two}.mp4"), &mine);
+    bench.tracker("check").exits(1);
+    assert_eq!(
+        bench.query("SELECT state FROM files WHERE video = 2"),
+        "publishing"
+    );
+
+    bench.file(&format!("output/{one}.mp4"), "changed");
+    bench.tracker("download 1 --force").exits(0);
+    assert!(std::fs::read(&path).expect("my file") == mine);
+    bench.tracker("download 2 --force").exits(0);
+    bench.assert_invariants();
 }
