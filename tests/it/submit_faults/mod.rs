@@ -263,6 +263,8 @@ impl SmallDisk {
     }
 
     fn make_room(&self) {
+        // Emptied first: a process that another test is just starting may still hold it open.
+        std::fs::File::create(self.filler()).expect("room");
         std::fs::remove_file(self.filler()).expect("room");
     }
 
