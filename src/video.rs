@@ -133,6 +133,16 @@ words! {
 }
 
 words! {
+    /// HeyGen's final word on a job; once recorded it is never taken back.
+    Outcome {
+        /// The files are there.
+        Completed = "completed",
+        /// There will be none.
+        Failed = "failed",
+    }
+}
+
+words! {
     /// A kind of file HeyGen makes for one video.
     Asset {
         /// The video itself.
@@ -224,6 +234,11 @@ impl RemoteStatus {
         &self.0
     }
 
+    /// What the word means: every word but two counts as unfinished.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.0.parse().ok()
+    }
+
     /// Rendering ended well; the files may still be unsaved.
     pub fn is_completed(&self) -> bool {
         self.0 == "completed"
@@ -236,7 +251,7 @@ impl RemoteStatus {
 
     /// `completed` or `failed`; every other word counts as unfinished.
     pub fn is_terminal(&self) -> bool {
-        self.is_completed() || self.is_failed()
+        self.outcome().is_some()
     }
 }
 
@@ -268,6 +283,8 @@ pub struct Video {
     pub phase: Phase,
     /// HeyGen's word, once there is one.
     pub remote_status: Option<RemoteStatus>,
+    /// How it ended, as [`crate::decide`] judged that word.
+    pub outcome: Option<Outcome>,
     /// Whether nothing is left to do; kept by triggers in the database.
     pub finished: bool,
     /// HeyGen's id, once known.
@@ -424,20 +441,12 @@ impl Video {
 
     /// Whether HeyGen said the video is ready.
     pub fn is_completed(&self) -> bool {
-        self.phase == Phase::Accepted
-            && self
-                .remote_status
-                .as_ref()
-                .is_some_and(RemoteStatus::is_completed)
+        self.phase == Phase::Accepted && self.outcome == Some(Outcome::Completed)
     }
 
     /// Whether HeyGen said the video failed.
     pub fn is_failed(&self) -> bool {
-        self.phase == Phase::Accepted
-            && self
-                .remote_status
-                .as_ref()
-                .is_some_and(RemoteStatus::is_failed)
+        self.phase == Phase::Accepted && self.outcome == Some(Outcome::Failed)
     }
 
     /// Whether HeyGen has it and has not said that it is over.

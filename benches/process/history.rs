@@ -62,10 +62,10 @@ fn fill(stage: &Stage, rows: usize) {
         "BEGIN;
          {drop}
          WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-         INSERT INTO videos (id, phase, remote_status, finished, video_id, idempotency_key, account, title, script,
+         INSERT INTO videos (id, phase, remote_status, outcome, finished, video_id, idempotency_key, account, title, script,
              avatar_id, voice_id, created_at, completed_at, duration, failure_code, failure_message,
              video_url, urls_at, submitted_at, accepted_at, ended_at, last_checked_at, check_count, output_dir, request)
-         SELECT n, phase, iif(n % 100, 'completed', 'failed'), 1, printf('%032x', n), printf('key-%d', n), account,
+         SELECT n, phase, iif(n % 100, 'completed', 'failed'), iif(n % 100, 'completed', 'failed'), 1, printf('%032x', n), printf('key-%d', n), account,
              'Video ' || n, 'Hello ' || n || ', this is what the avatar says, a sentence or two on most days.',
              avatar_id, voice_id, submitted_at + n, submitted_at + n + 300000, 12.5,
              iif(n % 100, NULL, 'script_too_long'), iif(n % 100, NULL, 'Script too long for selected avatar'),

@@ -95,12 +95,13 @@ impl Stage {
         self.db()
             .execute_batch(&format!(
                 "BEGIN;
-                 UPDATE videos SET remote_status = '{word}', video_id = printf('%032x', 1),
+                 UPDATE videos SET remote_status = '{word}',
+                                   outcome = iif('{word}' IN ('completed', 'failed'), '{word}', NULL), video_id = printf('%032x', 1),
                                    stalled_at = submitted_at, title = 'Video 1';
                  WITH RECURSIVE further (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM further WHERE n < {count})
-                 INSERT INTO videos (phase, remote_status, video_id, account, submitted_at, accepted_at,
+                 INSERT INTO videos (phase, remote_status, outcome, video_id, account, submitted_at, accepted_at,
                                      stalled_at, output_dir, title, script, request)
-                 SELECT phase, remote_status, printf('%032x', n), account, submitted_at, accepted_at,
+                 SELECT phase, remote_status, outcome, printf('%032x', n), account, submitted_at, accepted_at,
                         stalled_at, output_dir, 'Video ' || n, script, request
                  FROM videos, further WHERE id = 1 AND n <= {count};
                  INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;

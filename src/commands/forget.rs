@@ -285,6 +285,7 @@ mod tests {
         let with = |phase, status: &str, finished| Video {
             phase,
             remote_status: Some(RemoteStatus::new(status)),
+            outcome: status.parse().ok(),
             finished,
             ..video.clone()
         };

@@ -70,17 +70,15 @@ fn seen(
         Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown => return decision,
     }
     decision.works(Operation::Poll, now);
-    let ended = video
-        .remote_status
-        .as_ref()
-        .is_some_and(RemoteStatus::is_terminal);
+    let ended = video.outcome.is_some();
     let row = &mut decision.video;
     row.account = Some(account.clone());
     row.not_found_at = None;
     row.phase = Phase::Accepted;
     if !ended {
         row.remote_status = Some(status.clone());
-        if status.is_terminal() {
+        row.outcome = status.outcome();
+        if row.outcome.is_some() {
             row.ended_at = Some(now);
             row.stalled_at = None;
         }

@@ -50,11 +50,7 @@ pub fn named_again(video: &Video, now: Timestamp) -> Option<Decision> {
     row.phase = Phase::Accepted;
     row.not_found_at = None;
     // An end HeyGen told is never taken back.
-    if !row
-        .remote_status
-        .as_ref()
-        .is_some_and(RemoteStatus::is_terminal)
-    {
+    if row.outcome.is_none() {
         row.remote_status = Some(RemoteStatus::waiting());
     }
     decision.event(
@@ -98,6 +94,7 @@ mod tests {
             .unwrap();
         video.phase = phase;
         video.remote_status = status.map(RemoteStatus::new);
+        video.outcome = video.remote_status.as_ref().and_then(RemoteStatus::outcome);
         video.account = Some(Account::new("https://x#1".to_owned()));
         video.first_unanswered_at = Some(at);
         video.attempts = 3;

@@ -43,6 +43,7 @@ fn row(id: i64, phase: Phase, status: Option<&str>) -> Video {
         rev: 1,
         phase,
         remote_status: status.map(RemoteStatus::new),
+        outcome: status.and_then(|word| word.parse().ok()),
         finished: false,
         video_id: status.and_then(|_| VideoId::new(format!("{id:04x}c0ffee"))),
         idempotency_key: Some(IdempotencyKey::stored("key-1".to_owned())),

@@ -93,7 +93,7 @@ impl Tx<'_> {
 mod tests {
     use super::*;
     use crate::store::NewVideo;
-    use crate::video::{RemoteStatus, VideoId};
+    use crate::video::{Outcome, RemoteStatus, VideoId};
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -134,6 +134,7 @@ mod tests {
                 let done = tx.insert(&new("done"), at(100))?;
                 let mut video = tx.video(done)?.unwrap();
                 video.remote_status = Some(RemoteStatus::new("completed"));
+                video.outcome = Some(Outcome::Completed);
                 video.last_checked_at = Some(at(900));
                 assert!(tx.update(&video)?);
                 tx.insert(&new("a"), at(200))?;

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_initial.sql"),
     include_str!("../../migrations/0002_hooks.sql"),
     include_str!("../../migrations/0003_webhooks.sql"),
+    include_str!("../../migrations/0004_jobs.sql"),
 ];
 
 /// The schema version this program works with.
@@ -18,6 +19,8 @@ pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;
 
 /// Brings the schema to [`LATEST`]; a kill in between leaves it exactly as it was.
 pub(super) fn apply(conn: &mut Connection) -> rusqlite::Result<()> {
+    // Rebuilding a table drops the old one, which would delete what refers to it. It cannot be set in a transaction.
+    conn.pragma_update(None, "foreign_keys", false)?;
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let applied = usize::try_from(version).unwrap_or(usize::MAX);

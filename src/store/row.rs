@@ -8,7 +8,7 @@ use rusqlite::{Row, Statement};
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, EventKind, File, FileState, HookEvent, IdempotencyKey, LastError, Operation,
-    Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
+    Outcome, Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
 };
 
 /// Names the columns of a table once: `COLUMNS` for the statement and an index for each name, so that a row is
@@ -23,13 +23,13 @@ macro_rules! columns {
 }
 
 columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
-    id, rev, phase, remote_status, finished, video_id, idempotency_key, account,
+    id, rev, phase, remote_status, outcome, finished, video_id, idempotency_key, account,
     title, script, avatar_id, voice_id, tags,
     created_at, completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url,
     video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at,
     submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
     last_checked_at, check_count, not_found_at, stalled_at,
-    error_operation, error_code, error_message, error_at, error_told_at, error_count,
+    error_operation, error_code, error_message, error_at, error_notified_at, error_count,
     output_dir, name_template, retry_of,
 }}
 
@@ -53,7 +53,7 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
             code,
             message: get!(error_message),
             at: get!(error_at),
-            told_at: get!(error_told_at),
+            told_at: get!(error_notified_at),
             count: get!(error_count),
         }),
     };
@@ -64,6 +64,7 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
         rev: get!(rev),
         phase: get!(phase),
         remote_status: get!(remote_status),
+        outcome: get!(outcome),
         finished: get!(finished),
         video_id: get!(video_id),
         idempotency_key: get!(idempotency_key),
@@ -184,6 +185,7 @@ stored_as!(RemoteStatus, String, |t| Some(RemoteStatus::new(t)), |s| s
     .as_str()
     .into());
 stored_as!(Operation, String, |t| t.parse().ok(), |o| o.word().into());
+stored_as!(Outcome, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
 stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());
 stored_as!(FileState, String, |t| t.parse().ok(), |s| s.word().into());

@@ -25,7 +25,7 @@ impl Tx<'_> {
     pub fn troubles(&self) -> rusqlite::Result<Vec<Trouble>> {
         self.conn
             .prepare_cached(
-                "SELECT kind, code, message, since, told_at FROM troubles ORDER BY since, kind",
+                "SELECT kind, code, message, since, notified_at FROM troubles ORDER BY since, kind",
             )?
             .query_map([], |row| {
                 Ok(Trouble {
@@ -50,9 +50,9 @@ impl Tx<'_> {
     pub fn put_trouble(&self, trouble: &Trouble) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT INTO troubles (kind, code, message, since, told_at) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (kind) DO UPDATE SET code = excluded.code, message = excluded.message,
-                    since = excluded.since, told_at = excluded.told_at",
+                "INSERT INTO troubles (kind, code, message, since, notified_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (kind, scope) DO UPDATE SET code = excluded.code, message = excluded.message,
+                    since = excluded.since, notified_at = excluded.notified_at",
             )?
             .execute(params![
                 trouble.kind,

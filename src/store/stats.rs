@@ -104,7 +104,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT id FROM videos WHERE finished = 0 AND phase = 'accepted'
-                 AND remote_status IS NOT 'completed' AND stalled_at IS NULL
+                 AND outcome IS NULL AND stalled_at IS NULL
                  AND accepted_at < ?1 AND last_checked_at >= ?2 ORDER BY id",
             )?
             .query_map(params![cutoff, checked], |row| row.get(0))?
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use crate::store::{NewVideo, Store};
     use crate::time::Timestamp;
-    use crate::video::{Asset, Phase, RemoteStatus, Video, VideoId};
+    use crate::video::{Asset, Outcome, Phase, RemoteStatus, Video, VideoId};
 
     /// Noon UTC on the 15th of a month of 2025: the same month in every time zone.
     fn noon(month: i64) -> Timestamp {
@@ -229,6 +229,7 @@ mod tests {
     fn completed(minutes: i64) -> impl Fn(&mut Video) {
         move |video| {
             video.remote_status = Some(RemoteStatus::new("completed"));
+            video.outcome = Some(Outcome::Completed);
             video.created_at = Some(video.submitted_at);
             let end = video.submitted_at.millis() + minutes * 60_000;
             video.completed_at = Some(Timestamp::from_millis(end));
@@ -254,6 +255,7 @@ mod tests {
         }
         add(&mut store, "failed", noon(2), |video| {
             video.remote_status = Some(RemoteStatus::new("failed"));
+            video.outcome = Some(Outcome::Failed);
         });
         add(&mut store, "missing", noon(2), |video| {
             video.phase = Phase::Missing;

@@ -89,9 +89,9 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT count(*),
-                        count(*) FILTER (WHERE phase = 'accepted' AND remote_status IS NOT 'completed'),
-                        min(accepted_at) FILTER (WHERE phase = 'accepted' AND remote_status IS NOT 'completed'),
-                        count(*) FILTER (WHERE phase = 'accepted' AND remote_status IS 'completed'),
+                        count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
+                        min(accepted_at) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
+                        count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NOT NULL),
                         count(*) FILTER (WHERE phase <> 'accepted')
                  FROM videos WHERE finished = 0",
             )?
@@ -218,7 +218,7 @@ impl Tx<'_> {
         let changed = self
             .conn
             .prepare_cached(
-                "UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status,
+                "UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status, outcome = :outcome,
                     video_id = :video_id, idempotency_key = :key, account = :account, title = :title,
                     created_at = :created_at, completed_at = :completed_at, duration = :duration,
                     folder_id = :folder_id, output_language = :output_language, failure_code = :failure_code,
@@ -229,7 +229,7 @@ impl Tx<'_> {
                     attempts = :attempts, send_after = :send_after, last_checked_at = :last_checked_at,
                     check_count = :check_count, not_found_at = :not_found_at, stalled_at = :stalled_at,
                     error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_at = :error_at,
-                    error_told_at = :error_told_at, error_count = :error_count,
+                    error_notified_at = :error_notified_at, error_count = :error_count,
                     output_dir = :output_dir, tags = :tags
                  WHERE id = :id AND rev = :rev",
             )?
@@ -238,6 +238,7 @@ impl Tx<'_> {
                 ":rev": video.rev,
                 ":phase": video.phase,
                 ":remote_status": video.remote_status,
+                ":outcome": video.outcome,
                 ":video_id": video.video_id,
                 ":key": video.idempotency_key,
                 ":account": video.account,
@@ -270,7 +271,7 @@ impl Tx<'_> {
                 ":error_code": error.map(|e| &e.code),
                 ":error_message": error.map(|e| &e.message),
                 ":error_at": error.map(|e| e.at),
-                ":error_told_at": error.and_then(|e| e.told_at),
+                ":error_notified_at": error.and_then(|e| e.told_at),
                 ":error_count": error.map_or(0, |e| e.count),
                 ":output_dir": video.output_dir.to_string_lossy(),
                 ":tags": tags_json(&video.tags),
@@ -294,7 +295,7 @@ impl Tx<'_> {
     pub fn told(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
         self.conn
             .prepare_cached(
-                "UPDATE videos SET error_told_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
+                "UPDATE videos SET error_notified_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
             )?
             .execute(params![id, now])
             .map(drop)
@@ -348,7 +349,7 @@ impl Tx<'_> {
         self.conn
             .prepare_cached(
                 "SELECT count(*) FROM videos
-                 WHERE finished = 0 AND phase IN ('accepted', 'sending') AND remote_status IS NOT 'completed'",
+                 WHERE finished = 0 AND phase IN ('accepted', 'sending') AND outcome IS NULL",
             )?
             .query_row([], |row| row.get(0))
     }

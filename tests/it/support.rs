@@ -442,8 +442,8 @@ impl Bench {
         self.db()
             .execute_batch(&format!(
                 "WITH RECURSIVE further (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM further WHERE n < {count})
-                 INSERT INTO videos (phase, remote_status, video_id, account, submitted_at, accepted_at, output_dir, title)
-                 SELECT phase, remote_status, printf('%032x', n), account, submitted_at, accepted_at, output_dir,
+                 INSERT INTO videos (phase, remote_status, outcome, video_id, account, submitted_at, accepted_at, output_dir, title)
+                 SELECT phase, remote_status, outcome, printf('%032x', n), account, submitted_at, accepted_at, output_dir,
                         'Video ' || n
                  FROM videos, further WHERE id = 1 AND n <= {count};
                  INSERT INTO files (video, asset) SELECT id, 'video' FROM videos WHERE id > 1;"

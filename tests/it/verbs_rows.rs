@@ -16,7 +16,7 @@ impl Bench {
         let video_id = (phase == "missing").then(|| format!("gone-{row}"));
         self.db()
             .execute(
-                "UPDATE videos SET phase = ?1, video_id = ?2, remote_status = NULL, accepted_at = NULL,
+                "UPDATE videos SET phase = ?1, video_id = ?2, remote_status = NULL, outcome = NULL, accepted_at = NULL,
                         first_unanswered_at = iif(?1 = 'sending', submitted_at, NULL), rev = rev + 1
                  WHERE id = ?3",
                 rusqlite::params![phase, video_id, row],

@@ -65,6 +65,7 @@ fn row(phase: Phase, word: &str) -> Video {
         urls_at: None,
         submitted_at: since,
         accepted_at: Some(since),
+        outcome: remote_status.outcome(),
         ended_at: remote_status.is_terminal().then_some(since),
         remote_status: Some(remote_status),
         first_unanswered_at: None,
@@ -527,6 +528,7 @@ fn files_are_fetched_waited_for_or_given_up() {
         };
         assert_eq!(found, expected, "{asset} {state} {url} {since:?}");
         video.remote_status = Some(RemoteStatus::new("processing"));
+        video.outcome = None;
         assert_eq!(
             plan_files(&video, now()),
             FilePlan::default(),

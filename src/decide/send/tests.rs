@@ -30,6 +30,7 @@ fn unsent() -> Video {
         rev: 0,
         phase: Phase::Unsent,
         remote_status: None,
+        outcome: None,
         finished: false,
         video_id: None,
         idempotency_key: Some(key("first")),
