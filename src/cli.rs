@@ -9,7 +9,6 @@ use crate::commands::{
     add, check, completions, demo, doctor, download, forget, list, listen, man, retry, sandbox,
     show, submit,
 };
-use crate::render::screen::ColorChoice;
 
 /// Track HeyGen videos: submit once, check from cron, never lose a file
 #[derive(Debug, Parser)]
@@ -45,16 +44,9 @@ pub struct Globals {
     /// Print every step
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Use colour: auto, always or never
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_possible_values = true,
-        hide_default_value = true
-    )]
-    pub color: ColorChoice,
+    /// `--color`
+    #[command(flatten)]
+    pub color: colorchoice_clap::Color,
 }
 
 /// The verbs, everyday ones first.

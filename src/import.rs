@@ -15,9 +15,9 @@ use chrono::TimeZone;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::render::when::parse_when;
 use crate::time::Timestamp;
 use crate::video::VideoId;
+use crate::when::parse_when;
 
 /// Larger than any listing the official client prints; a document is held in memory.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;

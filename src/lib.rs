@@ -59,6 +59,7 @@ pub mod store;
 pub mod time;
 pub mod video;
 pub mod webhook;
+pub mod when;
 
 use cli::{Cli, Globals};
 use commands::Context;
@@ -73,6 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&error, &arguments, &env).code()),
     };
+    cli.globals.color.write_global();
     let context = Context {
         screen: Arc::new(Screen::stdio(&screen_options(&cli.globals, &env))),
         globals: cli.globals.clone(),
@@ -105,8 +107,6 @@ fn screen_options(globals: &Globals, env: &Environment) -> ScreenOptions {
             .map(|value| value.to_string_lossy().into_owned())
     };
     ScreenOptions {
-        color: globals.color,
-        no_color: variable("NO_COLOR"),
         term: variable("TERM"),
         columns: variable("COLUMNS"),
         quiet: globals.quiet,
@@ -163,16 +163,12 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
         json: json && !asked,
         quiet: false,
         verbose: 0,
-        color: render::screen::ColorChoice::Auto,
+        color: colorchoice_clap::Color::default(),
     };
     let screen = Screen::stdio(&screen_options(&globals, env));
     if asked {
         let text = error.render();
-        screen.block(&if screen.color {
-            text.ansi().to_string()
-        } else {
-            text.to_string()
-        });
+        screen.painted(&text.ansi().to_string());
         return finish(&screen, Exit::Ok);
     }
     let text = error.render().to_string();
@@ -191,7 +187,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
         let hint = tip.unwrap_or("tracker --help lists what can be typed");
         return tell(&screen, &Error::usage(message, hint));
     }
-    // Shown as clap lays it out; its own text holds nothing but what was typed, made harmless line by line.
+    // Shown as clap lays it out; its own text holds nothing but what was typed, sanitized line by line.
     for line in text.trim_end().lines() {
         screen.note(line);
     }

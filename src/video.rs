@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::time::Timestamp;
@@ -103,6 +104,12 @@ macro_rules! words {
             type Err = ();
             fn from_str(word: &str) -> Result<Self, ()> {
                 match word { $($word => Ok(Self::$variant),)+ _ => Err(()) }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
             }
         }
 
@@ -256,9 +263,10 @@ impl RemoteStatus {
 }
 
 /// The trouble a row is in, kept until something about the row works again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastError {
     /// What did not work; only the same operation working again ends the trouble.
+    #[serde(skip)]
     pub operation: Operation,
     /// Machine-readable code, as in the error envelope.
     pub code: String,
@@ -267,8 +275,10 @@ pub struct LastError {
     /// When it happened last.
     pub at: Timestamp,
     /// When it was last told to somebody; `None` when it never was.
+    #[serde(skip)]
     pub told_at: Option<Timestamp>,
     /// How often it happened in a row.
+    #[serde(skip)]
     pub count: i64,
 }
 
@@ -390,7 +400,7 @@ impl Urls {
 }
 
 /// One row of `files`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct File {
     /// Which of the video's files.
     pub asset: Asset,
@@ -399,6 +409,7 @@ pub struct File {
     /// Final absolute path; known from `publishing` on.
     pub path: Option<PathBuf>,
     /// What is known to be on disk under a part name.
+    #[serde(skip)]
     pub part: Option<Part>,
     /// Final size in bytes; known from `publishing` on.
     pub bytes: Option<u64>,
@@ -407,6 +418,7 @@ pub struct File {
     /// When it became durable under its final name.
     pub saved_at: Option<Timestamp>,
     /// Tries that failed since the last success.
+    #[serde(skip)]
     pub attempts: i64,
 }
 
@@ -477,7 +489,7 @@ impl Video {
 }
 
 /// One entry of a video's timeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// When it happened first.
     pub at: Timestamp,

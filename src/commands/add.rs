@@ -309,7 +309,7 @@ fn print(store: &Store, tracked: &[Tracked], context: &Context) -> Result<(), Er
                 screen.json_row(&VideoObject::new(video));
             }
         } else if screen.out_is_terminal {
-            screen.block(&table::fields_table(&videos, TABLE, &context.view()));
+            screen.painted(&table::fields_table(&videos, TABLE, &context.view()));
         } else {
             for video in &videos {
                 screen.row(&tsv::row(video, Field::SUBMIT));

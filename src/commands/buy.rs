@@ -11,7 +11,7 @@ use crate::error::{Error, Exit};
 use crate::locks::{Guard, Locks, Purpose};
 use crate::pass::{self, Access, Options, Reporter, Scope, Tally, Voice};
 use crate::render::fields::Field;
-use crate::render::json::{Request, VideoObject};
+use crate::render::json::{RequestBody, VideoObject};
 use crate::render::{table, text, tsv};
 use crate::store::{NewVideo, Store, StoreError, Tx};
 use crate::time::{self, Timestamp};
@@ -188,7 +188,7 @@ fn print(context: &Context, videos: &[Video], waited: bool) {
         }
     } else if screen.out_is_terminal {
         fields.push(Field::Title);
-        screen.block(&table::fields_table(videos, &fields, &context.view()));
+        screen.painted(&table::fields_table(videos, &fields, &context.view()));
         if let Some(video) = videos.iter().find(|video| !video.files.is_empty()) {
             screen.note(&format!("files go to {}", video.output_dir.display()));
         }
@@ -281,7 +281,7 @@ pub(super) fn dry_run(bodies: &[Body], context: &Context) -> Result<Exit, Error>
             Some(store) => store.read(|tx| tx.twins(&body.hash()))?,
             None => Vec::new(),
         };
-        let request = Request::new(&body.raw);
+        let request = RequestBody::new(&body.raw);
         if screen.json {
             screen.json_row(&DryRun {
                 kind: "dry_run",
@@ -291,7 +291,7 @@ pub(super) fn dry_run(bodies: &[Body], context: &Context) -> Result<Exit, Error>
             });
             continue;
         }
-        screen.row(&text::harmless(request.text()));
+        screen.row(&text::sanitize(request.text()));
         for twin in twins {
             screen.note(&format!(
                 "{}: the same body is {} ({}), submitted {}",
@@ -314,6 +314,6 @@ struct DryRun<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     place: &'a str,
-    request: Request<'a>,
+    request: RequestBody<'a>,
     twins: Vec<i64>,
 }

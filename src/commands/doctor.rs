@@ -397,7 +397,7 @@ impl Lines {
     }
 
     fn check(&mut self, mark: Mark, topic: &str, found: &str, error: &Option<Problem>) {
-        let found = text::harmless(found);
+        let found = text::sanitize(found);
         self.fact(format!("{:<5} {topic:<9} {found}", mark.word()).trim_end());
         if let Some(problem) = error {
             self.below(&problem.message);

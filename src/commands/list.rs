@@ -6,10 +6,10 @@ use super::{Context, pulse, stats};
 use crate::error::{Error, Exit};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
-use crate::render::when::parse_when;
 use crate::render::{View, csv, table, tsv};
 use crate::store::{Filter, Store, StoreError};
 use crate::video::{RowId, Video};
+use crate::when::parse_when;
 
 /// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
 const PAGE: u32 = 500;
@@ -189,9 +189,9 @@ impl Listing<'_> {
     fn page(&self, videos: &[Video]) -> Result<(), Error> {
         let screen = &self.context.screen;
         match &self.form {
-            Form::Table(None) => screen.block(&table::list(videos, &self.view)),
+            Form::Table(None) => screen.painted(&table::list(videos, &self.view)),
             Form::Table(Some(fields)) => {
-                screen.block(&table::fields_table(videos, fields, &self.view));
+                screen.painted(&table::fields_table(videos, fields, &self.view));
             }
             Form::Csv(fields) => {
                 let rows = csv::rows(videos, fields, screen.out_is_terminal);

@@ -47,7 +47,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let id = store.read(|tx| find(tx, &args.id, true))??;
     let gone = look_at_files(&store, id, context)?;
     record(&mut store, id, &gone, context);
-    let mut ticket = store.read(|tx| Ticket::read(tx, id))?;
+    let mut ticket = store.read(|tx| Recorded::read(tx, id))?;
     let Some(video) = ticket.video.as_mut() else {
         // Forgotten since.
         return Err(Error::NotFound(args.id));
@@ -68,20 +68,20 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     } else {
         let view = context.view();
         let text = show(video, ticket.request.as_deref(), &ticket.events, &view);
-        context.screen.block(&text);
+        context.screen.painted(&text);
     }
     pulse::note_silence(&store, context)?;
     Ok(Exit::Ok)
 }
 
 /// Everything the database has about one row.
-struct Ticket {
+struct Recorded {
     video: Option<Video>,
     request: Option<String>,
     events: Vec<Event>,
 }
 
-impl Ticket {
+impl Recorded {
     fn read(tx: &Tx<'_>, id: RowId) -> rusqlite::Result<Self> {
         let video = tx.video(id)?;
         Ok(Self {

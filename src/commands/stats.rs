@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::Context;
 use crate::error::Error;
 use crate::render::{human, text};
@@ -16,80 +14,11 @@ const FEW: u64 = 5;
 pub(super) fn print(store: &Store, filter: &Filter, context: &Context) -> Result<(), Error> {
     let stats = store.read(|tx| tx.stats(filter))?;
     if context.globals.json {
-        context.screen.json_row(&StatsObject::new(&stats));
+        context.screen.json_row(&stats);
     } else {
         context.screen.block(&lines(&stats));
     }
     Ok(())
-}
-
-#[derive(Serialize)]
-struct StatsObject<'a> {
-    videos: u64,
-    unfinished: u64,
-    by_status: Counts<'a>,
-    render_seconds: RenderSeconds,
-    months: Vec<MonthObject<'a>>,
-    files: u64,
-    bytes: u64,
-}
-
-/// An object in the order of the counts.
-struct Counts<'a>(&'a [(String, u64)]);
-
-impl Serialize for Counts<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(status, count)| (status, count)))
-    }
-}
-
-#[derive(Serialize)]
-struct RenderSeconds {
-    count: u64,
-    p50: Option<f64>,
-    p90: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct MonthObject<'a> {
-    month: &'a str,
-    submitted: u64,
-    completed: u64,
-    failed: u64,
-    minutes: f64,
-}
-
-impl<'a> StatsObject<'a> {
-    fn new(stats: &'a Stats) -> Self {
-        let seconds = |millis: Option<u64>| millis.map(|millis| millis as f64 / 1000.0);
-        Self {
-            videos: total(stats),
-            unfinished: stats.unfinished,
-            by_status: Counts(&stats.by_status),
-            render_seconds: RenderSeconds {
-                count: stats.rendering.count,
-                p50: seconds(stats.rendering.p50),
-                p90: seconds(stats.rendering.p90),
-            },
-            months: stats
-                .months
-                .iter()
-                .map(|month| MonthObject {
-                    month: &month.month,
-                    submitted: month.submitted,
-                    completed: month.completed,
-                    failed: month.failed,
-                    minutes: month.minutes,
-                })
-                .collect(),
-            files: stats.files,
-            bytes: stats.bytes,
-        }
-    }
-}
-
-fn total(stats: &Stats) -> u64 {
-    stats.by_status.iter().map(|(_, count)| count).sum()
 }
 
 fn lines(stats: &Stats) -> String {
@@ -98,7 +27,7 @@ fn lines(stats: &Stats) -> String {
         .iter()
         .map(|(status, count)| format!("{count} {}", text::fit(status, 30)))
         .collect();
-    let mut out = format!("{:<11}{}", "videos", total(stats));
+    let mut out = format!("{:<11}{}", "videos", stats.videos);
     if !statuses.is_empty() {
         out.push_str(&format!(": {}", statuses.join(", ")));
     }
@@ -173,6 +102,7 @@ mod tests {
             minutes,
         };
         Stats {
+            videos: 205,
             by_status: vec![
                 ("completed".to_owned(), 190),
                 ("failed".to_owned(), 12),
@@ -216,6 +146,6 @@ mod tests {
 
     #[test]
     fn numbers_for_a_script() {
-        assert_snapshot!(json::to_line(&StatsObject::new(&stats())).unwrap(), @r#"{"videos":205,"unfinished":3,"by_status":{"completed":190,"failed":12,"\u001b[2J":3},"render_seconds":{"count":190,"p50":482.0,"p90":840.0},"months":[{"month":"2025-11","submitted":140,"completed":139,"failed":1,"minutes":230.54},{"month":"2025-10","submitted":65,"completed":64,"failed":1,"minutes":1.0}],"files":190,"bytes":3200000000}"#);
+        assert_snapshot!(json::to_line(&stats()).unwrap(), @r#"{"videos":205,"unfinished":3,"by_status":{"completed":190,"failed":12,"\u001b[2J":3},"render_seconds":{"count":190,"p50":482.0,"p90":840.0},"months":[{"month":"2025-11","submitted":140,"completed":139,"failed":1,"minutes":230.54},{"month":"2025-10","submitted":65,"completed":64,"failed":1,"minutes":1.0}],"files":190,"bytes":3200000000}"#);
     }
 }

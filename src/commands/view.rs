@@ -13,7 +13,6 @@ impl Context {
             now: time::now(),
             tz: Local,
             width: self.screen.width,
-            color: self.screen.color,
             places: Places {
                 // A working directory that was removed makes no path shorter, and nothing else depends on it here.
                 cwd: std::env::current_dir().ok(),

@@ -368,9 +368,9 @@ fn subject(video: &Video, verb: &str) -> String {
     let title = video.title.as_deref().unwrap_or_default();
     let title = text::fit(title, 60);
     if title.is_empty() {
-        format!("{} {}", video.id, text::harmless(verb))
+        format!("{} {}", video.id, text::sanitize(verb))
     } else {
-        format!("{} {} \"{title}\"", video.id, text::harmless(verb))
+        format!("{} {} \"{title}\"", video.id, text::sanitize(verb))
     }
 }
 
@@ -411,7 +411,7 @@ fn sentence(said: &Said) -> Option<(Weight, String)> {
                 format!(
                     "{}: no {} any more",
                     subject(video, "works again"),
-                    text::harmless(code)
+                    text::sanitize(code)
                 ),
             ),
         },
@@ -465,7 +465,7 @@ fn rendering_since(video: &Video) -> String {
 }
 
 fn shown_path(path: &Path) -> String {
-    text::harmless(&path.to_string_lossy()).into_owned()
+    text::sanitize(&path.to_string_lossy()).into_owned()
 }
 
 fn status_sentence(video: &Video) -> (Weight, String) {

@@ -17,7 +17,7 @@ pub fn header(fields: &[Field]) -> io::Result<String> {
     records([fields.iter().map(|field| field.name())])
 }
 
-/// One line per video. With `for_terminal`, cells are made harmless instead of exact.
+/// One line per video. With `for_terminal`, cells are sanitized instead of exact.
 ///
 /// # Errors
 /// None that is known; the writer's signature has one.
@@ -26,7 +26,7 @@ pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> io::Resul
         fields.iter().map(move |field| {
             let cell = field.of(video).to_text();
             if for_terminal {
-                text::harmless(&cell).into_owned()
+                text::sanitize(&cell).into_owned()
             } else {
                 cell.into_owned()
             }
@@ -79,7 +79,7 @@ mod tests {
         let exact = rows(&videos, &[Field::Title], false).unwrap();
         assert_eq!(read_back(&exact), samples::HOSTILE);
         let shown = rows(&videos, &[Field::Title], true).unwrap();
-        assert_eq!(read_back(&shown), text::harmless(samples::HOSTILE));
+        assert_eq!(read_back(&shown), text::sanitize(samples::HOSTILE));
     }
 
     #[test]

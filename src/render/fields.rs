@@ -204,7 +204,7 @@ impl<'a> Value<'a> {
         path.map_or(Self::Null, |path| Self::Text(path.to_string_lossy()))
     }
 
-    /// The text form, exact and therefore not harmless: empty for null, tags comma-separated, files and errors
+    /// The text form, exact and therefore not sanitized: empty for null, tags comma-separated, files and errors
     /// as JSON.
     pub fn to_text(&self) -> Cow<'a, str> {
         match self {
@@ -229,11 +229,11 @@ impl Serialize for Value<'_> {
             Self::Bool(fact) => serializer.serialize_bool(*fact),
             Self::Integer(number) => serializer.serialize_i64(*number),
             Self::Seconds(seconds) => serializer.serialize_f64(*seconds),
-            Self::At(at) => serializer.serialize_str(&at.rfc3339()),
+            Self::At(at) => at.serialize(serializer),
             Self::Text(text) => serializer.serialize_str(text),
             Self::Tags(tags) => serializer.collect_seq(*tags),
-            Self::Files(files) => serializer.collect_seq(files.iter().map(json::FileObject::new)),
-            Self::Error(error) => json::ErrorObject::new(error).serialize(serializer),
+            Self::Files(files) => files.serialize(serializer),
+            Self::Error(error) => error.serialize(serializer),
         }
     }
 }

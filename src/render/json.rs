@@ -1,6 +1,5 @@
 //! JSON Lines: key order as documented, every key always present, and nothing in it that a terminal would obey.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde::ser::SerializeMap;
@@ -10,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::render::fields::Field;
 use crate::render::{json_text, text};
-use crate::video::{Event, File, IdempotencyKey, LastError, Video};
+use crate::video::{Event, IdempotencyKey, Video};
 
 /// A video as a JSON object of some fields.
 #[derive(Clone, Copy, Debug)]
@@ -55,14 +54,13 @@ pub struct TicketObject<'a> {
 impl Serialize for TicketObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let key = self.video.idempotency_key.as_ref();
-        let events: Vec<_> = self.events.iter().map(EventObject::new).collect();
         let mut map = serializer.serialize_map(None)?;
         for field in Field::ALL {
             map.serialize_entry(field.name(), &field.of(self.video))?;
         }
-        map.serialize_entry("request", &self.request.map(Request::new))?;
+        map.serialize_entry("request", &self.request.map(RequestBody::new))?;
         map.serialize_entry("idempotency_key", &key.map(IdempotencyKey::as_str))?;
-        map.serialize_entry("events", &events)?;
+        map.serialize_entry("events", self.events)?;
         map.end()
     }
 }
@@ -70,14 +68,14 @@ impl Serialize for TicketObject<'_> {
 /// A request body: the JSON value that it is, with its own key order and digits, else its text.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Request<'a> {
+pub enum RequestBody<'a> {
     /// On one line.
     Json(Box<RawValue>),
     /// What is no JSON.
     Text(&'a str),
 }
 
-impl<'a> Request<'a> {
+impl<'a> RequestBody<'a> {
     /// `body` as it was typed.
     pub fn new(body: &'a str) -> Self {
         serde_json::from_str::<&RawValue>(body)
@@ -94,75 +92,13 @@ impl<'a> Request<'a> {
     }
 }
 
-/// One of a video's `files`.
-#[derive(Serialize)]
-pub(in crate::render) struct FileObject<'a> {
-    asset: &'static str,
-    state: &'static str,
-    path: Option<Cow<'a, str>>,
-    bytes: Option<u64>,
-    sha256: Option<&'a str>,
-    saved_at: Option<String>,
-}
-
-impl<'a> FileObject<'a> {
-    pub(in crate::render) fn new(file: &'a File) -> Self {
-        Self {
-            asset: file.asset.word(),
-            state: file.state.word(),
-            path: file.path.as_ref().map(|path| path.to_string_lossy()),
-            bytes: file.bytes,
-            sha256: file.sha256.as_deref(),
-            saved_at: file.saved_at.map(crate::time::Timestamp::rfc3339),
-        }
-    }
-}
-
-/// A video's `last_error`.
-#[derive(Serialize)]
-pub(in crate::render) struct ErrorObject<'a> {
-    code: &'a str,
-    message: &'a str,
-    at: String,
-}
-
-impl<'a> ErrorObject<'a> {
-    pub(in crate::render) fn new(error: &'a LastError) -> Self {
-        Self {
-            code: &error.code,
-            message: &error.message,
-            at: error.at.rfc3339(),
-        }
-    }
-}
-
-/// One of a video's `events`.
-#[derive(Serialize)]
-struct EventObject<'a> {
-    at: String,
-    kind: &'static str,
-    count: i64,
-    detail: &'a serde_json::Value,
-}
-
-impl<'a> EventObject<'a> {
-    fn new(event: &'a Event) -> Self {
-        Self {
-            at: event.at.rfc3339(),
-            kind: event.kind.word(),
-            count: event.count,
-            detail: &event.detail,
-        }
-    }
-}
-
 /// Writes `value` as one line of JSON, without the line end. Control, bidi and invisible characters are written as
 /// `\u` escapes: safe on a terminal, and unchanged for whoever parses it.
 ///
 /// # Errors
 /// What `out` returns, or a value that has no JSON form.
 pub fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    let mut serializer = serde_json::Serializer::with_formatter(out, HarmlessFormatter);
+    let mut serializer = serde_json::Serializer::with_formatter(out, SanitizingFormatter);
     value.serialize(&mut serializer).map_err(io::Error::from)
 }
 
@@ -177,9 +113,9 @@ pub fn to_line(value: &impl Serialize) -> io::Result<String> {
 }
 
 /// Compact JSON without a harmful character.
-struct HarmlessFormatter;
+struct SanitizingFormatter;
 
-impl Formatter for HarmlessFormatter {
+impl Formatter for SanitizingFormatter {
     fn write_string_fragment<W: ?Sized + Write>(
         &mut self,
         out: &mut W,

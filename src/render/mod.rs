@@ -1,7 +1,7 @@
 //! How rows become text: tables, tickets, TSV, CSV and JSON.
 //!
 //! Everything here is pure, with one exception: [`screen`] owns stdout and stderr. Text from a server is data
-//! wherever a program reads it (JSON, CSV) and made harmless wherever a person does (see [`text`]); JSON is both,
+//! wherever a program reads it (JSON, CSV) and sanitized wherever a person does (see [`text`]); JSON is both,
 //! because it can spell a dangerous character without containing it.
 
 pub mod csv;
@@ -17,7 +17,6 @@ mod style;
 pub mod table;
 pub mod text;
 pub mod tsv;
-pub mod when;
 
 #[cfg(test)]
 mod samples;
@@ -35,8 +34,6 @@ pub struct View<Tz> {
     pub tz: Tz,
     /// Columns of the terminal.
     pub width: usize,
-    /// Whether ANSI colours may be used.
-    pub color: bool,
     /// Directories whose paths can be shown shorter.
     pub places: Places,
 }
@@ -51,7 +48,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// `path` as short as it can be named here; lossy where it is not UTF-8, and not yet harmless.
+    /// `path` as short as it can be named here; lossy where it is not UTF-8, and not yet sanitized.
     pub fn shorten(&self, path: &Path) -> String {
         // An empty or root base would make paths longer or ambiguous, not shorter.
         let below = |base: &Option<PathBuf>| {

@@ -41,7 +41,7 @@ pub struct Transfer(Option<ProgressBar>);
 pub struct Rendering {
     /// Which.
     pub row: RowId,
-    /// `7 processing "Launch teaser"`, harmless.
+    /// `7 processing "Launch teaser"`, sanitized.
     pub label: String,
     /// How long it has taken so far.
     pub elapsed: Duration,

@@ -24,12 +24,11 @@ pub(super) fn minute(minutes: u64) -> Timestamp {
 }
 
 /// Three hours later, in Zürich, at Ada's.
-pub(super) fn view(width: usize, color: bool) -> View<FixedOffset> {
+pub(super) fn view(width: usize) -> View<FixedOffset> {
     View {
         now: minute(180),
         tz: FixedOffset::east_opt(3600).unwrap(),
         width,
-        color,
         places: Places {
             cwd: Some("/home/ada/work".into()),
             home: Some("/home/ada".into()),

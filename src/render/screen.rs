@@ -6,8 +6,10 @@
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
 use crate::render::progress::Progress;
@@ -19,25 +21,9 @@ const BLOCK: usize = 64 * 1024;
 /// Columns when nobody knows.
 const DEFAULT_WIDTH: usize = 80;
 
-/// `--color`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
 /// What was asked for on the command line and in the environment.
 #[derive(Clone, Debug, Default)]
 pub struct ScreenOptions {
-    /// `--color`.
-    pub color: ColorChoice,
-    /// `NO_COLOR`, as it is set.
-    pub no_color: Option<String>,
     /// `TERM`, as it is set.
     pub term: Option<String>,
     /// `COLUMNS`, as it is set; wins over what the terminal says.
@@ -56,10 +42,8 @@ pub struct Screen {
     progress: OnceLock<Progress>,
     /// Whether moving lines can be drawn on stderr and somebody wants them.
     animate: bool,
-    /// Whether results may be coloured.
-    pub color: bool,
-    /// Whether messages may be coloured.
-    pub err_color: bool,
+    /// Whether results and messages may be coloured.
+    colors: (bool, bool),
     /// Whether a person reads the results.
     pub out_is_terminal: bool,
     /// Whether a person reads the messages.
@@ -97,10 +81,15 @@ impl Screen {
         let size = terminal_size::terminal_size_of(&out)
             .or_else(|| terminal_size::terminal_size_of(&err))
             .map(|(columns, _)| usize::from(columns.0));
-        Self::new(Box::new(out), Box::new(err), terminals, size, options)
+        let colors = (
+            AutoStream::choice(&out) != ColorChoice::Never,
+            AutoStream::choice(&err) != ColorChoice::Never,
+        );
+        let screen = Self::new(Box::new(out), Box::new(err), terminals, size, options);
+        Self { colors, ..screen }
     }
 
-    /// Any two writers: `terminals` says whether they are (stdout, stderr), `size` how many columns they have.
+    /// Any two writers, without colours: `terminals` says whether they are (stdout, stderr), `size` how many columns they have.
     pub fn new(
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
@@ -125,8 +114,7 @@ impl Screen {
                 && !options.quiet
                 && !options.json
                 && options.term.as_deref() != Some("dumb"),
-            color: options.colors(out_is_terminal),
-            err_color: options.colors(err_is_terminal),
+            colors: (false, false),
             out_is_terminal,
             err_is_terminal,
             width: width.unwrap_or(DEFAULT_WIDTH),
@@ -136,15 +124,7 @@ impl Screen {
         }
     }
 
-    /// A screen that keeps what is written, for tests; no terminal.
-    pub fn in_memory(options: &ScreenOptions) -> (Self, Captured) {
-        let captured = Captured::default();
-        let (out, err) = (captured.out.clone(), captured.err.clone());
-        let screen = Self::new(Box::new(out), Box::new(err), (false, false), None, options);
-        (screen, captured)
-    }
-
-    /// A result that somebody may be waiting for: one line on stdout, at once. Server text in it must be harmless.
+    /// A result that somebody may be waiting for: one line on stdout, at once. Server text in it must be sanitized.
     pub fn line(&self, line: &str) {
         self.undisturbed(|| {
             let mut streams = self.lock();
@@ -173,6 +153,15 @@ impl Screen {
         }
     }
 
+    /// [`Screen::block`] of what is rendered with colours, which are taken out where none are wanted.
+    pub fn painted(&self, lines: &str) {
+        if self.colors.0 {
+            self.block(lines);
+        } else {
+            self.block(&strip_str(lines).to_string());
+        }
+    }
+
     /// [`Screen::line`] with `value` as JSON.
     pub fn json_line(&self, value: &impl Serialize) {
         self.as_json(value, Self::line);
@@ -183,7 +172,7 @@ impl Screen {
         self.as_json(value, Self::row);
     }
 
-    /// A message that `--quiet` drops: `text` on stderr. Made harmless here, as all messages are.
+    /// A message that `--quiet` drops: `text` on stderr. Sanitized here, as all messages are.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             self.message("", Tone::Plain, text);
@@ -253,11 +242,15 @@ impl Screen {
     }
 
     fn message(&self, prefix: &str, tone: Tone, text: &str) {
-        let mut message = paint(prefix, tone, self.err_color);
+        let mut message = if self.colors.1 {
+            paint(prefix, tone)
+        } else {
+            prefix.to_owned()
+        };
         for (index, line) in text.lines().enumerate() {
             let end = if index == 0 { "" } else { "\n" };
             // Writing to a String cannot fail.
-            let _infallible = write!(message, "{end}{}", text::harmless(line));
+            let _infallible = write!(message, "{end}{}", text::sanitize(line));
         }
         message.push('\n');
         self.undisturbed(|| {
@@ -308,60 +301,6 @@ impl Streams {
                 _ => OutState::Failed(error),
             };
         }
-    }
-}
-
-impl ScreenOptions {
-    fn colors(&self, is_terminal: bool) -> bool {
-        match self.color {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => {
-                let no_color = self.no_color.as_deref().is_some_and(|set| !set.is_empty());
-                is_terminal && !no_color && self.term.as_deref() != Some("dumb")
-            }
-        }
-    }
-}
-
-/// What an in-memory screen was told.
-#[derive(Clone, Debug, Default)]
-pub struct Captured {
-    out: Shared,
-    err: Shared,
-}
-
-impl Captured {
-    /// stdout so far.
-    pub fn out(&self) -> String {
-        self.out.text()
-    }
-
-    /// stderr so far.
-    pub fn err(&self) -> String {
-        self.err.text()
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Shared {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -134,10 +134,10 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             let digest = file.sha256.as_deref().map(|digest| text::fit(digest, 13));
             let mut line = format!("  {:<10} {:<11} {size:<9}", file.asset, file.state);
             if let Some(path) = path {
-                let _infallible = write!(line, " {}", text::harmless(&path));
+                let _infallible = write!(line, " {}", text::sanitize(&path));
             }
             if let Some(digest) = digest {
-                let digest = paint(&format!("sha256 {digest}"), Tone::Dim, self.view.color);
+                let digest = paint(&format!("sha256 {digest}"), Tone::Dim);
                 let _infallible = write!(line, "  {digest}");
             }
             self.line(line.trim_end());
@@ -157,7 +157,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             .map(|at| format!(" (as of {}; they expire 7 days after)", self.when(at)));
         self.heading(&format!("URLs{}", minted.unwrap_or_default()));
         for (asset, url) in urls {
-            self.line(&format!("  {asset:<10} {}", text::harmless(url)));
+            self.line(&format!("  {asset:<10} {}", text::sanitize(url)));
         }
     }
 
@@ -184,7 +184,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         self.heading("timeline");
         for event in events {
             let at = human::clock_exact(event.at, &self.view.tz);
-            let at = paint(&at, Tone::Dim, self.view.color);
+            let at = paint(&at, Tone::Dim);
             let mut line = format!("  {at}  {:<11}", event.kind);
             if event.count > 1 {
                 let _infallible = write!(line, " ×{}", event.count);
@@ -218,13 +218,13 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         if value.is_empty() {
             return;
         }
-        let label = paint(&text::pad(label, LABEL), Tone::Dim, self.view.color);
-        let value = paint(&text::fit(value, width), tone, self.view.color);
+        let label = paint(&text::pad(label, LABEL), Tone::Dim);
+        let value = paint(&text::fit(value, width), tone);
         self.line(&format!("{label}{value}"));
     }
 
     fn heading(&mut self, title: &str) {
-        let title = paint(title, Tone::Heading, self.view.color);
+        let title = paint(title, Tone::Heading);
         self.line(&format!("\n{title}"));
     }
 
@@ -280,7 +280,7 @@ fn hint(video: &Video) -> Option<String> {
     }
 }
 
-/// An event's detail as `key=value` pairs; values that need it are quoted as in JSON. Not yet harmless.
+/// An event's detail as `key=value` pairs; values that need it are quoted as in JSON. Not yet sanitized.
 fn facts(detail: &serde_json::Value) -> String {
     let serde_json::Value::Object(pairs) = detail else {
         return match detail {

@@ -41,10 +41,10 @@ impl Tone {
     }
 }
 
-/// `text`, which must be harmless already, in the colour of `tone` if colours may be used.
-pub(in crate::render) fn paint(text: &str, tone: Tone, color: bool) -> String {
+/// `text`, which must be sanitized already, in the colour of `tone`; the screen takes colours out where none are wanted.
+pub(in crate::render) fn paint(text: &str, tone: Tone) -> String {
     let style = tone.style();
-    if color && !style.is_plain() && !text.is_empty() {
+    if !style.is_plain() && !text.is_empty() {
         format!("{style}{text}{style:#}")
     } else {
         text.to_owned()
@@ -88,13 +88,8 @@ mod tests {
 
     #[test]
     fn paint_leaves_plain_and_empty_text_alone() {
-        assert_eq!(paint("x", Tone::Good, true), "\x1b[32mx\x1b[0m");
-        for (text, tone, color) in [
-            ("x", Tone::Good, false),
-            ("x", Tone::Plain, true),
-            ("", Tone::Good, true),
-        ] {
-            assert_eq!(paint(text, tone, color), text);
-        }
+        assert_eq!(paint("x", Tone::Good), "\x1b[32mx\x1b[0m");
+        assert_eq!(paint("x", Tone::Plain), "x");
+        assert_eq!(paint("", Tone::Good), "");
     }
 }

@@ -16,7 +16,7 @@ const MAX_STATUS: usize = 16;
 pub fn list<Tz: TimeZone>(videos: &[Video], view: &View<Tz>) -> String {
     let rows: Vec<_> = videos.iter().map(|video| row(video, view)).collect();
     let headers = ["ID", "STATUS", "TITLE", "AGE", "RESULT"];
-    grid::render(&headers, &rows, view.width, view.color)
+    grid::render(&headers, &rows, view.width)
 }
 
 /// One line per video with exactly `fields`, under their names.
@@ -27,7 +27,7 @@ pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> 
         fields.iter().map(cell).collect()
     };
     let rows: Vec<Vec<_>> = videos.iter().map(cells).collect();
-    grid::render(&headers, &rows, view.width, view.color)
+    grid::render(&headers, &rows, view.width)
 }
 
 fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
@@ -121,11 +121,20 @@ pub(in crate::render) fn reason(code: Option<&str>, message: Option<&str>) -> St
 mod tests {
     use super::*;
     use crate::render::samples;
+    use anstream::adapter::strip_str;
     use insta::assert_snapshot;
+
+    fn list<Tz: TimeZone>(videos: &[Video], view: &View<Tz>) -> String {
+        strip_str(&super::list(videos, view)).to_string()
+    }
+
+    fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> String {
+        strip_str(&super::fields_table(videos, fields, view)).to_string()
+    }
 
     #[test]
     fn a_listing_on_a_narrow_terminal() {
-        assert_snapshot!(list(&samples::all(), &samples::view(60, false)), @r#"
+        assert_snapshot!(list(&samples::all(), &samples::view(60)), @r#"
         ID      STATUS          TITLE           AGE  RESULT
         123456  pro\x1b[31mce…  =cmd\x1b[2J…    3h   network\x1b_er…
         7       completed       Keynote         1h   50% of 90.0 MB
@@ -140,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_listing_on_an_ordinary_terminal() {
-        assert_snapshot!(list(&samples::all(), &samples::view(80, false)), @r#"
+        assert_snapshot!(list(&samples::all(), &samples::view(80)), @r#"
         ID      STATUS            TITLE                    AGE  RESULT
         123456  pro\x1b[31mcess…  =cmd\x1b[2J\x1b]0;pwne…  3h   network\x1b_error: =cmd…
         7       completed         Keynote                  1h   50% of 90.0 MB
@@ -155,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_listing_on_a_wide_terminal() {
-        assert_snapshot!(list(&samples::all(), &samples::view(140, false)), @r#"
+        assert_snapshot!(list(&samples::all(), &samples::view(140)), @r#"
         ID      STATUS            TITLE                                                  AGE  RESULT
         123456  pro\x1b[31mcess…  =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}…  3h   network\x1b_error: =cmd\x1b[2J\x1b]0;pwned\x07 two\nl…
         7       completed         Keynote                                                1h   50% of 90.0 MB
@@ -171,7 +180,7 @@ mod tests {
     #[test]
     fn a_listing_without_hostile_rows_wastes_no_space() {
         let videos = [samples::rendering(), samples::saved()];
-        assert_snapshot!(list(&videos, &samples::view(80, false)), @r#"
+        assert_snapshot!(list(&videos, &samples::view(80)), @r#"
         ID  STATUS      TITLE               AGE  RESULT
         3   processing  Onboarding, part 1  6m
         1   completed   Launch teaser       3h   output/5e0a.mp4
@@ -181,24 +190,20 @@ mod tests {
     #[test]
     fn colours_change_no_text() {
         let videos = [samples::failed(), samples::saved()];
-        let plain = list(&videos, &samples::view(80, false));
-        let colored = list(&videos, &samples::view(80, true));
+        let plain = list(&videos, &samples::view(80));
+        let colored = super::list(&videos, &samples::view(80));
         assert_snapshot!(colored.replace('\x1b', "␛"), @r#"
         ␛[1mID␛[0m  ␛[1mSTATUS␛[0m     ␛[1mTITLE␛[0m                          ␛[1mAGE␛[0m  ␛[1mRESULT␛[0m
         ␛[2m2␛[0m   ␛[31mfailed␛[0m     Quarterly results for everyo…  ␛[2m3h␛[0m   ␛[31mscript_too_long: Script too …␛[0m
         ␛[2m1␛[0m   ␛[32mcompleted␛[0m  Launch teaser                  ␛[2m3h␛[0m   output/5e0a.mp4
         "#);
-        let mut stripped = colored;
-        for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m"] {
-            stripped = stripped.replace(code, "");
-        }
-        assert_eq!(stripped, plain);
+        assert_eq!(strip_str(&colored).to_string(), plain);
     }
 
     #[test]
     fn chosen_fields() {
         let fields = [Field::Id, Field::Status, Field::Path, Field::SubmittedAt];
-        assert_snapshot!(fields_table(&samples::all(), &fields, &samples::view(80, false)), @r#"
+        assert_snapshot!(fields_table(&samples::all(), &fields, &samples::view(80)), @r#"
         id      status                      path             submitted_at
         123456  pro\x1b[31mcess\u{202e}ing                   2025-11-24T13:00:00Z
         7       completed                                    2025-11-24T14:40:00Z
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn all_fields_at_once_do_not_wrap() {
-        let view = samples::view(100, false);
+        let view = samples::view(100);
         let table = fields_table(&samples::all(), Field::ALL, &view);
         assert!(table.lines().all(|line| text::shown_width(line) <= 100));
         assert!(table.lines().next().unwrap().ends_with('…'));
@@ -223,7 +228,7 @@ mod tests {
     fn a_megabyte_title_is_one_short_line() {
         let mut video = samples::rendering();
         video.title = Some("日\x1b".repeat(250_000));
-        let table = list(&[video], &samples::view(80, false));
+        let table = list(&[video], &samples::view(80));
         assert_eq!(table.lines().count(), 2);
         assert!(table.len() < 400);
     }
@@ -238,7 +243,7 @@ mod tests {
         ] {
             let mut video = samples::saved();
             video.files[0].state = state;
-            let table = list(&[video], &samples::view(80, false));
+            let table = list(&[video], &samples::view(80));
             assert!(table.trim_end().ends_with(shown), "{table}");
         }
     }
@@ -246,7 +251,7 @@ mod tests {
     #[test]
     fn no_videos_are_only_a_header() {
         assert_eq!(
-            list(&[], &samples::view(80, false)),
+            list(&[], &samples::view(80)),
             "ID  STATUS  TITLE  AGE  RESULT\n"
         );
     }

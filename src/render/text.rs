@@ -34,7 +34,7 @@ pub fn is_harmful(c: char) -> bool {
 }
 
 /// `text` with every harmful character escaped: `\n`, `\x1b`, `\u{202e}`. The result is one line.
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub fn sanitize(text: &str) -> Cow<'_, str> {
     let Some(first) = text.find(is_harmful) else {
         return Cow::Borrowed(text);
     };
@@ -47,7 +47,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// [`harmless`], and no wider than `width` columns: what does not fit is replaced by `…`.
+/// [`sanitize`], and no wider than `width` columns: what does not fit is replaced by `…`.
 ///
 /// Takes time proportional to what is kept, not to `text`.
 pub fn fit(text: &str, width: usize) -> String {
@@ -88,21 +88,21 @@ pub fn fit_end(text: &str, width: usize) -> String {
         marks = if columns == 0 { marks + 1 } else { 0 };
         if used > width || marks > MAX_MARKS {
             let end = text.get(cut..).unwrap_or_default();
-            return format!("{ELLIPSIS}{}", harmless(end));
+            return format!("{ELLIPSIS}{}", sanitize(end));
         }
         if used < width {
             cut = at;
         }
     }
-    harmless(text).into_owned()
+    sanitize(text).into_owned()
 }
 
-/// Columns that harmless `text` takes at most; what [`fit`] counts.
+/// Columns that sanitized `text` takes at most; what [`fit`] counts.
 pub fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
-/// Columns that harmless `text` takes on a terminal that joins what belongs together; never more than [`width`].
+/// Columns that sanitized `text` takes on a terminal that joins what belongs together; never more than [`width`].
 pub fn shown_width(text: &str) -> usize {
     text.width()
 }
@@ -161,13 +161,13 @@ mod tests {
             ("\u{e0041}", r"\u{e0041}"),
             (r"C:\new", r"C:\new"),
         ] {
-            assert_eq!(harmless(raw), shown);
+            assert_eq!(sanitize(raw), shown);
         }
     }
 
     #[test]
     fn clean_text_is_not_copied() {
-        assert!(matches!(harmless("Zürich"), Cow::Borrowed(_)));
+        assert!(matches!(sanitize("Zürich"), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -228,10 +228,10 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_harmful_survives(raw in hostile()) {
-            let shown = harmless(&raw);
+            let shown = sanitize(&raw);
             prop_assert!(!shown.contains(is_harmful));
             prop_assert!(!shown.contains(char::is_control));
-            prop_assert!(harmless(&shown) == shown);
+            prop_assert!(sanitize(&shown) == shown);
         }
 
         #[test]

@@ -11,7 +11,7 @@ pub fn row(video: &Video, fields: &[Field]) -> String {
         if index > 0 {
             row.push('\t');
         }
-        row.push_str(&text::harmless(&field.of(video).to_text()));
+        row.push_str(&text::sanitize(&field.of(video).to_text()));
     }
     row
 }

@@ -1,6 +1,7 @@
 //! The history in numbers, for `list --stats`.
 
 use rusqlite::{params, params_from_iter};
+use serde::{Serialize, Serializer};
 
 use super::Tx;
 use super::listing::Filter;
@@ -8,13 +9,17 @@ use crate::time::Timestamp;
 use crate::video::RowId;
 
 /// What the rows of a filter add up to.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
-    /// How many rows have which status word; most frequent first.
-    pub by_status: Vec<(String, u64)>,
+    /// How many rows there are.
+    pub videos: u64,
     /// How many rows `check` still has work with.
     pub unfinished: u64,
+    /// How many rows have which status word; most frequent first.
+    #[serde(serialize_with = "in_order")]
+    pub by_status: Vec<(String, u64)>,
     /// How long rendering took.
+    #[serde(rename = "render_seconds")]
     pub rendering: RenderTimes,
     /// By calendar month of `submitted_at`, local time; newest first.
     pub months: Vec<Month>,
@@ -26,18 +31,20 @@ pub struct Stats {
 
 /// Render times of completed videos: by HeyGen's clock where it told, else by ours, which is late by up to one round
 /// of polling.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RenderTimes {
     /// How many are known.
     pub count: u64,
     /// Half of them took at most this many milliseconds.
+    #[serde(serialize_with = "seconds")]
     pub p50: Option<u64>,
     /// Nine of ten took at most this many milliseconds.
+    #[serde(serialize_with = "seconds")]
     pub p90: Option<u64>,
 }
 
 /// One calendar month.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Month {
     /// `YYYY-MM`.
     pub month: String,
@@ -51,6 +58,16 @@ pub struct Month {
     pub minutes: f64,
 }
 
+fn in_order<S: Serializer>(counts: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|(word, count)| (word, count)))
+}
+
+fn seconds<S: Serializer>(millis: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    millis
+        .map(|millis| millis as f64 / 1000.0)
+        .serialize(serializer)
+}
+
 impl Tx<'_> {
     /// The numbers of the rows that match. Costs one pass over the matching rows for each of the five questions.
     pub fn stats(&self, filter: &Filter) -> rusqlite::Result<Stats> {
@@ -61,6 +78,7 @@ impl Tx<'_> {
         })?;
         let (files, bytes) = self.saved_files(filter)?;
         Ok(Stats {
+            videos: by_status.iter().map(|(_, count)| count).sum(),
             by_status,
             unfinished,
             rendering: self.render_times(filter)?,

@@ -16,7 +16,7 @@ const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;pwned\u{7}\u{1b}]52;c;cm0gLXJm\u{1b}\\\
 
 /// Nothing a terminal would obey.
 #[track_caller]
-fn assert_harmless(run: &Run, what: &str) {
+fn assert_sanitized(run: &Run, what: &str) {
     for text in [&run.stdout, &run.stderr] {
         let bad = text.chars().find(|c| {
             (c.is_control() && !matches!(c, '\n' | '\t'))
@@ -93,7 +93,7 @@ const LOOKS: [&str; 8] = [
 fn t01_hostile_text_is_shown_escaped_and_kept_raw() {
     let bench = bench_with_texts(HOSTILE);
     let check = bench.tracker("check -v").exits(0);
-    assert_harmless(&check, "check");
+    assert_sanitized(&check, "check");
     assert!(check.stdout.contains("1 failed"), "{}", check.screen());
     for look in LOOKS {
         let look_run = bench.tracker(look).exits(0);
@@ -102,7 +102,7 @@ fn t01_hostile_text_is_shown_escaped_and_kept_raw() {
             stdout: without_colors(&look_run.stdout),
             ..look_run
         };
-        assert_harmless(&stripped, look);
+        assert_sanitized(&stripped, look);
     }
     assert_eq!(
         bench.query("SELECT failure_message FROM videos WHERE id = 1"),
@@ -116,7 +116,7 @@ fn t01_hostile_text_is_shown_escaped_and_kept_raw() {
     assert_eq!(shown["failure_message"], HOSTILE);
     assert_eq!(shown["title"], HOSTILE);
     let listed = bench.tracker("list --json").exits(0);
-    assert_harmless(&listed, "list --json");
+    assert_sanitized(&listed, "list --json");
     assert_eq!(listed.json()[2]["title"], HOSTILE);
     let csv = bench
         .tracker("list --csv --fields id,failure_message")
@@ -313,7 +313,7 @@ fn t03_an_error_about_a_path_that_is_not_utf8_is_readable() {
         bench.dir.path().join(OsStr::from_bytes(b"\xff\x1b[2J.db")),
     ))
     .exits(1);
-    assert_harmless(&refused, "a path with an escape sequence");
+    assert_sanitized(&refused, "a path with an escape sequence");
 }
 
 // --- T4 ---------------------------------------------------------------------------------------------------------

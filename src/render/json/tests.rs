@@ -175,7 +175,7 @@ fn a_request_that_is_not_json_is_text() {
         ("{\"a\":", r#""{\"a\":""#),
         ("{\"a\":\"\u{202e}\"}", r#"{"a":"\u202e"}"#),
     ] {
-        assert_eq!(to_line(&Request::new(body)).unwrap(), json);
+        assert_eq!(to_line(&RequestBody::new(body)).unwrap(), json);
     }
 }
 

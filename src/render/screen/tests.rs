@@ -1,4 +1,54 @@
+use std::sync::Arc;
+
 use super::*;
+
+/// What an in-memory screen was told.
+#[derive(Clone, Debug, Default)]
+struct Captured {
+    out: Written,
+    err: Written,
+}
+
+impl Captured {
+    /// stdout so far.
+    fn out(&self) -> String {
+        self.out.text()
+    }
+
+    /// stderr so far.
+    fn err(&self) -> String {
+        self.err.text()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn in_memory(options: &ScreenOptions) -> (Screen, Captured) {
+    let captured = Captured::default();
+    let (out, err) = (captured.out.clone(), captured.err.clone());
+    let screen = Screen::new(Box::new(out), Box::new(err), (false, false), None, options);
+    (screen, captured)
+}
 
 /// Fails every write with `kind`, and counts the writes.
 struct Broken(ErrorKind, Arc<Mutex<usize>>);
@@ -44,7 +94,7 @@ fn on(out: impl Write + Send + 'static, terminal: bool) -> Screen {
 
 #[test]
 fn results_and_messages_go_their_ways() {
-    let (screen, captured) = Screen::in_memory(&ScreenOptions::default());
+    let (screen, captured) = in_memory(&ScreenOptions::default());
     screen.line("15 saved");
     screen.note("note: one");
     screen.warn("two");
@@ -62,7 +112,7 @@ fn results_and_messages_go_their_ways() {
 
 #[test]
 fn quiet_drops_notes_only() {
-    let (screen, captured) = Screen::in_memory(&ScreenOptions {
+    let (screen, captured) = in_memory(&ScreenOptions {
         quiet: true,
         ..ScreenOptions::default()
     });
@@ -72,8 +122,8 @@ fn quiet_drops_notes_only() {
 }
 
 #[test]
-fn messages_are_harmless_whatever_they_quote() {
-    let (screen, captured) = Screen::in_memory(&ScreenOptions::default());
+fn messages_are_sanitized_whatever_they_quote() {
+    let (screen, captured) = in_memory(&ScreenOptions::default());
     screen.error("HeyGen says \x1b[2J\u{202e}");
     assert_eq!(captured.err(), "error: HeyGen says \\x1b[2J\\u{202e}\n");
 }
@@ -157,29 +207,6 @@ fn dev_full_is_an_error() {
 }
 
 #[test]
-fn colours_follow_the_flag_then_the_environment_then_the_terminal() {
-    let set = |text: &str| Some(text.to_owned());
-    for (color, no_color, term, terminal, expected) in [
-        (ColorChoice::Auto, None, set("xterm"), true, true),
-        (ColorChoice::Auto, None, None, true, true),
-        (ColorChoice::Auto, None, set("xterm"), false, false),
-        (ColorChoice::Auto, set("1"), set("xterm"), true, false),
-        (ColorChoice::Auto, set(""), set("xterm"), true, true),
-        (ColorChoice::Auto, None, set("dumb"), true, false),
-        (ColorChoice::Always, set("1"), set("dumb"), false, true),
-        (ColorChoice::Never, None, set("xterm"), true, false),
-    ] {
-        let options = ScreenOptions {
-            color,
-            no_color,
-            term,
-            ..ScreenOptions::default()
-        };
-        assert_eq!(options.colors(terminal), expected, "{options:?}");
-    }
-}
-
-#[test]
 fn the_width_is_that_of_columns_then_the_terminal_then_80() {
     for (columns, size, width) in [
         (Some("60"), Some(100), 60),
@@ -200,7 +227,7 @@ fn the_width_is_that_of_columns_then_the_terminal_then_80() {
 
 #[test]
 fn threads_do_not_mix_their_lines() {
-    let (screen, captured) = Screen::in_memory(&ScreenOptions::default());
+    let (screen, captured) = in_memory(&ScreenOptions::default());
     std::thread::scope(|scope| {
         for word in ["aaaa", "bbbb"] {
             let screen = &screen;

@@ -1,6 +1,16 @@
 use super::*;
 use crate::render::samples;
+use anstream::adapter::strip_str;
 use insta::assert_snapshot;
+
+fn show<Tz: TimeZone>(
+    video: &Video,
+    request: Option<&str>,
+    events: &[Event],
+    view: &View<Tz>,
+) -> String {
+    strip_str(&super::show(video, request, events, view)).to_string()
+}
 
 #[test]
 fn a_failed_video() {
@@ -8,7 +18,7 @@ fn a_failed_video() {
         &samples::failed(),
         Some(samples::REQUEST),
         &samples::timeline(),
-        &samples::view(80, false),
+        &samples::view(80),
     );
     assert_snapshot!(ticket, @r#"
     status       failed
@@ -46,7 +56,7 @@ fn a_failed_video() {
 
 #[test]
 fn a_saved_video() {
-    let ticket = show(&samples::saved(), None, &[], &samples::view(80, false));
+    let ticket = show(&samples::saved(), None, &[], &samples::view(80));
     assert_snapshot!(ticket, @r#"
     status       completed
     title        Launch teaser
@@ -80,7 +90,7 @@ fn a_hostile_row() {
         &samples::hostile(),
         Some("no JSON \x1b[2J"),
         &[],
-        &samples::view(80, false),
+        &samples::view(80),
     );
     assert!(!ticket.replace('\n', "").contains(text::is_harmful));
     assert_snapshot!(ticket, @r#"
@@ -160,7 +170,7 @@ fn details_are_pairs_on_one_line() {
 #[test]
 fn a_huge_request_is_bounded() {
     let body = format!("[{}1]", "1,".repeat(100_000));
-    let view = samples::view(80, false);
+    let view = samples::view(80);
     let ticket = show(&samples::unsent(), Some(&body), &[], &view);
     assert!(ticket.lines().count() < 100);
     assert!(ticket.ends_with("  … (all of it: --json)\n"));

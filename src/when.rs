@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 
-use crate::render::text;
 use crate::time::Timestamp;
 
 /// A text that names no instant.
@@ -10,13 +9,12 @@ use crate::time::Timestamp;
 pub enum WhenError {
     /// None of the forms.
     #[error(
-        "`{}` is not a time: use 2026-11-23, 2026-11-23T10:00 (local time), 2026-11-23T10:00:00Z, \
-         or an age such as 30m, 12h, 7d or 2w",
-        text::fit(.0, 40)
+        "`{0:.40}` is not a time: use 2026-11-23, 2026-11-23T10:00 (local time), 2026-11-23T10:00:00Z, \
+         or an age such as 30m, 12h, 7d or 2w"
     )]
     Unreadable(String),
     /// An age that reaches back before the year 0.
-    #[error("`{}` is too long ago: use an age such as 30m, 12h, 7d or 2w", text::fit(.0, 40))]
+    #[error("`{0:.40}` is too long ago: use an age such as 30m, 12h, 7d or 2w")]
     TooLongAgo(String),
 }
 
