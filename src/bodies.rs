@@ -1,7 +1,7 @@
 //! Request bodies as people keep them: an object, an array of objects, JSON Lines. Pure.
 //!
 //! A body goes to HeyGen as the bytes that were typed: fields are added there often, and numbers and duplicate keys
-//! must not change on the way. Only what is needed for searching and for finding twins is looked at.
+//! must not change on the way. Only what is needed for searching and for finding duplicates is looked at.
 
 use std::collections::BTreeMap;
 
@@ -88,10 +88,8 @@ impl Overrides {
 /// All bodies in one text; `origin` names it in errors.
 pub fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>, Error> {
     let invalid = |place: String, why: String| Error::InvalidBody { place, why };
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        let why = "begins with a byte order mark; save it as UTF-8 without one".to_owned();
-        return Err(invalid(origin.to_owned(), why));
-    }
+    // Some editors begin a file with a byte order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes)
         .map_err(|error| invalid(origin.to_owned(), format!("is not UTF-8: {error}")))?;
     let mut values = Vec::new();
@@ -200,6 +198,7 @@ mod tests {
             raws("{\"a\":1}\n\n{\"a\":2}\r\n"),
             [r#"{"a":1}"#, r#"{"a":2}"#]
         );
+        assert_eq!(raws("\u{feff}{\"a\":1}"), [r#"{"a":1}"#]);
         assert_eq!(raws(r#"{"a":1,"a":2}"#), [r#"{"a":1,"a":2}"#]);
     }
 
@@ -212,7 +211,6 @@ mod tests {
             ("{}", "b.json: is an empty object"),
             ("[{\"a\":1}, 7]", "b.json, element 2: is not a JSON object"),
             ("{\"a\":1}\n\"x\"", "b.json, body 2: is not a JSON object"),
-            ("\u{feff}{\"a\":1}", "b.json: begins with a byte order mark"),
             ("{\"a\":NaN}", "b.json: is not JSON"),
             ("{\"a\":1", "b.json: is not JSON"),
         ];

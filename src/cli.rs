@@ -1,14 +1,14 @@
 //! What can be typed: the global options and the list of verbs. Each verb's own arguments stand beside its code in
 //! [`crate::commands`].
 
-use std::path::PathBuf;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
-
+use crate::commands::options::Globals;
 use crate::commands::{
-    add, check, completions, demo, doctor, download, forget, list, listen, man, retry, sandbox,
+    Context, add, check, completions, demo, doctor, download, forget, list, listen, man, retry, sandbox,
     show, submit,
 };
+use crate::error::{Error, Exit};
 
 /// Track HeyGen videos: submit once, check from cron, never lose a file
 #[derive(Debug, Parser)]
@@ -27,26 +27,6 @@ pub struct Cli {
     /// Options of every verb.
     #[command(flatten)]
     pub globals: Globals,
-}
-
-/// Options that every verb has.
-#[derive(Clone, Debug, Args)]
-pub struct Globals {
-    /// The database [env: TRACKER_DB]
-    #[arg(long, global = true, value_name = "PATH")]
-    pub db: Option<PathBuf>,
-    /// Print JSON Lines
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print only what needs a person
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Print every step
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-    /// `--color`
-    #[command(flatten)]
-    pub color: colorchoice_clap::Color,
 }
 
 /// The verbs, everyday ones first.
@@ -84,4 +64,26 @@ pub enum Verb {
     /// Print a manual page
     #[command(hide = true)]
     Man(man::Args),
+}
+
+impl Verb {
+    /// Runs the verb that was typed.
+    pub fn run(self, context: &Context) -> Result<Exit, Error> {
+        match self {
+            Self::Submit(args) => submit::run(args, context),
+            Self::Check(args) => check::run(args, context),
+            Self::List(args) => list::run(args, context),
+            Self::Show(args) => show::run(args, context),
+            Self::Download(args) => download::run(args, context),
+            Self::Retry(args) => retry::run(args, context),
+            Self::Add(args) => add::run(args, context),
+            Self::Forget(args) => forget::run(args, context),
+            Self::Doctor(args) => doctor::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
+            Self::Listen(args) => listen::run(args, context),
+            Self::Sandbox(args) => sandbox::run(args, context),
+            Self::Completions(args) => completions::run(args, Cli::command(), context),
+            Self::Man(args) => man::run(args, Cli::command(), context),
+        }
+    }
 }

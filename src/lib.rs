@@ -36,8 +36,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::error::ErrorKind;
-use serde::Serialize;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub mod bodies;
 pub mod cli;
@@ -61,8 +60,9 @@ pub mod video;
 pub mod webhook;
 pub mod when;
 
-use cli::{Cli, Globals};
-use commands::Context;
+use cli::Cli;
+use commands::options::Globals;
+use commands::{Context, report};
 use config::Environment;
 use error::{Error, Exit};
 use render::screen::{Screen, ScreenOptions};
@@ -82,10 +82,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
     };
     // Without the handler everything still works, but for a process that dies at its limit.
     signals::outlive_file_size_limit().ok();
-    let result = commands::run(cli, &context);
+    let result = cli.verb.run(&context);
     let exit = match result {
         Ok(exit) => exit,
-        Err(error) => tell(&context.screen, &error),
+        Err(error) => report(&context.screen, &error),
     };
     ExitCode::from(finish(&context.screen, exit).code())
 }
@@ -95,7 +95,7 @@ fn finish(screen: &Screen, exit: Exit) -> Exit {
     match screen.finish() {
         Ok(()) => exit,
         Err(source) => {
-            let output = tell(screen, &Error::Output(source));
+            let output = report(screen, &Error::Output(source));
             if exit == Exit::Ok { output } else { exit }
         }
     }
@@ -113,42 +113,6 @@ fn screen_options(globals: &Globals, env: &Environment) -> ScreenOptions {
         verbose: globals.verbose,
         json: globals.json,
     }
-}
-
-/// The error envelope of `--json`.
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: EnvelopeError<'a>,
-}
-
-#[derive(Serialize)]
-struct EnvelopeError<'a> {
-    code: &'a str,
-    message: &'a str,
-    hint: Option<&'a str>,
-    request_id: Option<&'a str>,
-}
-
-/// Tells an error and returns its exit code.
-fn tell(screen: &Screen, error: &Error) -> Exit {
-    let message = error.to_string();
-    let hint = error.hint();
-    if screen.json {
-        screen.json_message(&Envelope {
-            error: EnvelopeError {
-                code: error.code(),
-                message: &message,
-                hint: hint.as_deref(),
-                request_id: error.request_id(),
-            },
-        });
-    } else {
-        screen.error(&message);
-        if let Some(hint) = hint {
-            screen.hint(&hint);
-        }
-    }
-    error.exit()
 }
 
 /// `--help`, `--version`, or a command line that makes no sense.
@@ -173,23 +137,38 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
     }
     let text = error.render().to_string();
     if json {
-        // Its first paragraph says what is wrong, arguments that are missing included.
-        let message: Vec<&str> = text
-            .lines()
-            .map(str::trim)
-            .take_while(|line| !line.is_empty())
-            .collect();
-        let message = message.join(" ");
-        let message = message.strip_prefix("error: ").unwrap_or(&message);
-        let tip = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("tip: "));
-        let hint = tip.unwrap_or("tracker --help lists what can be typed");
-        return tell(&screen, &Error::usage(message, hint));
+        return report(&screen, &Error::usage(message(&text), hint(error)));
     }
     // Shown as clap lays it out; its own text holds nothing but what was typed, sanitized line by line.
     for line in text.trim_end().lines() {
         screen.note(line);
     }
     Exit::Usage
+}
+
+/// What is wrong, in one line: the first paragraph, arguments that are missing included.
+fn message(text: &str) -> String {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.is_empty());
+    let message = lines.collect::<Vec<_>>().join(" ");
+    message
+        .strip_prefix("error: ")
+        .map_or(message.clone(), str::to_owned)
+}
+
+/// What was probably meant.
+fn hint(error: &clap::Error) -> String {
+    let likely = [
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+    ];
+    let words: Vec<&str> = match likely.iter().find_map(|kind| error.get(*kind)) {
+        Some(ContextValue::String(word)) => vec![word],
+        Some(ContextValue::Strings(words)) => words.iter().map(String::as_str).collect(),
+        _ => return "tracker --help lists what can be typed".to_owned(),
+    };
+    format!("did you mean {}?", words.join(" or "))
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::time::Timestamp;
 
@@ -54,6 +55,12 @@ impl IdempotencyKey {
     /// A fresh random key.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// The key of the `number`th further submission of what `first` submitted, with the body that has this hash.
+    pub fn of_retry(first: &Self, number: usize, body_hash: &str) -> Self {
+        let digest = Sha256::digest(format!("retry {number} of {}: {body_hash}", first.0));
+        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// A key read back from the database.

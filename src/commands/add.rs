@@ -2,21 +2,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use chrono::Local;
 
 use super::file_options::{FileOptions, WantedFiles};
+use super::options::read_input;
 use super::{Context, find};
 use crate::decide::{self, Decision, Entry};
 use crate::error::{Error, Exit};
 use crate::import::{self, Import, Made};
 use crate::locks::{Purpose, lock_path};
 use crate::render::fields::Field;
-use crate::render::json::VideoObject;
-use crate::render::{table, tsv};
 use crate::store::{Added, NewVideo, Store, StoreError, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{RowId, Video, VideoId};
@@ -55,6 +53,9 @@ pub struct Args {
         conflicts_with_all = ["tag", "output_dir", "assets", "name"]
     )]
     as_row: Option<String>,
+    /// Take an ID that does not look like one
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     files: FileOptions,
 }
@@ -62,7 +63,7 @@ pub struct Args {
 /// Reads everything, records all of it or nothing, prints a row for every id.
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let now = time::now();
-    let import = read_all(&args.what, now)?;
+    let import = read_all(&args.what, args.force, now)?;
     if import.skipped > 0 {
         let entries = counted(import.skipped, "entry", "entries");
         let note = format!("{entries} without a video id skipped");
@@ -200,6 +201,12 @@ fn become_video(
         }
         None => {}
     }
+    if let Some((retry, _)) = tx.retries(row)?.last() {
+        return Ok(Err(Error::usage(
+            format!("{row} was retried as {retry}, so it can no longer become another video"),
+            format!("tracker add {video_id} gives the id a row of its own"),
+        )));
+    }
     let Some(decision) = decide::became(&video, video_id, now) else {
         return Ok(Err(Error::usage(
             format!(
@@ -213,30 +220,15 @@ fn become_video(
 }
 
 /// Every argument's videos, each id once.
-fn read_all(what: &[OsString], now: Timestamp) -> Result<Import, Error> {
+fn read_all(what: &[OsString], force: bool, now: Timestamp) -> Result<Import, Error> {
     let mut all = Import::default();
     for argument in what {
-        let import = if argument == "-" {
-            parse("stdin", &read_bounded(io::stdin().lock(), "stdin")?, now)?
-        } else if is_file(argument) {
-            let path = Path::new(argument);
-            let place = path.display().to_string();
-            let file = fs::File::open(path).map_err(|source| match source.kind() {
-                // A name that was mistyped is the command line's fault.
-                io::ErrorKind::NotFound => Error::usage(
-                    format!("no such file: {}", path.display()),
-                    "check the path; HeyGen's ids need no file",
-                ),
-                _ => Error::File {
-                    action: "read",
-                    path: path.to_owned(),
-                    source,
-                },
-            })?;
-            parse(&place, &read_bounded(file, &place)?, now)?
+        let import = if argument == "-" || is_file(argument) {
+            let (place, bytes) = read_input(Path::new(argument), import::MAX_BYTES)?;
+            parse(&place, &bytes, now)?
         } else {
             Import {
-                videos: vec![Made::new(id(argument)?)],
+                videos: vec![Made::new(id(argument, force)?)],
                 skipped: 0,
             }
         };
@@ -255,32 +247,21 @@ fn is_file(argument: &OsStr) -> bool {
         || fs::metadata(argument).is_ok_and(|meta| !meta.is_dir())
 }
 
-fn id(argument: &OsStr) -> Result<VideoId, Error> {
-    argument.to_str().and_then(VideoId::new).ok_or_else(|| {
-        Error::usage(
-            format!("{:?} is no video id", argument.display()),
-            "an id as HeyGen shows it, or a file; a file in this directory: ./NAME",
-        )
-    })
-}
-
-fn read_bounded(source: impl Read, place: &str) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    source
-        .take(import::MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::File {
-            action: "read",
-            path: place.into(),
-            source,
-        })?;
-    if bytes.len() as u64 > import::MAX_BYTES {
-        return Err(Error::InvalidBody {
-            place: place.to_owned(),
-            why: format!("larger than {} MiB", import::MAX_BYTES >> 20),
-        });
-    }
-    Ok(bytes)
+/// HeyGen's ids have 32 characters; what is short or has spaces is a slip (`add .`, a title), not an id of the future.
+fn id(argument: &OsStr, force: bool) -> Result<VideoId, Error> {
+    let plausible = |text: &&str| {
+        force || (text.chars().count() >= 8 && !text.contains(char::is_whitespace))
+    };
+    argument
+        .to_str()
+        .filter(plausible)
+        .and_then(VideoId::new)
+        .ok_or_else(|| {
+            Error::usage(
+                format!("{:?} is not a video id", argument.display()),
+                "an id as HeyGen shows it (--force takes any), or a file; a file in this directory: ./NAME",
+            )
+        })
 }
 
 fn parse(place: &str, bytes: &[u8], now: Timestamp) -> Result<Import, Error> {
@@ -296,25 +277,13 @@ fn parse(place: &str, bytes: &[u8], now: Timestamp) -> Result<Import, Error> {
 
 /// Prints like `submit`: a small table on a terminal, `id video_id status` in a pipe, video objects with `--json`.
 fn print(store: &Store, tracked: &[Tracked], context: &Context) -> Result<(), Error> {
-    const TABLE: &[Field] = &[Field::Id, Field::VideoId, Field::Status, Field::Title];
-    let screen = &context.screen;
     for page in tracked.chunks(PAGE) {
         let videos: Vec<Video> = store.read(|tx| {
             let videos = page.iter().map(|tracked| tx.video(tracked.row()));
             // A row may have been forgotten since.
             videos.filter_map(Result::transpose).collect()
         })?;
-        if context.globals.json {
-            for video in &videos {
-                screen.json_row(&VideoObject::new(video));
-            }
-        } else if screen.out_is_terminal {
-            screen.painted(&table::fields_table(&videos, TABLE, &context.view()));
-        } else {
-            for video in &videos {
-                screen.row(&tsv::row(video, Field::SUBMIT));
-            }
-        }
+        context.print_rows(&videos, Field::SUBMIT);
     }
     Ok(())
 }
@@ -487,7 +456,7 @@ mod tests {
     #[test]
     fn an_id_given_twice_is_one_video() {
         let what = ["a", "b", "a"].map(OsString::from);
-        let import = read_all(&what, time::now()).unwrap();
+        let import = read_all(&what, true, time::now()).unwrap();
         assert_eq!(import.videos.len(), 2);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::commands::{Context, WaitArgs, find_all, load};
+use crate::commands::options::{Tuning, WaitArgs};
+use crate::commands::{Context, find_all, load};
 use crate::error::{Error, Exit};
 use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
 use crate::render::human;
@@ -44,37 +45,6 @@ pub struct Args {
     waiting: WaitArgs,
     #[command(flatten)]
     tuning: Tuning,
-}
-
-/// Knobs nobody needs on an ordinary day.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Tuning")]
-pub struct Tuning {
-    /// Requests at once, and downloads at once
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: u16,
-    /// Further tries per file
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    retries: u32,
-    /// Pause before the second try; doubles
-    #[arg(long, value_name = "D", default_value = "2s", value_parser = humantime::parse_duration)]
-    retry_delay: Duration,
-    /// Longest silence within a download
-    #[arg(long, value_name = "D", default_value = "60s", value_parser = humantime::parse_duration)]
-    read_timeout: Duration,
-}
-
-impl Tuning {
-    /// The pass these amount to.
-    pub fn options(&self) -> Options {
-        Options {
-            jobs: usize::from(self.jobs),
-            retries: self.retries,
-            retry_delay: self.retry_delay,
-            read_timeout: self.read_timeout.max(Duration::from_millis(1)),
-            ..Options::default()
-        }
-    }
 }
 
 /// Runs `tracker check`.

@@ -1,10 +1,9 @@
 //! `tracker completions`: what a shell needs to complete the command line.
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
 use super::Context;
-use crate::cli::Cli;
 use crate::error::{Error, Exit};
 
 const EXAMPLES: &str = "\
@@ -22,9 +21,9 @@ pub struct Args {
 }
 
 /// Prints a script for the shell.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit, Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "tracker", &mut script);
+    clap_complete::generate(args.shell, &mut program, "tracker", &mut script);
     context.screen.block(&String::from_utf8_lossy(&script));
     Ok(Exit::Ok)
 }

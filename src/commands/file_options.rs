@@ -9,16 +9,15 @@ use crate::video::Asset;
 
 /// The options as typed.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Files")]
 pub struct FileOptions {
     /// Where the files go [env: TRACKER_OUTPUT_DIR] [default: ./output]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub output_dir: Option<PathBuf>,
     /// Which files: video, captioned, subtitle, thumbnail, gif, or none [default: video]
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", help_heading = "Files")]
     pub assets: Option<String>,
     /// How they are named, from {id}, {video_id} and {title} [env: TRACKER_NAME]
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE", help_heading = "Files")]
     pub name: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::commands::Context;
-use crate::commands::check::Tuning;
+use crate::commands::options::Tuning;
 use crate::config;
 use crate::error::{Error, Exit};
 use crate::listen::{self, News};

@@ -1,10 +1,9 @@
 //! `tracker man`: the manual pages, generated from what can be typed.
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_mangen::Man;
 
 use super::Context;
-use crate::cli::Cli;
 use crate::error::{Error, Exit};
 
 const EXAMPLES: &str = "\
@@ -21,9 +20,8 @@ pub struct Args {
 }
 
 /// Prints a page in roff.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit, Error> {
     // Building hands the global options down and gives every verb its full name.
-    let mut program = Cli::command();
     program.build();
     let command = match &args.verb {
         None => program,

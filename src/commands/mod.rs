@@ -2,8 +2,6 @@
 //! in the modules below.
 
 pub mod add;
-mod body_options;
-mod buy;
 pub mod check;
 pub mod completions;
 pub mod demo;
@@ -14,23 +12,31 @@ pub mod forget;
 pub mod list;
 pub mod listen;
 pub mod man;
+pub mod options;
 mod pulse;
 pub mod retry;
 pub mod sandbox;
 pub mod show;
 mod stats;
+mod submission;
 pub mod submit;
 mod view;
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::cli::{Cli, Globals, Verb};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+use serde::Serialize;
+
+use crate::commands::options::Globals;
 use crate::config::{self, Environment};
 use crate::error::{Error, Exit};
-use crate::pass::Wait;
+use crate::render::fields::Field;
+use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
+use crate::render::{table, tsv};
 use crate::signals;
 use crate::store::{Found, Store, Tx};
 use crate::video::{RowId, Video};
@@ -45,48 +51,6 @@ pub struct Context {
     pub screen: Arc<Screen>,
 }
 
-/// How long to wait: the options of every verb with `--wait`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct WaitArgs {
-    /// Give up waiting after this (exit 4)
-    #[arg(long, value_name = "D", default_value = "20m", value_parser = humantime::parse_duration, help_heading = "Waiting")]
-    pub timeout: Duration,
-    /// The first pause between rounds; grows to 60 s
-    #[arg(long, value_name = "D", default_value = "5s", value_parser = humantime::parse_duration, help_heading = "Waiting")]
-    pub interval: Duration,
-}
-
-impl WaitArgs {
-    /// Waiting for these rows, or for everything unfinished.
-    pub fn wait(&self, rows: Option<Vec<RowId>>) -> Wait {
-        Wait {
-            rows,
-            timeout: self.timeout,
-            interval: self.interval,
-        }
-    }
-}
-
-/// Runs the verb that was typed.
-pub fn run(cli: Cli, context: &Context) -> Result<Exit, Error> {
-    match cli.verb {
-        Verb::Submit(args) => submit::run(args, context),
-        Verb::Check(args) => check::run(args, context),
-        Verb::List(args) => list::run(args, context),
-        Verb::Show(args) => show::run(args, context),
-        Verb::Download(args) => download::run(args, context),
-        Verb::Retry(args) => retry::run(args, context),
-        Verb::Add(args) => add::run(args, context),
-        Verb::Forget(args) => forget::run(args, context),
-        Verb::Doctor(args) => doctor::run(args, context),
-        Verb::Demo(args) => demo::run(args, context),
-        Verb::Listen(args) => listen::run(args, context),
-        Verb::Sandbox(args) => sandbox::run(args, context),
-        Verb::Completions(args) => completions::run(args, context),
-        Verb::Man(args) => man::run(args, context),
-    }
-}
-
 impl Context {
     /// From here on SIGINT and SIGTERM end the process with one line.
     pub fn heed_signals(&self) -> Result<(), Error> {
@@ -99,6 +63,28 @@ impl Context {
     /// Where the database is, or would be.
     pub fn database(&self) -> Result<PathBuf, Error> {
         config::database(self.globals.db.as_deref(), &self.env)
+    }
+
+    /// Reports an error that does not end the command, or does, and returns its exit code.
+    pub fn report(&self, error: &Error) -> Exit {
+        report(&self.screen, error)
+    }
+
+    /// Rows as results: a table with titles at a terminal, `fields` in a pipe, video objects with `--json`.
+    fn print_rows(&self, videos: &[Video], fields: &[Field]) {
+        let screen = &self.screen;
+        if screen.json {
+            for video in videos {
+                screen.json_row(&VideoObject::new(video));
+            }
+        } else if screen.out_is_terminal {
+            let fields = [fields, &[Field::Title]].concat();
+            screen.painted(&table::fields_table(videos, &fields, &self.view()));
+        } else {
+            for video in videos {
+                screen.row(&tsv::row(video, fields));
+            }
+        }
     }
 
     /// Opens the database for work; there must be one.
@@ -131,7 +117,8 @@ impl Context {
             .map(Path::to_owned)
             .or_else(|| self.env.path("TRACKER_OUTPUT_DIR"))
             .unwrap_or_else(|| PathBuf::from("output"));
-        let absolute = std::path::absolute(&chosen).map_err(|source| Error::File {
+        options::refuse_tilde(&chosen)?;
+        let absolute = without_parents(&chosen).map_err(|source| Error::File {
             action: "use the output directory",
             path: chosen.clone(),
             source,
@@ -146,8 +133,77 @@ impl Context {
                 "name one that is with --output-dir",
             ));
         }
+        refuse_hopeless(&absolute)?;
         Ok(absolute)
     }
+}
+
+/// The absolute form of `path` without `..`: through the file system as far as it exists, since `link/..` is where the
+/// link leads; by name beyond that.
+fn without_parents(path: &Path) -> io::Result<PathBuf> {
+    let mut clean = PathBuf::new();
+    for part in std::path::absolute(path)?.components() {
+        if part == Component::ParentDir {
+            clean = clean.canonicalize().unwrap_or(clean);
+            clean.pop();
+        } else {
+            clean.push(part);
+        }
+    }
+    Ok(clean)
+}
+
+/// Refuses a directory that no later run could use either: what is there is no directory, or may not be written in.
+fn refuse_hopeless(dir: &Path) -> Result<(), Error> {
+    let there = dir.ancestors().find(|path| path.symlink_metadata().is_ok());
+    let Some(there) = there else { return Ok(()) };
+    let why = if !there.is_dir() {
+        "is not a directory"
+    } else if access(there, AccessFlags::W_OK | AccessFlags::X_OK) == Err(Errno::EACCES) {
+        "is not writable"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(
+        format!("files cannot go to {}: {} {why}", dir.display(), there.display()),
+        "choose another directory with --output-dir",
+    ))
+}
+
+/// The error envelope of `--json`.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: EnvelopeError<'a>,
+}
+
+#[derive(Serialize)]
+struct EnvelopeError<'a> {
+    code: &'a str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    request_id: Option<&'a str>,
+}
+
+/// Prints an error and its hint on stderr and returns its exit code.
+pub fn report(screen: &Screen, error: &Error) -> Exit {
+    let message = error.to_string();
+    let hint = error.hint();
+    if screen.json {
+        screen.json_message(&Envelope {
+            error: EnvelopeError {
+                code: error.code(),
+                message: &message,
+                hint: hint.as_deref(),
+                request_id: error.request_id(),
+            },
+        });
+    } else {
+        screen.error(&message);
+        if let Some(hint) = hint {
+            screen.hint(&hint);
+        }
+    }
+    error.exit()
 }
 
 /// The row an ID on the command line stands for.

@@ -1,29 +1,36 @@
-//! `tracker retry`: buy again what brought no video.
+//! `tracker retry`: submit again what brought no video.
 
 use crate::bodies::{self, Body, Overrides};
-use crate::commands::body_options::FieldArgs;
-use crate::commands::buy::{self, BuyArgs};
-use crate::commands::file_options::FileOptions;
+use crate::commands::file_options::{FileOptions, WantedFiles};
+use crate::commands::options::FieldArgs;
+use crate::commands::submission::{self, SubmitOptions, new_video};
 use crate::commands::{Context, find_all, load};
 use crate::error::{Error, Exit};
-use crate::store::{NewVideo, Store};
+use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{IdempotencyKey, Phase, Video};
+use crate::video::{IdempotencyKey, Phase, RowId, Video};
 
-/// Buy again: the stored body as a new row with a key of its own.
+/// Submit again: the stored body as a new row with a key of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker retry 15 --script @shorter.txt    # what failed, with another script
-  tracker retry --failed --dry-run          # what that would buy
+  tracker retry --failed --dry-run          # what that would submit
 
-A row is bought again once, however often this is repeated.")]
+The same retry again is the same row, however often it is repeated.",
+    mut_arg("output_dir", |arg| arg.help("Where the files go [default: as before]")),
+    mut_arg("assets", |arg| arg.help("Which files: video, captioned, subtitle, thumbnail, gif, or none [default: as before]")),
+    mut_arg("name", |arg| arg.help("How they are named, from {id}, {video_id} and {title} [default: as before]")),
+)]
 pub struct Args {
     /// Rows that ended without a video: local numbers or exact HeyGen ids
     #[arg(value_name = "ID", required_unless_present = "failed")]
     ids: Vec<String>,
-    /// Every failed or rejected row that was not bought again yet
+    /// Every failed or rejected row that was not retried yet
     #[arg(long, conflicts_with = "ids")]
     failed: bool,
+    /// Once more, although it was retried before
+    #[arg(long, conflicts_with = "failed")]
+    again: bool,
     #[command(flatten)]
     fields: FieldArgs,
     /// Label the new rows, instead of the old labels
@@ -32,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     files: FileOptions,
     #[command(flatten)]
-    buying: BuyArgs,
+    submission: SubmitOptions,
 }
 
 /// Runs `tracker retry`.
@@ -50,51 +57,114 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     for video in load(&store, &rows)? {
         let body = body_of(&store, &video, &overrides)?;
         new.push(args.again(context, &video, &body, now)?);
-        bodies.push(body);
+        bodies.push((Some(video.id), body));
     }
-    drop(store);
     if new.is_empty() {
         context
             .screen
-            .note("nothing failed that was not bought again already");
+            .note("nothing failed that was not retried already");
         return Ok(Exit::Ok);
     }
-    if args.buying.dry_run {
-        return buy::dry_run(&bodies, context);
+    if args.submission.dry_run {
+        let known = dry_settle(&store, new, args.again)?;
+        for (original, retry) in &known {
+            let note = format!("{original} was retried already: {retry}");
+            context.screen.note(&note);
+        }
+        bodies.retain(|(row, _)| !known.iter().any(|(original, _)| Some(*original) == *row));
+        return submission::dry_run(&bodies, context);
     }
-    args.buying.buy(context, &new)
+    drop(store);
+    args.submission.submit(context, &new, args.again)
+}
+
+/// The rows that a retry would find instead of submitting.
+fn dry_settle(
+    store: &Store,
+    new: Vec<NewVideo>,
+    again: bool,
+) -> Result<Vec<(RowId, RowId)>, Error> {
+    store.read(|tx| {
+        let mut known = Vec::new();
+        for mut video in new {
+            let Some(original) = video.retry_of else {
+                continue;
+            };
+            match settle(tx, &mut video, original, again)? {
+                Ok(found) => known.extend(found.map(|row| (original, row))),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(known))
+    })?
+}
+
+/// Inside the transaction that records it: the earlier retry that this one repeats, else `new` gets its key.
+///
+/// The key is derived from what is retried, so that the same retry after a restore of the database is the same
+/// submission for HeyGen, too, as long as it remembers keys.
+///
+/// # Errors
+/// [`Error::Usage`] for another retry than the earlier one, or of a row that meanwhile has or may get its video.
+pub(super) fn settle(
+    tx: &Tx<'_>,
+    new: &mut NewVideo,
+    original: RowId,
+    again: bool,
+) -> rusqlite::Result<Result<Option<RowId>, Error>> {
+    let earlier = tx.retries(original)?;
+    if let Some((row, hash)) = earlier.last().filter(|_| !again) {
+        if *hash == new.body_hash {
+            return Ok(Ok(Some(*row)));
+        }
+        return Ok(Err(Error::usage(
+            format!("{original} was already retried as {row}, with other fields"),
+            format!("tracker show {row} shows that one; --again submits {original} once more"),
+        )));
+    }
+    let Some(video) = tx.video(original)? else {
+        return Ok(Err(Error::NotFound(original.to_string())));
+    };
+    if let Err(error) = refuse_unless_over(&video) {
+        return Ok(Err(error));
+    }
+    if let (Some((_, key)), Some(first)) = (&mut new.request, &video.idempotency_key) {
+        let body = new.body_hash.as_deref().unwrap_or_default();
+        *key = IdempotencyKey::of_retry(first, earlier.len(), body);
+    }
+    Ok(Ok(None))
+}
+
+/// Only what ended without a video can be retried.
+fn refuse_unless_over(video: &Video) -> Result<(), Error> {
+    let id = video.id;
+    let (why, hint) = match video.phase {
+        Phase::Rejected if video.failure_code.as_deref() == Some("already_tracked") => (
+            "became a video that another row tracks",
+            format!("tracker show {id} tells which"),
+        ),
+        Phase::Rejected | Phase::Unknown | Phase::Missing => return Ok(()),
+        Phase::Accepted if video.is_failed() => return Ok(()),
+        Phase::Accepted if video.is_completed() => (
+            "is completed",
+            format!("tracker download {id} fetches its files again"),
+        ),
+        Phase::Accepted | Phase::Unsent | Phase::Sending => (
+            "is not finished",
+            format!("tracker check {id} carries on with it"),
+        ),
+    };
+    Err(Error::usage(format!("{id} {why}"), hint))
 }
 
 fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body, Error> {
     let id = video.id;
-    let refuse = |why: &str, hint: String| Err(Error::usage(format!("{id} {why}"), hint));
-    match video.phase {
-        Phase::Rejected if video.failure_code.as_deref() == Some("already_tracked") => {
-            return refuse(
-                "became a video that another row tracks",
-                format!("tracker show {id} tells which"),
-            );
-        }
-        Phase::Rejected | Phase::Unknown | Phase::Missing => {}
-        Phase::Accepted if video.is_failed() => {}
-        Phase::Accepted if video.is_completed() => {
-            return refuse(
-                "is completed",
-                format!("tracker download {id} fetches its files again"),
-            );
-        }
-        Phase::Accepted | Phase::Unsent | Phase::Sending => {
-            return refuse(
-                "is not finished",
-                format!("tracker check {id} carries on with it"),
-            );
-        }
-    }
+    refuse_unless_over(video)?;
     let Some(request) = store.read(|tx| tx.request(id))? else {
-        return refuse(
-            "was made elsewhere, so its body is not known here",
-            "submit its body: tracker submit BODY.json".to_owned(),
-        );
+        return Err(Error::usage(
+            format!("{id} was made elsewhere, so its body is not known here"),
+            "submit its body: tracker submit BODY.json",
+        ));
     };
     let body = bodies::parse(&format!("the body of {id}"), request.as_bytes())?.remove(0);
     overrides.over(body)
@@ -108,34 +178,29 @@ impl Args {
         body: &Body,
         now: Timestamp,
     ) -> Result<NewVideo, Error> {
-        let files = self.files.resolve(context)?;
-        Ok(NewVideo {
-            request: Some((body.raw.clone(), IdempotencyKey::random())),
-            body_hash: Some(body.hash()),
-            video_id: None,
-            title: body.title(),
-            script: body.script(),
-            avatar_id: body.avatar_id(),
-            voice_id: body.voice_id(),
-            tags: if self.tags.is_empty() {
-                original.tags.clone()
-            } else {
-                self.tags.clone()
-            },
-            submitted_at: now,
+        let given = self.files.resolve(context)?;
+        let files = WantedFiles {
             output_dir: match &self.files.output_dir {
-                Some(_) => files.output_dir,
+                Some(_) => given.output_dir,
                 None => original.output_dir.clone(),
             },
             name_template: match &self.files.name {
-                Some(_) => files.name_template,
+                Some(_) => given.name_template,
                 None => original.name_template.clone(),
             },
             assets: match &self.files.assets {
-                Some(_) => files.assets,
+                Some(_) => given.assets,
                 None => original.files.iter().map(|file| file.asset).collect(),
             },
+        };
+        let tags = if self.tags.is_empty() {
+            &original.tags
+        } else {
+            &self.tags
+        };
+        Ok(NewVideo {
             retry_of: Some(original.id),
+            ..new_video(body, tags.clone(), files, now)
         })
     }
 }

@@ -4,23 +4,22 @@ use std::path::PathBuf;
 
 use crate::bodies::{self, Body};
 use crate::commands::Context;
-use crate::commands::body_options::{FieldArgs, read_input};
-use crate::commands::buy::{self, BuyArgs};
-use crate::commands::file_options::{FileOptions, WantedFiles};
+use crate::commands::file_options::FileOptions;
+use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
+use crate::commands::submission::{self, SubmitOptions, new_video};
 use crate::error::{Error, Exit};
 use crate::store::NewVideo;
-use crate::time::{self, Timestamp};
-use crate::video::IdempotencyKey;
+use crate::time;
 
-/// Buy videos: record them, send them, return at once.
+/// Submit videos: record them, send them, return at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker submit body.json                 # one object, an array, or JSON Lines
   jq -c '.[]' all.json | tracker submit -
   tracker submit --avatar-id A --voice-id V --script @hello.txt --title Hello
-  tracker submit body.json --wait          # generate, poll, download, print the path
+  tracker submit body.json --wait          # create, poll, download, print the path
 
-What is recorded is never lost and never bought twice: when submit returns 0, do not
+What is recorded is never lost and never submitted twice: when submit returns 0, do not
 submit again; `tracker check` sends what could not be sent yet.")]
 pub struct Args {
     /// Request bodies: files, or - for standard input
@@ -37,22 +36,23 @@ pub struct Args {
     files: FileOptions,
 
     #[command(flatten)]
-    buying: BuyArgs,
+    submission: SubmitOptions,
 }
 
 /// Runs `tracker submit`.
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let bodies = read_bodies(&args)?;
     let files = args.files.resolve(context)?;
-    if args.buying.dry_run {
-        return buy::dry_run(&bodies, context);
+    if args.submission.dry_run {
+        let bodies: Vec<_> = bodies.into_iter().map(|body| (None, body)).collect();
+        return submission::dry_run(&bodies, context);
     }
     let now = time::now();
     let new: Vec<NewVideo> = bodies
         .iter()
-        .map(|body| new_video(body, &args.tags, &files, now))
+        .map(|body| new_video(body, args.tags.clone(), files.clone(), now))
         .collect();
-    args.buying.buy(context, &new)
+    args.submission.submit(context, &new, false)
 }
 
 fn read_bodies(args: &Args) -> Result<Vec<Body>, Error> {
@@ -68,26 +68,8 @@ fn read_bodies(args: &Args) -> Result<Vec<Body>, Error> {
     }
     let mut all = Vec::new();
     for path in &args.bodies {
-        let (origin, bytes) = read_input(path)?;
+        let (origin, bytes) = read_input(path, MAX_BODIES)?;
         all.extend(bodies::parse(&origin, &bytes)?);
     }
     all.into_iter().map(|body| overrides.over(body)).collect()
-}
-
-fn new_video(body: &Body, tags: &[String], files: &WantedFiles, now: Timestamp) -> NewVideo {
-    NewVideo {
-        request: Some((body.raw.clone(), IdempotencyKey::random())),
-        body_hash: Some(body.hash()),
-        video_id: None,
-        title: body.title(),
-        script: body.script(),
-        avatar_id: body.avatar_id(),
-        voice_id: body.voice_id(),
-        tags: tags.to_owned(),
-        submitted_at: now,
-        output_dir: files.output_dir.clone(),
-        name_template: files.name_template.clone(),
-        assets: files.assets.clone(),
-        retry_of: None,
-    }
 }

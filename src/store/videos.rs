@@ -419,11 +419,12 @@ impl Tx<'_> {
             .optional()
     }
 
-    /// The newest row that buys `original` again.
-    pub fn retry_of(&self, original: RowId) -> rusqlite::Result<Option<RowId>> {
+    /// The retries of a row, oldest first, each with its `body_hash`.
+    pub fn retries(&self, original: RowId) -> rusqlite::Result<Vec<(RowId, Option<String>)>> {
         self.conn
-            .prepare_cached("SELECT max(id) FROM videos WHERE retry_of = ?1")?
-            .query_row([original], |row| row.get(0))
+            .prepare_cached("SELECT id, body_hash FROM videos WHERE retry_of = ?1 ORDER BY id")?
+            .query_map([original], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
     }
 
     /// Every failed or rejected row that nobody has bought again, oldest first. Not those of which an earlier POST was

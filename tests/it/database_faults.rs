@@ -363,7 +363,7 @@ fn b04_eight_first_opens_at_once() {
         bench.file("body.json", BODY);
         let opens: Vec<_> = (0..8)
             .map(|n| match n % 2 {
-                0 => bench.start(&format!("add video-{n}")),
+                0 => bench.start(&format!("add video-number-{n}")),
                 _ => bench.start("submit --queue body.json"),
             })
             .collect();
@@ -390,7 +390,7 @@ fn b04_killed_at_any_write_of_the_first_open() {
     run(&mut fresh.strace(
         &["trace=pwrite64,fdatasync,fsync,ftruncate"],
         &log,
-        "add one",
+        "add video-one",
     ))
     .exits(0);
     let fresh_schema = schema(&fresh.db());
@@ -402,7 +402,7 @@ fn b04_killed_at_any_write_of_the_first_open() {
             let kill = format!("inject={name}:signal=SIGKILL:when={n}");
             let trace = format!("trace={name}");
             let killed =
-                run(&mut bench.strace(&[&trace, &kill], Path::new("/dev/null"), "add one"));
+                run(&mut bench.strace(&[&trace, &kill], Path::new("/dev/null"), "add video-one"));
             assert_eq!(killed.code, None, "{kill}: {}", killed.screen());
             kills += 1;
             let check = bench.tracker("check");
@@ -412,7 +412,7 @@ fn b04_killed_at_any_write_of_the_first_open() {
                 "{kill}: {}",
                 check.screen()
             );
-            bench.tracker("add one").exits(0);
+            bench.tracker("add video-one").exits(0);
             assert_eq!(bench.query("SELECT count(*) FROM videos"), "1", "{kill}");
             assert!(schema(&bench.db()) == fresh_schema, "{kill}");
             bench.assert_invariants();

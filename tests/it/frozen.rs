@@ -38,7 +38,7 @@ fn version_1_opens_with_every_row_and_becomes_what_a_fresh_database_is() {
     assert_eq!(bench.query("PRAGMA integrity_check"), "ok");
 
     let fresh = Bench::new();
-    fresh.tracker("add one").exits(0);
+    fresh.tracker("add video-one").exits(0);
     assert_eq!(schema(&bench.db()), schema(&fresh.db()));
     for pragma in ["user_version", "application_id", "journal_mode"] {
         let ask = format!("PRAGMA {pragma}");
@@ -142,7 +142,7 @@ fn version_3_goes_on_with_its_work() {
 fn b04_eight_programs_migrate_at_once() {
     for round in 0..6 {
         let bench = frozen(V1);
-        let verbs = ["list", "add one", "show 1", "add two"];
+        let verbs = ["list", "add video-one", "show 1", "add video-two"];
         let opens: Vec<_> = (0..8)
             .map(|n| bench.start(verbs[n % verbs.len()]))
             .collect();
@@ -166,7 +166,7 @@ fn b04_killed_at_any_write_of_a_migration() {
     }
     let whole = frozen(V1);
     let log = whole.path("calls");
-    run(&mut whole.strace(&["trace=pwrite64,fdatasync"], &log, "add one")).exits(0);
+    run(&mut whole.strace(&["trace=pwrite64,fdatasync"], &log, "add video-one")).exits(0);
     for name in ["pwrite64", "fdatasync"] {
         for n in 1..=calls(&log, name) {
             let bench = frozen(V1);
@@ -175,9 +175,9 @@ fn b04_killed_at_any_write_of_a_migration() {
                 format!("inject={name}:signal=SIGKILL:when={n}"),
             );
             let killed =
-                run(&mut bench.strace(&[&trace, &kill], Path::new("/dev/null"), "add one"));
+                run(&mut bench.strace(&[&trace, &kill], Path::new("/dev/null"), "add video-one"));
             assert_eq!(killed.code, None, "{kill}: {}", killed.screen());
-            bench.tracker("add one").exits(0);
+            bench.tracker("add video-one").exits(0);
             assert_eq!(bench.query("SELECT count(*) FROM videos"), "8", "{kill}");
             assert!(schema(&bench.db()) == schema(&whole.db()), "{kill}");
             assert_eq!(bench.query("PRAGMA integrity_check"), "ok", "{kill}");

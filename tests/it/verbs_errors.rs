@@ -129,7 +129,7 @@ fn not_found() {
 #[test]
 fn ambiguous_id() {
     let bench = Bench::seeded();
-    bench.tracker("add abcd1 abcd2").exits(0);
+    bench.tracker("add abcd1 abcd2 --force").exits(0);
     assert_snapshot!(bench.shows("show abcd"), @r#"
     $ tracker show abcd
     --- stderr

@@ -13,7 +13,7 @@ impl Bench {
         let queue = if phase == "sending" { "" } else { "--queue" };
         self.tracker(&format!("submit body.json {queue}")).exits(0);
         let row = self.query("SELECT max(id) FROM videos").parse().unwrap();
-        let video_id = (phase == "missing").then(|| format!("gone-{row}"));
+        let video_id = (phase == "missing").then(|| format!("gone-away-{row}"));
         self.db()
             .execute(
                 "UPDATE videos SET phase = ?1, video_id = ?2, remote_status = NULL, outcome = NULL, accepted_at = NULL,
@@ -142,10 +142,10 @@ fn add_records_nothing_when_anything_is_bad() {
 #[test]
 fn add_of_a_known_id_changes_nothing_and_says_so() {
     let bench = Bench::new();
-    bench.tracker("add one --tag first").exits(0);
+    bench.tracker("add video-one --tag first").exits(0);
     let before = bench.tracker("show 1 --json").exits(0).stdout;
-    let run = bench.tracker("add one --tag second --output-dir elsewhere --assets gif");
-    says(&run.exits(0), &["already tracked as 1: one"]);
+    let run = bench.tracker("add video-one --tag second --output-dir elsewhere --assets gif");
+    says(&run.exits(0), &["already tracked as 1: video-one"]);
     assert_eq!(bench.tracker("show 1 --json").exits(0).stdout, before);
     assert_eq!(bench.rows(), "1");
 }
@@ -172,9 +172,9 @@ fn add_as_tells_what_became_of_an_unknown_or_sending_row() {
     for phase in ["unknown", "sending"] {
         let bench = Bench::new();
         let row = bench.row_in(phase);
-        bench.heygen.add_video("found", "completed");
+        bench.heygen.add_video("found-video", "completed");
         let posts = bench.heygen.posts().len();
-        let add = || bench.tracker(&format!("add found --as {row}"));
+        let add = || bench.tracker(&format!("add found-video --as {row}"));
         add().exits(0);
         says(&add().exits(0), &["already tracked as 1"]);
         bench.tracker("check").exits(0);
@@ -182,7 +182,7 @@ fn add_as_tells_what_became_of_an_unknown_or_sending_row() {
             (bench.status(row), bench.rows()),
             ("completed".into(), "1".into())
         );
-        assert!(bench.path("output/found.mp4").exists());
+        assert!(bench.path("output/found-video.mp4").exists());
         assert_eq!(bench.heygen.posts().len(), posts, "it is not bought again");
     }
 }
@@ -193,7 +193,7 @@ fn add_as_is_for_nothing_else() {
     let (failed, completed) = bench.failed_and_completed();
     let unknown = bench.row_in("unknown");
     for row in [failed, completed] {
-        let run = bench.tracker(&format!("add other --as {row}")).exits(2);
+        let run = bench.tracker(&format!("add other-video --as {row}")).exits(2);
         says(&run, &["only an unknown or sending row", "hint: "]);
     }
     let taken = bench.video_id(completed);
@@ -201,8 +201,8 @@ fn add_as_is_for_nothing_else() {
         .tracker(&format!("add {taken} --as {unknown}"))
         .exits(2);
     says(&run, &["is tracked already, as 2"]);
-    bench.tracker(&format!("add a b --as {unknown}")).exits(2);
-    bench.tracker("add other --as 99").exits(1);
+    bench.tracker(&format!("add video-a video-b --as {unknown}")).exits(2);
+    bench.tracker("add other-video --as 99").exits(1);
     assert_eq!(bench.status(unknown), "unknown");
 }
 
@@ -394,4 +394,94 @@ fn forget_older_than_drops_old_finished_rows_and_no_file() {
         &bench.tracker("forget --older-than 7d").exits(0),
         &["no finished video is that old"],
     );
+}
+
+#[test]
+fn the_same_retry_again_is_the_same_row_and_another_one_is_refused() {
+    let bench = Bench::new();
+    bench.failed_and_completed();
+    bench.tracker("retry 1 --script Shorter").exits(0);
+    let again = bench.tracker("retry 1 --script Shorter").exits(0);
+    assert!(again.stdout.starts_with("3\t"), "{}", again.screen());
+    for arguments in ["retry 1", "retry 1 --script Other", "retry 1 --script Other --dry-run"] {
+        let run = bench.tracker(arguments).exits(2);
+        says(&run, &["1 was already retried as 3", "--again"]);
+    }
+    let dry = bench.tracker("retry 1 --script Shorter --dry-run").exits(0);
+    says(&dry, &["1 was retried already: 3", "0 would be submitted"]);
+    assert_eq!(bench.rows(), "3");
+    bench.tracker("retry 1 --script Shorter --again").exits(0);
+    bench.tracker("retry 1 --script Other --again").exits(0);
+    assert_eq!((bench.rows(), bench.heygen.billed().len()), ("5".into(), 5));
+    bench.assert_invariants();
+}
+
+#[test]
+fn a_retry_after_a_restore_is_the_same_submission() {
+    let bench = Bench::new();
+    bench.failed_and_completed();
+    let backup = "PRAGMA wal_checkpoint(TRUNCATE)";
+    bench.query(backup);
+    std::fs::copy(bench.db_path(), bench.path("backup")).expect("a backup");
+    bench.tracker("retry 1").exits(0);
+    let id = bench.video_id(3);
+    bench.query(backup);
+    std::fs::copy(bench.path("backup"), bench.db_path()).expect("a restore");
+    assert_eq!(bench.rows(), "2");
+    bench.tracker("retry 1").exits(0);
+    assert_eq!((bench.video_id(3), bench.heygen.billed().len()), (id, 3));
+}
+
+#[test]
+fn a_dry_run_of_retry_names_no_row_as_its_own_duplicate() {
+    let bench = Bench::new();
+    bench.failed_and_completed();
+    let dry = bench.tracker("retry --failed --dry-run").exits(0);
+    assert!(!dry.stderr.contains("the same body"), "{}", dry.screen());
+}
+
+#[test]
+fn retry_and_add_as_do_not_both_take_an_unknown_row() {
+    let bench = Bench::new();
+    let row = bench.row_in("unknown");
+    bench.tracker(&format!("retry {row}")).exits(0);
+    let run = bench
+        .tracker(&format!("add found-at-heygen --as {row}"))
+        .exits(2);
+    says(&run, &["was retried as 2", "a row of its own"]);
+
+    // Whichever of two that run at once comes first, the other sees it.
+    for _ in 0..8 {
+        let row = bench.row_in("unknown");
+        bench.tracker(&format!("forget {} --force", row - 1)).exits(0);
+        let retry = bench.start(&format!("retry {row} --queue"));
+        let add = bench.start(&format!("add found-{row}-at-heygen --as {row}"));
+        let codes = (end(retry).code, end(add).code);
+        assert!(matches!(codes, (Some(0), Some(2)) | (Some(2), Some(0))), "{codes:?}");
+    }
+}
+
+#[test]
+fn what_is_no_id_is_not_added() {
+    let bench = Bench::new();
+    for typed in [".", "..", "short", "not an id"] {
+        let run = bench.tracker_with(&["add", typed]).exits(2);
+        says(&run, &["hint: "]);
+    }
+    assert!(!bench.db_path().exists());
+    bench.tracker("add short --force").exits(0);
+}
+
+#[test]
+fn a_body_submitted_before_is_pointed_out() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json").exits(0);
+    for quiet in ["", "-q"] {
+        let run = bench.tracker(&format!("submit body.json {quiet}")).exits(0);
+        says(&run, &["has the same body as", "(waiting, submitted ", "--if-new"]);
+    }
+    let run = bench.tracker("submit body.json --if-new").exits(0);
+    assert!(!run.stderr.contains("same body"), "{}", run.screen());
+    assert_eq!(bench.rows(), "3");
 }

@@ -1,0 +1,184 @@
+//! Options that several verbs share, and reading the files they name. Each option names its help heading itself: clap
+//! hands a heading of a flattened struct on to every option after it.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ArgAction;
+
+use crate::bodies::Overrides;
+use crate::error::Error;
+use crate::pass::{Options, Wait};
+use crate::video::RowId;
+
+/// All bodies of one command; far more than anybody submits at once.
+pub(super) const MAX_BODIES: u64 = 512 << 20;
+/// A script or a table.
+const MAX_SCRIPT: u64 = 10 << 20;
+
+/// Options that every verb has.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Globals {
+    /// The database [env: TRACKER_DB]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub db: Option<PathBuf>,
+    /// Print JSON Lines
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print only what needs a person
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print every step
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// `--color`
+    #[command(flatten)]
+    pub color: colorchoice_clap::Color,
+}
+
+/// How long to wait: the options of every verb with `--wait`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WaitArgs {
+    /// Give up waiting after this (exit 4)
+    #[arg(long, value_name = "D", default_value = "20m", value_parser = humantime::parse_duration, requires = "wait", help_heading = "Waiting")]
+    timeout: Duration,
+    /// The first pause between rounds; grows to 60 s
+    #[arg(long, value_name = "D", default_value = "5s", value_parser = humantime::parse_duration, requires = "wait", help_heading = "Waiting")]
+    interval: Duration,
+}
+
+impl WaitArgs {
+    /// Waiting for these rows, or for everything unfinished.
+    pub(super) fn wait(&self, rows: Option<Vec<RowId>>) -> Wait {
+        Wait {
+            rows,
+            timeout: self.timeout,
+            interval: self.interval,
+        }
+    }
+}
+
+/// Options nobody needs on an ordinary day.
+#[derive(Debug, clap::Args)]
+pub struct Tuning {
+    /// Requests at once, and downloads at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Tuning")]
+    jobs: u16,
+    /// Further tries per file
+    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Tuning")]
+    retries: u32,
+    /// Pause before the second try; doubles
+    #[arg(long, value_name = "D", default_value = "2s", value_parser = humantime::parse_duration, help_heading = "Tuning")]
+    retry_delay: Duration,
+    /// Longest silence within a download
+    #[arg(long, value_name = "D", default_value = "60s", value_parser = humantime::parse_duration, help_heading = "Tuning")]
+    read_timeout: Duration,
+}
+
+impl Tuning {
+    /// The pass these amount to.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            jobs: usize::from(self.jobs),
+            retries: self.retries,
+            retry_delay: self.retry_delay,
+            read_timeout: self.read_timeout.max(Duration::from_millis(1)),
+            ..Options::default()
+        }
+    }
+}
+
+/// Fields of the body, over what the body itself says.
+#[derive(Debug, clap::Args)]
+pub(super) struct FieldArgs {
+    /// Set the body's avatar_id
+    #[arg(long, value_name = "ID", help_heading = "Body")]
+    avatar_id: Option<String>,
+    /// Set the body's voice_id
+    #[arg(long, value_name = "ID", help_heading = "Body")]
+    voice_id: Option<String>,
+    /// Set the body's script
+    #[arg(long, value_name = "TEXT|@FILE", help_heading = "Body")]
+    script: Option<String>,
+    /// Set the body's title
+    #[arg(long, value_name = "TEXT", help_heading = "Body")]
+    title: Option<String>,
+}
+
+impl FieldArgs {
+    /// What was typed, with the script read from its file.
+    pub(super) fn overrides(&self) -> Result<Overrides, Error> {
+        Ok(Overrides {
+            avatar_id: self.avatar_id.clone(),
+            voice_id: self.voice_id.clone(),
+            script: self.script.as_deref().map(script_text).transpose()?,
+            title: self.title.clone(),
+        })
+    }
+}
+
+/// `TEXT|@FILE`
+pub(super) fn script_text(given: &str) -> Result<String, Error> {
+    let Some(path) = given.strip_prefix('@') else {
+        return Ok(given.to_owned());
+    };
+    let (origin, bytes) = read_input(Path::new(path), MAX_SCRIPT)?;
+    let text = String::from_utf8(bytes).map_err(|error| Error::InvalidBody {
+        place: origin,
+        why: format!("is not UTF-8: {error}"),
+    })?;
+    Ok(text.trim_start_matches('\u{feff}').trim_end().to_owned())
+}
+
+/// A file's content, or standard input's for `-`, with a name for error messages; at most `limit` bytes of it.
+pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>), Error> {
+    let unreadable = |source: io::Error| match source.kind() {
+        // A name that was mistyped is the command line's fault.
+        io::ErrorKind::NotFound => Error::usage(
+            format!("no such file: {}", path.display()),
+            "check the path; HeyGen's ids need no file",
+        ),
+        io::ErrorKind::IsADirectory => Error::usage(
+            format!("{} is a directory", path.display()),
+            "name a file in it, or - for standard input",
+        ),
+        _ => Error::File {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let (origin, input): (String, Box<dyn Read>) = if path == Path::new("-") {
+        ("standard input".to_owned(), Box::new(io::stdin()))
+    } else {
+        refuse_tilde(path)?;
+        let file = fs::File::open(path).map_err(unreadable)?;
+        (path.display().to_string(), Box::new(file))
+    };
+    let mut bytes = Vec::new();
+    input
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::InvalidBody {
+            place: origin,
+            why: format!("is larger than {} MiB", limit >> 20),
+        });
+    }
+    Ok((origin, bytes))
+}
+
+/// A `~` that reaches the program stands for no home directory: the shell expands it only at the start of an unquoted
+/// word, so not in `--db=~/x` or `@~/x`, and cron and systemd never do.
+pub(super) fn refuse_tilde(path: &Path) -> Result<(), Error> {
+    match path.to_str() {
+        Some(text) if text == "~" || text.starts_with("~/") => Err(Error::usage(
+            format!("{text} is not a path: the shell did not expand its ~"),
+            "write $HOME instead of ~, or leave out the quotes; a directory of that name is ./~",
+        )),
+        _ => Ok(()),
+    }
+}

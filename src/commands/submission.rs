@@ -1,0 +1,410 @@
+//! What `submit` and `retry` share, in this order: [`record`] everything, send it, [`report`] what became of it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::bodies::Body;
+use crate::commands::file_options::WantedFiles;
+use crate::commands::options::WaitArgs;
+use crate::commands::{Context, load, pulse, retry};
+use crate::error::{Error, Exit};
+use crate::locks::{Guard, Locks, Purpose};
+use crate::pass::{self, Access, Options, Reporter, Scope, Tally, Voice};
+use crate::render::fields::Field;
+use crate::render::json::RequestBody;
+use crate::render::{human, text};
+use crate::store::{NewVideo, Store, StoreError, Tx};
+use crate::time::{self, Timestamp};
+use crate::video::{IdempotencyKey, Phase, RowId, Video};
+
+/// A completed duplicate older than this is submitted again by `--if-new`.
+const DUPLICATE_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long a row is tried before it is left to `check`.
+const BUDGET: Duration = Duration::from_secs(10);
+/// More duplicates than this are only counted.
+const NAMED: usize = 5;
+
+/// When and how videos are submitted: options of every verb that does so.
+#[derive(Debug, clap::Args)]
+pub(super) struct SubmitOptions {
+    /// Only record; check sends
+    #[arg(long, conflicts_with = "wait")]
+    queue: bool,
+    /// Skip a body identical to one in progress, or completed and under 24 h old
+    #[arg(long)]
+    if_new: bool,
+    /// Validate only: print what would be sent, and every row with the same body
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Wait until everything is rendered and saved
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    waiting: WaitArgs,
+}
+
+/// What a row is made of: a body, labels, and where its files go.
+pub(super) fn new_video(
+    body: &Body,
+    tags: Vec<String>,
+    files: WantedFiles,
+    now: Timestamp,
+) -> NewVideo {
+    NewVideo {
+        request: Some((body.raw.clone(), IdempotencyKey::random())),
+        body_hash: Some(body.hash()),
+        video_id: None,
+        title: body.title(),
+        script: body.script(),
+        avatar_id: body.avatar_id(),
+        voice_id: body.voice_id(),
+        tags,
+        submitted_at: now,
+        output_dir: files.output_dir,
+        name_template: files.name_template,
+        assets: files.assets,
+        retry_of: None,
+    }
+}
+
+impl SubmitOptions {
+    /// Records `new`, sends it, and prints one line per body. `again`: rows that were retried before are retried once
+    /// more.
+    ///
+    /// # Errors
+    /// Nothing was recorded then. Once it is, this succeeds: see [`exit`].
+    pub(super) fn submit(
+        &self,
+        context: &Context,
+        new: &[NewVideo],
+        again: bool,
+    ) -> Result<Exit, Error> {
+        if !self.queue {
+            // Without a usable key nothing is recorded: the user is there and can fix it.
+            Access::resolve(&context.env)?;
+        }
+        context.heed_signals()?;
+        let mut store = context.open_or_create()?;
+        let rules = Rules {
+            if_new: self.if_new,
+            again,
+            now: time::now(),
+        };
+        let recorded = record(&mut store, new, &rules);
+        if let Err(Error::Store(StoreError::Sqlite { .. })) = recorded {
+            // A commit whose fsync failed is undone for us, and still there for whoever opens the log after us.
+            context.screen.warn(
+                "the disk failed while recording; look with tracker list before you submit again",
+            );
+        }
+        let recorded = recorded?;
+        // Before anything is sent: there is still time for Ctrl-C and forget.
+        recorded.note_duplicates(context, rules.now);
+
+        // At a terminal what becomes of the videos is said as it happens; a pipe gets one line per body at the end.
+        let live = self.wait && context.screen.out_is_terminal && !context.screen.json;
+        let voice = if live {
+            Voice::Outcomes
+        } else {
+            Voice::RunTrouble
+        };
+        let mut reporter = Reporter::new(&context.screen, voice, true);
+        // From here on everything is recorded: what goes wrong is reported, and is no reason to submit again.
+        let sent = self
+            .send(
+                &mut store,
+                context,
+                recorded.fresh,
+                &recorded.rows,
+                &mut reporter,
+            )
+            .unwrap_or_else(|error| context.report(&error));
+        let videos = match load(&store, &recorded.rows) {
+            Ok(videos) => videos,
+            Err(error) => {
+                context.report(&error);
+                context.screen.warn(&format!(
+                    "all {} were recorded; do not submit again: check sends the rest",
+                    recorded.rows.len()
+                ));
+                return Ok(if self.wait { Exit::Trouble } else { Exit::Ok });
+            }
+        };
+        if !live {
+            self.print(context, &videos);
+        }
+        report(context, &videos, recorded.known, self.queue);
+        if let Err(error) = pulse::note_silence(&store, context) {
+            context.report(&error);
+        }
+        Ok(exit(reporter.tally(), &videos, self.wait.then_some(sent)))
+    }
+
+    /// Sends what was recorded and, if asked to, waits for all of it.
+    fn send(
+        &self,
+        store: &mut Store,
+        context: &Context,
+        fresh: Vec<(RowId, Guard)>,
+        rows: &[RowId],
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Exit, Error> {
+        if self.queue {
+            return Ok(Exit::Ok);
+        }
+        let options = Options {
+            hook: context.hook(None)?,
+            ..Options::default()
+        };
+        let impatient = Options {
+            budget: BUDGET,
+            ..options.clone()
+        };
+        let scope = Scope::Fresh(fresh);
+        pass::run(store, &context.env, scope, &impatient, reporter)?;
+        if !self.wait {
+            return Ok(Exit::Ok);
+        }
+        let wait = self.waiting.wait(Some(rows.to_vec()));
+        wait.until_finished(store, &context.env, &options, reporter)
+    }
+
+    fn print(&self, context: &Context, videos: &[Video]) {
+        let mut fields = Field::SUBMIT.to_vec();
+        if self.wait {
+            fields.push(Field::Path);
+        }
+        context.print_rows(videos, &fields);
+        let screen = &context.screen;
+        if screen.out_is_terminal
+            && let Some(video) = videos.iter().find(|video| !video.files.is_empty())
+        {
+            screen.note(&format!("files go to {}", video.output_dir.display()));
+        }
+    }
+}
+
+/// 0 once everything is recorded and nothing refused: a script that retries on failure must never submit twice.
+fn exit(tally: &Tally, videos: &[Video], waited: Option<Exit>) -> Exit {
+    let rejected = videos.iter().any(|video| video.phase == Phase::Rejected);
+    if tally.auth {
+        Exit::Auth
+    } else if rejected {
+        Exit::Trouble
+    } else {
+        waited.unwrap_or(Exit::Ok)
+    }
+}
+
+/// What makes submitting a body needless.
+struct Rules {
+    if_new: bool,
+    again: bool,
+    now: Timestamp,
+}
+
+/// What [`record`] did.
+#[derive(Default)]
+struct Recorded {
+    /// A row for each body, in order.
+    rows: Vec<RowId>,
+    /// The new ones among them, each under its send lock.
+    fresh: Vec<(RowId, Guard)>,
+    /// How many rows were there before.
+    known: usize,
+    /// New rows, each with the newest other row that has the same body.
+    duplicates: Vec<(RowId, Video)>,
+}
+
+/// Writes all bodies down in one transaction: all of them or none. Each new row's send lock is taken before the row
+/// becomes visible, so that no `check` comes between recording and sending.
+fn record(store: &mut Store, new: &[NewVideo], rules: &Rules) -> Result<Recorded, Error> {
+    let locks = store.locks()?;
+    store.write_checked(|tx| {
+        let mut recorded = Recorded::default();
+        for video in new {
+            match record_one(tx, &locks, video, rules, &mut recorded)? {
+                Ok(row) => recorded.rows.push(row),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(recorded))
+    })?
+}
+
+/// The row of one body: recorded now, or found.
+fn record_one(
+    tx: &Tx<'_>,
+    locks: &Locks,
+    video: &NewVideo,
+    rules: &Rules,
+    recorded: &mut Recorded,
+) -> rusqlite::Result<Result<RowId, Error>> {
+    let mut video = video.clone();
+    let found = match video.retry_of {
+        Some(original) => match retry::settle(tx, &mut video, original, rules.again)? {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        },
+        None => None,
+    };
+    let found = match (&video.body_hash, found) {
+        (Some(hash), None) if rules.if_new => {
+            tx.recent_twin(hash, rules.now.before(DUPLICATE_AGE))?
+        }
+        (_, found) => found,
+    };
+    if let Some(row) = found {
+        recorded.known += 1;
+        return Ok(Ok(row));
+    }
+    // A retry has the body of its original, and is asked for by name.
+    let duplicate = match &video.body_hash {
+        Some(hash) if video.retry_of.is_none() => tx.twins(hash)?.into_iter().next(),
+        _ => None,
+    };
+    let row = tx.insert(&video, rules.now)?;
+    recorded
+        .duplicates
+        .extend(duplicate.map(|video| (row, video)));
+    Ok(match locks.try_row(Purpose::Send, row) {
+        Ok(guard) => {
+            recorded.fresh.extend(guard.map(|guard| (row, guard)));
+            Ok(row)
+        }
+        Err(source) => Err(Error::System {
+            action: "lock a row",
+            source,
+        }),
+    })
+}
+
+impl Recorded {
+    /// Not notes that `-q` drops: they are about money.
+    fn note_duplicates(&self, context: &Context, now: Timestamp) {
+        for (row, other) in self.duplicates.iter().take(NAMED) {
+            context.screen.warn(&format!(
+                "{row} has the same body as {} ({}, submitted {}); --if-new skips such a body",
+                other.id,
+                other.status(),
+                human::ago_phrase(other.submitted_at, now),
+            ));
+        }
+        if self.duplicates.len() > NAMED {
+            context.screen.warn(&format!(
+                "{} of these {} bodies are in other rows, too; --if-new skips such bodies",
+                self.duplicates.len(),
+                self.rows.len(),
+            ));
+        }
+    }
+}
+
+/// What the status column does not say loudly enough.
+fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
+    let screen = &context.screen;
+    if known > 0 {
+        screen.note(&format!(
+            "{known} of {} had been submitted before and were not submitted again",
+            videos.len()
+        ));
+    }
+    for video in videos.iter().filter(|v| v.phase == Phase::Rejected) {
+        screen.error(&format!(
+            "{} rejected: {}: {}",
+            video.id,
+            text::fit(video.failure_code.as_deref().unwrap_or("?"), 80),
+            text::fit(video.failure_message.as_deref().unwrap_or_default(), 400)
+        ));
+        screen.hint(&format!(
+            "fix what it says: tracker retry {} with other fields, or submit another body",
+            video.id
+        ));
+    }
+    let in_phase = |phase| videos.iter().filter(|video| video.phase == phase).count();
+    let (unsent, sending) = (in_phase(Phase::Unsent), in_phase(Phase::Sending));
+    let sent = videos.len() - unsent - sending;
+    if unsent + sending > 0 && !queued {
+        // Not a note that -q drops: whoever misses this may submit twice.
+        screen.warn(&match (videos.len(), sending) {
+            (1, 0) => {
+                "it is recorded but not sent yet; do not submit again: check sends it".to_owned()
+            }
+            (1, _) => "it is recorded and was sent, but no answer came yet; do not submit again: \
+                       check repeats it under the same key"
+                .to_owned(),
+            (all, 0) => format!(
+                "all {all} are recorded, {sent} sent; do not submit again: check sends the rest"
+            ),
+            (all, _) => format!(
+                "all {all} are recorded, {sent} sent, {sending} sent without an answer yet; \
+                 do not submit again: check sends the rest"
+            ),
+        });
+    } else if screen.out_is_terminal && videos.iter().any(|video| !video.finished) {
+        let ids: Vec<String> = videos.iter().take(3).map(|v| v.id.to_string()).collect();
+        let which = if videos.len() > 3 {
+            String::new()
+        } else {
+            format!(" {}", ids.join(" "))
+        };
+        screen.note(&format!(
+            "follow up with: tracker check (from cron), or tracker check --wait{which}"
+        ));
+    }
+}
+
+/// Prints what would be sent, and every row with the same body; a row that is to be retried is no duplicate of itself.
+pub(super) fn dry_run(
+    bodies: &[(Option<RowId>, Body)],
+    context: &Context,
+) -> Result<Exit, Error> {
+    let screen = &context.screen;
+    let store = match context.open_for_reading() {
+        Ok(store) => Some(store),
+        Err(Error::Store(StoreError::NoDatabase { .. })) => None,
+        Err(error) => return Err(error),
+    };
+    for (original, body) in bodies {
+        let mut duplicates = match &store {
+            Some(store) => store.read(|tx| tx.twins(&body.hash()))?,
+            None => Vec::new(),
+        };
+        duplicates.retain(|video| Some(video.id) != *original);
+        let request = RequestBody::new(&body.raw);
+        if screen.json {
+            screen.json_row(&DryRun {
+                kind: "dry_run",
+                place: &body.place,
+                request,
+                duplicates: duplicates.iter().map(|video| video.id.0).collect(),
+            });
+            continue;
+        }
+        screen.row(&text::sanitize(request.text()));
+        for video in duplicates {
+            screen.note(&format!(
+                "{}: the same body is {} ({}), submitted {}",
+                body.place,
+                video.id,
+                video.status(),
+                video.submitted_at
+            ));
+        }
+    }
+    screen.note(&format!(
+        "{} would be submitted; nothing was sent or recorded",
+        bodies.len()
+    ));
+    Ok(Exit::Ok)
+}
+
+#[derive(Serialize)]
+struct DryRun<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    place: &'a str,
+    request: RequestBody<'a>,
+    duplicates: Vec<i64>,
+}
