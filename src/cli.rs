@@ -5,8 +5,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::options::Globals;
 use crate::commands::{
-    Context, add, check, completions, demo, doctor, download, forget, list, listen, man, retry, sandbox,
-    show, submit,
+    Context, add, check, completions, demo, doctor, download, forget, list, listen, man, retry,
+    sandbox, show, submit,
 };
 use crate::error::{Error, Exit};
 
@@ -32,19 +32,19 @@ pub struct Cli {
 /// The verbs, everyday ones first.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Buy videos: record them, send them, return at once
+    /// Submit videos: record them, send them, return at once
     Submit(submit::Args),
-    /// Send what waits, ask for what renders, download what is ready
+    /// Send what is waiting, poll what renders, download what is ready
     Check(check::Args),
-    /// Look back over the videos, newest first
+    /// List the videos, newest first
     List(list::Args),
     /// Show everything about one video
     Show(show::Args),
     /// Track videos made elsewhere
     Add(add::Args),
-    /// Fetch files again, other files, or into another directory
+    /// Download files again, other files, or into another directory
     Download(download::Args),
-    /// Buy again what failed
+    /// Submit again what failed
     Retry(retry::Args),
     /// Drop rows from the history; nothing is deleted at HeyGen or on disk
     Forget(forget::Args),
@@ -52,7 +52,7 @@ pub enum Verb {
     Doctor(doctor::Args),
     /// See it all at work on this machine: no key, no network
     Demo(demo::Args),
-    /// Receive HeyGen's webhooks: what is ready is fetched at once
+    /// Receive HeyGen's webhooks: what is ready is downloaded at once
     #[command(hide = true)]
     Listen(listen::Args),
     /// Run the local stand-in for HeyGen as a server

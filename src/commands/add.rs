@@ -249,9 +249,8 @@ fn is_file(argument: &OsStr) -> bool {
 
 /// HeyGen's ids have 32 characters; what is short or has spaces is a slip (`add .`, a title), not an id of the future.
 fn id(argument: &OsStr, force: bool) -> Result<VideoId, Error> {
-    let plausible = |text: &&str| {
-        force || (text.chars().count() >= 8 && !text.contains(char::is_whitespace))
-    };
+    let plausible =
+        |text: &&str| force || (text.chars().count() >= 8 && !text.contains(char::is_whitespace));
     argument
         .to_str()
         .filter(plausible)

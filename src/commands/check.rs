@@ -14,7 +14,7 @@ use crate::video::{Phase, RowId, Video};
 /// How soon another check makes sense while something renders.
 const NEXT_CHECK: Duration = Duration::from_secs(60);
 
-/// Send what waits, ask for every unfinished video once, download what is ready.
+/// Send what is waiting, poll every unfinished video once, download what is ready.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker check                  # silent unless something happened: made for cron
@@ -35,10 +35,10 @@ pub struct Args {
     /// Leave the files for another run
     #[arg(long)]
     no_download: bool,
-    /// Send no further video while HeyGen has this many in work
+    /// Send no further video while HeyGen has this many in progress
     #[arg(long, value_name = "N")]
     max_active: Option<u64>,
-    /// Run this for everything that happens; see the README [env: TRACKER_HOOK]
+    /// Run this command at each event; see the README [env: TRACKER_HOOK]
     #[arg(long, value_name = "CMD")]
     hook: Option<String>,
     #[command(flatten)]

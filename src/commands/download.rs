@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commands::options::Tuning;
 use crate::commands::file_options::parse_assets;
+use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load};
 use crate::download::{Verdict, verify};
 use crate::error::{Error, Exit};

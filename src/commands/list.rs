@@ -27,14 +27,14 @@ Examples:
 A pipe gets tab-separated rows without a header:
   id video_id status submitted_at completed_at title path";
 
-/// Look back over the videos, newest first
+/// List the videos, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only these status words, comma-separated
     #[arg(short, long, value_name = "S", value_delimiter = ',')]
     status: Vec<String>,
-    /// Only what check still has work with
+    /// Only what check still has to work on
     #[arg(long)]
     unfinished: bool,
     /// Submitted at or after: 2026-11-23, 2026-11-23T10:00 (local time), or an age such as 7d

@@ -165,7 +165,11 @@ fn refuse_hopeless(dir: &Path) -> Result<(), Error> {
         return Ok(());
     };
     Err(Error::usage(
-        format!("files cannot go to {}: {} {why}", dir.display(), there.display()),
+        format!(
+            "files cannot go to {}: {} {why}",
+            dir.display(),
+            there.display()
+        ),
         "choose another directory with --output-dir",
     ))
 }

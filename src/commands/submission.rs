@@ -356,10 +356,7 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
 }
 
 /// Prints what would be sent, and every row with the same body; a row that is to be retried is no duplicate of itself.
-pub(super) fn dry_run(
-    bodies: &[(Option<RowId>, Body)],
-    context: &Context,
-) -> Result<Exit, Error> {
+pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Result<Exit, Error> {
     let screen = &context.screen;
     let store = match context.open_for_reading() {
         Ok(store) => Some(store),

@@ -398,7 +398,7 @@ fn b04_killed_at_any_write_of_the_first_open() {
     for name in ["pwrite64", "fdatasync", "fsync", "ftruncate"] {
         for n in 1..=calls(&log, name) {
             let bench = Bench::new();
-            bench.heygen.add_video("one", "processing");
+            bench.heygen.add_video("video-one", "processing");
             let kill = format!("inject={name}:signal=SIGKILL:when={n}");
             let trace = format!("trace={name}");
             let killed =

@@ -39,7 +39,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("lst --json"), @r#"
     $ tracker lst --json
     --- stderr
-    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'","hint":"some similar subcommands exist: 'listen', 'list'","request_id":null}}
+    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'","hint":"did you mean listen or list?","request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("show --json"), @r#"
@@ -254,14 +254,14 @@ fn database_newer() {
     assert_snapshot!(bench.shows("list"), @r#"
     $ tracker list
     --- stderr
-    error: DIR/tracker.db has schema 4711, this program knows up to 3
+    error: DIR/tracker.db has schema 4711, this program knows up to 4
     hint: install the newer tracker; the file was not touched
     --- exit 1
     "#);
     assert_snapshot!(bench.shows("check --json"), @r#"
     $ tracker check --json
     --- stderr
-    {"error":{"code":"database_newer","message":"DIR/tracker.db has schema 4711, this program knows up to 3","hint":"install the newer tracker; the file was not touched","request_id":null}}
+    {"error":{"code":"database_newer","message":"DIR/tracker.db has schema 4711, this program knows up to 4","hint":"install the newer tracker; the file was not touched","request_id":null}}
     --- exit 1
     "#);
 }
@@ -360,8 +360,9 @@ fn refused_by_heygen() {
     --- stdout
     {"id":2,"video_id":null,"status":"rejected","finished":true,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":"invalid_parameter","failure_message":"no such avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
     --- stderr
+    warning: 2 has the same body as 1 (unsent, submitted just now); --if-new skips such a body
     error: 2 rejected: invalid_parameter: no such avatar
-    hint: mend what it says: tracker retry 2 with other fields, or submit another body
+    hint: fix what it says: tracker retry 2 with other fields, or submit another body
     --- exit 1
     "#);
 }

@@ -177,6 +177,6 @@ fn if_new_finds_what_was_bought_before_however_it_is_written() {
     let twins = &bench
         .tracker("submit same.json --dry-run --json")
         .exits(0)
-        .json()[0]["twins"];
+        .json()[0]["duplicates"];
     assert_eq!(*twins, serde_json::json!([4, 1]));
 }

@@ -193,7 +193,9 @@ fn add_as_is_for_nothing_else() {
     let (failed, completed) = bench.failed_and_completed();
     let unknown = bench.row_in("unknown");
     for row in [failed, completed] {
-        let run = bench.tracker(&format!("add other-video --as {row}")).exits(2);
+        let run = bench
+            .tracker(&format!("add other-video --as {row}"))
+            .exits(2);
         says(&run, &["only an unknown or sending row", "hint: "]);
     }
     let taken = bench.video_id(completed);
@@ -201,7 +203,9 @@ fn add_as_is_for_nothing_else() {
         .tracker(&format!("add {taken} --as {unknown}"))
         .exits(2);
     says(&run, &["is tracked already, as 2"]);
-    bench.tracker(&format!("add video-a video-b --as {unknown}")).exits(2);
+    bench
+        .tracker(&format!("add video-a video-b --as {unknown}"))
+        .exits(2);
     bench.tracker("add other-video --as 99").exits(1);
     assert_eq!(bench.status(unknown), "unknown");
 }
@@ -403,7 +407,11 @@ fn the_same_retry_again_is_the_same_row_and_another_one_is_refused() {
     bench.tracker("retry 1 --script Shorter").exits(0);
     let again = bench.tracker("retry 1 --script Shorter").exits(0);
     assert!(again.stdout.starts_with("3\t"), "{}", again.screen());
-    for arguments in ["retry 1", "retry 1 --script Other", "retry 1 --script Other --dry-run"] {
+    for arguments in [
+        "retry 1",
+        "retry 1 --script Other",
+        "retry 1 --script Other --dry-run",
+    ] {
         let run = bench.tracker(arguments).exits(2);
         says(&run, &["1 was already retried as 3", "--again"]);
     }
@@ -453,11 +461,16 @@ fn retry_and_add_as_do_not_both_take_an_unknown_row() {
     // Whichever of two that run at once comes first, the other sees it.
     for _ in 0..8 {
         let row = bench.row_in("unknown");
-        bench.tracker(&format!("forget {} --force", row - 1)).exits(0);
+        bench
+            .tracker(&format!("forget {} --force", row - 1))
+            .exits(0);
         let retry = bench.start(&format!("retry {row} --queue"));
         let add = bench.start(&format!("add found-{row}-at-heygen --as {row}"));
         let codes = (end(retry).code, end(add).code);
-        assert!(matches!(codes, (Some(0), Some(2)) | (Some(2), Some(0))), "{codes:?}");
+        assert!(
+            matches!(codes, (Some(0), Some(2)) | (Some(2), Some(0))),
+            "{codes:?}"
+        );
     }
 }
 
@@ -479,7 +492,10 @@ fn a_body_submitted_before_is_pointed_out() {
     bench.tracker("submit body.json").exits(0);
     for quiet in ["", "-q"] {
         let run = bench.tracker(&format!("submit body.json {quiet}")).exits(0);
-        says(&run, &["has the same body as", "(waiting, submitted ", "--if-new"]);
+        says(
+            &run,
+            &["has the same body as", "(waiting, submitted ", "--if-new"],
+        );
     }
     let run = bench.tracker("submit body.json --if-new").exits(0);
     assert!(!run.stderr.contains("same body"), "{}", run.screen());

@@ -19,12 +19,16 @@ fn submit() {
     $ tracker submit body.json --json
     --- stdout
     {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"waiting","finished":false,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
+    --- stderr
+    warning: 2 has the same body as 1 (waiting, submitted just now); --if-new skips such a body
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("submit body.json --queue --tag launch,news"), @r#"
     $ tracker submit body.json --queue --tag launch,news
     --- stdout
     3		unsent
+    --- stderr
+    warning: 3 has the same body as 2 (waiting, submitted just now); --if-new skips such a body
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("submit body.json --if-new"), @r#"
@@ -32,7 +36,7 @@ fn submit() {
     --- stdout
     3		unsent
     --- stderr
-    1 of 1 had been bought before and were not bought again
+    1 of 1 had been submitted before and were not submitted again
     warning: it is recorded but not sent yet; do not submit again: check sends it
     --- exit 0
     "#);
@@ -44,15 +48,15 @@ fn submit() {
     body.json: the same body is 3 (unsent), submitted TIME
     body.json: the same body is 2 (waiting), submitted TIME
     body.json: the same body is 1 (waiting), submitted TIME
-    1 would be bought; nothing was sent or recorded
+    1 would be submitted; nothing was sent or recorded
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("submit body.json --dry-run --json"), @r#"
     $ tracker submit body.json --dry-run --json
     --- stdout
-    {"type":"dry_run","place":"body.json","request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"},"twins":[3,2,1]}
+    {"type":"dry_run","place":"body.json","request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"},"duplicates":[3,2,1]}
     --- stderr
-    1 would be bought; nothing was sent or recorded
+    1 would be submitted; nothing was sent or recorded
     --- exit 0
     "#);
 }
@@ -362,8 +366,7 @@ fn retry() {
     --- stdout
     {"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"}
     --- stderr
-    the body of 2: the same body is 2 (failed), submitted TIME
-    1 would be bought; nothing was sent or recorded
+    1 would be submitted; nothing was sent or recorded
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("retry 2"), @r#"
@@ -377,13 +380,13 @@ fn retry() {
     --- stdout
     {"id":4,"video_id":"2a7799127b9e31c8104a64fb4fa6048b","status":"waiting","finished":false,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":2}
     --- stderr
-    1 of 1 had been bought before and were not bought again
+    1 of 1 had been submitted before and were not submitted again
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("retry --failed"), @r#"
     $ tracker retry --failed
     --- stderr
-    nothing failed that was not bought again already
+    nothing failed that was not retried already
     --- exit 0
     "#);
 }

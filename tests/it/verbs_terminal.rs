@@ -68,6 +68,7 @@ fn at_a_terminal() {
     assert_snapshot!(screen(80, "submit body1.json --color never"), @r#"
     $ tracker submit body1.json --color never
     --- stdout
+    warning: 4 has the same body as 1 (completed, submitted 20m ago); --if-new skips such a body
     id  video_id                          status   title
     4   2a7799127b9e31c8104a64fb4fa6048b  waiting  Video 1
     files go to DIR/output
