@@ -15,7 +15,7 @@ use heygen_tracker::heygen::{ApiKey, BaseUrl, Client, RemoteVideo, Timeouts};
 use heygen_tracker::render::fields::Field;
 use heygen_tracker::render::json::{self, VideoObject};
 use heygen_tracker::render::tsv;
-use heygen_tracker::sandbox::{Options, Render, Sandbox};
+use heygen_tracker::sandbox::{Options, Sandbox};
 use heygen_tracker::store::{NewVideo, Store};
 use heygen_tracker::time;
 use heygen_tracker::video::{Account, Asset, RemoteStatus, RowId, Video, VideoId};
@@ -69,12 +69,14 @@ fn one_video() -> Video {
 
 fn sandbox(videos: usize) -> (Sandbox, Client) {
     let sandbox = Sandbox::start(Options {
-        render: Render::Manual,
+        render_time: None,
         ..Options::default()
     })
     .unwrap();
     for number in 0..videos {
-        sandbox.add_video(&format!("{number:032x}"), "completed");
+        let mut world = sandbox.world();
+        let progress = world.word("completed");
+        world.insert(&format!("{number:032x}"), progress);
     }
     let base = BaseUrl::parse(&sandbox.api_base()).unwrap();
     let key = ApiKey::new(sandbox.key()).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use heygen_tracker::sandbox::Options;
+use crate::heygen::Options;
 
 use crate::Scale;
 use crate::measure::{Cost, Side, compare, is_installed, print_cost};

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use heygen_tracker::sandbox::Options;
+use crate::heygen::Options;
 
 use crate::Scale;
 use crate::measure::{self, Cost, Side, compare, is_installed};

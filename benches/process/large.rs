@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use heygen_tracker::sandbox::Options;
+use crate::heygen::Options;
 use serde_json::Value;
 
 use crate::Scale;

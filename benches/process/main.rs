@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `measure` | one child's wall time, CPU and peak memory; medians of alternating runs; tables |
 //! | `stage` | a directory, a stand-in for HeyGen and a database with rows in it |
+//! | `heygen` | the stand-in of the tests |
 //! | `startup` | doing next to nothing |
 //! | `check` | 200 rows of which 50, or none, just finished |
 //! | `history` | an idle check and looking back, at 1,000 and 1,000,000 rows |
@@ -21,11 +22,16 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    dead_code,
+    unreachable_pub,
+    unused_imports,
     clippy::disallowed_methods,
-    reason = "a benchmark that cannot run says so and stops"
+    reason = "a benchmark that cannot run says so and stops, and needs few of the faults"
 )]
 
 mod check;
+#[path = "../../tests/support/mod.rs"]
+mod heygen;
 mod history;
 mod large;
 mod many;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use heygen_tracker::sandbox::Options;
+use crate::heygen::Options;
 
 use crate::Scale;
 use crate::measure::{self, Cost, median, millis, print_cost};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use heygen_tracker::sandbox::{Options, Recorded};
+use crate::heygen::{Options, Recorded};
 
 use crate::Scale;
 use crate::measure::{millis, print_cost};

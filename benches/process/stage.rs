@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use heygen_tracker::sandbox::{Options, Render, Sandbox};
+use crate::heygen::{Heygen, Options, Render};
 use rusqlite::Connection;
 
 use crate::measure::{self, Cost};
@@ -18,7 +18,7 @@ pub(crate) const BODY: &str =
 /// Where a benchmark happens.
 pub(crate) struct Stage {
     dir: tempfile::TempDir,
-    pub(crate) heygen: Sandbox,
+    pub(crate) heygen: Heygen,
 }
 
 impl Stage {
@@ -26,7 +26,7 @@ impl Stage {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
-            heygen: Sandbox::start(Options {
+            heygen: Heygen::start(Options {
                 render: Render::Manual,
                 ..options
             })

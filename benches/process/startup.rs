@@ -1,6 +1,6 @@
 //! Doing next to nothing.
 
-use heygen_tracker::sandbox::Options;
+use crate::heygen::Options;
 
 use crate::Scale;
 use crate::measure::{self, Side, compare, is_installed};

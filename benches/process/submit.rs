@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use heygen_tracker::sandbox::Options;
+use crate::heygen::Options;
 
 use crate::Scale;
 use crate::measure::{Cost, median, millis, print_cost};

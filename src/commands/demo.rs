@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::commands::Context;
 use crate::error::{Error, Exit};
 use crate::render::screen::Screen;
-use crate::sandbox::{Options, Render, Sandbox};
+use crate::sandbox::{Options, Sandbox};
 
 /// Long enough to see a video render, short enough to watch.
 const RENDER_TIME: Duration = Duration::from_secs(6);
@@ -28,7 +28,7 @@ const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"
 /// Runs `tracker demo`.
 pub fn run(_: Args, context: &Context) -> Result<Exit, Error> {
     let sandbox = Sandbox::start(Options {
-        render: Render::After(RENDER_TIME),
+        render_time: Some(RENDER_TIME),
         fail_on_word: true,
         file_size: 400_000,
         ..Options::default()

@@ -6,10 +6,7 @@ use crate::commands::Context;
 use crate::config::Environment;
 use crate::error::{Error, Exit, shell_word};
 use crate::render::screen::Screen;
-use crate::sandbox::{Options, Render, Sandbox, Webhook};
-
-/// Requests kept for looking back; a server that runs for days must not grow.
-const KEEP_REQUESTS: usize = 1000;
+use crate::sandbox::{Options, Sandbox, Webhook};
 
 /// Run a local stand-in for HeyGen: no key, no network, no bill.
 #[derive(Debug, clap::Args)]
@@ -63,11 +60,10 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let webhook = webhook(&args)?;
     let sandbox = Sandbox::start(Options {
         api_port: args.port.unwrap_or(0),
-        render: Render::After(args.render_time),
+        render_time: Some(args.render_time),
         fail_rate: args.fail_rate,
         latency: args.latency,
         file_size: args.file_size,
-        keep_requests: KEEP_REQUESTS,
         webhook,
         ..Options::default()
     })

@@ -1,48 +1,35 @@
 //! The API's routes: HeyGen's shapes around the [`World`].
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::envelope::{invalid, json, of_status};
-use super::files::Signer;
+use super::files::{Signer, URL_LIFETIME};
 use super::world::{Account, Order, Progress, Seen, Stored, Video, World};
 use crate::http::{Body, Request, Response};
-use crate::video::Asset;
 
 /// Most ids of one bulk question.
 const MAX_BULK: usize = 100;
 
-/// Answers one request. The answer reaches the client after `wait`; until then the request counts as in flight.
-pub(super) fn answer(
-    world: &mut World,
-    signer: &Signer,
-    request: &Request,
-    wait: Duration,
-) -> Response {
-    let Some(account) = account(world, request) else {
+/// Answers one request.
+pub(super) fn answer(world: &mut World, signer: &Signer, request: &Request) -> Response {
+    let key = request.header("X-Api-Key");
+    let Some(account) = key.and_then(|key| world.account(key)) else {
         return of_status(401);
     };
     let segments = request.segments();
     let segments: Vec<_> = segments.iter().map(String::as_str).collect();
     match (request.method.as_str(), segments.as_slice()) {
-        ("POST", ["v3", "videos"]) => create(world, account, request, wait),
+        ("POST", ["v3", "videos"]) => create(world, account, request),
         ("GET", ["v3", "videos"]) => list(world, signer, account, request),
         ("GET", ["v3", "videos", "statuses"]) => statuses(world, account, request),
         ("GET", ["v3", "videos", id]) => detail(world, signer, account, id),
-        ("DELETE", ["v3", "videos", id]) => delete(world, account, id),
         ("GET", ["v3", "users", "me"]) => me(account),
         (_, ["v3", "videos"] | ["v3", "videos", _] | ["v3", "users", "me"]) => of_status(405),
         _ => of_status(404),
     }
 }
 
-/// Whose key the request carries.
-pub(super) fn account(world: &World, request: &Request) -> Option<Account> {
-    world.account(request.header("X-Api-Key")?)
-}
-
-fn create(world: &mut World, account: Account, request: &Request, wait: Duration) -> Response {
+fn create(world: &mut World, account: Account, request: &Request) -> Response {
     let key = request.header("Idempotency-Key").map(str::to_owned);
     if let Some(key) = &key {
         if !is_idempotency_key(key) {
@@ -57,40 +44,21 @@ fn create(world: &mut World, account: Account, request: &Request, wait: Duration
             }
         }
     }
-    let response = match order(account, key.clone(), request) {
+    let response = match order(request) {
         Err(refusal) => refusal,
-        // Not remembered: the same key may buy once there is room.
-        Ok(_) if world.is_full(account) => {
-            let seconds = world.options.retry_after.to_string();
-            return of_status(429).with_header("Retry-After", seconds);
-        }
+        // Not remembered: the same key may be used again once there is room.
+        Ok(_) if world.is_full(account) => return of_status(429).with_header("Retry-After", "1"),
         Ok((order, format)) => {
-            let id = world.buy(order);
+            let id = world.make(account, order);
             let data = json!({"video_id": id, "status": "waiting", "output_format": format});
             json(200, &json!({"data": data}))
         }
     };
-    if let Some(key) = key {
-        remember(world, account, key, &response, wait);
+    if let (Some(key), Body::Bytes(body)) = (key, &response.body) {
+        let (status, body) = (response.status, body.clone());
+        world.remember(account, key, Stored { status, body });
     }
     response
-}
-
-/// Keeps an answer to be replayed under its key.
-pub(super) fn remember(
-    world: &mut World,
-    account: Account,
-    key: String,
-    response: &Response,
-    in_flight: Duration,
-) {
-    if let Body::Bytes(body) = &response.body {
-        let stored = Stored {
-            status: response.status,
-            body: body.clone(),
-        };
-        world.remember(account, key, stored, in_flight);
-    }
 }
 
 fn is_idempotency_key(key: &str) -> bool {
@@ -101,11 +69,7 @@ fn is_idempotency_key(key: &str) -> bool {
 }
 
 /// Reads a body as strictly as HeyGen documents it, and no further: its fields grow often.
-fn order(
-    account: Account,
-    key: Option<String>,
-    request: &Request,
-) -> Result<(Order, String), Response> {
+fn order(request: &Request) -> Result<(Order, String), Response> {
     let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) else {
         return Err(invalid("body", "The body must be a JSON object."));
     };
@@ -126,32 +90,23 @@ fn order(
         }
     }
     let order = Order {
-        account,
-        idempotency_key: key,
         title: text("title"),
         script: text("script"),
         folder_id: text("folder_id"),
         callback_id: text("callback_id"),
-        body: request.body.clone(),
     };
     Ok((order, text("output_format").unwrap_or("mp4".to_owned())))
 }
 
-fn detail(world: &mut World, signer: &Signer, account: Account, id: &str) -> Response {
-    let owned = world.find(id).filter(|video| video.account == account);
-    let Some(progress) = owned.map(|video| world.progress(video)) else {
-        return of_status(404);
-    };
-    let completed = matches!(progress, Progress::Completed { .. });
-    let urls = completed && world.urls_exist(id);
-    match world.find(id) {
-        Some(video) => json(200, &json!({"data": object(world, signer, video, urls)})),
+fn detail(world: &World, signer: &Signer, account: Account, id: &str) -> Response {
+    match world.find(id).filter(|video| video.account == account) {
+        Some(video) => json(200, &json!({"data": object(world, signer, video)})),
         None => of_status(404),
     }
 }
 
-/// HeyGen's video object, with freshly minted URLs if wanted.
-fn object(world: &World, signer: &Signer, video: &Video, urls: bool) -> Value {
+/// HeyGen's video object, with freshly minted URLs.
+fn object(world: &World, signer: &Signer, video: &Video) -> Value {
     let progress = world.progress(video);
     let (completed_at, failure) = match &progress {
         Progress::Completed { at } => (Some(*at), None),
@@ -159,22 +114,19 @@ fn object(world: &World, signer: &Signer, video: &Video, urls: bool) -> Value {
         Progress::Rendering | Progress::Word(_) => (None, None),
     };
     let completed = matches!(progress, Progress::Completed { .. });
-    let expires = world.clock.now().after(world.options.url_lifetime);
-    let url = |asset: Asset| {
-        let exists = urls && world.options.assets.contains(&asset);
-        exists.then(|| signer.url(&video.id, asset, expires))
-    };
+    let expires = world.now() + URL_LIFETIME;
+    let url = |asset: &str| completed.then(|| signer.url(&video.id, asset, expires));
     json!({
         "id": video.id,
         "status": progress.as_str(),
         "title": video.title,
-        "created_at": video.created.millis() / 1000,
-        "completed_at": completed_at.map(|at| at.millis() / 1000),
-        "video_url": url(Asset::Video),
-        "captioned_video_url": url(Asset::Captioned),
-        "subtitle_url": url(Asset::Subtitle),
-        "thumbnail_url": url(Asset::Thumbnail),
-        "gif_url": url(Asset::Gif),
+        "created_at": video.created.as_secs(),
+        "completed_at": completed_at.map(|at| at.as_secs()),
+        "video_url": url("video"),
+        "captioned_video_url": url("captioned"),
+        "subtitle_url": url("subtitle"),
+        "thumbnail_url": url("thumbnail"),
+        "gif_url": url("gif"),
         "duration": completed.then_some(super::media::DURATION),
         "folder_id": video.folder_id,
         "output_language": null,
@@ -203,16 +155,15 @@ fn list(world: &World, signer: &Signer, account: Account, request: &Request) -> 
     let mut matching = world
         .of(account)
         .rev()
-        .filter(|video| video.number < before)
-        .filter(|video| title.is_empty() || matches_title(video, &title))
-        .filter(|video| folder.is_none() || video.folder_id == folder)
+        .filter(|(number, _)| *number < before)
+        .filter(|(_, video)| title.is_empty() || matches_title(video, &title))
+        .filter(|(_, video)| folder.is_none() || video.folder_id == folder)
         .peekable();
     let mut data = Vec::new();
     let mut last = 0;
-    for video in matching.by_ref().take(limit) {
-        last = video.number;
-        let completed = matches!(world.progress(video), Progress::Completed { .. });
-        data.push(object(world, signer, video, completed));
+    for (number, video) in matching.by_ref().take(limit) {
+        last = number;
+        data.push(object(world, signer, video));
     }
     let more = matching.peek().is_some();
     page(data, more.then(|| format!("after-{last}")))
@@ -262,15 +213,6 @@ fn page(data: Vec<Value>, next: Option<String>) -> Response {
     let more = next.is_some();
     let page = json!({"data": data, "has_more": more, "next_token": next});
     json(200, &page)
-}
-
-fn delete(world: &mut World, account: Account, id: &str) -> Response {
-    let owned = world.find(id).is_some_and(|video| video.account == account);
-    if !owned {
-        return of_status(404);
-    }
-    world.remove(id);
-    json(200, &json!({"data": {"id": id, "deleted": true}}))
 }
 
 fn me(account: Account) -> Response {

@@ -19,7 +19,7 @@ pub(super) fn invalid(param: &str, message: &str) -> Response {
 }
 
 /// The envelope HeyGen would send with that status.
-pub(super) fn of_status(status: u16) -> Response {
+pub fn of_status(status: u16) -> Response {
     let (code, message) = match status {
         400 | 422 => ("invalid_parameter", "The request is invalid."),
         401 => ("unauthorized", "The API key is missing or wrong."),
@@ -40,7 +40,7 @@ pub(super) fn of_status(status: u16) -> Response {
 }
 
 /// What an object store answers with that status.
-pub(super) fn xml(status: u16) -> Response {
+pub fn xml(status: u16) -> Response {
     let (code, message) = match status {
         403 => (
             "AccessDenied",

@@ -1,8 +1,8 @@
 //! The file host: presigned URLs, ranges, entity tags. It knows no API key and wants none.
 
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -10,8 +10,9 @@ use super::envelope::xml;
 use super::media::{self, Media};
 use super::world::{Progress, World};
 use crate::http::{Body, Request, Response};
-use crate::time::Timestamp;
-use crate::video::Asset;
+
+/// How long a minted URL works.
+pub(super) const URL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Mints and checks URLs.
 pub(super) struct Signer {
@@ -25,57 +26,43 @@ impl Signer {
         Self { base, secret }
     }
 
-    pub(super) fn url(&self, id: &str, asset: Asset, expires: Timestamp) -> String {
-        let seconds = expires.millis() / 1000;
+    pub(super) fn url(&self, id: &str, asset: &str, expires: Duration) -> String {
+        let seconds = expires.as_secs();
         let signature = self.sign(id, asset, seconds);
         let id = encode(id);
         let base = &self.base;
         format!("{base}/files/{id}/{asset}?Expires={seconds}&Signature={signature}")
     }
 
-    fn sign(&self, id: &str, asset: Asset, seconds: i64) -> String {
+    fn sign(&self, id: &str, asset: &str, seconds: u64) -> String {
         let secret = self.secret;
         hex(&Sha256::digest(format!(
             "{secret}\n{asset}\n{seconds}\n{id}"
         )))
     }
 
-    fn allows(&self, request: &Request, id: &str, asset: Asset, now: Timestamp) -> bool {
+    fn allows(&self, request: &Request, id: &str, asset: &str, now: Duration) -> bool {
         let expires = request
             .parameter("Expires")
             .and_then(|text| text.parse().ok());
         expires.is_some_and(|seconds| {
             let signature = request.parameter("Signature");
-            now < Timestamp::from_secs(seconds) && signature == Some(self.sign(id, asset, seconds))
+            now < Duration::from_secs(seconds) && signature == Some(self.sign(id, asset, seconds))
         })
     }
 }
 
-/// The parts of a request, and of the truth, that a fault may have changed.
-pub(super) struct Seen {
-    /// The `Range` header.
-    pub(super) range: Option<String>,
-    /// Replaces the real ETag; `Some(None)` is none at all.
-    pub(super) etag: Option<Option<String>>,
-}
-
-/// Answers one request; file bytes are counted in `served` as they leave.
-pub(super) fn answer(
-    world: &World,
-    signer: &Signer,
-    request: &Request,
-    seen: &Seen,
-    served: &Arc<AtomicU64>,
-) -> Response {
+/// Answers one request.
+pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Response {
     let segments = request.segments();
     let [root, id, asset] = segments.as_slice() else {
         return xml(404);
     };
-    let (true, Ok(asset)) = (root == "files", asset.parse::<Asset>()) else {
+    let (true, Some(kind)) = (root == "files", media::content_type(asset)) else {
         return xml(404);
     };
     // The signature covers the method: a URL minted for GET refuses HEAD.
-    if request.method != "GET" || !signer.allows(request, id, asset, world.clock.now()) {
+    if request.method != "GET" || !signer.allows(request, id, asset, world.now()) {
         return xml(403);
     }
     let video = world.find(id);
@@ -84,15 +71,12 @@ pub(super) fn answer(
         return xml(404);
     }
     let media = world.media(id, asset);
-    let etag = seen
-        .etag
-        .clone()
-        .unwrap_or_else(|| Some(entity_tag(&media)));
+    let etag = entity_tag(&media);
     let length = media.length();
-    let range = seen.range.as_deref().filter(|_| {
-        let condition = request.header("If-Range");
-        condition.is_none_or(|wanted| etag.as_deref() == Some(wanted) && !wanted.starts_with("W/"))
-    });
+    let condition = request.header("If-Range");
+    let range = request
+        .header("Range")
+        .filter(|_| condition.is_none_or(|wanted| wanted == etag));
 
     let (status, start, end) = match range.map(|range| parse_range(range, length)) {
         None | Some(Range::Ignored) => (200, 0, length),
@@ -102,21 +86,24 @@ pub(super) fn answer(
         }
     };
     let mut response = Response::new(status)
-        .with_header("Content-Type", media::content_type(asset))
-        .with_header("Accept-Ranges", "bytes");
-    if let Some(etag) = etag {
-        response.set_header("ETag", etag);
-    }
+        .with_header("Content-Type", kind)
+        .with_header("Accept-Ranges", "bytes")
+        .with_header("ETag", etag);
     if status == 206 {
         let last = end - 1;
         response.set_header("Content-Range", format!("bytes {start}-{last}/{length}"));
     }
     response.body = Body::Stream {
         length: end - start,
-        source: Box::new(Counted {
-            source: media.reader(start, end),
-            count: Arc::clone(served),
-        }),
+        source: match world.options.throttle {
+            None => Box::new(media.reader(start, end)),
+            Some(per_second) => Box::new(Throttled {
+                source: media.reader(start, end),
+                per_tick: usize::try_from(per_second / 10)
+                    .unwrap_or(usize::MAX)
+                    .max(1),
+            }),
+        },
     };
     response
 }
@@ -133,7 +120,6 @@ fn entity_tag(media: &Media) -> String {
     format!("\"{}\"", &hex(&digest)[..32])
 }
 
-#[derive(Debug, PartialEq, Eq)]
 enum Range {
     /// Not understood, or several at once: the whole is a valid answer (RFC 9110, section 14.2).
     Ignored,
@@ -165,17 +151,17 @@ fn parse_range(text: &str, length: u64) -> Range {
     }
 }
 
-/// Counts what is read through it.
-struct Counted<R> {
+/// Ten reads a second.
+struct Throttled<R> {
     source: R,
-    count: Arc<AtomicU64>,
+    per_tick: usize,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Throttled<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(buffer)?;
-        self.count.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
+        thread::sleep(Duration::from_millis(100));
+        let most = buffer.len().min(self.per_tick);
+        self.source.read(&mut buffer[..most])
     }
 }
 
@@ -193,48 +179,6 @@ fn encode(id: &str) -> String {
     text
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_read_as_rfc_9110_says() {
-        for (text, range) in [
-            ("bytes=0-9", Range::Part { start: 0, end: 10 }),
-            (
-                "bytes=90-",
-                Range::Part {
-                    start: 90,
-                    end: 100,
-                },
-            ),
-            (
-                "bytes=90-500",
-                Range::Part {
-                    start: 90,
-                    end: 100,
-                },
-            ),
-            (
-                "bytes=-5",
-                Range::Part {
-                    start: 95,
-                    end: 100,
-                },
-            ),
-            ("bytes=-500", Range::Part { start: 0, end: 100 }),
-            ("bytes=100-", Range::Unsatisfiable),
-            ("bytes=-0", Range::Unsatisfiable),
-            ("bytes=9-0", Range::Ignored),
-            ("bytes=0-1,3-4", Range::Ignored),
-            ("bytes=-", Range::Ignored),
-            ("items=0-1", Range::Ignored),
-        ] {
-            assert_eq!(parse_range(text, 100), range, "{text}");
-        }
-    }
 }

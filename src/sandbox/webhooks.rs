@@ -1,44 +1,41 @@
-//! Telling somebody of the end of a video, as HeyGen does: signed, again until it is heard, sometimes twice.
+//! Webhooks at the end of a video, as HeyGen sends them: signed, again until they are heard, sometimes twice.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use ureq::Agent;
+use ureq::http::Uri;
 
-use super::world::{Progress, Video, World};
+use super::files::{URL_LIFETIME, hex};
+use super::world::{Progress, Video};
 use super::{Inner, lock};
-use crate::heygen::BaseUrl;
 use crate::http::Stop;
 use crate::time;
-use crate::video::Asset;
-use crate::webhook::{SIGNATURE, Secret, TIMESTAMP};
 
 /// How often it is looked whether a video has ended: the stand-in's clock can jump, so nothing can be waited for.
 const TICK: Duration = Duration::from_millis(20);
-/// Deliveries under way at once.
-const COURIERS: usize = 8;
 /// How long one delivery may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often an event is delivered at most until it is heard (a 2xx).
+const TRIES: u32 = 6;
+/// The pause after the first try; doubles.
+const BACKOFF: Duration = Duration::from_millis(200);
 
-/// Who is told when a video of the first account ends.
+/// Who hears of the end of a video of the first account.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    url: BaseUrl,
-    secret: Secret,
+    url: Uri,
+    secret: String,
     /// Further deliveries of an event that was heard.
     pub duplicates: u32,
-    /// How often an event is delivered at most until it is heard (a 2xx).
-    pub tries: u32,
-    /// The pause after the first try; doubles.
-    pub backoff: Duration,
 }
 
-/// Why nobody can be told.
+/// Why nobody can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
     /// The stand-in reaches nobody but this machine.
@@ -50,71 +47,49 @@ pub enum WebhookError {
 }
 
 impl Webhook {
-    /// Plain http to this machine; six tries within some seconds, no duplicates.
+    /// Plain http to this machine; no duplicates.
     pub fn new(url: &str, secret: &str) -> Result<Self, WebhookError> {
-        let url = BaseUrl::parse(url).ok();
-        let url = url.filter(|url| url.is_loopback() && url.as_str().starts_with("http:"));
+        let url: Uri = url.parse().map_err(|_| WebhookError::Url)?;
+        let here = matches!(url.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if !here || url.scheme_str() != Some("http") {
+            return Err(WebhookError::Url);
+        }
+        if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(WebhookError::Secret);
+        }
         Ok(Self {
-            url: url.ok_or(WebhookError::Url)?,
-            secret: Secret::new(secret).ok_or(WebhookError::Secret)?,
+            url,
+            secret: secret.to_owned(),
             duplicates: 0,
-            tries: 6,
-            backoff: Duration::from_millis(200),
         })
     }
-}
 
-/// One try to deliver an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
-    /// The video that ended.
-    pub video_id: String,
-    /// The same for every try and duplicate.
-    pub event_id: String,
-    /// What the receiver answered; `None` when there was no answer.
-    pub status: Option<u16>,
+    /// Lower-case hex HMAC-SHA256 of the body, as HeyGen documents it.
+    pub fn sign(&self, body: &[u8]) -> String {
+        Hmac::<Sha256>::new_from_slice(self.secret.as_bytes())
+            .map(|mac| hex(&mac.chain_update(body).finalize().into_bytes()))
+            .unwrap_or_default()
+    }
 }
 
 /// The threads that watch and deliver; they end when it is dropped.
 pub(super) struct Announcer {
     stop: Arc<Stop>,
-    journal: Arc<Mutex<VecDeque<Delivered>>>,
 }
 
 impl Announcer {
     pub(super) fn start(inner: &Arc<Inner>, webhook: Webhook) -> io::Result<Self> {
-        let announcer = Self {
-            stop: Arc::default(),
-            journal: Arc::default(),
-        };
-        let (queue, events) = channel();
-        let events = Arc::new(Mutex::new(events));
+        let stop = Arc::<Stop>::default();
         let courier = Courier {
             agent: agent(),
             webhook: Arc::new(webhook),
-            stop: Arc::clone(&announcer.stop),
-            journal: Arc::clone(&announcer.journal),
-            keep: lock(&inner.world).options.keep_requests,
+            stop: Arc::clone(&stop),
         };
-        for _ in 0..COURIERS {
-            let (courier, events) = (courier.clone(), Arc::clone(&events));
-            thread::Builder::new()
-                .name("webhook".to_owned())
-                .spawn(move || {
-                    while let Some(event) = next(&events) {
-                        courier.announce(&event);
-                    }
-                })?;
-        }
-        let (inner, stop) = (Arc::clone(inner), Arc::clone(&announcer.stop));
+        let inner = Arc::clone(inner);
         thread::Builder::new()
             .name("webhook-watch".to_owned())
-            .spawn(move || watch(&inner, &stop, &queue))?;
-        Ok(announcer)
-    }
-
-    pub(super) fn delivered(&self) -> Vec<Delivered> {
-        lock(&self.journal).iter().cloned().collect()
+            .spawn(move || courier.watch(&inner))?;
+        Ok(Self { stop })
     }
 }
 
@@ -127,32 +102,7 @@ impl Drop for Announcer {
 /// An event on its way.
 struct Event {
     id: String,
-    video_id: String,
     body: Vec<u8>,
-}
-
-/// Hands every end of a video to the couriers, until stopped.
-fn watch(inner: &Inner, stop: &Stop, queue: &Sender<Event>) {
-    while !stop.wait(TICK) {
-        let events: Vec<Event> = {
-            let mut world = lock(&inner.world);
-            let expires = world.clock.now().after(world.options.url_lifetime);
-            let url = |video: &Video| inner.signer.url(&video.id, Asset::Video, expires);
-            ended(&mut world, url)
-        };
-        for event in events {
-            if queue.send(event).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn ended(world: &mut World, url: impl Fn(&Video) -> String) -> Vec<Event> {
-    let ended = world.take_ended().into_iter();
-    ended
-        .map(|(video, progress)| event(video, &progress, url(video)))
-        .collect()
 }
 
 fn event(video: &Video, progress: &Progress, url: String) -> Event {
@@ -166,13 +116,8 @@ fn event(video: &Video, progress: &Progress, url: String) -> Event {
     body["event_data"]["callback_id"] = Value::from(video.callback_id.as_deref());
     Event {
         id,
-        video_id: video.id.clone(),
         body: body.to_string().into_bytes(),
     }
-}
-
-fn next(events: &Mutex<Receiver<Event>>) -> Option<Event> {
-    lock(events).recv().ok()
 }
 
 fn agent() -> Agent {
@@ -190,25 +135,48 @@ struct Courier {
     agent: Agent,
     webhook: Arc<Webhook>,
     stop: Arc<Stop>,
-    journal: Arc<Mutex<VecDeque<Delivered>>>,
-    keep: usize,
 }
 
 impl Courier {
+    /// Gives every end of a video a thread of its own, until stopped.
+    fn watch(&self, inner: &Inner) {
+        while !self.stop.wait(TICK) {
+            let mut world = lock(&inner.world);
+            let expires = world.now() + URL_LIFETIME;
+            let events: Vec<Event> = world
+                .take_ended()
+                .into_iter()
+                .map(|(video, progress)| {
+                    let url = inner.signer.url(&video.id, "video", expires);
+                    event(video, &progress, url)
+                })
+                .collect();
+            drop(world);
+            for event in events {
+                let courier = self.clone();
+                // Without a thread the event is lost, as events sometimes are.
+                thread::Builder::new()
+                    .name("webhook".to_owned())
+                    .spawn(move || courier.announce(&event))
+                    .ok();
+            }
+        }
+    }
+
     /// Delivers until it is heard or the tries are used up, and then the duplicates.
     fn announce(&self, event: &Event) {
-        let mut pause = self.webhook.backoff;
-        for left in (0..self.webhook.tries).rev() {
+        let mut pause = BACKOFF;
+        for _ in 0..TRIES {
             if self.deliver(event) {
                 for _ in 0..self.webhook.duplicates {
                     self.deliver(event);
                 }
                 return;
             }
-            if left == 0 || self.stop.wait(pause) {
+            if self.stop.wait(pause) {
                 return;
             }
-            pause = pause.saturating_mul(2);
+            pause *= 2;
         }
     }
 
@@ -216,42 +184,16 @@ impl Courier {
     fn deliver(&self, event: &Event) -> bool {
         let answer = self
             .agent
-            .post(self.webhook.url.as_str())
+            .post(&self.webhook.url)
             .header("Content-Type", "application/json")
             .header("Heygen-Event-Id", &event.id)
             // The receiver's clock is the real one, whatever a test did to the stand-in's.
-            .header(TIMESTAMP, (time::now().millis() / 1000).to_string())
-            .header(SIGNATURE, self.webhook.secret.sign(&event.body))
+            .header(
+                "Heygen-Timestamp",
+                (time::now().millis() / 1000).to_string(),
+            )
+            .header("Heygen-Signature", self.webhook.sign(&event.body))
             .send(&event.body[..]);
-        let status = answer.ok().map(|answer| answer.status().as_u16());
-        let mut journal = lock(&self.journal);
-        journal.push_back(Delivered {
-            video_id: event.video_id.clone(),
-            event_id: event.id.clone(),
-            status,
-        });
-        if journal.len() > self.keep {
-            journal.pop_front();
-        }
-        status.is_some_and(|status| (200..300).contains(&status))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_told() {
-        for (url, secret, refusal) in [
-            ("http://127.0.0.1:8787/heygen", "whsec_x", None),
-            ("http://localhost:8787", "whsec_x", None),
-            ("https://127.0.0.1:1/", "whsec_x", Some(WebhookError::Url)),
-            ("http://example.com/", "whsec_x", Some(WebhookError::Url)),
-            ("127.0.0.1:8787", "whsec_x", Some(WebhookError::Url)),
-            ("http://127.0.0.1:1/", " ", Some(WebhookError::Secret)),
-        ] {
-            assert_eq!(Webhook::new(url, secret).err(), refusal, "{url}");
-        }
+        answer.is_ok_and(|answer| answer.status().is_success())
     }
 }

@@ -1,62 +1,80 @@
-//! What HeyGen would know: videos, their progress, remembered answers, bills. No HTTP and no JSON shapes.
+//! What HeyGen would know: videos, how far they are, remembered answers. No HTTP and no JSON shapes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
-use super::media::{self, Media};
-use super::options::{Options, Render};
-use super::record::Billed;
-use crate::time::Timestamp;
-use crate::video::Asset;
+use super::Options;
+use super::media::Media;
+use crate::time;
 
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The account of an API key: 0 is [`Options::key`], then [`Options::other_keys`].
+/// The account of an API key: its place in [`World::keys`].
 pub(super) type Account = usize;
 
+/// Everything the stand-in knows.
+pub struct World {
+    /// The API key of each account; videos "made elsewhere" belong to the first.
+    pub keys: Vec<String>,
+    /// By number, so in the order of their creation.
+    pub videos: BTreeMap<u64, Video>,
+    /// Makes ids, and chance.
+    pub random: fastrand::Rng,
+    /// Added to the time.
+    pub skipped: Duration,
+    pub(super) options: Options,
+    started: (Duration, Instant),
+    numbers: HashMap<String, u64>,
+    /// Videos whose end was not announced yet.
+    unannounced: BTreeSet<u64>,
+    remembered: HashMap<(Account, String), Remembered>,
+}
+
 /// One video.
-pub(super) struct Video {
-    pub(super) id: String,
+pub struct Video {
+    /// HeyGen's.
+    pub id: String,
     pub(super) account: Account,
-    pub(super) created: Timestamp,
+    pub(super) created: Duration,
     pub(super) title: Option<String>,
     pub(super) folder_id: Option<String>,
     /// Goes back with the webhook.
     pub(super) callback_id: Option<String>,
-    /// Its place in the order of creation.
-    pub(super) number: u64,
-    progress: Progress,
+    /// How far it is.
+    pub progress: Progress,
     /// Rendering will fail.
-    doomed: bool,
-    gets_since_completed: u32,
-    /// Counts renderings of the same id.
-    version: u32,
+    pub doomed: bool,
+    /// Counts renderings of the same id: other bytes, another `ETag`.
+    pub version: u32,
 }
 
-/// How far rendering got.
+/// How far rendering is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// As [`Options::render`] says.
+pub enum Progress {
+    /// As [`Options::render_time`] says.
     Rendering,
-    /// A word a test chose.
+    /// This word, until somebody says otherwise.
     Word(String),
+    /// Done.
     Completed {
-        at: Timestamp,
+        /// Since the Unix epoch.
+        at: Duration,
     },
+    /// Over.
     Failed {
-        at: Timestamp,
+        /// Since the Unix epoch.
+        at: Duration,
+        /// HeyGen's.
         code: String,
+        /// HeyGen's.
         message: String,
     },
 }
 
 /// What a new video is made from.
+#[derive(Default)]
 pub(super) struct Order {
-    pub(super) account: Account,
-    pub(super) idempotency_key: Option<String>,
-    pub(super) body: Vec<u8>,
     pub(super) title: Option<String>,
     pub(super) script: Option<String>,
     pub(super) folder_id: Option<String>,
@@ -78,59 +96,42 @@ pub(super) enum Seen {
 }
 
 struct Remembered {
-    at: Timestamp,
+    at: Duration,
     /// Until then the first request counts as in flight; real time, as latency is.
     settled: Instant,
     answer: Stored,
 }
 
-/// Everything the stand-in knows.
-pub(super) struct World {
-    pub(super) options: Options,
-    pub(super) clock: Clock,
-    pub(super) billed: Vec<Billed>,
-    videos: BTreeMap<u64, Video>,
-    numbers: HashMap<String, u64>,
-    /// Videos whose end was not announced yet.
-    unannounced: BTreeSet<u64>,
-    remembered: HashMap<(Account, String), Remembered>,
-    random: fastrand::Rng,
-    made: u64,
-    bought: u32,
-}
-
 impl World {
     pub(super) fn new(options: Options) -> Self {
-        let random = options
-            .seed
-            .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        let now = u64::try_from(time::now().millis()).unwrap_or(0);
         Self {
-            options,
-            clock: Clock::start(),
-            billed: Vec::new(),
+            keys: vec![options.key.clone()],
             videos: BTreeMap::new(),
+            random: fastrand::Rng::new(),
+            skipped: Duration::ZERO,
+            started: (Duration::from_millis(now), Instant::now()),
+            options,
             numbers: HashMap::new(),
             unannounced: BTreeSet::new(),
             remembered: HashMap::new(),
-            random,
-            made: 0,
-            bought: 0,
         }
+    }
+
+    /// Time since the Unix epoch. It never goes back, whatever the system's clock does.
+    pub fn now(&self) -> Duration {
+        let (at, since) = self.started;
+        at + since.elapsed() + self.skipped
     }
 
     /// The account a key opens.
     pub(super) fn account(&self, key: &str) -> Option<Account> {
-        self.keys().position(|known| known == key)
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &String> {
-        std::iter::once(&self.options.key).chain(&self.options.other_keys)
+        self.keys.iter().position(|known| known == key)
     }
 
     pub(super) fn seen(&self, account: Account, key: &str) -> Seen {
-        let now = self.clock.now();
         match self.remembered.get(&(account, key.to_owned())) {
-            Some(known) if now.since(known.at) < IDEMPOTENCY => {
+            Some(known) if self.now() < known.at + IDEMPOTENCY => {
                 if Instant::now() < known.settled {
                     Seen::InFlight
                 } else {
@@ -141,17 +142,11 @@ impl World {
         }
     }
 
-    /// Keeps an answer under a key; for `in_flight` from now on a repetition is refused.
-    pub(super) fn remember(
-        &mut self,
-        account: Account,
-        key: String,
-        answer: Stored,
-        in_flight: Duration,
-    ) {
+    /// Keeps an answer under a key; while it is on its way a repetition is refused.
+    pub(super) fn remember(&mut self, account: Account, key: String, answer: Stored) {
         let remembered = Remembered {
-            at: self.clock.now(),
-            settled: Instant::now() + in_flight,
+            at: self.now(),
+            settled: Instant::now() + self.options.latency,
             answer,
         };
         self.remembered.insert((account, key), remembered);
@@ -159,112 +154,77 @@ impl World {
 
     /// Whether the account's plan has no place for another video.
     pub(super) fn is_full(&self, account: Account) -> bool {
-        self.options.max_rendering.is_some_and(|most| {
+        self.options.slots.is_some_and(|slots| {
             let rendering = self
                 .of(account)
-                .filter(|video| !self.progress(video).is_over());
-            rendering.count() >= most
+                .filter(|(_, video)| !self.progress(video).is_over());
+            rendering.count() >= slots
         })
     }
 
-    /// Makes a video and charges for it; returns its id.
-    pub(super) fn buy(&mut self, order: Order) -> String {
+    /// Makes a video that somebody asked for; returns its id.
+    pub(super) fn make(&mut self, account: Account, order: Order) -> String {
         let id = format!("{:032x}", self.random.u128(..));
-        self.bought += 1;
         let by_chance = self.random.f64() < self.options.fail_rate;
-        let by_turn = self
-            .options
-            .fail_every
-            .is_some_and(|every| every > 0 && self.bought.is_multiple_of(every));
         let by_word = self.options.fail_on_word
             && [&order.title, &order.script]
                 .into_iter()
                 .flatten()
                 .any(|text| text.to_lowercase().contains("fail"));
-        let key = self.keys().nth(order.account).cloned();
-        self.billed.push(Billed {
-            video_id: id.clone(),
-            key: key.unwrap_or_default(),
-            idempotency_key: order.idempotency_key,
-            body: order.body,
-        });
-        let video = self.insert(&id, order.account, Progress::Rendering);
+        let video = self.insert(&id, Progress::Rendering);
+        video.account = account;
         video.title = order.title;
         video.folder_id = order.folder_id;
         video.callback_id = order.callback_id;
-        video.doomed = by_chance || by_turn || by_word;
+        video.doomed = by_chance || by_word;
         id
     }
 
-    /// Adds a video, or replaces the one of that id.
-    pub(super) fn insert(&mut self, id: &str, account: Account, progress: Progress) -> &mut Video {
+    /// Adds a video made elsewhere, or replaces the one of that id.
+    pub fn insert(&mut self, id: &str, progress: Progress) -> &mut Video {
         self.remove(id);
-        self.made += 1;
-        self.numbers.insert(id.to_owned(), self.made);
-        self.unannounced.insert(self.made);
-        let created = self.clock.now();
-        let number = self.made;
+        let number = self.videos.last_key_value().map_or(1, |(last, _)| last + 1);
+        self.numbers.insert(id.to_owned(), number);
+        self.unannounced.insert(number);
+        let created = self.now();
         self.videos.entry(number).or_insert_with(|| Video {
             id: id.to_owned(),
-            account,
+            account: 0,
             created,
             title: None,
             folder_id: None,
             callback_id: None,
-            number,
             progress,
             doomed: false,
-            gets_since_completed: 0,
             version: 0,
         })
     }
 
     /// Forgets a video; says whether there was one.
-    pub(super) fn remove(&mut self, id: &str) -> bool {
+    pub fn remove(&mut self, id: &str) -> bool {
         let number = self.numbers.remove(id);
         number.is_some_and(|number| self.videos.remove(&number).is_some())
     }
 
-    /// The video of that id, whoever owns it, unless it is past its retention.
+    /// The video of that id, whoever owns it.
     pub(super) fn find(&self, id: &str) -> Option<&Video> {
-        let video = self.videos.get(self.numbers.get(id)?)?;
-        let age = self.clock.now().since(video.created);
-        let kept = self.options.retention.is_none_or(|kept| age < kept);
-        kept.then_some(video)
+        self.videos.get(self.numbers.get(id)?)
     }
 
-    /// The videos of one account, oldest first.
-    pub(super) fn of(&self, account: Account) -> impl DoubleEndedIterator<Item = &Video> {
-        self.videos
-            .values()
-            .filter(move |video| video.account == account && self.find(&video.id).is_some())
+    /// The same, to change it.
+    pub fn video_mut(&mut self, id: &str) -> Option<&mut Video> {
+        self.videos.get_mut(self.numbers.get(id)?)
     }
 
-    pub(super) fn ids(&self) -> Vec<String> {
-        self.videos.values().map(|video| video.id.clone()).collect()
+    /// The videos of one account, oldest first, with their numbers.
+    pub(super) fn of(&self, account: Account) -> impl DoubleEndedIterator<Item = (u64, &Video)> {
+        let videos = self.videos.iter().map(|(number, video)| (*number, video));
+        videos.filter(move |(_, video)| video.account == account)
     }
 
-    /// Puts a video where a test wants it; says whether there is one.
-    pub(super) fn set_progress(&mut self, id: &str, progress: Progress) -> bool {
-        let number = self.numbers.get(id).copied().unwrap_or_default();
-        self.videos
-            .get_mut(&number)
-            .map(|video| video.progress = progress)
-            .is_some()
-    }
-
-    /// The same id gets other bytes and another ETag; says whether there is such a video.
-    pub(super) fn rerender(&mut self, id: &str) -> bool {
-        let number = self.numbers.get(id).copied().unwrap_or_default();
-        self.videos
-            .get_mut(&number)
-            .map(|video| video.version += 1)
-            .is_some()
-    }
-
-    /// A progress from a status word, as of now.
-    pub(super) fn word(&self, word: &str) -> Progress {
-        let at = self.clock.now();
+    /// A progress from a status word, as of now; `completed` and `failed` mean what they say.
+    pub fn word(&self, word: &str) -> Progress {
+        let at = self.now();
         match word {
             "completed" => Progress::Completed { at },
             "failed" => Progress::too_long(at),
@@ -277,13 +237,12 @@ impl World {
         let Progress::Rendering = video.progress else {
             return video.progress.clone();
         };
-        let total = match self.options.render {
-            Render::Manual => return Progress::Word("pending".to_owned()),
-            Render::After(total) => total,
+        let Some(total) = self.options.render_time else {
+            return Progress::Word("pending".to_owned());
         };
-        let age = self.clock.now().since(video.created);
-        let at = video.created.after(total);
+        let age = self.now().saturating_sub(video.created);
         if age >= total {
+            let at = video.created + total;
             return if video.doomed {
                 Progress::too_long(at)
             } else {
@@ -298,47 +257,31 @@ impl World {
         Progress::Word(word.to_owned())
     }
 
-    /// Counts one look at a completed video; says whether its URLs exist by now.
-    pub(super) fn urls_exist(&mut self, id: &str) -> bool {
-        let wanted = self.options.gets_without_urls;
-        let Some(video) = self
-            .numbers
-            .get(id)
-            .and_then(|number| self.videos.get_mut(number))
-        else {
-            return false;
-        };
-        video.gets_since_completed = video.gets_since_completed.saturating_add(1);
-        video.gets_since_completed > wanted
-    }
-
     /// The videos of the first account that have ended since the last call; each only once.
     pub(super) fn take_ended(&mut self) -> Vec<(&Video, Progress)> {
         let waiting = std::mem::take(&mut self.unannounced);
-        let (ended, waiting) = waiting.into_iter().partition(|number| {
+        let (ended, waiting): (BTreeSet<u64>, _) = waiting.into_iter().partition(|number| {
             let video = self.videos.get(number);
             video.is_none_or(|video| self.progress(video).is_over())
         });
         self.unannounced = waiting;
-        let ended: BTreeSet<u64> = ended;
+        let ended = ended.iter().filter_map(|number| self.videos.get(number));
         ended
-            .iter()
-            .filter_map(|number| self.videos.get(number))
             .filter(|video| video.account == 0)
             .map(|video| (video, self.progress(video)))
             .collect()
     }
 
-    /// The file of a video.
-    pub(super) fn media(&self, id: &str, asset: Asset) -> Media {
+    /// A file of a video.
+    pub fn media(&self, id: &str, asset: &str) -> Media {
         let version = self.find(id).map_or(0, |video| video.version);
-        media::version(id, version, asset, self.options.file_size)
+        Media::new(id, version, asset, self.options.file_size)
     }
 }
 
 impl Progress {
     /// The one failure the stand-in knows by itself.
-    fn too_long(at: Timestamp) -> Self {
+    fn too_long(at: Duration) -> Self {
         Self::Failed {
             at,
             code: "script_too_long".to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use heygen_tracker::sandbox::{Fault, Options, Render};
+use crate::heygen::{Fault, Options, Render};
 use rusqlite::Connection;
 
 use crate::support::{

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use heygen_tracker::sandbox::{Fault, Options};
+use crate::heygen::{Fault, Options};
 
 use crate::rendered::Rendered;
 use crate::support::{Run, TRACKER, run, skipped};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use heygen_tracker::sandbox::Fault;
+use crate::heygen::Fault;
 use serde_json::json;
 
 use crate::rendered::{Rendered, VIDEO};
@@ -463,7 +463,7 @@ fn x02_a_file_url_that_is_neither_https_nor_loopback_is_not_asked() {
 
 #[test]
 fn a_file_host_that_is_down_is_a_network_error_and_no_more() {
-    use heygen_tracker::sandbox::Host;
+    use crate::heygen::Host;
     let row = Rendered::partial(20_000);
     row.bench.heygen.set_reachable(Host::Files, false).unwrap();
     row.check("--retries 2").exits(1).silent();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use heygen_tracker::sandbox::{Fault, Options};
+use crate::heygen::{Fault, Options};
 use heygen_tracker::video::Asset;
 use serde_json::json;
 
@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 fn only(assets: &[Asset]) -> Options {
     Options {
-        assets: assets.to_vec(),
+        assets: assets.iter().map(Asset::to_string).collect(),
         ..Options::default()
     }
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heygen_tracker::sandbox::Fault;
+use crate::heygen::Fault;
 use nix::sys::signal::Signal;
 
 use crate::listener::{

@@ -6,6 +6,8 @@
 //! | `tracer` | the program, stopped, killed or refused at its system calls |
 //! | `sweep` | scenes for the sweeps, the way back from a disturbance, and what must hold then |
 //! | `listener` | a `tracker listen` to call, and somebody who calls it as HeyGen does |
+//! | `heygen` | (in `tests/support`) the stand-in for HeyGen, what can go wrong with it, and what it saw |
+//! | `standin` | the stand-in itself, as its clients see it |
 //! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
 //! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
@@ -46,6 +48,8 @@
     reason = "a test that cannot go on says so by panicking, and tells its figures"
 )]
 
+#[path = "../support/mod.rs"]
+mod heygen;
 mod listener;
 mod rendered;
 mod snapshot;
@@ -77,6 +81,7 @@ mod overlap;
 mod poll_faults;
 mod process;
 mod security;
+mod standin;
 mod submit_faults;
 mod telling;
 mod verbs_errors;

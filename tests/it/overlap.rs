@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use heygen_tracker::sandbox::{Fault, Options, Render};
+use crate::heygen::{Fault, Options, Render};
 
 use crate::support::{BODY, Bench, Run, eventually};
 

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use heygen_tracker::sandbox::{Fault, Host, Options, Render};
+use crate::heygen::{Fault, Host, Options, Render};
 use heygen_tracker::video::Asset;
 use serde_json::{Value, json};
 

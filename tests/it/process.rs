@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use heygen_tracker::sandbox::{Fault, Options, Render};
+use crate::heygen::{Fault, Options, Render};
 use serde_json::json;
 
 use crate::support::{BODY, Bench, Run, can_mount, end, files_below, run, start};

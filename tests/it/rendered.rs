@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use heygen_tracker::sandbox::{Fault, Options, Recorded, Render};
+use crate::heygen::{Fault, Options, Recorded, Render};
 use heygen_tracker::video::Asset;
 
 use crate::support::{BODY, Bench, Run, files_below, run};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use heygen_tracker::sandbox::{Fault, Options, Recorded, Render};
+use crate::heygen::{Fault, Options, Recorded, Render};
 use rusqlite::types::Value;
 use serde_json::json;
 

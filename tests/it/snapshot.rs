@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use heygen_tracker::sandbox::{Options, Render};
+use crate::heygen::{Options, Render};
 
 use crate::support::{BODY, Bench, Run, TRACKER, machine_can, run};
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use heygen_tracker::sandbox::{Options, Render, Sandbox};
+use crate::heygen::{Heygen, Options, Render};
 use rusqlite::Connection;
 
 /// The binary under test.
@@ -22,7 +22,7 @@ pub struct Bench {
     /// Working directory and HOME of every run; holds `tracker.db` and `output/`.
     pub dir: tempfile::TempDir,
     /// HeyGen.
-    pub heygen: Sandbox,
+    pub heygen: Heygen,
 }
 
 /// What one run of the program did.
@@ -51,7 +51,7 @@ impl Bench {
     pub fn within(parent: &Path, options: Options) -> Self {
         Self {
             dir: tempfile::tempdir_in(parent).expect("a directory"),
-            heygen: Sandbox::start(options).expect("a sandbox"),
+            heygen: Heygen::start(options).expect("a stand-in"),
         }
     }
 
@@ -250,9 +250,6 @@ impl Bench {
                 continue;
             }
             let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{path} is saved: {e}"));
-            let asset = asset
-                .parse()
-                .unwrap_or_else(|_| panic!("{asset} is no asset"));
             assert!(bytes == self.heygen.expected(&id, asset), "{path}");
         }
     }
@@ -295,29 +292,25 @@ impl Bench {
     }
 
     /// The video and asset a final path was recorded for, whatever the template made of its name.
-    fn owner_of(&self, path: &Path) -> Option<(String, heygen_tracker::video::Asset)> {
+    fn owner_of(&self, path: &Path) -> Option<(String, String)> {
         let sql =
             "SELECT video_id, asset FROM files JOIN videos ON videos.id = video WHERE path = ?1";
-        let found: Option<(String, String)> = self
-            .db()
+        self.db()
             .query_row(sql, [path.to_str()?], |row| Ok((row.get(0)?, row.get(1)?)))
-            .ok();
-        let (id, asset) = found?;
-        Some((id, asset.parse().ok()?))
+            .ok()
     }
 }
 
-fn asset_of(name: &str) -> (String, heygen_tracker::video::Asset) {
-    use heygen_tracker::video::Asset;
+fn asset_of(name: &str) -> (String, String) {
     for (end, asset) in [
-        (".captioned.mp4", Asset::Captioned),
-        (".mp4", Asset::Video),
-        (".srt", Asset::Subtitle),
-        (".jpg", Asset::Thumbnail),
-        (".gif", Asset::Gif),
+        (".captioned.mp4", "captioned"),
+        (".mp4", "video"),
+        (".srt", "subtitle"),
+        (".jpg", "thumbnail"),
+        (".gif", "gif"),
     ] {
         if let Some(id) = name.strip_suffix(end) {
-            return (id.to_owned(), asset);
+            return (id.to_owned(), asset.to_owned());
         }
     }
     panic!("{name} is no name of ours");

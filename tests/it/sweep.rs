@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use heygen_tracker::sandbox::{Fault, Options, Render};
+use crate::heygen::{Fault, Options, Render};
 
 use crate::support::{BODY, Bench, Run};
 use crate::tracer::{Act, Call, Traced, trace};

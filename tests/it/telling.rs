@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heygen_tracker::sandbox::{Fault, Host, Options, Render};
+use crate::heygen::{Fault, Host, Options, Render};
 use serde_json::{Value, json};
 
 use crate::support::{Asked, Bench, Run, eventually, files_below, run};

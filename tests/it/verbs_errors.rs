@@ -1,6 +1,6 @@
 //! Each error a person meets: the message, a hint that works, the exit code, and the envelope of `--json`.
 
-use heygen_tracker::sandbox::{Fault, Host, Options, Render};
+use crate::heygen::{Fault, Host, Options, Render};
 use insta::assert_snapshot;
 use serde_json::json;
 

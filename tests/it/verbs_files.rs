@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use heygen_tracker::sandbox::{Fault, Options};
+use crate::heygen::{Fault, Options};
 
 use heygen_tracker::video::Asset;
 

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use heygen_tracker::sandbox::{Fault, Host, Options, Recorded, Render};
+use crate::heygen::{Fault, Host, Options, Recorded, Render};
 use heygen_tracker::time::Timestamp;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ fn queued_on(bench: Bench, count: usize) -> Bench {
 fn plan_of(slots: usize, retry_after: u32) -> Options {
     Options {
         render: Render::Manual,
-        max_rendering: Some(slots),
+        slots: Some(slots),
         retry_after,
         ..Options::default()
     }

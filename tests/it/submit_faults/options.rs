@@ -197,7 +197,7 @@ fn wait_says_how_it_ended_by_its_exit_code() {
         .tracker("submit body.json --wait --timeout 50ms --interval 10ms")
         .exits(4);
     let doomed = Bench::with(Options {
-        fail_every: Some(1),
+        fail_rate: 1.0,
         ..Options::default()
     });
     doomed.file("body.json", BODY);

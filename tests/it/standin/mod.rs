@@ -1,17 +1,20 @@
-//! The stand-in as its clients see it.
+//! The stand-in as its clients see it, and what can be made to go wrong with it.
 
 mod faults;
 mod files;
 mod idempotency;
+mod media;
 mod shapes;
+mod webhooks;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::*;
+use crate::heygen::{Fault, Heygen, Host, Options, Render};
 
 /// One answer, taken apart.
 struct Got {
@@ -61,22 +64,22 @@ fn send(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Optio
     })
 }
 
-fn api(sandbox: &Sandbox, method: &str, path: &str) -> Option<Got> {
+fn api(sandbox: &Heygen, method: &str, path: &str) -> Option<Got> {
     let url = format!("{}{path}", sandbox.api_base());
     send(&url, method, &[("X-Api-Key", sandbox.key())], b"")
 }
 
-fn get(sandbox: &Sandbox, path: &str) -> Got {
+fn get(sandbox: &Heygen, path: &str) -> Got {
     api(sandbox, "GET", path).unwrap()
 }
 
-fn try_post(sandbox: &Sandbox, key: &str, body: &Value) -> Option<Got> {
+fn try_post(sandbox: &Heygen, key: &str, body: &Value) -> Option<Got> {
     let url = format!("{}/v3/videos", sandbox.api_base());
     let headers = [("X-Api-Key", sandbox.key()), ("Idempotency-Key", key)];
     send(&url, "POST", &headers, body.to_string().as_bytes())
 }
 
-fn post(sandbox: &Sandbox, key: &str, body: &Value) -> Got {
+fn post(sandbox: &Heygen, key: &str, body: &Value) -> Got {
     try_post(sandbox, key, body).unwrap()
 }
 
@@ -84,27 +87,27 @@ fn avatar() -> Value {
     json!({"type": "avatar", "avatar_id": "a", "script": "Hello", "title": "Launch"})
 }
 
-fn create(sandbox: &Sandbox, key: &str) -> String {
+fn create(sandbox: &Heygen, key: &str) -> String {
     let answer = post(sandbox, key, &avatar());
     assert_eq!(answer.status, 200);
     let id = answer.json()["data"]["video_id"].clone();
     id.as_str().unwrap().to_owned()
 }
 
-fn start() -> Sandbox {
-    Sandbox::start(Options::default()).unwrap()
+fn start() -> Heygen {
+    Heygen::start(Options::default()).unwrap()
 }
 
-fn manual() -> Sandbox {
+fn manual() -> Heygen {
     let options = Options {
         render: Render::Manual,
         ..Options::default()
     };
-    Sandbox::start(options).unwrap()
+    Heygen::start(options).unwrap()
 }
 
 /// A completed video and the URL of its file.
-fn finished(sandbox: &Sandbox) -> (String, String) {
+fn finished(sandbox: &Heygen) -> (String, String) {
     sandbox.add_video("abc", "completed");
     let url = get(sandbox, "/v3/videos/abc").json()["data"]["video_url"].clone();
     ("abc".to_owned(), url.as_str().unwrap().to_owned())

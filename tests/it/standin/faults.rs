@@ -46,7 +46,7 @@ fn answers_can_be_replaced_or_patched() {
 fn bodies_break_as_scripted() {
     let sandbox = start();
     let (id, url) = finished(&sandbox);
-    let expected = sandbox.expected(&id, Asset::Video);
+    let expected = sandbox.expected(&id, "video");
     let fault = |fault| {
         sandbox.fault("GET /files", fault);
         send(&url, "GET", &[("Range", "bytes=0-")], b"").unwrap()

@@ -4,12 +4,11 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use heygen_tracker::http::{Answer, Body, Ending, Response, Wire};
+use heygen_tracker::sandbox::{Host, of_status, xml};
 use serde_json::Value;
 
-use super::envelope::{json, of_status, xml};
 use super::fault::{Content, Cut, Fault, Framing, Manner, Then};
-use super::record::Host;
-use crate::http::{Answer, Body, Ending, Response, Wire};
 
 /// After this much even an endless answer ends.
 const ENDLESS: u64 = 1024 * 1024 * 1024;
@@ -52,7 +51,7 @@ fn patched(response: Response, fields: &Value) -> Response {
     match (answer.get_mut("data"), fields) {
         (Some(Value::Object(data)), Value::Object(fields)) => {
             data.extend(fields.clone());
-            json(response.status, &answer)
+            Response::new(response.status).with_body("application/json", answer.to_string())
         }
         _ => response,
     }

@@ -6,7 +6,7 @@ use super::*;
 fn files_are_served_whole_and_in_part() {
     let sandbox = start();
     let (id, url) = finished(&sandbox);
-    let expected = sandbox.expected(&id, Asset::Video);
+    let expected = sandbox.expected(&id, "video");
     let whole = send(&url, "GET", &[], b"").unwrap();
     assert_eq!(whole.status, 200);
     assert!(whole.body == expected);
@@ -53,17 +53,17 @@ fn urls_expire_and_cannot_be_forged() {
 fn urls_may_come_late_and_some_never() {
     let options = Options {
         gets_without_urls: 1,
-        assets: vec![Asset::Video],
+        assets: vec!["video".to_owned()],
         ..Options::default()
     };
-    let sandbox = Sandbox::start(options).unwrap();
+    let sandbox = Heygen::start(options).unwrap();
     sandbox.add_video("../x y", "completed");
     let path = "/v3/videos/..%2Fx%20y";
     assert_eq!(get(&sandbox, path).json()["data"]["video_url"], Value::Null);
     let data = get(&sandbox, path).json()["data"].clone();
     assert_eq!(data["gif_url"], Value::Null);
     let url = data["video_url"].as_str().unwrap();
-    assert!(send(url, "GET", &[], b"").unwrap().body == sandbox.expected("../x y", Asset::Video));
+    assert!(send(url, "GET", &[], b"").unwrap().body == sandbox.expected("../x y", "video"));
 }
 
 #[test]
@@ -74,5 +74,32 @@ fn a_video_rendered_again_is_another_file() {
     sandbox.rerender(&id);
     let after = send(&url, "GET", &[], b"").unwrap();
     assert_ne!(before.header("ETag"), after.header("ETag"));
-    assert!(after.body != before.body && after.body == sandbox.expected(&id, Asset::Video));
+    assert!(after.body != before.body && after.body == sandbox.expected(&id, "video"));
+}
+
+#[test]
+fn ranges_are_read_as_rfc_9110_says() {
+    let sandbox = Heygen::start(Options {
+        file_size: 10_000,
+        ..Options::default()
+    });
+    let sandbox = sandbox.unwrap();
+    let (_, url) = finished(&sandbox);
+    for (range, status, answered) in [
+        ("bytes=0-9", 206, Some("bytes 0-9/10000")),
+        ("bytes=9990-", 206, Some("bytes 9990-9999/10000")),
+        ("bytes=9990-50000", 206, Some("bytes 9990-9999/10000")),
+        ("bytes=-5", 206, Some("bytes 9995-9999/10000")),
+        ("bytes=-50000", 206, Some("bytes 0-9999/10000")),
+        ("bytes=10000-", 416, Some("bytes */10000")),
+        ("bytes=-0", 416, Some("bytes */10000")),
+        ("bytes=9-0", 200, None),
+        ("bytes=0-1,3-4", 200, None),
+        ("bytes=-", 200, None),
+        ("items=0-1", 200, None),
+    ] {
+        let got = send(&url, "GET", &[("Range", range)], b"").unwrap();
+        let found = (got.status, got.header("Content-Range"));
+        assert_eq!(found, (status, answered), "{range}");
+    }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::http::Ending;
+use heygen_tracker::http::Ending;
 
 /// Something that goes wrong with a request.
 ///
 /// It is three independent choices, each with a default, put together by one-line constructors:
 ///
-/// - *when*: the route it was scripted for ([`super::Sandbox::fault`]), [`Fault::nth`], [`Fault::times`], [`Fault::forever`];
+/// - *when*: the route it was scripted for ([`super::Heygen::fault`]), [`Fault::nth`], [`Fault::times`], [`Fault::forever`];
 /// - *work*: whether the request is carried out (a POST: whether it is billed). Faults that only change how the real
 ///   answer travels need it and carry it out. Faults that replace the answer stand for a server that refused or broke
 ///   before doing anything: they do not. [`Fault::after_work`] and [`Fault::before_work`] decide otherwise;

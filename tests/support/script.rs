@@ -3,9 +3,9 @@
 use std::panic::Location;
 
 use super::fault::{Fault, Times};
-use crate::http::Request;
+use heygen_tracker::http::Request;
 
-/// What [`super::Sandbox::fault`] was told, in order.
+/// What [`super::Heygen::fault`] was told, in order.
 #[derive(Default)]
 pub(super) struct Script {
     entries: Vec<Entry>,

@@ -1,18 +1,9 @@
 //! The oracle's memory: what arrived and what was charged.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::http::Request;
-
-/// Which of the two servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// The v3 API.
-    Api,
-    /// The presigned files.
-    Files,
-}
+use heygen_tracker::http::Request;
+use heygen_tracker::sandbox::Host;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -45,10 +36,10 @@ impl Recorded {
     }
 }
 
-/// One creation that was accepted and charged.
+/// One POST that was accepted and may be charged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Billed {
-    /// The video it made.
+    /// What it made.
     pub video_id: String,
     /// The API key that pays.
     pub key: String,
@@ -58,25 +49,16 @@ pub struct Billed {
     pub body: Vec<u8>,
 }
 
-/// The latest requests, in order of arrival.
+/// All requests, in order of arrival.
+#[derive(Default)]
 pub(super) struct Log {
-    keep: usize,
-    dropped: usize,
-    requests: VecDeque<Recorded>,
+    requests: Vec<Recorded>,
 }
 
 impl Log {
-    pub(super) fn new(keep: usize) -> Self {
-        Self {
-            keep,
-            dropped: 0,
-            requests: VecDeque::new(),
-        }
-    }
-
     /// Remembers a request; returns its number.
     pub(super) fn arrived(&mut self, server: Host, request: &Request) -> usize {
-        self.requests.push_back(Recorded {
+        self.requests.push(Recorded {
             at: Instant::now(),
             server,
             method: request.method.clone(),
@@ -86,22 +68,15 @@ impl Log {
             body: request.body.clone(),
             answered: None,
         });
-        if self.requests.len() > self.keep {
-            self.requests.pop_front();
-            self.dropped += 1;
-        }
-        self.dropped + self.requests.len()
+        self.requests.len()
     }
 
     /// Notes the answer to the request of that number.
     pub(super) fn answered(&mut self, number: usize, status: u16) {
-        let index = number.checked_sub(self.dropped + 1);
-        if let Some(request) = index.and_then(|index| self.requests.get_mut(index)) {
-            request.answered = Some(status);
-        }
+        self.requests[number - 1].answered = Some(status);
     }
 
     pub(super) fn all(&self) -> Vec<Recorded> {
-        self.requests.iter().cloned().collect()
+        self.requests.clone()
     }
 }
