@@ -69,10 +69,8 @@ impl Overrides {
         if self.is_empty() {
             return Ok(body);
         }
-        let invalid = |error: serde_json::Error| Error::InvalidBody {
-            place: body.place.clone(),
-            why: error.to_string(),
-        };
+        let invalid =
+            |error: serde_json::Error| Error::invalid_body(body.place.clone(), error.to_string());
         // Raw values, so that the fields that stay keep their bytes.
         let mut fields: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(&body.raw).map_err(invalid)?;
@@ -87,7 +85,7 @@ impl Overrides {
 
 /// All bodies in one text; `origin` names it in errors.
 pub fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>, Error> {
-    let invalid = |place: String, why: String| Error::InvalidBody { place, why };
+    let invalid = |place: String, why: String| Error::invalid_body(place, why);
     // Some editors begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes)
@@ -138,7 +136,7 @@ fn one(place: String, raw: &str) -> Result<Body, Error> {
             Err(error) => format!("is not JSON that HeyGen could read: {error}"),
         },
     };
-    Err(Error::InvalidBody { place, why })
+    Err(Error::invalid_body(place, why))
 }
 
 impl Body {

@@ -48,10 +48,10 @@ impl Environment {
     pub fn text(&self, name: &str) -> Result<Option<&str>, Error> {
         match self.get(name) {
             None => Ok(None),
-            Some(value) => value.to_str().map(Some).ok_or_else(|| Error::Usage {
-                message: format!("{name} is not valid UTF-8"),
-                hint: None,
-            }),
+            Some(value) => value
+                .to_str()
+                .map(Some)
+                .ok_or_else(|| Error::misuse(format!("{name} is not valid UTF-8"))),
         }
     }
 }
@@ -77,14 +77,26 @@ pub fn database(flag: Option<&Path>, env: &Environment) -> Result<PathBuf, Error
         .path("XDG_DATA_HOME")
         .filter(|path| path.is_absolute())
         .or_else(|| env.path("HOME").map(|home| home.join(".local/share")))
-        .ok_or(Error::NoHome)?;
+        .ok_or_else(no_home)?;
     Ok(data.join("heygen-tracker").join("tracker.db"))
+}
+
+fn no_home() -> Error {
+    Error::usage(
+        "cannot tell where the database is: HOME is not set",
+        "name the database with --db PATH or TRACKER_DB (cron has few variables)",
+    )
 }
 
 /// The API's base URL.
 pub fn base_url(env: &Environment) -> Result<BaseUrl, Error> {
     let text = env.text("HEYGEN_API_BASE")?.unwrap_or(BaseUrl::DEFAULT);
-    Ok(BaseUrl::parse(text)?)
+    BaseUrl::parse(text).map_err(|error| {
+        Error::usage(
+            format!("HEYGEN_API_BASE: {error}"),
+            "https, or http to this machine; unset it to use https://api.heygen.com",
+        )
+    })
 }
 
 /// Where a key was found.
@@ -145,12 +157,24 @@ impl KeyError {
                 "set HEYGEN_API_KEY, or put the key in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE; \
                  cron does not see your shell's variables"
             }
-            Self::Unusable { .. } => "mend it or unset it; no other key is tried in its place",
+            Self::Unusable { .. } => "fix it or unset it; no other key is tried in its place",
             Self::BrowserLogin { .. } => {
                 "create an API key at app.heygen.com, put it in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE"
             }
         }
         .to_owned()
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::auth(error.to_string(), error.hint())
+    }
+}
+
+impl From<SecretError> for Error {
+    fn from(error: SecretError) -> Self {
+        Self::auth(error.to_string(), error.hint())
     }
 }
 
@@ -178,7 +202,7 @@ impl SecretError {
                 "set HEYGEN_WEBHOOK_SECRET to the whsec_… that HeyGen showed when the endpoint was registered, or put \
                  it in a file of mode 0600 and name that in HEYGEN_WEBHOOK_SECRET_FILE; without it anybody could call"
             }
-            Self::Unusable { .. } => "mend it or unset it; no other secret is tried in its place",
+            Self::Unusable { .. } => "fix it or unset it; no other secret is tried in its place",
         }
         .to_owned()
     }
@@ -488,7 +512,7 @@ mod tests {
             &[("XDG_DATA_HOME", Path::new("rel"))],
             &[("HOME", Path::new(""))],
         ] {
-            assert!(matches!(database(None, &env(nowhere)), Err(Error::NoHome)));
+            assert_eq!(database(None, &env(nowhere)), Err(no_home()));
         }
     }
 
@@ -500,9 +524,7 @@ mod tests {
             base("http://localhost:8080/").unwrap().as_str(),
             "http://localhost:8080"
         );
-        assert!(matches!(
-            base("http://api.heygen.com"),
-            Err(Error::BaseUrl(_))
-        ));
+        let refused = base("http://api.heygen.com").unwrap_err();
+        assert!(refused.message.starts_with("HEYGEN_API_BASE: only https"));
     }
 }

@@ -72,7 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return ExitCode::from(refuse(&error, &arguments, &env).code()),
+        Err(error) => return ExitCode::from(refuse(&error, &arguments, &env) as u8),
     };
     cli.globals.color.write_global();
     let context = Context {
@@ -87,7 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
         Ok(exit) => exit,
         Err(error) => report(&context.screen, &error),
     };
-    ExitCode::from(finish(&context.screen, exit).code())
+    ExitCode::from(finish(&context.screen, exit) as u8)
 }
 
 /// What could not be written was not done.
@@ -95,7 +95,7 @@ fn finish(screen: &Screen, exit: Exit) -> Exit {
     match screen.finish() {
         Ok(()) => exit,
         Err(source) => {
-            let output = report(screen, &Error::Output(source));
+            let output = report(screen, &Error::output(&source));
             if exit == Exit::Ok { output } else { exit }
         }
     }

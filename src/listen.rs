@@ -24,9 +24,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::error::Error;
 use crate::http::{Limits, Request, Response, Server};
 use crate::render::screen::Screen;
-use crate::store::{Store, StoreError, Taken};
+use crate::store::{Store, Taken};
 use crate::time;
 use crate::webhook::{self, Claim, Delivery, Secret};
 
@@ -60,7 +61,7 @@ pub enum News {
     /// There are pending deliveries.
     Pending,
     /// The database failed; whoever waited was answered 503, as everybody will be from now on.
-    Failed(StoreError),
+    Failed(Error),
 }
 
 /// A signed delivery on its way into the database.
@@ -210,7 +211,7 @@ fn commit_all(
     }
 }
 
-fn commit(store: &mut Store, batch: &[Arrival]) -> Result<Vec<Taken>, StoreError> {
+fn commit(store: &mut Store, batch: &[Arrival]) -> Result<Vec<Taken>, Error> {
     let now = time::now();
     store.write(|tx| {
         tx.prune_webhooks(now.before(REMEMBERED))?;

@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
+use crate::error::Problem;
 use crate::video::RowId;
 
 /// What a lock is for.
@@ -42,6 +43,7 @@ const HOOK_BASE: libc::off_t = 1 << 42;
 #[derive(Clone, Debug)]
 pub struct Locks {
     file: Arc<File>,
+    path: Arc<Path>,
 }
 
 /// A held lock; dropping it frees it.
@@ -54,7 +56,8 @@ pub struct Guard {
 
 impl Locks {
     /// Opens the lock file of the database at `database`, creating it with mode 0600.
-    pub fn open(database: &Path) -> io::Result<Self> {
+    pub fn open(database: &Path) -> Result<Self, Problem> {
+        let path = lock_path(database);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -62,14 +65,16 @@ impl Locks {
             .truncate(false)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(lock_path(database))?;
+            .open(&path)
+            .map_err(|source| Problem::lock(&path, &source))?;
         Ok(Self {
             file: Arc::new(file),
+            path: path.into(),
         })
     }
 
     /// Takes a row's lock, or `None` when another process holds it.
-    pub fn try_row(&self, purpose: Purpose, row: RowId) -> io::Result<Option<Guard>> {
+    pub fn try_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>, Problem> {
         let base = match purpose {
             Purpose::Send => SEND_BASE,
             Purpose::Save => SAVE_BASE,
@@ -79,27 +84,27 @@ impl Locks {
     }
 
     /// Takes the lock under which the database is created and migrated, waiting up to `patience`.
-    pub fn setup(&self, patience: Duration) -> io::Result<Guard> {
+    pub fn setup(&self, patience: Duration) -> Result<Guard, Problem> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(guard) = self.try_byte(SETUP)? {
                 return Ok(guard);
             }
             if Instant::now() >= deadline {
-                return Err(io::Error::from(io::ErrorKind::TimedOut));
+                return Err(Problem::lock(&self.path, &io::ErrorKind::TimedOut.into()));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    fn try_byte(&self, offset: libc::off_t) -> io::Result<Option<Guard>> {
+    fn try_byte(&self, offset: libc::off_t) -> Result<Option<Guard>, Problem> {
         match set_lock(&self.file, offset, libc::F_WRLCK) {
             Ok(()) => Ok(Some(Guard {
                 file: Arc::clone(&self.file),
                 offset,
             })),
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-            Err(errno) => Err(errno.into()),
+            Err(errno) => Err(Problem::lock(&self.path, &errno.into())),
         }
     }
 }

@@ -11,11 +11,11 @@ use super::file_options::{FileOptions, WantedFiles};
 use super::options::read_input;
 use super::{Context, find};
 use crate::decide::{self, Decision, Entry};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, code};
 use crate::import::{self, Import, Made};
-use crate::locks::{Purpose, lock_path};
+use crate::locks::Purpose;
 use crate::render::fields::Field;
-use crate::store::{Added, NewVideo, Store, StoreError, Tx};
+use crate::store::{Added, NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{RowId, Video, VideoId};
 
@@ -125,7 +125,7 @@ impl Tracked {
     }
 }
 
-fn track(tx: &Tx<'_>, new: &NewVideo, now: Timestamp) -> rusqlite::Result<Tracked> {
+fn track(tx: &Tx<'_>, new: &NewVideo, now: Timestamp) -> Result<Tracked, Error> {
     let row = match tx.add(new, now)? {
         Added::New(row) => return Ok(Tracked::New(row)),
         Added::Known(row) => row,
@@ -138,9 +138,12 @@ fn track(tx: &Tx<'_>, new: &NewVideo, now: Timestamp) -> rusqlite::Result<Tracke
 }
 
 /// Writes a decision about a row that was read in this same transaction, so nobody can have been faster.
-fn apply(tx: &Tx<'_>, decision: &Decision) -> rusqlite::Result<()> {
+fn apply(tx: &Tx<'_>, decision: &Decision) -> Result<(), Error> {
     if !tx.update(&decision.video)? {
-        return Err(rusqlite::Error::StatementChangedRows(0));
+        return Err(Error::new(
+            code::DATABASE,
+            format!("row {} changed while it was written", decision.video.id),
+        ));
     }
     for entry in &decision.events {
         match entry {
@@ -160,19 +163,13 @@ fn run_as(row: &str, videos: &[Made], context: &Context, now: Timestamp) -> Resu
         ));
     };
     let mut store = context.open()?;
-    let id = store.read(|tx| find(tx, row, false))??;
+    let id = store.read(|tx| find(tx, row, false))?;
     // Whoever is sending it will learn its id a moment from now.
-    let guard = store
-        .locks()?
-        .try_row(Purpose::Send, id)
-        .map_err(|source| StoreError::Lock {
-            path: lock_path(store.path()),
-            source,
-        })?;
+    let guard = store.locks()?.try_row(Purpose::Send, id)?;
     let Some(_guard) = guard else {
-        return Err(Error::InUse(id));
+        return Err(Error::in_use(id));
     };
-    let tracked = store.write_checked(|tx| become_video(tx, id, &made.video_id, now))??;
+    let tracked = store.write(|tx| become_video(tx, id, &made.video_id, now))?;
     print(&store, &[tracked], context)?;
     if let Tracked::Known(row) = tracked {
         let note = format!("already tracked as {row}: {}", made.video_id);
@@ -186,37 +183,37 @@ fn become_video(
     row: RowId,
     video_id: &VideoId,
     now: Timestamp,
-) -> rusqlite::Result<Result<Tracked, Error>> {
+) -> Result<Tracked, Error> {
     let Some(video) = tx.video(row)? else {
-        return Ok(Err(Error::NotFound(row.to_string())));
+        return Err(Error::not_found(row));
     };
     match tx.by_video_id(video_id)? {
         // The same command again, after a kill perhaps.
-        Some(tracked_by) if tracked_by == row => return Ok(Ok(Tracked::Known(row))),
+        Some(tracked_by) if tracked_by == row => return Ok(Tracked::Known(row)),
         Some(tracked_by) => {
-            return Ok(Err(Error::usage(
+            return Err(Error::usage(
                 format!("{video_id} is tracked already, as {tracked_by}"),
                 format!("tracker show {tracked_by}"),
-            )));
+            ));
         }
         None => {}
     }
     if let Some((retry, _)) = tx.retries(row)?.last() {
-        return Ok(Err(Error::usage(
+        return Err(Error::usage(
             format!("{row} was retried as {retry}, so it can no longer become another video"),
             format!("tracker add {video_id} gives the id a row of its own"),
-        )));
+        ));
     }
     let Some(decision) = decide::became(&video, video_id, now) else {
-        return Ok(Err(Error::usage(
+        return Err(Error::usage(
             format!(
                 "{row} is {}; only an unknown or sending row can become a video by --as",
                 video.status()
             ),
             format!("tracker show {row}; without --as the id gets a row of its own"),
-        )));
+        ));
     };
-    apply(tx, &decision).map(|()| Ok(Tracked::Again(row)))
+    apply(tx, &decision).map(|()| Tracked::Again(row))
 }
 
 /// Every argument's videos, each id once.
@@ -264,13 +261,15 @@ fn id(argument: &OsStr, force: bool) -> Result<VideoId, Error> {
 }
 
 fn parse(place: &str, bytes: &[u8], now: Timestamp) -> Result<Import, Error> {
-    import::parse(bytes, now, &Local).map_err(|unusable| Error::InvalidBody {
-        place: if unusable.place.is_empty() {
-            place.to_owned()
-        } else {
-            format!("{place}: {}", unusable.place)
-        },
-        why: unusable.why,
+    import::parse(bytes, now, &Local).map_err(|unusable| {
+        Error::invalid_body(
+            if unusable.place.is_empty() {
+                place.to_owned()
+            } else {
+                format!("{place}: {}", unusable.place)
+            },
+            unusable.why,
+        )
     })
 }
 
@@ -408,27 +407,19 @@ mod tests {
             })
             .unwrap();
         let became = |store: &mut Store, row, id: &str| {
-            store
-                .write_checked(|tx| become_video(tx, row, &video_id(id), now))
-                .unwrap()
+            store.write(|tx| become_video(tx, row, &video_id(id), now))
         };
-        assert!(matches!(
-            became(&mut store, row, "a"),
-            Err(Error::Usage { .. })
-        ));
+        assert_eq!(became(&mut store, row, "a").unwrap_err().code, code::USAGE);
         set(&mut store, row, |video| video.phase = Phase::Unknown);
-        assert!(matches!(
-            became(&mut store, row, "b"),
-            Err(Error::Usage { .. })
-        ));
-        assert!(matches!(
-            became(&mut store, other, "a"),
-            Err(Error::Usage { .. })
-        ));
-        assert!(matches!(
-            became(&mut store, RowId(99), "a"),
-            Err(Error::NotFound(_))
-        ));
+        assert_eq!(became(&mut store, row, "b").unwrap_err().code, code::USAGE);
+        assert_eq!(
+            became(&mut store, other, "a").unwrap_err().code,
+            code::USAGE
+        );
+        assert_eq!(
+            became(&mut store, RowId(99), "a").unwrap_err().code,
+            code::NOT_FOUND
+        );
         assert_eq!(became(&mut store, row, "a").unwrap(), Tracked::Again(row));
         assert_eq!(became(&mut store, row, "a").unwrap(), Tracked::Known(row));
         let video = store.read(|tx| tx.video(row)).unwrap().unwrap();

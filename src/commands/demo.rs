@@ -33,10 +33,7 @@ pub fn run(_: Args, context: &Context) -> Result<Exit, Error> {
         file_size: 400_000,
         ..Options::default()
     })
-    .map_err(|source| Error::System {
-        action: "start the sandbox",
-        source,
-    })?;
+    .map_err(|source| Error::system("start the sandbox", &source))?;
     let stage = Stage::set(context, &sandbox)?;
     let screen = &context.screen;
     screen.line(
@@ -84,19 +81,13 @@ impl<'a> Stage<'a> {
         ));
         let unusable = |path: &Path| {
             let path = path.to_owned();
-            move |source| Error::File {
-                action: "use",
-                path,
-                source,
-            }
+            move |source| Error::file("use", &path, &source)
         };
         std::fs::create_dir(&dir).map_err(unusable(&dir))?;
         let bodies = dir.join("bodies.jsonl");
         std::fs::write(&bodies, BODIES).map_err(unusable(&bodies))?;
-        let program = std::env::current_exe().map_err(|source| Error::System {
-            action: "find this program",
-            source,
-        })?;
+        let program = std::env::current_exe()
+            .map_err(|source| Error::system("find this program", &source))?;
         let mut variables = vec![
             ("HEYGEN_API_BASE", sandbox.api_base()),
             ("HEYGEN_API_KEY", sandbox.key().to_owned()),
@@ -131,9 +122,8 @@ impl<'a> Stage<'a> {
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
         self.screen
             .line(&format!("$ tracker {}", arguments.join(" ")));
-        command.status().map_err(|source| Error::System {
-            action: "run this program",
-            source,
-        })
+        command
+            .status()
+            .map_err(|source| Error::system("run this program", &source))
     }
 }

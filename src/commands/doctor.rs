@@ -14,7 +14,7 @@ use crate::config;
 use crate::error::{Error, Exit};
 use crate::heygen::{Client, Timeouts};
 use crate::render::{human, text};
-use crate::store::{Filter, Store, StoreError, schema_version, sqlite_version};
+use crate::store::{Filter, Store, corrupt, schema_version, sqlite_version};
 use crate::time::{self, Timestamp};
 
 /// Unfinished rows rarely have more output directories than this; each is tried.
@@ -113,8 +113,8 @@ struct Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self {
-            message: error.to_string(),
-            hint: error.hint(),
+            message: error.message,
+            hint: error.hint,
         }
     }
 }
@@ -230,10 +230,7 @@ impl Database {
         self.schema = Some(schema_version());
         self.bytes = fs::metadata(store.path()).ok().map(|meta| meta.len());
         if let Some(detail) = store.integrity_check()? {
-            return Err(Error::Store(StoreError::Corrupt {
-                path: store.path().to_owned(),
-                detail,
-            }));
+            return Err(corrupt(store.path(), &detail));
         }
         let (videos, unfinished) =
             store.read(|tx| Ok((tx.count(&Filter::default())?, tx.unfinished_count()?)))?;
@@ -299,13 +296,9 @@ impl OutputDir {
             ok: tried.is_ok(),
             exists: path.is_dir(),
             unfinished,
-            error: tried.err().map(|source| {
-                Problem::from(Error::File {
-                    action: "write into",
-                    path: path.clone(),
-                    source,
-                })
-            }),
+            error: tried
+                .err()
+                .map(|source| Problem::from(Error::file("write into", &path, &source))),
             path,
         }
     }

@@ -97,12 +97,8 @@ fn want(
     output_dir: Option<&Path>,
 ) -> Result<(), Error> {
     let guard = locks
-        .try_row(Purpose::Save, row)
-        .map_err(|source| Error::System {
-            action: "lock a row",
-            source,
-        })?
-        .ok_or(Error::InUse(row))?;
+        .try_row(Purpose::Save, row)?
+        .ok_or_else(|| Error::in_use(row))?;
     let Some(mut video) = store.read(|tx| tx.video(row))? else {
         return Ok(());
     };
@@ -166,11 +162,7 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool, Error> {
     match verify(path, bytes, sha256) {
         Verdict::Intact => Ok(true),
         Verdict::Missing | Verdict::Changed => Ok(false),
-        Verdict::Unreadable(source) => Err(Error::File {
-            action: "read",
-            path: path.clone(),
-            source,
-        }),
+        Verdict::Unreadable(source) => Err(Error::file("read", &path, &source)),
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{Context, find_all};
 use crate::error::{Error, Exit};
-use crate::locks::{Guard, Locks, Purpose, lock_path};
+use crate::locks::{Guard, Locks, Purpose};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::{text, tsv};
-use crate::store::{Store, StoreError, Tx};
+use crate::store::{Store, Tx};
 use crate::time;
 use crate::video::{Phase, RowId, Video};
 
@@ -85,14 +85,14 @@ impl Forget<'_> {
     /// All of the rows or none.
     fn named(&self, store: &mut Store, rows: &[RowId]) -> Result<(), Error> {
         let videos = if self.dry_run {
-            store.read(|tx| self.look(tx, rows))??
+            store.read(|tx| self.look(tx, rows))?
         } else {
             let locks = store.locks()?;
             let mut guards = Vec::new();
             for &row in rows {
-                guards.push(lock(&locks, store, row)?.ok_or(Error::InUse(row))?);
+                guards.push(lock(&locks, row)?.ok_or_else(|| Error::in_use(row))?);
             }
-            store.write_checked(|tx| self.drop_rows(tx, rows))??
+            store.write(|tx| self.drop_rows(tx, rows))?
         };
         self.print(&videos);
         Ok(())
@@ -109,7 +109,7 @@ impl Forget<'_> {
             after = last;
             let (mut rows, mut guards) = (Vec::new(), Vec::new());
             for row in page {
-                match lock(&locks, store, row)? {
+                match lock(&locks, row)? {
                     Some(guard) => {
                         rows.push(row);
                         guards.push(guard);
@@ -145,33 +145,27 @@ impl Forget<'_> {
         Ok(in_use == 0)
     }
 
-    fn drop_rows(
-        &self,
-        tx: &Tx<'_>,
-        rows: &[RowId],
-    ) -> rusqlite::Result<Result<Vec<Video>, Error>> {
+    fn drop_rows(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>, Error> {
         let videos = self.look(tx, rows)?;
-        if let Ok(videos) = &videos {
-            for video in videos {
-                tx.forget(video.id)?;
-            }
+        for video in &videos {
+            tx.forget(video.id)?;
         }
         Ok(videos)
     }
 
     /// The rows as they are, unless one of them must not be dropped.
-    fn look(&self, tx: &Tx<'_>, rows: &[RowId]) -> rusqlite::Result<Result<Vec<Video>, Error>> {
+    fn look(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>, Error> {
         let videos = read(tx, rows)?;
         let refused: Vec<_> = videos
             .iter()
             .filter(|_| !self.force)
             .filter_map(|video| hope(video).map(|hope| format!("{} {hope}", video.id)))
             .collect();
-        Ok(if refused.is_empty() {
+        if refused.is_empty() {
             Ok(videos)
         } else {
             Err(refusal(&refused))
-        })
+        }
     }
 
     fn print(&self, videos: &[Video]) {
@@ -192,21 +186,14 @@ impl Forget<'_> {
     }
 }
 
-fn read(tx: &Tx<'_>, rows: &[RowId]) -> rusqlite::Result<Vec<Video>> {
+fn read(tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>, Error> {
     let videos = rows.iter().map(|&row| tx.video(row));
     videos.filter_map(Result::transpose).collect()
 }
 
 /// Nobody else sends the row or saves its files while both are held.
-fn lock(locks: &Locks, store: &Store, row: RowId) -> Result<Option<[Guard; 2]>, Error> {
-    let take = |purpose| {
-        locks
-            .try_row(purpose, row)
-            .map_err(|source| StoreError::Lock {
-                path: lock_path(store.path()),
-                source,
-            })
-    };
+fn lock(locks: &Locks, row: RowId) -> Result<Option<[Guard; 2]>, Error> {
+    let take = |purpose| locks.try_row(purpose, row);
     let Some(send) = take(Purpose::Send)? else {
         return Ok(None);
     };
@@ -314,9 +301,9 @@ mod tests {
         let (mine, theirs) = (store.locks().unwrap(), Locks::open(&path).unwrap());
         let held = theirs.try_row(Purpose::Save, row).unwrap();
         if cfg!(target_os = "linux") {
-            assert!(lock(&mine, &store, row).unwrap().is_none());
+            assert!(lock(&mine, row).unwrap().is_none());
         }
         drop(held);
-        assert!(lock(&mine, &store, row).unwrap().is_some());
+        assert!(lock(&mine, row).unwrap().is_some());
     }
 }

@@ -3,11 +3,11 @@
 use chrono::{Local, NaiveDate};
 
 use super::{Context, pulse, stats};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, code};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::{View, csv, table, tsv};
-use crate::store::{Filter, Store, StoreError};
+use crate::store::{Filter, Store};
 use crate::video::{RowId, Video};
 use crate::when::parse_when;
 
@@ -80,7 +80,8 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     };
     let store = match context.open_for_reading() {
         Ok(store) => store,
-        Err(Error::Store(StoreError::NoDatabase { path })) => {
+        Err(error) if error.code == code::NO_DATABASE => {
+            let path = context.database()?;
             let note = format!("no videos yet ({})", path.display());
             context.screen.note(&note);
             return Ok(Exit::Ok);
@@ -102,10 +103,7 @@ fn filter(args: &Args, view: &View<Local>) -> Result<Filter, Error> {
         text.as_deref()
             .map(|text| parse_when(text, view.now, &view.tz))
             .transpose()
-            .map_err(|error| Error::Usage {
-                message: format!("--{flag}: {error}"),
-                hint: None,
-            })
+            .map_err(|error| Error::misuse(format!("--{flag}: {error}")))
     };
     Ok(Filter {
         statuses: words(&args.status),
@@ -141,10 +139,7 @@ impl Form {
             .as_deref()
             .map(Field::parse_list)
             .transpose()
-            .map_err(|error| Error::Usage {
-                message: format!("--fields: {error}"),
-                hint: None,
-            })?;
+            .map_err(|error| Error::misuse(format!("--fields: {error}")))?;
         let or = |default: &[Field]| chosen.clone().unwrap_or_else(|| default.to_vec());
         Ok(if context.globals.json {
             Self::Json(or(Field::DEFAULT))
@@ -168,7 +163,7 @@ impl Listing<'_> {
     fn print(&self, store: &Store, filter: &Filter, limit: u32) -> Result<(), Error> {
         let screen = &self.context.screen;
         if let Form::Csv(fields) = &self.form {
-            screen.block(&csv::header(fields).map_err(Error::Output)?);
+            screen.block(&csv::header(fields).map_err(|source| Error::output(&source))?);
         }
         let mut left = if limit == 0 { u64::MAX } else { limit.into() };
         let (mut shown, mut below) = (0_u64, None);
@@ -195,7 +190,7 @@ impl Listing<'_> {
             }
             Form::Csv(fields) => {
                 let rows = csv::rows(videos, fields, screen.out_is_terminal);
-                screen.block(&rows.map_err(Error::Output)?);
+                screen.block(&rows.map_err(|source| Error::output(&source))?);
             }
             Form::Tsv(fields) => {
                 for video in videos {

@@ -73,14 +73,9 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     // Opened one after the other: what sets up or migrates the database is done by the first.
     let mut store = context.open()?;
     let receiving = context.open()?;
-    let listener = TcpListener::bind(args.addr).map_err(|source| Error::Bind {
-        address: args.addr,
-        source,
-    })?;
-    let unable = |source| Error::System {
-        action: "receive webhooks",
-        source,
-    };
+    let listener =
+        TcpListener::bind(args.addr).map_err(|source| Error::bind(args.addr, &source))?;
+    let unable = |source| Error::system("receive webhooks", &source);
     let (mut server, news) = listen::start(
         listener,
         args.path.clone(),

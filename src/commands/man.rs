@@ -42,7 +42,7 @@ pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit, 
     Man::new(command)
         .source(concat!("tracker ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)
-        .map_err(Error::Output)?;
+        .map_err(|source| Error::output(&source))?;
     context.screen.block(&String::from_utf8_lossy(&page));
     Ok(Exit::Ok)
 }

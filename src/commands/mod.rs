@@ -54,10 +54,8 @@ pub struct Context {
 impl Context {
     /// From here on SIGINT and SIGTERM end the process with one line.
     pub fn heed_signals(&self) -> Result<(), Error> {
-        signals::install(&self.screen).map_err(|source| Error::System {
-            action: "listen for signals",
-            source,
-        })
+        signals::install(&self.screen)
+            .map_err(|source| Error::system("listen for signals", &source))
     }
 
     /// Where the database is, or would be.
@@ -118,11 +116,8 @@ impl Context {
             .or_else(|| self.env.path("TRACKER_OUTPUT_DIR"))
             .unwrap_or_else(|| PathBuf::from("output"));
         options::refuse_tilde(&chosen)?;
-        let absolute = without_parents(&chosen).map_err(|source| Error::File {
-            action: "use the output directory",
-            path: chosen.clone(),
-            source,
-        })?;
+        let absolute = without_parents(&chosen)
+            .map_err(|source| Error::file("use the output directory", &chosen, &source))?;
         // SQLite and JSON hold text.
         if absolute.to_str().is_none() {
             return Err(Error::usage(
@@ -191,38 +186,35 @@ struct EnvelopeError<'a> {
 /// Prints an error and its hint on stderr and returns its exit code.
 pub fn report(screen: &Screen, error: &Error) -> Exit {
     let message = error.to_string();
-    let hint = error.hint();
+    let hint = &error.hint;
     if screen.json {
         screen.json_message(&Envelope {
             error: EnvelopeError {
-                code: error.code(),
+                code: &error.code,
                 message: &message,
                 hint: hint.as_deref(),
-                request_id: error.request_id(),
+                request_id: error.request_id.as_deref(),
             },
         });
     } else {
         screen.error(&message);
         if let Some(hint) = hint {
-            screen.hint(&hint);
+            screen.hint(hint);
         }
     }
-    error.exit()
+    error.exit
 }
 
 /// The row an ID on the command line stands for.
 ///
 /// # Errors
-/// [`Error::NotFound`] or [`Error::Ambiguous`].
-pub fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> rusqlite::Result<Result<RowId, Error>> {
-    Ok(match tx.find(id, allow_prefix)? {
+/// `not_found` or `ambiguous_id`.
+pub fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId, Error> {
+    match tx.find(id, allow_prefix)? {
         Found::One(row) => Ok(row),
-        Found::Several(matches) => Err(Error::Ambiguous {
-            id: id.to_owned(),
-            matches,
-        }),
-        Found::None => Err(Error::NotFound(id.to_owned())),
-    })
+        Found::Several(matches) => Err(Error::ambiguous(id, &matches)),
+        Found::None => Err(Error::not_found(id)),
+    }
 }
 
 /// The rows that IDs stand for, each once, in the order given; the first that stands for none is an error.
@@ -230,23 +222,22 @@ pub fn find_all(store: &Store, ids: &[String], allow_prefix: bool) -> Result<Vec
     store.read(|tx| {
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
-            match find(tx, id, allow_prefix)? {
-                Ok(row) if rows.contains(&row) => {}
-                Ok(row) => rows.push(row),
-                Err(error) => return Ok(Err(error)),
+            let row = find(tx, id, allow_prefix)?;
+            if !rows.contains(&row) {
+                rows.push(row);
             }
         }
-        Ok(Ok(rows))
-    })?
+        Ok(rows)
+    })
 }
 
 /// The rows as they are now, in the order given; those forgotten meanwhile are left out.
 pub fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {
-    Ok(store.read(|tx| {
+    store.read(|tx| {
         let mut videos = Vec::with_capacity(rows.len());
         for row in rows {
             videos.extend(tx.video(*row)?);
         }
         Ok(videos)
-    })?)
+    })
 }

@@ -125,10 +125,8 @@ pub(super) fn script_text(given: &str) -> Result<String, Error> {
         return Ok(given.to_owned());
     };
     let (origin, bytes) = read_input(Path::new(path), MAX_SCRIPT)?;
-    let text = String::from_utf8(bytes).map_err(|error| Error::InvalidBody {
-        place: origin,
-        why: format!("is not UTF-8: {error}"),
-    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::invalid_body(origin, format!("is not UTF-8: {error}")))?;
     Ok(text.trim_start_matches('\u{feff}').trim_end().to_owned())
 }
 
@@ -144,11 +142,7 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>), E
             format!("{} is a directory", path.display()),
             "name a file in it, or - for standard input",
         ),
-        _ => Error::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        },
+        _ => Error::file("read", &path, &source),
     };
     let (origin, input): (String, Box<dyn Read>) = if path == Path::new("-") {
         ("standard input".to_owned(), Box::new(io::stdin()))
@@ -163,10 +157,10 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>), E
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(Error::InvalidBody {
-            place: origin,
-            why: format!("is larger than {} MiB", limit >> 20),
-        });
+        return Err(Error::invalid_body(
+            origin,
+            format!("is larger than {} MiB", limit >> 20),
+        ));
     }
     Ok((origin, bytes))
 }

@@ -90,13 +90,11 @@ fn dry_settle(
             let Some(original) = video.retry_of else {
                 continue;
             };
-            match settle(tx, &mut video, original, again)? {
-                Ok(found) => known.extend(found.map(|row| (original, row))),
-                Err(error) => return Ok(Err(error)),
-            }
+            let found = settle(tx, &mut video, original, again)?;
+            known.extend(found.map(|row| (original, row)));
         }
-        Ok(Ok(known))
-    })?
+        Ok(known)
+    })
 }
 
 /// Inside the transaction that records it: the earlier retry that this one repeats, else `new` gets its key.
@@ -105,34 +103,32 @@ fn dry_settle(
 /// submission for HeyGen, too, as long as it remembers keys.
 ///
 /// # Errors
-/// [`Error::Usage`] for another retry than the earlier one, or of a row that meanwhile has or may get its video.
+/// A usage error for another retry than the earlier one, or of a row that meanwhile has or may get its video.
 pub(super) fn settle(
     tx: &Tx<'_>,
     new: &mut NewVideo,
     original: RowId,
     again: bool,
-) -> rusqlite::Result<Result<Option<RowId>, Error>> {
+) -> Result<Option<RowId>, Error> {
     let earlier = tx.retries(original)?;
     if let Some((row, hash)) = earlier.last().filter(|_| !again) {
         if *hash == new.body_hash {
-            return Ok(Ok(Some(*row)));
+            return Ok(Some(*row));
         }
-        return Ok(Err(Error::usage(
+        return Err(Error::usage(
             format!("{original} was already retried as {row}, with other fields"),
             format!("tracker show {row} shows that one; --again submits {original} once more"),
-        )));
+        ));
     }
     let Some(video) = tx.video(original)? else {
-        return Ok(Err(Error::NotFound(original.to_string())));
+        return Err(Error::not_found(original));
     };
-    if let Err(error) = refuse_unless_over(&video) {
-        return Ok(Err(error));
-    }
+    refuse_unless_over(&video)?;
     if let (Some((_, key)), Some(first)) = (&mut new.request, &video.idempotency_key) {
         let body = new.body_hash.as_deref().unwrap_or_default();
         *key = IdempotencyKey::of_retry(first, earlier.len(), body);
     }
-    Ok(Ok(None))
+    Ok(None)
 }
 
 /// Only what ended without a video can be retried.

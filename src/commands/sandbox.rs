@@ -67,10 +67,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         webhook,
         ..Options::default()
     })
-    .map_err(|source| Error::System {
-        action: "start the sandbox",
-        source,
-    })?;
+    .map_err(|source| Error::system("start the sandbox", &source))?;
     print_exports(&context.screen, &context.env, &sandbox, args.webhook_secret);
     loop {
         std::thread::park();

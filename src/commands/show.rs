@@ -44,13 +44,13 @@ pub struct Args {
 /// Prints the row, its request, URLs, files and timeline.
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let mut store = context.open_for_reading()?;
-    let id = store.read(|tx| find(tx, &args.id, true))??;
+    let id = store.read(|tx| find(tx, &args.id, true))?;
     let gone = look_at_files(&store, id, context)?;
     record(&mut store, id, &gone, context);
     let mut ticket = store.read(|tx| Recorded::read(tx, id))?;
     let Some(video) = ticket.video.as_mut() else {
         // Forgotten since.
-        return Err(Error::NotFound(args.id));
+        return Err(Error::not_found(args.id));
     };
     for gone in &gone {
         // What could not be recorded is true all the same.
@@ -82,7 +82,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn read(tx: &Tx<'_>, id: RowId) -> rusqlite::Result<Self> {
+    fn read(tx: &Tx<'_>, id: RowId) -> Result<Self, Error> {
         let video = tx.video(id)?;
         Ok(Self {
             request: match video {

@@ -8,13 +8,13 @@ use crate::bodies::Body;
 use crate::commands::file_options::WantedFiles;
 use crate::commands::options::WaitArgs;
 use crate::commands::{Context, load, pulse, retry};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, code};
 use crate::locks::{Guard, Locks, Purpose};
 use crate::pass::{self, Access, Options, Reporter, Scope, Tally, Voice};
 use crate::render::fields::Field;
 use crate::render::json::RequestBody;
 use crate::render::{human, text};
-use crate::store::{NewVideo, Store, StoreError, Tx};
+use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{IdempotencyKey, Phase, RowId, Video};
 
@@ -91,14 +91,7 @@ impl SubmitOptions {
             again,
             now: time::now(),
         };
-        let recorded = record(&mut store, new, &rules);
-        if let Err(Error::Store(StoreError::Sqlite { .. })) = recorded {
-            // A commit whose fsync failed is undone for us, and still there for whoever opens the log after us.
-            context.screen.warn(
-                "the disk failed while recording; look with tracker list before you submit again",
-            );
-        }
-        let recorded = recorded?;
+        let recorded = record(&mut store, new, &rules)?;
         // Before anything is sent: there is still time for Ctrl-C and forget.
         recorded.note_duplicates(context, rules.now);
 
@@ -221,16 +214,14 @@ struct Recorded {
 /// becomes visible, so that no `check` comes between recording and sending.
 fn record(store: &mut Store, new: &[NewVideo], rules: &Rules) -> Result<Recorded, Error> {
     let locks = store.locks()?;
-    store.write_checked(|tx| {
+    store.write(|tx| {
         let mut recorded = Recorded::default();
         for video in new {
-            match record_one(tx, &locks, video, rules, &mut recorded)? {
-                Ok(row) => recorded.rows.push(row),
-                Err(error) => return Ok(Err(error)),
-            }
+            let row = record_one(tx, &locks, video, rules, &mut recorded)?;
+            recorded.rows.push(row);
         }
-        Ok(Ok(recorded))
-    })?
+        Ok(recorded)
+    })
 }
 
 /// The row of one body: recorded now, or found.
@@ -240,13 +231,10 @@ fn record_one(
     video: &NewVideo,
     rules: &Rules,
     recorded: &mut Recorded,
-) -> rusqlite::Result<Result<RowId, Error>> {
+) -> Result<RowId, Error> {
     let mut video = video.clone();
     let found = match video.retry_of {
-        Some(original) => match retry::settle(tx, &mut video, original, rules.again)? {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error)),
-        },
+        Some(original) => retry::settle(tx, &mut video, original, rules.again)?,
         None => None,
     };
     let found = match (&video.body_hash, found) {
@@ -257,7 +245,7 @@ fn record_one(
     };
     if let Some(row) = found {
         recorded.known += 1;
-        return Ok(Ok(row));
+        return Ok(row);
     }
     // A retry has the body of its original, and is asked for by name.
     let duplicate = match &video.body_hash {
@@ -268,16 +256,9 @@ fn record_one(
     recorded
         .duplicates
         .extend(duplicate.map(|video| (row, video)));
-    Ok(match locks.try_row(Purpose::Send, row) {
-        Ok(guard) => {
-            recorded.fresh.extend(guard.map(|guard| (row, guard)));
-            Ok(row)
-        }
-        Err(source) => Err(Error::System {
-            action: "lock a row",
-            source,
-        }),
-    })
+    let guard = locks.try_row(Purpose::Send, row)?;
+    recorded.fresh.extend(guard.map(|guard| (row, guard)));
+    Ok(row)
 }
 
 impl Recorded {
@@ -360,7 +341,7 @@ pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Re
     let screen = &context.screen;
     let store = match context.open_for_reading() {
         Ok(store) => Some(store),
-        Err(Error::Store(StoreError::NoDatabase { .. })) => None,
+        Err(error) if error.code == code::NO_DATABASE => None,
         Err(error) => return Err(error),
     };
     for (original, body) in bodies {

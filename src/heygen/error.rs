@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Exit, Problem};
+
 /// A request that did not bring what was asked for. No part of it holds the API key or a signed query string.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -46,6 +48,23 @@ impl ApiError {
         }
     }
 
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self.http_status() {
+            None => "check the connection; the next check carries on",
+            Some(401) => "check the key: tracker doctor tells which one is used",
+            Some(402) => "add credit at app.heygen.com; the next check sends what waits",
+            Some(403) => "the key may not do this: check its workspace and plan",
+            Some(404) => {
+                "not there for this key: another workspace? see --db and HEYGEN_API_KEY_FILE"
+            }
+            Some(429) => "HeyGen asks to wait; the next check carries on",
+            Some(500..) => "trouble at HeyGen; the next check carries on",
+            Some(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+
     /// The key was refused. HeyGen does not tell a wrong key from a missing one.
     pub fn is_auth(&self) -> bool {
         self.kind == ErrorKind::Status(401)
@@ -76,6 +95,20 @@ impl ApiError {
             ErrorKind::NotSent => false,
             ErrorKind::NoAnswer { .. } | ErrorKind::BadResponse(_) => true,
             ErrorKind::Status(status) => status == 408 || !(400..=499).contains(&status),
+        }
+    }
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        Self {
+            hint: error.hint(),
+            exit: match error.http_status() {
+                Some(401 | 403) => Exit::Auth,
+                _ => Exit::Trouble,
+            },
+            request_id: error.request_id,
+            ..Self::new(error.code, error.message)
         }
     }
 }

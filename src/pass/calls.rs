@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::gate::{Denied, Gate};
+use crate::error::Error;
 use crate::heygen::{ApiError, Backoff, Client, Created, ErrorKind};
-use crate::store::{Identity, StoreError};
+use crate::store::Identity;
 use crate::time::{self, Timestamp};
 use crate::video::IdempotencyKey;
 
@@ -54,7 +55,7 @@ pub(super) enum PostError {
     /// No POST was made: the run is over.
     NotAttempted,
     /// No (further) POST was made: its answer could not be recorded.
-    Database(StoreError),
+    Database(Error),
 }
 
 impl Caller {

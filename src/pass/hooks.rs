@@ -38,7 +38,7 @@ impl Run<'_, '_> {
         event: HookEvent,
         file: Option<&str>,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         if self.options.hook.is_none() {
             return Ok(());
         }
@@ -52,7 +52,7 @@ impl Run<'_, '_> {
         row: RowId,
         was_finished: bool,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         if self.options.hook.is_none() || was_finished || tx.has_unfinished()? {
             return Ok(());
         }

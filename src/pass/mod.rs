@@ -46,7 +46,7 @@ use troubles::{Kind, Troubles};
 use crate::config::Environment;
 use crate::decide::{Decision, Entry, News};
 use crate::download::{FileClient, FileTimeouts};
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
 use crate::store::{Identity, Store, Tx};
@@ -367,7 +367,7 @@ impl Run<'_, '_> {
     }
 
     /// Writes a decision about a row that was read in this transaction.
-    fn write(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> rusqlite::Result<()> {
+    fn write(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> Result<(), Error> {
         let row = decision.video.id;
         let was_finished = decision.video.finished;
         if decision.changed && !tx.update(&decision.video)? {
@@ -393,12 +393,7 @@ impl Run<'_, '_> {
     }
 
     /// Keeps what is news until the transaction is durable, and notes it for the hook.
-    fn take_news(
-        &mut self,
-        tx: &Tx<'_>,
-        decision: Decision,
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    fn take_news(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> Result<(), Error> {
         let in_trouble = decision
             .news
             .iter()
@@ -424,7 +419,7 @@ impl Run<'_, '_> {
         if self.access.is_none() && !self.gate.is_closed() {
             match Access::resolve(self.env) {
                 Ok(access) => self.access = Some(access),
-                Err(error @ Error::Key(_)) => {
+                Err(error) if error.exit == Exit::Auth => {
                     self.reporter.tally.auth = true;
                     self.troubles.error(Kind::Key, &error);
                     self.gate.close();

@@ -245,10 +245,9 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn start_api(&mut self, job: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        self.api.start(job).map_err(|source| Error::System {
-            action: "start a thread",
-            source,
-        })
+        self.api
+            .start(job)
+            .map_err(|source| Error::system("start a thread", &source))
     }
 
     pub(super) fn bulk_answer(
@@ -257,7 +256,7 @@ impl Run<'_, '_> {
         rows: Vec<Asked>,
         answer: Result<Vec<BulkStatus>, CallError>,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         let error = match answer {
             Ok(statuses) => return self.bulk_statuses(tx, rows, statuses, now),
             Err(CallError::Stopped) => return Ok(()),
@@ -295,7 +294,7 @@ impl Run<'_, '_> {
         rows: Vec<Asked>,
         statuses: Vec<BulkStatus>,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         self.worked(tx, now)?;
         self.troubles.proves(Kind::Forbidden);
         let words: HashMap<&str, &BulkStatus> = statuses
@@ -329,7 +328,7 @@ impl Run<'_, '_> {
         asked: Asked,
         answer: Result<Box<RemoteVideo>, CallError>,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         let error = match answer {
             Ok(remote) => {
                 self.worked(tx, now)?;
@@ -396,7 +395,7 @@ impl Run<'_, '_> {
     }
 
     /// Something worked, so what failed before it was not everybody's trouble.
-    fn worked(&mut self, tx: &Tx<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    fn worked(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<(), Error> {
         self.reachable();
         self.polls.worked = true;
         self.polls.streak = 0;
@@ -491,7 +490,7 @@ impl Run<'_, '_> {
     }
 
     /// Whether a row belongs to another account than the key of this run.
-    fn is_foreign(&self, tx: &Tx<'_>, row: RowId) -> rusqlite::Result<bool> {
+    fn is_foreign(&self, tx: &Tx<'_>, row: RowId) -> Result<bool, Error> {
         let owner = tx.owner(row)?;
         Ok(owner.is_some_and(|owner| owner != self.account()))
     }
@@ -503,7 +502,7 @@ impl Run<'_, '_> {
         asked: &Asked,
         observation: Observation<'_>,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         let Some(video) = tx.video(asked.row)? else {
             return Ok(());
         };

@@ -191,10 +191,7 @@ impl Run<'_, '_> {
             };
             self.savers
                 .start(move || job.run(assets, guard))
-                .map_err(|source| Error::System {
-                    action: "start a thread",
-                    source,
-                })?;
+                .map_err(|source| Error::system("start a thread", &source))?;
         }
         Ok(())
     }
@@ -205,7 +202,7 @@ impl Run<'_, '_> {
         row: RowId,
         fact: FileFact,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         match fact {
             FileFact::Part { asset, part, ack } => {
                 tx.part(row, asset, part.as_ref())?;
@@ -253,7 +250,7 @@ impl Run<'_, '_> {
         finished: Finished,
         repaired: bool,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         tx.saved(row, asset, now)?;
         let Some(video) = tx.video(row)? else {
             return Ok(());
@@ -301,7 +298,7 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         row: RowId,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         let Some(video) = tx.video(row)? else {
             return Ok(());
         };
@@ -318,7 +315,7 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         video: &Video,
         file: &File,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         if !matches!(file.state, FileState::Wanted | FileState::Partial) {
             return Ok(());
         }
@@ -342,7 +339,7 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         row: RowId,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         let failure = FileFailure {
             code: "download_failed".to_owned(),
             message: "completed over an hour ago, and HeyGen still gives no link to the video"
@@ -370,7 +367,7 @@ impl Run<'_, '_> {
         asset: Asset,
         failure: &FileFailure,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), Error> {
         tx.file_failed(row, asset)?;
         let Some(video) = tx.video(row)? else {
             return Ok(());

@@ -13,7 +13,7 @@ use crate::decide::{self, Due};
 use crate::error::Error;
 use crate::heygen::ErrorKind;
 use crate::locks::{Guard, Purpose};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{Account, IdempotencyKey, Phase, RowId, Video};
 
@@ -126,12 +126,7 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn lock_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>, Error> {
-        self.locks
-            .try_row(purpose, row)
-            .map_err(|source| Error::System {
-                action: "lock a row",
-                source,
-            })
+        self.locks.try_row(purpose, row)
     }
 
     pub(super) fn dispatch_sends(&mut self, store: &mut Store) -> Result<(), Error> {
@@ -265,7 +260,7 @@ impl Run<'_, '_> {
         guard: Guard,
         account: &Account,
         now: Timestamp,
-    ) -> rusqlite::Result<Option<Ready>> {
+    ) -> Result<Option<Ready>, Error> {
         let Some(video) = tx.video(row)? else {
             return Ok(None);
         };
@@ -324,7 +319,7 @@ impl Run<'_, '_> {
         fresh: bool,
         posted: Posted,
         now: Timestamp,
-    ) -> rusqlite::Result<Option<StoreError>> {
+    ) -> Result<Option<Error>, Error> {
         let Some(video) = tx.video(row)? else {
             if let Ok(created) = &posted.answer {
                 let id = &created.video_id;

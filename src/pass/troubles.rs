@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::Reporter;
 use crate::decide::TELL_AGAIN;
-use crate::error::{Error, api_hint};
+use crate::error::Error;
 use crate::heygen::ApiError;
-use crate::store::{Store, StoreError, Trouble};
+use crate::store::{Store, Trouble};
 use crate::time::Timestamp;
 
 /// What can be wrong with a whole run; the word in `troubles.kind`.
@@ -62,7 +62,7 @@ impl Troubles {
             kind,
             error.code.clone(),
             error.message.clone(),
-            api_hint(error),
+            error.hint(),
         );
     }
 
@@ -70,9 +70,9 @@ impl Troubles {
     pub(super) fn error(&mut self, kind: Kind, error: &Error) {
         self.note(
             kind,
-            error.code().to_owned(),
-            error.to_string(),
-            error.hint(),
+            error.code.to_string(),
+            error.message.clone(),
+            error.hint.clone(),
         );
     }
 
@@ -101,7 +101,7 @@ impl Troubles {
         store: &mut Store,
         reporter: &mut Reporter<'_>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Error> {
         let known = store.read(|tx| tx.troubles())?;
         let before = |kind: Kind| known.iter().find(|trouble| trouble.kind == kind.word());
         let current: Vec<(Trouble, Option<String>, bool)> = self

@@ -1,124 +1,133 @@
+//! Why the database could not be used. Every message names the file.
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::ErrorCode;
 
-/// Why the database could not be used. Every variant names the file.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no file at this path, or an empty one.
-    #[error("there is no database at {}", path.display())]
-    NoDatabase {
-        /// The path looked at.
-        path: PathBuf,
-    },
-    /// A SQLite database of another program.
-    #[error("{} is a database of another program", path.display())]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Written by a newer version of this program.
-    #[error("{} has schema {found}, this program knows up to {known}", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its `user_version`.
-        found: i64,
-        /// The newest this program knows.
-        known: i64,
-    },
-    /// Older than this program and not writable, so it cannot be brought up to date.
-    #[error("{} has schema {found} and must be upgraded to {known}, but cannot be written", path.display())]
-    Older {
-        /// The file.
-        path: PathBuf,
-        /// Its `user_version`.
-        found: i64,
-        /// The newest this program knows.
-        known: i64,
-    },
-    /// SQLite says that the file is not a database or is damaged.
-    #[error("the database {} is damaged: {detail}", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's words.
-        detail: String,
-    },
-    /// Another process held the write lock for the whole of our patience.
-    #[error("the database {} is locked by another process", path.display())]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No room left on the device.
-    #[error("no room left for the database {}", path.display())]
-    Full {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It can be read but not written.
-    #[error("the database {} cannot be written", path.display())]
-    ReadOnly {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file was moved, deleted or replaced while we had it open.
-    #[error("the database {} was moved, deleted or replaced while it was in use", path.display())]
-    Moved {
-        /// Where it was.
-        path: PathBuf,
-    },
-    /// The lock file cannot be used.
-    #[error("the lock file {} cannot be used: {source}", path.display())]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file system refused.
-    #[error("cannot open the database {}: {source}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A setting did not take: this build of SQLite is not what the program needs.
-    #[error("the database {} does not accept the setting {pragma}", path.display())]
-    Pragma {
-        /// The file.
-        path: PathBuf,
-        /// Its name.
-        pragma: &'static str,
-    },
-    /// Anything else SQLite says.
-    #[error("the database {} failed: {source}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// Its words.
-        source: rusqlite::Error,
-    },
+use crate::error::{Problem, code, shell_word};
+
+const FULL: &str = "free some room and run it again; nothing is lost";
+const PATH: &str = "check the path and its permissions";
+
+fn problem(path: &Path, before: &str, after: &str) -> Problem {
+    let message = format!("{before}{}{after}", path.display());
+    Problem::new(code::DATABASE, message)
 }
 
-impl StoreError {
-    pub(super) fn from_sqlite(path: &Path, source: rusqlite::Error) -> Self {
-        let path = path.to_owned();
-        let extended = source.sqlite_error().map(|error| error.extended_code);
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt {
-                path,
-                detail: source.to_string(),
-            },
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            Some(ErrorCode::DiskFull) => Self::Full { path },
-            // The shared-memory file cannot be made longer: SQLite's word for a full disk when it opens the log.
-            _ if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Self::Full { path },
-            Some(ErrorCode::ReadOnly) => Self::ReadOnly { path },
-            _ => Self::Sqlite { path, source },
+/// There is no file at this path, or an empty one.
+pub(super) fn none(path: &Path) -> Problem {
+    Problem {
+        code: code::NO_DATABASE.into(),
+        ..problem(path, "there is no database at ", "")
+    }
+    .with_hint("tracker submit or tracker add creates one; cron may see another environment: give --db PATH or TRACKER_DB")
+}
+
+pub(super) fn not_ours(path: &Path) -> Problem {
+    problem(path, "", " is a database of another program")
+        .with_hint("give another path with --db or TRACKER_DB; this file was not touched")
+}
+
+/// Written by a newer version of this program.
+pub(super) fn newer(path: &Path, found: i64, known: i64) -> Problem {
+    let which = format!(" has schema {found}, this program knows up to {known}");
+    Problem {
+        code: code::DATABASE_NEWER.into(),
+        ..problem(path, "", &which)
+    }
+    .with_hint("install the newer tracker; the file was not touched")
+}
+
+/// Older than this program and not writable, so it cannot be brought up to date.
+pub(super) fn older(path: &Path, found: i64, known: i64) -> Problem {
+    let which =
+        format!(" has schema {found} and must be upgraded to {known}, but cannot be written");
+    problem(path, "", &which)
+        .with_hint("make the file and its directory writable once, or copy both elsewhere")
+}
+
+/// SQLite says, in `detail`, that the file is not a database or is damaged.
+pub fn corrupt(path: &Path, detail: &str) -> Problem {
+    let word = shell_word(&path.to_string_lossy());
+    problem(path, "the database ", &format!(" is damaged: {detail}")).with_hint(format!(
+        "it was not touched; keep a copy, then rescue what is readable: sqlite3 {word} .recover | sqlite3 {word}.rescued"
+    ))
+}
+
+pub(super) fn read_only(path: &Path) -> Problem {
+    problem(path, "the database ", " cannot be written")
+        .with_hint("make the file and its directory writable")
+}
+
+/// The file was moved, deleted or replaced while we had it open.
+pub(super) fn moved(path: &Path) -> Problem {
+    problem(
+        path,
+        "the database ",
+        " was moved, deleted or replaced while it was in use",
+    )
+    .with_hint("put it back, or give its new path with --db or TRACKER_DB")
+}
+
+pub(super) fn open(path: &Path, source: &io::Error) -> Problem {
+    problem(path, "cannot open the database ", &format!(": {source}")).with_hint(PATH)
+}
+
+/// A setting did not take: this build of SQLite is not what the program needs.
+pub(super) fn pragma(path: &Path, name: &str) -> Problem {
+    let what = format!(" does not accept the setting {name}");
+    problem(path, "the database ", &what).with_hint("tracker doctor looks closer")
+}
+
+/// What SQLite says.
+pub(super) fn sqlite(path: &Path, source: &rusqlite::Error) -> Problem {
+    let extended = source.sqlite_error().map(|error| error.extended_code);
+    let full = || Problem {
+        code: code::DISK_FULL.into(),
+        ..problem(path, "no room left for the database ", "").with_hint(FULL)
+    };
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            corrupt(path, &source.to_string())
         }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            problem(path, "the database ", " is locked by another process")
+                .with_hint("another program holds it open for writing; nothing was changed, try again")
+        }
+        Some(ErrorCode::DiskFull) => full(),
+        // The shared-memory file cannot be made longer: SQLite's word for a full disk when it opens the log.
+        _ if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => full(),
+        Some(ErrorCode::ReadOnly) => read_only(path),
+        result => Problem {
+            one_row: is_one_rows(result, source),
+            ..problem(path, "the database ", &format!(" failed: {source}"))
+        }
+        .with_hint(if result == Some(ErrorCode::SystemIoFailure) {
+            // A commit whose fsync failed is undone for us, and still there for whoever opens the log after us.
+            "the disk failed; look with tracker list before you submit again, and with tracker doctor"
+        } else {
+            "tracker doctor looks closer"
+        }),
+    }
+}
+
+/// A value that cannot be stored, or one that was stored by somebody else and cannot be read.
+fn is_one_rows(code: Option<ErrorCode>, source: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    match code {
+        Some(code) => matches!(
+            code,
+            ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig
+        ),
+        None => matches!(
+            source,
+            E::FromSqlConversionFailure(..)
+                | E::IntegralValueOutOfRange(..)
+                | E::InvalidColumnType(..)
+                | E::ToSqlConversionFailure(_)
+                | E::Utf8Error(..)
+                | E::StatementChangedRows(_)
+        ),
     }
 }

@@ -4,55 +4,43 @@ use rusqlite::params;
 
 use super::Tx;
 use super::row::{self, FILE_COLUMNS};
+use crate::error::Problem;
 use crate::time::Timestamp;
 use crate::video::{Asset, File, Part, RowId};
 
 impl Tx<'_> {
     /// The files of one video, in [`Asset`] order.
-    pub fn files(&self, video: RowId) -> rusqlite::Result<Vec<File>> {
-        let mut files: Vec<File> = self
-            .conn
-            .prepare_cached(&format!(
-                "SELECT {FILE_COLUMNS} FROM files WHERE video = ?1"
-            ))?
-            .query_map([video], row::file)?
-            .collect::<rusqlite::Result<_>>()?;
+    pub fn files(&self, video: RowId) -> Result<Vec<File>, Problem> {
+        let mut files: Vec<File> = self.all(
+            &format!("SELECT {FILE_COLUMNS} FROM files WHERE video = ?1"),
+            [video],
+            row::file,
+        )?;
         files.sort_by_key(|file| file.asset);
         Ok(files)
     }
 
     /// Makes an asset wanted that was never wanted before; `false` when it was.
-    pub fn want(&self, video: RowId, asset: Asset) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO files (video, asset) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![video, asset])
-            .map(|rows| rows == 1)
+    pub fn want(&self, video: RowId, asset: Asset) -> Result<bool, Problem> {
+        self.changed(
+            "INSERT INTO files (video, asset) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![video, asset],
+        )
     }
 
     /// Makes an asset wanted afresh, whatever became of it before.
-    pub fn want_again(&self, video: RowId, asset: Asset) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO files (video, asset) VALUES (?1, ?2)
+    pub fn want_again(&self, video: RowId, asset: Asset) -> Result<(), Problem> {
+        self.run("INSERT INTO files (video, asset) VALUES (?1, ?2)
                  ON CONFLICT (video, asset) DO UPDATE SET state = 'wanted', path = NULL, part_name = NULL,
                     part_bytes = NULL, part_sha256 = NULL, etag = NULL, total = NULL, bytes = NULL,
-                    sha256 = NULL, saved_at = NULL, attempts = 0",
-            )?
-            .execute(params![video, asset])
-            .map(drop)
+                    sha256 = NULL, saved_at = NULL, attempts = 0", params![video, asset])
     }
 
     /// Records what is durable under a part name, or that nothing is.
-    pub fn part(&self, video: RowId, asset: Asset, part: Option<&Part>) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE files SET state = iif(?3 IS NULL, 'wanted', 'partial'), part_name = ?3, part_bytes = ?4,
+    pub fn part(&self, video: RowId, asset: Asset, part: Option<&Part>) -> Result<(), Problem> {
+        self.run("UPDATE files SET state = iif(?3 IS NULL, 'wanted', 'partial'), part_name = ?3, part_bytes = ?4,
                     part_sha256 = ?5, etag = ?6, total = ?7, path = NULL, bytes = NULL, sha256 = NULL
-                 WHERE video = ?1 AND asset = ?2 AND state IN ('wanted', 'partial', 'publishing')",
-            )?
-            .execute(params![
+                 WHERE video = ?1 AND asset = ?2 AND state IN ('wanted', 'partial', 'publishing')", params![
                 video,
                 asset,
                 part.map(|p| &p.name),
@@ -61,7 +49,6 @@ impl Tx<'_> {
                 part.and_then(|p| p.etag.as_ref()),
                 part.and_then(|p| p.total),
             ])
-            .map(drop)
     }
 
     /// Records a complete, fsynced part that is about to get its final name.
@@ -73,67 +60,50 @@ impl Tx<'_> {
         path: &str,
         bytes: u64,
         sha256: &str,
-    ) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE files SET state = 'publishing', part_name = ?3, part_bytes = ?5, part_sha256 = ?6,
+    ) -> Result<(), Problem> {
+        self.run("UPDATE files SET state = 'publishing', part_name = ?3, part_bytes = ?5, part_sha256 = ?6,
                     total = ?5, path = ?4, bytes = ?5, sha256 = ?6
-                 WHERE video = ?1 AND asset = ?2 AND state IN ('wanted', 'partial', 'publishing')",
-            )?
-            .execute(params![video, asset, part_name, path, bytes, sha256])
-            .map(drop)
+                 WHERE video = ?1 AND asset = ?2 AND state IN ('wanted', 'partial', 'publishing')", params![video, asset, part_name, path, bytes, sha256])
     }
 
     /// Records that a file is durable under its final name.
-    pub fn saved(&self, video: RowId, asset: Asset, now: Timestamp) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE files SET state = 'saved', part_name = NULL, part_bytes = NULL, part_sha256 = NULL,
+    pub fn saved(&self, video: RowId, asset: Asset, now: Timestamp) -> Result<(), Problem> {
+        self.run("UPDATE files SET state = 'saved', part_name = NULL, part_bytes = NULL, part_sha256 = NULL,
                     etag = NULL, total = NULL, saved_at = ?3, attempts = 0
-                 WHERE video = ?1 AND asset = ?2 AND state = 'publishing'",
-            )?
-            .execute(params![video, asset, now])
-            .map(drop)
+                 WHERE video = ?1 AND asset = ?2 AND state = 'publishing'", params![video, asset, now])
     }
 
     /// Counts a failed try.
-    pub fn file_failed(&self, video: RowId, asset: Asset) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE files SET attempts = attempts + 1 WHERE video = ?1 AND asset = ?2",
-            )?
-            .execute(params![video, asset])
-            .map(drop)
+    pub fn file_failed(&self, video: RowId, asset: Asset) -> Result<(), Problem> {
+        self.run(
+            "UPDATE files SET attempts = attempts + 1 WHERE video = ?1 AND asset = ?2",
+            params![video, asset],
+        )
     }
 
     /// HeyGen has no such file: no longer wanted.
-    pub fn unavailable(&self, video: RowId, asset: Asset) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE files SET state = 'unavailable' WHERE video = ?1 AND asset = ?2
+    pub fn unavailable(&self, video: RowId, asset: Asset) -> Result<(), Problem> {
+        self.run(
+            "UPDATE files SET state = 'unavailable' WHERE video = ?1 AND asset = ?2
                  AND state IN ('wanted', 'partial')",
-            )?
-            .execute(params![video, asset])
-            .map(drop)
+            params![video, asset],
+        )
     }
 
     /// A saved file is not what it was any more.
-    pub fn gone(&self, video: RowId, asset: Asset) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE files SET state = 'gone' WHERE video = ?1 AND asset = ?2 AND state = 'saved'",
-            )?
-            .execute(params![video, asset])
-            .map(drop)
+    pub fn gone(&self, video: RowId, asset: Asset) -> Result<(), Problem> {
+        self.run(
+            "UPDATE files SET state = 'gone' WHERE video = ?1 AND asset = ?2 AND state = 'saved'",
+            params![video, asset],
+        )
     }
 
     /// The videos with a file between `publishing` and `saved`: what a crash may have left.
-    pub fn publishing_rows(&self) -> rusqlite::Result<Vec<RowId>> {
-        self.conn
-            .prepare_cached(
-                "SELECT DISTINCT video FROM files WHERE state = 'publishing' ORDER BY video",
-            )?
-            .query_map([], |row| row.get(0))?
-            .collect()
+    pub fn publishing_rows(&self) -> Result<Vec<RowId>, Problem> {
+        self.all(
+            "SELECT DISTINCT video FROM files WHERE state = 'publishing' ORDER BY video",
+            [],
+            |row| row.get(0),
+        )
     }
 }

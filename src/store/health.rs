@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use rusqlite::OptionalExtension;
-
-use super::{Store, StoreError, Tx, migrate};
+use super::{Store, Tx, migrate};
+use crate::error::Problem;
 use crate::time::Timestamp;
 
 /// Signs that somebody is working on the unfinished rows. A failed attempt is a sign too.
@@ -31,7 +30,7 @@ impl Store {
     ///
     /// # Errors
     /// What would keep it from being committed.
-    pub fn check_writable(&mut self) -> Result<(), StoreError> {
+    pub fn check_writable(&mut self) -> Result<(), Problem> {
         self.write(|_| Ok(()))
     }
 }
@@ -41,24 +40,14 @@ impl Tx<'_> {
     ///
     /// `submitted_at` of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
     /// numbered as they are recorded, so the lowest number has waited longest.
-    pub fn waiting_since(&self) -> rusqlite::Result<Option<Timestamp>> {
-        self.conn
-            .prepare_cached(
-                "SELECT at FROM events WHERE video = (SELECT min(id) FROM videos WHERE finished = 0) ORDER BY id LIMIT 1",
-            )?
-            .query_row([], |row| row.get(0))
-            .optional()
+    pub fn waiting_since(&self) -> Result<Option<Timestamp>, Problem> {
+        self.maybe("SELECT at FROM events WHERE video = (SELECT min(id) FROM videos WHERE finished = 0) ORDER BY id LIMIT 1", [], |row| row.get(0))
     }
 
     /// See [`Pulse`]; costs the number of unfinished rows.
-    pub fn pulse(&self) -> rusqlite::Result<Pulse> {
-        let last_sign: Option<Timestamp> = self
-            .conn
-            .prepare_cached(
-                "SELECT max(max(coalesce(last_checked_at, 0), coalesce(error_at, 0), coalesce(last_attempt_at, 0)))
-                 FROM videos WHERE finished = 0",
-            )?
-            .query_row([], |row| row.get(0))?;
+    pub fn pulse(&self) -> Result<Pulse, Problem> {
+        let last_sign: Option<Timestamp> = self.one("SELECT max(max(coalesce(last_checked_at, 0), coalesce(error_at, 0), coalesce(last_attempt_at, 0)))
+                 FROM videos WHERE finished = 0", [], |row| row.get(0))?;
         Ok(Pulse {
             waiting_since: self.waiting_since()?,
             last_sign: last_sign.filter(|at| at.millis() > 0),
@@ -67,25 +56,16 @@ impl Tx<'_> {
 
     /// The latest time among the last `recent` events and the unfinished rows: if it lies in the future, a clock was
     /// or is wrong.
-    pub fn newest_time(&self, recent: u32) -> rusqlite::Result<Option<Timestamp>> {
-        self.conn
-            .prepare_cached(
-                "SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?1)
-                                      UNION ALL SELECT last_checked_at FROM videos WHERE finished = 0)",
-            )?
-            .query_row([recent], |row| row.get(0))
+    pub fn newest_time(&self, recent: u32) -> Result<Option<Timestamp>, Problem> {
+        self.one("SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?1)
+                                      UNION ALL SELECT last_checked_at FROM videos WHERE finished = 0)", [recent], |row| row.get(0))
     }
 
     /// The directories that files of unfinished rows go to, at most `limit`.
-    pub fn unfinished_output_dirs(&self, limit: u32) -> rusqlite::Result<Vec<PathBuf>> {
-        self.conn
-            .prepare_cached(
-                "SELECT DISTINCT output_dir FROM videos WHERE finished = 0 ORDER BY output_dir LIMIT ?1",
-            )?
-            .query_map([limit], |row| {
+    pub fn unfinished_output_dirs(&self, limit: u32) -> Result<Vec<PathBuf>, Problem> {
+        self.all("SELECT DISTINCT output_dir FROM videos WHERE finished = 0 ORDER BY output_dir LIMIT ?1", [limit], |row| {
                 row.get::<_, String>(0).map(PathBuf::from)
-            })?
-            .collect()
+            })
     }
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
+use crate::error::Problem;
 use crate::time::Timestamp;
 use crate::video::{HookEvent, RowId};
 
@@ -29,18 +30,19 @@ impl Tx<'_> {
         event: HookEvent,
         file: Option<&str>,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached("INSERT INTO hooks (video, event, file, at) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![video, event, file, now])
-            .map(drop)
+    ) -> Result<(), Problem> {
+        self.run(
+            "INSERT INTO hooks (video, event, file, at) VALUES (?1, ?2, ?3, ?4)",
+            params![video, event, file, now],
+        )
     }
 
     /// The hooks that are due, oldest first.
-    pub fn due_hooks(&self, limit: u32) -> rusqlite::Result<Vec<DueHook>> {
-        self.conn
-            .prepare_cached("SELECT id, video, event, file, tries FROM hooks ORDER BY id LIMIT ?1")?
-            .query_map([limit], |row| {
+    pub fn due_hooks(&self, limit: u32) -> Result<Vec<DueHook>, Problem> {
+        self.all(
+            "SELECT id, video, event, file, tries FROM hooks ORDER BY id LIMIT ?1",
+            [limit],
+            |row| {
                 Ok(DueHook {
                     id: row.get(0)?,
                     video: row.get(1)?,
@@ -48,31 +50,23 @@ impl Tx<'_> {
                     file: row.get(3)?,
                     tries: row.get(4)?,
                 })
-            })?
-            .collect()
+            },
+        )
     }
 
     /// Whether any hook is due.
-    pub fn has_hooks(&self) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM hooks)")?
-            .query_row([], |row| row.get(0))
+    pub fn has_hooks(&self) -> Result<bool, Problem> {
+        self.one("SELECT EXISTS (SELECT 1 FROM hooks)", [], |row| row.get(0))
     }
 
     /// Counts a try before it is made, so that a hook that kills the program is not tried for ever. `false` when
     /// the hook is no longer due.
-    pub fn hook_tried(&self, hook: RowId) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached("UPDATE hooks SET tries = tries + 1 WHERE id = ?1")?
-            .execute([hook])
-            .map(|rows| rows == 1)
+    pub fn hook_tried(&self, hook: RowId) -> Result<bool, Problem> {
+        self.changed("UPDATE hooks SET tries = tries + 1 WHERE id = ?1", [hook])
     }
 
     /// A hook was told, or is given up.
-    pub fn hook_over(&self, hook: RowId) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached("DELETE FROM hooks WHERE id = ?1")?
-            .execute([hook])
-            .map(drop)
+    pub fn hook_over(&self, hook: RowId) -> Result<(), Problem> {
+        self.run("DELETE FROM hooks WHERE id = ?1", [hook])
     }
 }

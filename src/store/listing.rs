@@ -5,6 +5,7 @@ use rusqlite::{ToSql, params, params_from_iter};
 
 use super::Tx;
 use super::row::{self, VIDEO_COLUMNS};
+use crate::error::Problem;
 use crate::time::Timestamp;
 use crate::video::{RowId, Video, VideoId};
 
@@ -103,21 +104,23 @@ impl Tx<'_> {
         filter: &Filter,
         below: Option<RowId>,
         limit: u32,
-    ) -> rusqlite::Result<Vec<Video>> {
+    ) -> Result<Vec<Video>, Problem> {
         let (clause, values) = filter.sql();
         let n = values.len();
         let below = below.map_or(i64::MAX, |id| id.0);
-        let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT {VIDEO_COLUMNS} FROM videos WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{}",
-            n + 1,
-            n + 2
-        ))?;
-        let limit = i64::from(limit);
         let bound = values
             .iter()
             .map(|v| v as &dyn ToSql)
             .chain([&below as &dyn ToSql, &limit as &dyn ToSql]);
-        let mut videos = row::videos(&mut statement, params_from_iter(bound))?;
+        let mut videos = self.all(
+            &format!(
+                "SELECT {VIDEO_COLUMNS} FROM videos WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{}",
+                n + 1,
+                n + 2
+            ),
+            params_from_iter(bound),
+            row::video,
+        )?;
         for video in &mut videos {
             video.files = self.files(video.id)?;
         }
@@ -126,31 +129,31 @@ impl Tx<'_> {
 
     /// How many rows a filter matches below local number `below`, counted up to `most`: where matches are frequent the
     /// cost does not grow with the history.
-    pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> rusqlite::Result<u64> {
+    pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> Result<u64, Problem> {
         let (clause, mut values) = filter.sql();
         let n = values.len();
         values.extend([Value::Integer(below.0), Value::Integer(most.into())]);
-        self.conn
-            .prepare_cached(&format!(
+        self.one(&format!(
                 "SELECT count(*) FROM (SELECT 1 FROM videos WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{})",
                 n + 1,
                 n + 2
-            ))?
-            .query_row(params_from_iter(values), |row| row.get(0))
+            ), params_from_iter(values), |row| row.get(0))
     }
 
     /// How many rows a filter matches.
-    pub fn count(&self, filter: &Filter) -> rusqlite::Result<u64> {
+    pub fn count(&self, filter: &Filter) -> Result<u64, Problem> {
         let (clause, values) = filter.sql();
-        self.conn
-            .prepare_cached(&format!("SELECT count(*) FROM videos WHERE {clause}"))?
-            .query_row(params_from_iter(values), |row| row.get(0))
+        self.one(
+            &format!("SELECT count(*) FROM videos WHERE {clause}"),
+            params_from_iter(values),
+            |row| row.get(0),
+        )
     }
 
     /// Resolves an ID as people type it: a local number, an exact HeyGen id, or a unique prefix of one.
     ///
     /// Digits only are a local number first; a HeyGen id made of digits is found when no such row exists.
-    pub fn find(&self, text: &str, allow_prefix: bool) -> rusqlite::Result<Found> {
+    pub fn find(&self, text: &str, allow_prefix: bool) -> Result<Found, Problem> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             let known = match text.parse() {
                 Ok(number) => self.exists(RowId(number))?,
@@ -184,20 +187,17 @@ impl Tx<'_> {
         unknown: bool,
         after: RowId,
         limit: u32,
-    ) -> rusqlite::Result<Vec<RowId>> {
-        self.conn
-            .prepare_cached(
-                "SELECT id FROM videos
+    ) -> Result<Vec<RowId>, Problem> {
+        self.all("SELECT id FROM videos
                  WHERE finished = 1 AND submitted_at < ?1 AND (?2 OR (phase <> 'unknown' AND NOT (phase = 'rejected' AND first_unanswered_at IS NOT NULL))) AND id > ?3
-                 ORDER BY id LIMIT ?4",
-            )?
-            .query_map(params![cutoff, unknown, after, limit], |row| row.get(0))?
-            .collect()
+                 ORDER BY id LIMIT ?4", params![cutoff, unknown, after, limit], |row| row.get(0))
     }
 
-    fn exists(&self, id: RowId) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM videos WHERE id = ?1)")?
-            .query_row([id], |row| row.get(0))
+    fn exists(&self, id: RowId) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM videos WHERE id = ?1)",
+            [id],
+            |row| row.get(0),
+        )
     }
 }

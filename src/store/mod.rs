@@ -36,9 +36,9 @@ mod webhooks;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Params, Row, TransactionBehavior};
 
-pub use error::StoreError;
+pub use error::corrupt;
 pub use health::{Pulse, schema_version, sqlite_version};
 pub use hooks::DueHook;
 pub use listing::{Filter, Found};
@@ -48,6 +48,7 @@ pub use stats::{Month, RenderTimes, Stats};
 pub use videos::{Added, NewVideo, OpenWork, UnfinishedRow};
 pub use webhooks::{PendingWebhook, Taken};
 
+use crate::error::Problem;
 use crate::locks::Locks;
 
 /// `PRAGMA application_id` of our databases: "HGTr" in ASCII.
@@ -66,24 +67,25 @@ pub struct Store {
 /// The statements that can run inside [`Store::read`] and [`Store::write`].
 pub struct Tx<'a> {
     conn: &'a Connection,
+    path: &'a Path,
 }
 
 impl Store {
     /// Opens the database, creating it (mode 0600) and its directory (mode 0700) when there is none.
-    pub fn create(path: &Path) -> Result<Self, StoreError> {
+    pub fn create(path: &Path) -> Result<Self, Problem> {
         open::create(path)
     }
 
     /// Opens an existing database for reading and writing.
     ///
     /// # Errors
-    /// [`StoreError::NoDatabase`] when there is no file at `path`; nothing is created.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    /// `no_database` when there is no file at `path`; nothing is created.
+    pub fn open(path: &Path) -> Result<Self, Problem> {
         open::existing(path)
     }
 
     /// Opens an existing database for looking only; works on read-only directories and mounts too.
-    pub fn open_for_reading(path: &Path) -> Result<Self, StoreError> {
+    pub fn open_for_reading(path: &Path) -> Result<Self, Problem> {
         open::for_reading(path)
     }
 
@@ -93,14 +95,11 @@ impl Store {
     }
 
     /// The lock file that belongs to this database.
-    pub fn locks(&self) -> Result<Locks, StoreError> {
+    pub fn locks(&self) -> Result<Locks, Problem> {
         if let Some(locks) = self.locks.get() {
             return Ok(locks.clone());
         }
-        let locks = Locks::open(&self.path).map_err(|source| StoreError::Lock {
-            path: crate::locks::lock_path(&self.path),
-            source,
-        })?;
+        let locks = Locks::open(&self.path)?;
         Ok(self.locks.get_or_init(|| locks).clone())
     }
 
@@ -110,74 +109,128 @@ impl Store {
     }
 
     /// Runs `look` on a consistent snapshot.
-    pub fn read<T>(
-        &self,
-        look: impl FnOnce(&Tx<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
+    pub fn read<T>(&self, look: impl FnOnce(&Tx<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
         let snapshot = self
             .conn
             .unchecked_transaction()
             .map_err(|e| self.error(e))?;
-        look(&Tx { conn: &snapshot }).map_err(|e| self.error(e))
+        look(&self.tx(&snapshot))
     }
 
     /// Runs `change` in one transaction that is durable when this returns; an error rolls all of it back.
     ///
     /// # Errors
-    /// [`StoreError::Moved`] when the file is no longer where it was opened: the commit then went into a file that
+    /// When the file is no longer where it was opened: the commit then went into a file that
     /// nobody will read, and nothing may be built on it.
     pub fn write<T>(
         &mut self,
-        change: impl FnOnce(&Tx<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        self.write_checked(|tx| change(tx).map(Ok)).map(
-            |never: Result<T, std::convert::Infallible>| match never {
-                Ok(value) => value,
-                Err(impossible) => match impossible {},
-            },
-        )
-    }
-
-    /// Like [`Store::write`], for changes that may be called off: an inner `Err` rolls back and is handed on.
-    pub fn write_checked<T, E>(
-        &mut self,
-        change: impl FnOnce(&Tx<'_>) -> rusqlite::Result<Result<T, E>>,
-    ) -> Result<Result<T, E>, StoreError> {
+        change: impl FnOnce(&Tx<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         if self.read_only {
-            return Err(StoreError::ReadOnly {
-                path: self.path.clone(),
-            });
+            return Err(error::read_only(&self.path));
         }
-        let result = (|| {
-            let transaction = self
-                .conn
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let outcome = change(&Tx { conn: &transaction })?;
-            if outcome.is_ok() {
-                transaction.commit()?;
-            }
-            Ok(outcome)
-        })();
-        let outcome = result.map_err(|e| self.error(e))?;
+        let error = |source| error::sqlite(&self.path, &source);
+        let transaction = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(error)?;
+        let value = change(&Tx {
+            conn: &transaction,
+            path: &self.path,
+        })?;
+        transaction.commit().map_err(error)?;
         self.identity.check()?;
-        Ok(outcome)
+        Ok(value)
     }
 
     /// SQLite's own integrity check: `Ok(None)` when all is well, else its first complaints.
-    pub fn integrity_check(&self) -> Result<Option<String>, StoreError> {
-        let complaints: Vec<String> = self
-            .conn
-            .prepare("PRAGMA integrity_check(10)")
-            .and_then(|mut statement| {
-                statement
-                    .query_map([], |row| row.get(0))?
-                    .collect::<rusqlite::Result<_>>()
-            })
-            .map_err(|e| self.error(e))?;
+    pub fn integrity_check(&self) -> Result<Option<String>, Problem> {
+        let complaints: Vec<String> =
+            self.tx(&self.conn)
+                .all("PRAGMA integrity_check(10)", [], |row| row.get(0))?;
         Ok((complaints != ["ok"]).then(|| complaints.join("; ")))
     }
 
-    fn error(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::from_sqlite(&self.path, source)
+    fn tx<'a>(&'a self, conn: &'a Connection) -> Tx<'a> {
+        Tx {
+            conn,
+            path: &self.path,
+        }
+    }
+
+    fn error(&self, source: rusqlite::Error) -> Problem {
+        error::sqlite(&self.path, &source)
+    }
+}
+
+impl Tx<'_> {
+    /// Runs `change` so that an error undoes what it did, and nothing that was done before it in this transaction.
+    ///
+    /// `Ok(Err(_))` is a fault of one row's ([`Problem::one_row`]): whoever records many rows goes on with the next.
+    pub fn apart<T>(
+        &self,
+        change: impl FnOnce() -> Result<T, Problem>,
+    ) -> Result<Result<T, Problem>, Problem> {
+        self.run("SAVEPOINT apart", [])?;
+        let outcome = change();
+        if outcome.is_err() {
+            // Fails only where the whole transaction was rolled back, which the outcome then says.
+            self.run("ROLLBACK TO apart", []).ok();
+        }
+        match outcome {
+            Err(problem) if !problem.one_row => Err(problem),
+            outcome => self.run("RELEASE apart", []).map(|()| outcome),
+        }
+    }
+}
+
+/// What every statement is run with: cached, and its errors name the file.
+impl Tx<'_> {
+    fn run(&self, sql: &str, params: impl Params) -> Result<(), Problem> {
+        self.changed(sql, params).map(drop)
+    }
+
+    /// Whether it changed any row.
+    fn changed(&self, sql: &str, params: impl Params) -> Result<bool, Problem> {
+        let result = self.conn.prepare_cached(sql);
+        let rows = result.and_then(|mut statement| statement.execute(params));
+        rows.map(|rows| rows > 0).map_err(|e| self.error(e))
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Problem> {
+        let result = self.conn.prepare_cached(sql);
+        let value = result.and_then(|mut statement| statement.query_row(params, map));
+        value.map_err(|e| self.error(e))
+    }
+
+    fn maybe<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Problem> {
+        let result = self.conn.prepare_cached(sql);
+        let value = result.and_then(|mut statement| statement.query_row(params, map).optional());
+        value.map_err(|e| self.error(e))
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Problem> {
+        let result = self.conn.prepare_cached(sql);
+        let rows = result.and_then(|mut statement| statement.query_map(params, map)?.collect());
+        rows.map_err(|e| self.error(e))
+    }
+
+    fn error(&self, source: rusqlite::Error) -> Problem {
+        error::sqlite(self.path, &source)
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{APPLICATION_ID, Store, StoreError, migrate};
+use super::{APPLICATION_ID, Store, error, migrate};
+use crate::error::Problem;
 
 /// How long to wait for somebody else's migration or first open.
 const SETUP_PATIENCE: Duration = Duration::from_secs(30);
@@ -41,21 +42,16 @@ impl Identity {
 
     /// Whether the file opened is still the one at its path. What `SQLITE_FCNTL_HAS_MOVED` compares, without
     /// the unsafe call: in WAL mode a database renamed away goes on accepting commits that nobody will read.
-    pub fn check(&self) -> Result<(), StoreError> {
+    pub fn check(&self) -> Result<(), Problem> {
         match Self::of(&self.path) {
             Ok(now) if now.device == self.device && now.inode == self.inode => Ok(()),
-            _ => Err(StoreError::Moved {
-                path: self.path.clone(),
-            }),
+            _ => Err(error::moved(&self.path)),
         }
     }
 }
 
-pub(super) fn create(path: &Path) -> Result<Store, StoreError> {
-    let io_error = |source| StoreError::Io {
-        path: path.to_owned(),
-        source,
-    };
+pub(super) fn create(path: &Path) -> Result<Store, Problem> {
+    let io_error = |source| error::open(path, &source);
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         DirBuilder::new()
             .recursive(true)
@@ -84,50 +80,38 @@ fn sync_directory(of: &Path) -> io::Result<()> {
     fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-pub(super) fn existing(path: &Path) -> Result<Store, StoreError> {
+pub(super) fn existing(path: &Path) -> Result<Store, Problem> {
     writable(path, false)
 }
 
 /// Only who creates databases may fill an empty one: for everybody else it is a history that is gone, or not begun.
-fn writable(path: &Path, may_be_empty: bool) -> Result<Store, StoreError> {
+fn writable(path: &Path, may_be_empty: bool) -> Result<Store, Problem> {
     let path = canonical(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut store = connect(path, flags, false)?;
     let version = store.version()?;
     if version == 0 && !may_be_empty {
-        return Err(StoreError::NoDatabase { path: store.path });
+        return Err(error::none(&store.path));
     }
     store.checkpoint_on_close(true)?;
     if version != migrate::LATEST || !store.is_wal()? {
         let locks = store.locks()?;
-        let _setup = locks
-            .setup(SETUP_PATIENCE)
-            .map_err(|source| StoreError::Lock {
-                path: crate::locks::lock_path(&store.path),
-                source,
-            })?;
+        let _setup = locks.setup(SETUP_PATIENCE)?;
         store.set_up()?;
     }
     store.configure()?;
     Ok(store)
 }
 
-pub(super) fn for_reading(path: &Path) -> Result<Store, StoreError> {
+pub(super) fn for_reading(path: &Path) -> Result<Store, Problem> {
     match existing(path) {
         Ok(store) => Ok(store),
-        Err(
-            refused @ (StoreError::NoDatabase { .. }
-            | StoreError::NotOurs { .. }
-            | StoreError::Newer { .. }
-            | StoreError::Corrupt { .. }
-            | StoreError::Moved { .. }),
-        ) => Err(refused),
         // A read-only file, directory or mount: SQLite can still read it, unless a crash left a log to replay.
         Err(refused) => read_only(path).map_err(|_| refused),
     }
 }
 
-fn read_only(path: &Path) -> Result<Store, StoreError> {
+fn read_only(path: &Path) -> Result<Store, Problem> {
     let path = canonical(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let store = connect(path.clone(), flags, true).and_then(|store| {
@@ -144,11 +128,7 @@ fn read_only(path: &Path) -> Result<Store, StoreError> {
     };
     match store.version()? {
         migrate::LATEST => Ok(store),
-        found => Err(StoreError::Older {
-            path,
-            found,
-            known: migrate::LATEST,
-        }),
+        found => Err(error::older(&path, found, migrate::LATEST)),
     }
 }
 
@@ -173,19 +153,14 @@ fn percent_encode(path: &Path) -> String {
     out
 }
 
-fn canonical(path: &Path) -> Result<PathBuf, StoreError> {
+fn canonical(path: &Path) -> Result<PathBuf, Problem> {
     fs::canonicalize(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => StoreError::NoDatabase {
-            path: path.to_owned(),
-        },
-        _ => StoreError::Io {
-            path: path.to_owned(),
-            source,
-        },
+        io::ErrorKind::NotFound => error::none(path),
+        _ => error::open(path, &source),
     })
 }
 
-fn connect(path: PathBuf, flags: OpenFlags, read_only: bool) -> Result<Store, StoreError> {
+fn connect(path: PathBuf, flags: OpenFlags, read_only: bool) -> Result<Store, Problem> {
     let target = path.clone();
     connect_to(&target, path, flags, read_only)
 }
@@ -195,28 +170,24 @@ fn connect_to(
     path: PathBuf,
     flags: OpenFlags,
     read_only: bool,
-) -> Result<Store, StoreError> {
-    let io_error = |source| StoreError::Io {
-        path: path.clone(),
-        source,
-    };
+) -> Result<Store, Problem> {
+    let io_error = |source| error::open(&path, &source);
     let meta = fs::metadata(&path).map_err(io_error)?;
     if !meta.is_file() {
         return Err(io_error(io::Error::other("not a regular file")));
     }
     // SQLite takes some of these for an empty database.
     if (1..SMALLEST_PAGE).contains(&meta.len()) {
-        return Err(StoreError::Corrupt {
-            path,
-            detail: format!("it has only {} bytes", meta.len()),
-        });
+        return Err(error::corrupt(
+            &path,
+            &format!("it has only {} bytes", meta.len()),
+        ));
     }
     let identity = Identity::of(&path).map_err(io_error)?;
-    let conn = Connection::open_with_flags(target, flags)
-        .map_err(|e| StoreError::from_sqlite(&path, e))?;
+    let conn = Connection::open_with_flags(target, flags).map_err(|e| error::sqlite(&path, &e))?;
     identity.check()?;
     conn.busy_handler(Some(nap))
-        .map_err(|e| StoreError::from_sqlite(&path, e))?;
+        .map_err(|e| error::sqlite(&path, &e))?;
     let store = Store {
         conn,
         path,
@@ -237,7 +208,7 @@ fn nap(naps: i32) -> bool {
 
 impl Store {
     /// The schema version, after making sure that the database is ours and not from the future.
-    fn version(&self) -> Result<i64, StoreError> {
+    fn version(&self) -> Result<i64, Problem> {
         let (application, version, tables): (i32, i64, bool) = self
             .conn
             .query_row(
@@ -248,32 +219,29 @@ impl Store {
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .map_err(|e| self.error(e))?;
-        let path = self.path.clone();
         match application {
-            APPLICATION_ID if version > migrate::LATEST => Err(StoreError::Newer {
-                path,
-                found: version,
-                known: migrate::LATEST,
-            }),
+            APPLICATION_ID if version > migrate::LATEST => {
+                Err(error::newer(&self.path, version, migrate::LATEST))
+            }
             APPLICATION_ID => Ok(version),
             0 if version == 0 && !tables => Ok(0),
-            _ => Err(StoreError::NotOurs { path }),
+            _ => Err(error::not_ours(&self.path)),
         }
     }
 
-    fn checkpoint_on_close(&self, yes: bool) -> Result<(), StoreError> {
+    fn checkpoint_on_close(&self, yes: bool) -> Result<(), Problem> {
         self.conn
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !yes)
             .map(drop)
             .map_err(|e| self.error(e))
     }
 
-    fn is_wal(&self) -> Result<bool, StoreError> {
+    fn is_wal(&self) -> Result<bool, Problem> {
         self.pragma_text("journal_mode").map(|mode| mode == "wal")
     }
 
     /// Under the set-up lock: journal mode and migrations.
-    fn set_up(&mut self) -> Result<(), StoreError> {
+    fn set_up(&mut self) -> Result<(), Problem> {
         self.version()?;
         if !self.is_wal()? {
             let mode: String = self
@@ -286,11 +254,11 @@ impl Store {
         }
         // Migrations are applied with the durability that every later commit has.
         self.configure()?;
-        migrate::apply(&mut self.conn).map_err(|e| StoreError::from_sqlite(&self.path, e))
+        migrate::apply(&mut self.conn).map_err(|e| error::sqlite(&self.path, &e))
     }
 
     /// Per-connection settings, read back: SQLite silently ignores a misspelt pragma.
-    fn configure(&self) -> Result<(), StoreError> {
+    fn configure(&self) -> Result<(), Problem> {
         self.conn
             .execute_batch(
                 "PRAGMA synchronous = FULL;
@@ -314,17 +282,14 @@ impl Store {
         Ok(())
     }
 
-    fn pragma_text(&self, pragma: &'static str) -> Result<String, StoreError> {
+    fn pragma_text(&self, pragma: &'static str) -> Result<String, Problem> {
         self.conn
             .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
             .map_err(|e| self.error(e))
     }
 
-    fn refused(&self, pragma: &'static str) -> StoreError {
-        StoreError::Pragma {
-            path: self.path.clone(),
-            pragma,
-        }
+    fn refused(&self, pragma: &'static str) -> Problem {
+        error::pragma(&self.path, pragma)
     }
 }
 
@@ -348,15 +313,11 @@ mod tests {
         let path = dir.path().join("t.db");
         let mut store = Store::create(&path).unwrap();
         fs::rename(&path, dir.path().join("away.db")).unwrap();
-        assert!(matches!(
-            store.write(|_| Ok(())),
-            Err(StoreError::Moved { .. })
-        ));
+        let refused = store.write(|_| Ok(())).unwrap_err();
+        assert!(refused.message.contains("was moved, deleted"));
         Store::create(&path).unwrap();
-        assert!(matches!(
-            store.write(|_| Ok(())),
-            Err(StoreError::Moved { .. })
-        ));
+        let refused = store.write(|_| Ok(())).unwrap_err();
+        assert!(refused.message.contains("was moved, deleted"));
     }
 
     #[test]
@@ -368,7 +329,7 @@ mod tests {
         drop(other);
         let before = fs::read(&path).unwrap();
         for result in [Store::create(&path), Store::open_for_reading(&path)] {
-            assert!(matches!(result, Err(StoreError::NotOurs { .. })));
+            assert!(result.err().unwrap().message.contains("another program"));
         }
         assert_eq!(before, fs::read(&path).unwrap());
     }
@@ -384,7 +345,13 @@ mod tests {
             .unwrap();
         drop(store);
         for result in [Store::open(&path), Store::open_for_reading(&path)] {
-            assert!(matches!(result, Err(StoreError::Newer { .. })));
+            assert!(
+                result
+                    .err()
+                    .unwrap()
+                    .message
+                    .contains("this program knows up to")
+            );
         }
     }
 
@@ -394,10 +361,13 @@ mod tests {
         let path = dir.path().join("t.db");
         fs::write(&path, "this is no database, but it is long enough to have a header of 100 bytes ........................").unwrap();
         let before = fs::read(&path).unwrap();
-        assert!(matches!(
-            Store::create(&path),
-            Err(StoreError::Corrupt { .. })
-        ));
+        assert!(
+            Store::create(&path)
+                .err()
+                .unwrap()
+                .message
+                .contains("is damaged")
+        );
         assert_eq!(before, fs::read(&path).unwrap());
     }
 }

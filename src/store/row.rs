@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Row, Statement};
 
 use crate::time::Timestamp;
 use crate::video::{
@@ -139,14 +139,6 @@ pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<File> {
         saved_at: get!(saved_at),
         attempts: get!(attempts),
     })
-}
-
-/// Runs a query selected with [`VIDEO_COLUMNS`] to its end.
-pub(super) fn videos(
-    statement: &mut Statement<'_>,
-    params: impl rusqlite::Params,
-) -> rusqlite::Result<Vec<Video>> {
-    statement.query_map(params, video)?.collect()
 }
 
 /// Stores a newtype as its inner text or number.

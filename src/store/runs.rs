@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
+use crate::error::Problem;
 use crate::time::Timestamp;
 
 /// A trouble of whole runs.
@@ -22,12 +23,11 @@ pub struct Trouble {
 
 impl Tx<'_> {
     /// The troubles that have not ended.
-    pub fn troubles(&self) -> rusqlite::Result<Vec<Trouble>> {
-        self.conn
-            .prepare_cached(
-                "SELECT kind, code, message, since, notified_at FROM troubles ORDER BY since, kind",
-            )?
-            .query_map([], |row| {
+    pub fn troubles(&self) -> Result<Vec<Trouble>, Problem> {
+        self.all(
+            "SELECT kind, code, message, since, notified_at FROM troubles ORDER BY since, kind",
+            [],
+            |row| {
                 Ok(Trouble {
                     kind: row.get(0)?,
                     code: row.get(1)?,
@@ -35,40 +35,34 @@ impl Tx<'_> {
                     since: row.get(3)?,
                     told_at: row.get(4)?,
                 })
-            })?
-            .collect()
+            },
+        )
     }
 
     /// Whether a trouble of this kind has not ended.
-    pub fn has_trouble(&self, kind: &str) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM troubles WHERE kind = ?1)")?
-            .query_row([kind], |row| row.get(0))
+    pub fn has_trouble(&self, kind: &str) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM troubles WHERE kind = ?1)",
+            [kind],
+            |row| row.get(0),
+        )
     }
 
     /// Records a trouble that begins, changes or was told again.
-    pub fn put_trouble(&self, trouble: &Trouble) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO troubles (kind, code, message, since, notified_at) VALUES (?1, ?2, ?3, ?4, ?5)
+    pub fn put_trouble(&self, trouble: &Trouble) -> Result<(), Problem> {
+        self.run("INSERT INTO troubles (kind, code, message, since, notified_at) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (kind, scope) DO UPDATE SET code = excluded.code, message = excluded.message,
-                    since = excluded.since, notified_at = excluded.notified_at",
-            )?
-            .execute(params![
+                    since = excluded.since, notified_at = excluded.notified_at", params![
                 trouble.kind,
                 trouble.code,
                 trouble.message,
                 trouble.since,
                 trouble.told_at
             ])
-            .map(drop)
     }
 
     /// A trouble is over; `false` when there was none.
-    pub fn end_trouble(&self, kind: &str) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached("DELETE FROM troubles WHERE kind = ?1")?
-            .execute([kind])
-            .map(|rows| rows == 1)
+    pub fn end_trouble(&self, kind: &str) -> Result<bool, Problem> {
+        self.changed("DELETE FROM troubles WHERE kind = ?1", [kind])
     }
 }

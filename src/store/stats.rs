@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::Tx;
 use super::listing::Filter;
+use crate::error::Problem;
 use crate::time::Timestamp;
 use crate::video::RowId;
 
@@ -70,7 +71,7 @@ fn seconds<S: Serializer>(millis: &Option<u64>, serializer: S) -> Result<S::Ok, 
 
 impl Tx<'_> {
     /// The numbers of the rows that match. Costs one pass over the matching rows for each of the five questions.
-    pub fn stats(&self, filter: &Filter) -> rusqlite::Result<Stats> {
+    pub fn stats(&self, filter: &Filter) -> Result<Stats, Problem> {
         let by_status = self.count_by_status(filter)?;
         let unfinished = self.count(&Filter {
             unfinished: true,
@@ -89,10 +90,8 @@ impl Tx<'_> {
     }
 
     /// Render times of the latest completed videos, at most `most` of them: what is usual nowadays.
-    pub fn usual_render_times(&self, most: u32) -> rusqlite::Result<RenderTimes> {
-        self.conn
-            .prepare_cached(
-                "WITH times AS (
+    pub fn usual_render_times(&self, most: u32) -> Result<RenderTimes, Problem> {
+        self.one("WITH times AS (
                     SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms FROM videos
                     WHERE status = 'completed' ORDER BY id DESC LIMIT ?1
                  ), ranked AS (
@@ -101,9 +100,7 @@ impl Tx<'_> {
                  )
                  SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
                         max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
-                 FROM ranked",
-            )?
-            .query_row([most], |row| {
+                 FROM ranked", [most], |row| {
                 Ok(RenderTimes {
                     count: row.get(0)?,
                     p50: row.get(1)?,
@@ -118,34 +115,29 @@ impl Tx<'_> {
         &self,
         cutoff: Timestamp,
         checked: Timestamp,
-    ) -> rusqlite::Result<Vec<RowId>> {
-        self.conn
-            .prepare_cached(
-                "SELECT id FROM videos WHERE finished = 0 AND phase = 'accepted'
+    ) -> Result<Vec<RowId>, Problem> {
+        self.all(
+            "SELECT id FROM videos WHERE finished = 0 AND phase = 'accepted'
                  AND outcome IS NULL AND stalled_at IS NULL
                  AND accepted_at < ?1 AND last_checked_at >= ?2 ORDER BY id",
-            )?
-            .query_map(params![cutoff, checked], |row| row.get(0))?
-            .collect()
+            params![cutoff, checked],
+            |row| row.get(0),
+        )
     }
 
-    fn count_by_status(&self, filter: &Filter) -> rusqlite::Result<Vec<(String, u64)>> {
+    fn count_by_status(&self, filter: &Filter) -> Result<Vec<(String, u64)>, Problem> {
         let (clause, values) = filter.sql();
-        self.conn
-            .prepare(&format!(
+        self.all(&format!(
                 "SELECT status, count(*) AS n FROM videos WHERE {clause} GROUP BY status ORDER BY n DESC, status"
-            ))?
-            .query_map(params_from_iter(values), |row| {
+            ), params_from_iter(values), |row| {
                 Ok((row.get(0)?, row.get(1)?))
-            })?
-            .collect()
+            })
     }
 
     /// Percentiles by nearest rank: always a time that some video really took.
-    fn render_times(&self, filter: &Filter) -> rusqlite::Result<RenderTimes> {
+    fn render_times(&self, filter: &Filter) -> Result<RenderTimes, Problem> {
         let (clause, values) = filter.sql();
-        self.conn
-            .prepare(&format!(
+        self.one(&format!(
                 "WITH times AS (
                     SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms FROM videos
                     WHERE status = 'completed' AND ({clause})
@@ -156,8 +148,7 @@ impl Tx<'_> {
                  SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
                         max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
                  FROM ranked"
-            ))?
-            .query_row(params_from_iter(values), |row| {
+            ), params_from_iter(values), |row| {
                 Ok(RenderTimes {
                     count: row.get(0)?,
                     p50: row.get(1)?,
@@ -166,17 +157,15 @@ impl Tx<'_> {
             })
     }
 
-    fn months(&self, filter: &Filter) -> rusqlite::Result<Vec<Month>> {
+    fn months(&self, filter: &Filter) -> Result<Vec<Month>, Problem> {
         let (clause, values) = filter.sql();
-        self.conn
-            .prepare(&format!(
+        self.all(&format!(
                 "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
                         count(*) FILTER (WHERE status = 'completed'),
                         count(*) FILTER (WHERE phase IN ('rejected', 'unknown', 'missing') OR status = 'failed'),
                         coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0.0) / 60.0
                  FROM videos WHERE {clause} GROUP BY month ORDER BY month DESC"
-            ))?
-            .query_map(params_from_iter(values), |row| {
+            ), params_from_iter(values), |row| {
                 Ok(Month {
                     month: row.get(0)?,
                     submitted: row.get(1)?,
@@ -184,20 +173,19 @@ impl Tx<'_> {
                     failed: row.get(3)?,
                     minutes: row.get(4)?,
                 })
-            })?
-            .collect()
+            })
     }
 
-    fn saved_files(&self, filter: &Filter) -> rusqlite::Result<(u64, u64)> {
+    fn saved_files(&self, filter: &Filter) -> Result<(u64, u64), Problem> {
         let (clause, values) = filter.sql();
-        self.conn
-            .prepare(&format!(
+        self.one(
+            &format!(
                 "SELECT count(*), coalesce(sum(bytes), 0) FROM files
                  WHERE state = 'saved' AND video IN (SELECT id FROM videos WHERE {clause})"
-            ))?
-            .query_row(params_from_iter(values), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+            ),
+            params_from_iter(values),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{OptionalExtension, named_params, params};
+use rusqlite::{named_params, params};
 
 use super::Tx;
 use super::row::{self, VIDEO_COLUMNS};
+use crate::error::Problem;
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, EventKind, IdempotencyKey, NewEvent, Phase, RemoteStatus, RowId, Video, VideoId,
@@ -85,17 +86,16 @@ pub struct OpenWork {
 
 impl Tx<'_> {
     /// What is still to be done.
-    pub fn open_work(&self) -> rusqlite::Result<OpenWork> {
-        self.conn
-            .prepare_cached(
-                "SELECT count(*),
+    pub fn open_work(&self) -> Result<OpenWork, Problem> {
+        self.one(
+            "SELECT count(*),
                         count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
                         min(accepted_at) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
                         count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NOT NULL),
                         count(*) FILTER (WHERE phase <> 'accepted')
                  FROM videos WHERE finished = 0",
-            )?
-            .query_row([], |row| {
+            [],
+            |row| {
                 Ok(OpenWork {
                     unfinished: row.get(0)?,
                     rendering: row.get(1)?,
@@ -103,28 +103,23 @@ impl Tx<'_> {
                     to_save: row.get(3)?,
                     to_send: row.get(4)?,
                 })
-            })
+            },
+        )
     }
 
     /// Inserts a row and its wanted files.
-    pub fn insert(&self, new: &NewVideo, now: Timestamp) -> rusqlite::Result<RowId> {
+    pub fn insert(&self, new: &NewVideo, now: Timestamp) -> Result<RowId, Problem> {
         let phase = if new.video_id.is_some() {
             Phase::Accepted
         } else {
             Phase::Unsent
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let id: RowId = self
-            .conn
-            .prepare_cached(
-                "INSERT INTO videos (phase, remote_status, video_id, idempotency_key, request, body_hash, title,
+        let id: RowId = self.one("INSERT INTO videos (phase, remote_status, video_id, idempotency_key, request, body_hash, title,
                     script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of)
                  VALUES (:phase, :remote_status, :video_id, :key, :request, :body_hash, :title,
                     :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of)
-                 RETURNING id",
-            )?
-            .query_row(
-                named_params! {
+                 RETURNING id", named_params! {
                     ":phase": phase,
                     ":remote_status": new.video_id.as_ref().map(|_| RemoteStatus::waiting()),
                     ":video_id": new.video_id,
@@ -142,8 +137,7 @@ impl Tx<'_> {
                     ":name": new.name_template,
                     ":retry_of": new.retry_of,
                 },
-                |row| row.get(0),
-            )?;
+                |row| row.get(0))?;
         for asset in &new.assets {
             self.want(id, *asset)?;
         }
@@ -152,7 +146,7 @@ impl Tx<'_> {
     }
 
     /// Inserts a video made elsewhere unless its id is known.
-    pub fn add(&self, new: &NewVideo, now: Timestamp) -> rusqlite::Result<Added> {
+    pub fn add(&self, new: &NewVideo, now: Timestamp) -> Result<Added, Problem> {
         let known = match &new.video_id {
             Some(id) => self.by_video_id(id)?,
             None => None,
@@ -164,61 +158,51 @@ impl Tx<'_> {
     }
 
     /// One row with its files.
-    pub fn video(&self, id: RowId) -> rusqlite::Result<Option<Video>> {
-        let video = self
-            .conn
-            .prepare_cached(&format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"))?
-            .query_row([id], row::video)
-            .optional()?;
+    pub fn video(&self, id: RowId) -> Result<Option<Video>, Problem> {
+        let video = self.maybe(
+            &format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"),
+            [id],
+            row::video,
+        )?;
         video.map(|video| self.with_files(video)).transpose()
     }
 
     /// The exact body to POST.
-    pub fn request(&self, id: RowId) -> rusqlite::Result<Option<String>> {
-        self.conn
-            .prepare_cached("SELECT request FROM videos WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
+    pub fn request(&self, id: RowId) -> Result<Option<String>, Problem> {
+        self.one("SELECT request FROM videos WHERE id = ?1", [id], |row| {
+            row.get(0)
+        })
     }
 
     /// The account that bought or last saw a row.
-    pub fn owner(&self, id: RowId) -> rusqlite::Result<Option<Account>> {
-        self.conn
-            .prepare_cached("SELECT account FROM videos WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()
-            .map(Option::flatten)
+    pub fn owner(&self, id: RowId) -> Result<Option<Account>, Problem> {
+        self.maybe("SELECT account FROM videos WHERE id = ?1", [id], |row| {
+            row.get(0)
+        })
+        .map(Option::flatten)
     }
 
     /// The row that tracks a HeyGen id.
-    pub fn by_video_id(&self, id: &VideoId) -> rusqlite::Result<Option<RowId>> {
-        self.conn
-            .prepare_cached("SELECT id FROM videos WHERE video_id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()
+    pub fn by_video_id(&self, id: &VideoId) -> Result<Option<RowId>, Problem> {
+        self.maybe("SELECT id FROM videos WHERE video_id = ?1", [id], |row| {
+            row.get(0)
+        })
     }
 
     /// The rows whose HeyGen id starts with `prefix`, at most `limit`.
-    pub fn by_prefix(&self, prefix: &str, limit: u32) -> rusqlite::Result<Vec<(RowId, VideoId)>> {
+    pub fn by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<(RowId, VideoId)>, Problem> {
         // Every text that starts with the prefix sorts between it and it followed by the last code point,
         // so the unique index answers this; LIKE would read its wildcards in the prefix.
-        self.conn
-            .prepare_cached(
-                "SELECT id, video_id FROM videos
-                 WHERE video_id >= ?1 AND video_id < ?1 || char(1114111) ORDER BY video_id LIMIT ?2",
-            )?
-            .query_map(params![prefix, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
+        self.all("SELECT id, video_id FROM videos
+                 WHERE video_id >= ?1 AND video_id < ?1 || char(1114111) ORDER BY video_id LIMIT ?2", params![prefix, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Writes every mutable column of `video` if the row still has the revision it was read with.
     ///
     /// `false` means that somebody changed the row since: read it again and decide again.
-    pub fn update(&self, video: &Video) -> rusqlite::Result<bool> {
+    pub fn update(&self, video: &Video) -> Result<bool, Problem> {
         let error = video.last_error.as_ref();
-        let changed = self
-            .conn
-            .prepare_cached(
-                "UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status, outcome = :outcome,
+        self.changed("UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status, outcome = :outcome,
                     video_id = :video_id, idempotency_key = :key, account = :account, title = :title,
                     created_at = :created_at, completed_at = :completed_at, duration = :duration,
                     folder_id = :folder_id, output_language = :output_language, failure_code = :failure_code,
@@ -231,9 +215,7 @@ impl Tx<'_> {
                     error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_at = :error_at,
                     error_notified_at = :error_notified_at, error_count = :error_count,
                     output_dir = :output_dir, tags = :tags
-                 WHERE id = :id AND rev = :rev",
-            )?
-            .execute(named_params! {
+                 WHERE id = :id AND rev = :rev", named_params! {
                 ":id": video.id,
                 ":rev": video.rev,
                 ":phase": video.phase,
@@ -275,30 +257,25 @@ impl Tx<'_> {
                 ":error_count": error.map_or(0, |e| e.count),
                 ":output_dir": video.output_dir.to_string_lossy(),
                 ":tags": tags_json(&video.tags),
-            })?;
-        Ok(changed == 1)
+            })
     }
 
     /// Notes that HeyGen answered and nothing changed; not a change of state, so `rev` stays.
-    pub fn seen(&self, rows: &[RowId], now: Timestamp) -> rusqlite::Result<()> {
+    pub fn seen(&self, rows: &[RowId], now: Timestamp) -> Result<(), Problem> {
         let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
-        self.conn
-            .prepare_cached(
-                "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1
+        self.run(
+            "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1
                  WHERE id IN (SELECT value FROM json_each(?1))",
-            )?
-            .execute(params![serde_json::Value::from(ids).to_string(), now])
-            .map(drop)
+            params![serde_json::Value::from(ids).to_string(), now],
+        )
     }
 
     /// Notes that a row's trouble was told to somebody.
-    pub fn told(&self, id: RowId, now: Timestamp) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "UPDATE videos SET error_notified_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
-            )?
-            .execute(params![id, now])
-            .map(drop)
+    pub fn told(&self, id: RowId, now: Timestamp) -> Result<(), Problem> {
+        self.run(
+            "UPDATE videos SET error_notified_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
+            params![id, now],
+        )
     }
 
     /// A page of unfinished rows HeyGen knows, by local number; `account` is the one that will ask.
@@ -307,15 +284,11 @@ impl Tx<'_> {
         after: RowId,
         account: Option<&Account>,
         limit: u32,
-    ) -> rusqlite::Result<Vec<UnfinishedRow>> {
-        self.conn
-            .prepare_cached(
-                "SELECT id, rev, remote_status, video_id,
+    ) -> Result<Vec<UnfinishedRow>, Problem> {
+        self.all("SELECT id, rev, remote_status, video_id,
                         error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
                         error_operation IS 'poll'
-                 FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
-            )?
-            .query_map(params![after, account, limit], |row| {
+                 FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3", params![after, account, limit], |row| {
                 Ok(UnfinishedRow {
                     id: row.get(0)?,
                     rev: row.get(1)?,
@@ -324,8 +297,7 @@ impl Tx<'_> {
                     settled: row.get(4)?,
                     troubled: row.get(5)?,
                 })
-            })?
-            .collect()
+            })
     }
 
     /// A page of rows that wait to be sent in `phase`, by local number.
@@ -334,143 +306,130 @@ impl Tx<'_> {
         phase: Phase,
         after: RowId,
         limit: u32,
-    ) -> rusqlite::Result<Vec<RowId>> {
-        self.conn
-            .prepare_cached(
-                "SELECT id FROM videos
-                 WHERE phase IN ('unsent', 'sending') AND phase = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-            )?
-            .query_map(params![phase, after, limit], |row| row.get(0))?
-            .collect()
+    ) -> Result<Vec<RowId>, Problem> {
+        self.all("SELECT id FROM videos
+                 WHERE phase IN ('unsent', 'sending') AND phase = ?1 AND id > ?2 ORDER BY id LIMIT ?3", params![phase, after, limit], |row| row.get(0))
     }
 
     /// How many videos HeyGen has in work for us, unanswered purchases included.
-    pub fn active_count(&self) -> rusqlite::Result<u64> {
-        self.conn
-            .prepare_cached(
-                "SELECT count(*) FROM videos
+    pub fn active_count(&self) -> Result<u64, Problem> {
+        self.one(
+            "SELECT count(*) FROM videos
                  WHERE finished = 0 AND phase IN ('accepted', 'sending') AND outcome IS NULL",
-            )?
-            .query_row([], |row| row.get(0))
+            [],
+            |row| row.get(0),
+        )
     }
 
     /// Whether `check` has anything to do.
-    pub fn has_unfinished(&self) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM videos WHERE finished = 0)")?
-            .query_row([], |row| row.get(0))
+    pub fn has_unfinished(&self) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM videos WHERE finished = 0)",
+            [],
+            |row| row.get(0),
+        )
     }
 
     /// Whether any row waits to be sent.
-    pub fn has_outbox(&self) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM videos WHERE phase IN ('unsent', 'sending'))",
-            )?
-            .query_row([], |row| row.get(0))
+    pub fn has_outbox(&self) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM videos WHERE phase IN ('unsent', 'sending'))",
+            [],
+            |row| row.get(0),
+        )
     }
 
     /// Whether any POST of before is still without an answer.
-    pub fn has_unanswered(&self) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM videos
-                                WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)",
-            )?
-            .query_row([], |row| row.get(0))
+    pub fn has_unanswered(&self) -> Result<bool, Problem> {
+        self.one("SELECT EXISTS (SELECT 1 FROM videos
+                                WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)", [], |row| row.get(0))
     }
 
     /// How many rows `check` still has work with.
-    pub fn unfinished_count(&self) -> rusqlite::Result<u64> {
-        self.conn
-            .prepare_cached("SELECT count(*) FROM videos WHERE finished = 0")?
-            .query_row([], |row| row.get(0))
+    pub fn unfinished_count(&self) -> Result<u64, Problem> {
+        self.one(
+            "SELECT count(*) FROM videos WHERE finished = 0",
+            [],
+            |row| row.get(0),
+        )
     }
 
     /// The oldest rows `check` still has work with.
-    pub fn oldest_unfinished(&self, limit: u32) -> rusqlite::Result<Vec<Video>> {
-        let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT {VIDEO_COLUMNS} FROM videos WHERE finished = 0 ORDER BY id LIMIT ?1"
-        ))?;
-        row::videos(&mut statement, [limit])
+    pub fn oldest_unfinished(&self, limit: u32) -> Result<Vec<Video>, Problem> {
+        self.all(
+            &format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE finished = 0 ORDER BY id LIMIT ?1"),
+            [limit],
+            row::video,
+        )
     }
 
     /// The rows with an equal body, newest first, without their files.
-    pub fn twins(&self, body_hash: &str) -> rusqlite::Result<Vec<Video>> {
-        let mut statement = self.conn.prepare_cached(&format!(
-            "SELECT {VIDEO_COLUMNS} FROM videos WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"
-        ))?;
-        row::videos(&mut statement, [body_hash])
+    pub fn twins(&self, body_hash: &str) -> Result<Vec<Video>, Problem> {
+        self.all(
+            &format!(
+                "SELECT {VIDEO_COLUMNS} FROM videos WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"
+            ),
+            [body_hash],
+            row::video,
+        )
     }
 
     /// The newest row with an equal body that is unfinished, or completed and submitted since.
-    pub fn recent_twin(
-        &self,
-        body_hash: &str,
-        since: Timestamp,
-    ) -> rusqlite::Result<Option<RowId>> {
-        self.conn
-            .prepare_cached(
-                "SELECT id FROM videos WHERE body_hash = ?1
+    pub fn recent_twin(&self, body_hash: &str, since: Timestamp) -> Result<Option<RowId>, Problem> {
+        self.maybe(
+            "SELECT id FROM videos WHERE body_hash = ?1
                  AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?2))
                  ORDER BY id DESC LIMIT 1",
-            )?
-            .query_row(params![body_hash, since], |row| row.get(0))
-            .optional()
+            params![body_hash, since],
+            |row| row.get(0),
+        )
     }
 
     /// The retries of a row, oldest first, each with its `body_hash`.
-    pub fn retries(&self, original: RowId) -> rusqlite::Result<Vec<(RowId, Option<String>)>> {
-        self.conn
-            .prepare_cached("SELECT id, body_hash FROM videos WHERE retry_of = ?1 ORDER BY id")?
-            .query_map([original], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
+    pub fn retries(&self, original: RowId) -> Result<Vec<(RowId, Option<String>)>, Problem> {
+        self.all(
+            "SELECT id, body_hash FROM videos WHERE retry_of = ?1 ORDER BY id",
+            [original],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 
     /// Every failed or rejected row that nobody has bought again, oldest first. Not those of which an earlier POST was
     /// never answered: like `unknown`, they may have been bought, and a person has to look.
-    pub fn retryable(&self) -> rusqlite::Result<Vec<RowId>> {
-        self.conn
-            .prepare_cached(
-                "SELECT id FROM videos AS original
+    pub fn retryable(&self) -> Result<Vec<RowId>, Problem> {
+        self.all(
+            "SELECT id FROM videos AS original
                  WHERE status IN ('failed', 'rejected') AND request IS NOT NULL
                  AND first_unanswered_at IS NULL
                  AND NOT EXISTS (SELECT 1 FROM videos WHERE retry_of = original.id) ORDER BY id",
-            )?
-            .query_map([], |row| row.get(0))?
-            .collect()
+            [],
+            |row| row.get(0),
+        )
     }
 
     /// How long an account's POSTs are held back.
-    pub fn paused_until(&self, account: &Account) -> rusqlite::Result<Option<Timestamp>> {
-        self.conn
-            .prepare_cached("SELECT until FROM pauses WHERE account = ?1")?
-            .query_row([account], |row| row.get(0))
-            .optional()
+    pub fn paused_until(&self, account: &Account) -> Result<Option<Timestamp>, Problem> {
+        self.maybe(
+            "SELECT until FROM pauses WHERE account = ?1",
+            [account],
+            |row| row.get(0),
+        )
     }
 
     /// Holds an account's POSTs back (`Retry-After`). A longer pause stands, unless it is longer than any can be: then
     /// it is from a clock that ran ahead.
-    pub fn pause(&self, account: &Account, until: Timestamp) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO pauses (account, until) VALUES (?1, ?2)
+    pub fn pause(&self, account: &Account, until: Timestamp) -> Result<(), Problem> {
+        self.run("INSERT INTO pauses (account, until) VALUES (?1, ?2)
                  ON CONFLICT (account) DO UPDATE SET until =
-                    CASE WHEN until - excluded.until > 3600000 THEN excluded.until ELSE max(until, excluded.until) END",
-            )?
-            .execute(params![account, until])
-            .map(drop)
+                    CASE WHEN until - excluded.until > 3600000 THEN excluded.until ELSE max(until, excluded.until) END", params![account, until])
     }
 
     /// Removes a row, its files' records and its timeline; no file on disk is touched.
-    pub fn forget(&self, id: RowId) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached("DELETE FROM videos WHERE id = ?1")?
-            .execute([id])
-            .map(|rows| rows == 1)
+    pub fn forget(&self, id: RowId) -> Result<bool, Problem> {
+        self.changed("DELETE FROM videos WHERE id = ?1", [id])
     }
 
-    fn with_files(&self, mut video: Video) -> rusqlite::Result<Video> {
+    fn with_files(&self, mut video: Video) -> Result<Video, Problem> {
         video.files = self.files(video.id)?;
         Ok(video)
     }

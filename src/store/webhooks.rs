@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
+use crate::error::Problem;
 use crate::time::Timestamp;
 use crate::video::{RowId, VideoId};
 
@@ -54,7 +55,7 @@ impl Tx<'_> {
         event_type: &str,
         video_id: Option<&VideoId>,
         now: Timestamp,
-    ) -> rusqlite::Result<Taken> {
+    ) -> Result<Taken, Problem> {
         let taken = match video_id {
             None => Taken::OtherEvent,
             Some(id) => match self.by_video_id(id)? {
@@ -63,12 +64,11 @@ impl Tx<'_> {
                 Some(row) => Taken::Duplicate(row),
             },
         };
-        self.conn
-            .prepare_cached(
-                "INSERT INTO webhook_counts (outcome, count, last_at) VALUES (?1, 1, ?2)
+        self.run(
+            "INSERT INTO webhook_counts (outcome, count, last_at) VALUES (?1, 1, ?2)
                  ON CONFLICT (outcome) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
-            )?
-            .execute(params![taken.word(), now])?;
+            params![taken.word(), now],
+        )?;
         Ok(taken)
     }
 
@@ -79,52 +79,47 @@ impl Tx<'_> {
         event_type: &str,
         video: RowId,
         now: Timestamp,
-    ) -> rusqlite::Result<bool> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO webhooks (key, video, event_type, received_at) VALUES (?1, ?2, ?3, ?4)
+    ) -> Result<bool, Problem> {
+        self.changed(
+            "INSERT INTO webhooks (key, video, event_type, received_at) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (key) DO NOTHING",
-            )?
-            .execute(params![key, video, event_type, now])
-            .map(|rows| rows == 1)
+            params![key, video, event_type, now],
+        )
     }
 
     /// Removes deliveries that were acted on before `before`, a bounded number of them.
-    pub fn prune_webhooks(&self, before: Timestamp) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached(
-                "DELETE FROM webhooks WHERE id IN
+    pub fn prune_webhooks(&self, before: Timestamp) -> Result<(), Problem> {
+        self.run(
+            "DELETE FROM webhooks WHERE id IN
                     (SELECT id FROM webhooks WHERE done_at < ?1 ORDER BY done_at LIMIT ?2)",
-            )?
-            .execute(params![before, PRUNE])
-            .map(drop)
+            params![before, PRUNE],
+        )
     }
 
     /// The deliveries nobody has acted on, oldest first.
-    pub fn pending_webhooks(&self, limit: u32) -> rusqlite::Result<Vec<PendingWebhook>> {
+    pub fn pending_webhooks(&self, limit: u32) -> Result<Vec<PendingWebhook>, Problem> {
         // A `missing` video is finished, and may be back.
-        self.conn
-            .prepare_cached(
-                "SELECT webhooks.id, video, finished = 1 AND phase <> 'missing' AS settled
+        self.all(
+            "SELECT webhooks.id, video, finished = 1 AND phase <> 'missing' AS settled
                  FROM webhooks JOIN videos ON videos.id = video
                  WHERE done_at IS NULL ORDER BY webhooks.id LIMIT ?1",
-            )?
-            .query_map([limit], |row| {
+            [limit],
+            |row| {
                 Ok(PendingWebhook {
                     id: row.get("id")?,
                     video: row.get("video")?,
                     settled: row.get("settled")?,
                 })
-            })?
-            .collect()
+            },
+        )
     }
 
     /// Somebody acted on a delivery.
-    pub fn webhook_done(&self, id: i64, now: Timestamp) -> rusqlite::Result<()> {
-        self.conn
-            .prepare_cached("UPDATE webhooks SET done_at = ?2 WHERE id = ?1")?
-            .execute(params![id, now])
-            .map(drop)
+    pub fn webhook_done(&self, id: i64, now: Timestamp) -> Result<(), Problem> {
+        self.run(
+            "UPDATE webhooks SET done_at = ?2 WHERE id = ?1",
+            params![id, now],
+        )
     }
 }
 
@@ -138,9 +133,7 @@ mod tests {
     }
 
     fn count(store: &Store, sql: &str) -> i64 {
-        store
-            .read(|tx| tx.conn.query_row(sql, [], |row| row.get(0)))
-            .unwrap()
+        store.read(|tx| tx.one(sql, [], |row| row.get(0))).unwrap()
     }
 
     #[test]
@@ -212,12 +205,7 @@ mod tests {
             ),
         ] {
             let plan: Vec<String> = store
-                .read(|tx| {
-                    tx.conn
-                        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?
-                        .query_map([], |row| row.get(3))?
-                        .collect()
-                })
+                .read(|tx| tx.all(&format!("EXPLAIN QUERY PLAN {sql}"), [], |row| row.get(3)))
                 .unwrap();
             assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
         }

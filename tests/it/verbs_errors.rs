@@ -95,13 +95,13 @@ fn invalid_body() {
     $ tracker submit bad.jsonl
     --- stderr
     error: bad.jsonl: is not JSON: EOF while parsing an object at line 2 column 16
-    hint: nothing was recorded or sent; mend it and run it again
+    hint: nothing was recorded or sent; fix it and run it again
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("submit bad.jsonl --json"), @r#"
     $ tracker submit bad.jsonl --json
     --- stderr
-    {"error":{"code":"invalid_body","message":"bad.jsonl: is not JSON: EOF while parsing an object at line 2 column 16","hint":"nothing was recorded or sent; mend it and run it again","request_id":null}}
+    {"error":{"code":"invalid_body","message":"bad.jsonl: is not JSON: EOF while parsing an object at line 2 column 16","hint":"nothing was recorded or sent; fix it and run it again","request_id":null}}
     --- exit 2
     "#);
     assert!(!bench.db_path().exists(), "nothing is recorded");
