@@ -5,10 +5,18 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::options::Globals;
 use crate::commands::{
-    Context, add, check, completions, demo, doctor, download, forget, list, listen, man, retry,
-    sandbox, show, submit,
+    Context, add, check, completions, demo, doctor, download, edit, forget, list, listen, man,
+    open, retry, sandbox, show, submit,
 };
 use crate::error::{Error, Exit};
+
+/// The verbs that are hidden from the list of everyday ones.
+const SETUP: &str = "\
+Setting up:
+  listen       Receive HeyGen's webhooks: what is ready is downloaded at once
+  sandbox      Run the local stand-in for HeyGen as a server
+  completions  Print the completions for a shell
+  man          Print a manual page";
 
 /// Track HeyGen videos: submit once, check from cron, never lose a file
 #[derive(Debug, Parser)]
@@ -18,7 +26,7 @@ use crate::error::{Error, Exit};
     about = "Track HeyGen videos: submit once, check from cron, never lose a file",
     max_term_width = 100,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    after_help = SETUP
 )]
 pub struct Cli {
     /// What to do.
@@ -46,6 +54,10 @@ pub enum Verb {
     Download(download::Args),
     /// Submit again what failed
     Retry(retry::Args),
+    /// Change title and labels here; nothing changes at HeyGen
+    Edit(edit::Args),
+    /// Open the saved file, or HeyGen's page
+    Open(open::Args),
     /// Drop rows from the history; nothing is deleted at HeyGen or on disk
     Forget(forget::Args),
     /// Find out why check would not work
@@ -67,6 +79,11 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Whether running it again because its output was lost would do something twice.
+    pub fn records(&self) -> bool {
+        matches!(self, Self::Submit(_) | Self::Retry(_) | Self::Check(_))
+    }
+
     /// Runs the verb that was typed.
     pub fn run(self, context: &Context) -> Result<Exit, Error> {
         match self {
@@ -77,6 +94,8 @@ impl Verb {
             Self::Download(args) => download::run(args, context),
             Self::Retry(args) => retry::run(args, context),
             Self::Add(args) => add::run(args, context),
+            Self::Edit(args) => edit::run(args, context),
+            Self::Open(args) => open::run(args, context),
             Self::Forget(args) => forget::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Demo(args) => demo::run(args, context),

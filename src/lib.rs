@@ -82,23 +82,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
     };
     // Without the handler everything still works, but for a process that dies at its limit.
     signals::outlive_file_size_limit().ok();
+    let records = cli.verb.records();
     let result = cli.verb.run(&context);
     let exit = match result {
         Ok(exit) => exit,
         Err(error) => report(&context.screen, &error),
     };
-    ExitCode::from(finish(&context.screen, exit) as u8)
+    ExitCode::from(finish(&context.screen, exit, records) as u8)
 }
 
-/// What could not be written was not done.
-fn finish(screen: &Screen, exit: Exit) -> Exit {
-    match screen.finish() {
-        Ok(()) => exit,
-        Err(source) => {
-            let output = report(screen, &Error::output(&source));
-            if exit == Exit::Ok { output } else { exit }
-        }
+/// What could not be written was not done. `records`: but much else was, and must not be done again.
+fn finish(screen: &Screen, exit: Exit, records: bool) -> Exit {
+    let Err(source) = screen.finish() else {
+        return exit;
+    };
+    let mut error = Error::output(&source);
+    if !records {
+        error.hint = None;
     }
+    let output = report(screen, &error);
+    if exit == Exit::Ok { output } else { exit }
 }
 
 fn screen_options(globals: &Globals, env: &Environment) -> ScreenOptions {
@@ -133,7 +136,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
     if asked {
         let text = error.render();
         screen.painted(&text.ansi().to_string());
-        return finish(&screen, Exit::Ok);
+        return finish(&screen, Exit::Ok, false);
     }
     let text = error.render().to_string();
     if json {

@@ -10,7 +10,7 @@ pub enum WhenError {
     /// None of the forms.
     #[error(
         "`{0:.40}` is not a time: use 2026-11-23, 2026-11-23T10:00 (local time), 2026-11-23T10:00:00Z, \
-         or an age such as 30m, 12h, 7d or 2w"
+         today, yesterday, or an age such as 30m, 12h, 7d or 2w"
     )]
     Unreadable(String),
     /// An age that reaches back before the year 0.
@@ -29,6 +29,16 @@ pub fn parse_when<Tz: TimeZone>(
     tz: &Tz,
 ) -> Result<Timestamp, WhenError> {
     let input = input.trim();
+    let days_ago = match input.to_ascii_lowercase().as_str() {
+        "today" => Some(0),
+        "yesterday" => Some(1),
+        _ => None,
+    };
+    if let Some(days) = days_ago {
+        let today = now.to_chrono().with_timezone(tz).date_naive();
+        let date = today.checked_sub_days(Days::new(days)).unwrap_or(today);
+        return Ok(resolve(date.and_time(NaiveTime::MIN), tz));
+    }
     if let Ok(date) = NaiveDate::parse_from_str(input, "%Y-%m-%d") {
         return Ok(resolve(date.and_time(NaiveTime::MIN), tz));
     }
@@ -97,6 +107,8 @@ mod tests {
             ("12h", "2025-11-24T04:00:00Z"),
             ("7d", "2025-11-17T16:00:00Z"),
             ("2w", "2025-11-10T16:00:00Z"),
+            ("today", "2025-11-23T23:00:00Z"),
+            ("Yesterday", "2025-11-22T23:00:00Z"),
         ] {
             let read = parse_when(input, now(), &zurich()).map(Timestamp::rfc3339);
             assert_eq!(read.as_deref(), Ok(utc), "{input}");
@@ -110,7 +122,7 @@ mod tests {
             "7",
             "d",
             "-7d",
-            "yesterday",
+            "tomorrow",
             "2026-13-01",
             "2026-02-30",
             "2026-11-23T25:00",

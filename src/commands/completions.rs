@@ -8,6 +8,7 @@ use crate::error::{Error, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
+  mkdir -p ~/.local/share/bash-completion/completions
   tracker completions bash > ~/.local/share/bash-completion/completions/tracker
   tracker completions zsh > ~/.zfunc/_tracker      (a directory in fpath)
   tracker completions fish > ~/.config/fish/completions/tracker.fish";

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use super::Context;
+use super::options::Suggest;
 use crate::download::name::check_template;
 use crate::error::Error;
 use crate::video::Asset;
+
+/// What `--assets` takes, with commas between.
+pub(super) const ASSETS: &[&str] = &["video", "captioned", "subtitle", "thumbnail", "gif", "none"];
 
 /// The options as typed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -14,7 +18,7 @@ pub struct FileOptions {
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub output_dir: Option<PathBuf>,
     /// Which files: video, captioned, subtitle, thumbnail, gif, or none [default: video]
-    #[arg(long, value_name = "LIST", help_heading = "Files")]
+    #[arg(long, value_name = "LIST", value_parser = Suggest(ASSETS), hide_possible_values = true, help_heading = "Files")]
     pub assets: Option<String>,
     /// How they are named, from {id}, {video_id} and {title} [env: TRACKER_NAME]
     #[arg(long, value_name = "TEMPLATE", help_heading = "Files")]

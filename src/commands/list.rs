@@ -2,6 +2,7 @@
 
 use chrono::{Local, NaiveDate};
 
+use super::options::Suggest;
 use super::{Context, pulse, stats};
 use crate::error::{Error, Exit, code};
 use crate::render::fields::Field;
@@ -11,6 +12,19 @@ use crate::store::{Filter, Store};
 use crate::video::{RowId, Video};
 use crate::when::parse_when;
 
+/// The usual words; HeyGen may add others at any time.
+pub(super) const STATUSES: &[&str] = &[
+    "unsent",
+    "sending",
+    "waiting",
+    "pending",
+    "processing",
+    "completed",
+    "failed",
+    "rejected",
+    "unknown",
+    "missing",
+];
 /// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
 const PAGE: u32 = 500;
 /// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
@@ -32,12 +46,12 @@ A pipe gets tab-separated rows without a header:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Only these status words, comma-separated
-    #[arg(short, long, value_name = "S", value_delimiter = ',')]
+    #[arg(short, long, value_name = "S", value_delimiter = ',', value_parser = Suggest(STATUSES), hide_possible_values = true)]
     status: Vec<String>,
     /// Only what check still has to work on
     #[arg(long)]
     unfinished: bool,
-    /// Submitted at or after: 2026-11-23, 2026-11-23T10:00 (local time), or an age such as 7d
+    /// Submitted at or after: 2026-11-23, 2026-11-23T10:00 (local time), today, yesterday, or an age such as 7d
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
     /// Submitted before; a date includes that day
@@ -72,7 +86,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         ));
     }
     let view = context.view();
-    let filter = filter(&args, &view)?;
+    let mut filter = filter(&args, &view)?;
     let listing = Listing {
         form: Form::choose(&args, context)?,
         view,
@@ -88,6 +102,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         }
         Err(error) => return Err(error),
     };
+    filter.statuses = statuses(&args.status, &store, context)?;
     if args.stats {
         stats::print(&store, &filter, context)?;
     } else {
@@ -106,13 +121,36 @@ fn filter(args: &Args, view: &View<Local>) -> Result<Filter, Error> {
             .map_err(|error| Error::misuse(format!("--{flag}: {error}")))
     };
     Ok(Filter {
-        statuses: words(&args.status),
+        statuses: Vec::new(),
         unfinished: args.unfinished,
         since: when("since", &args.since)?,
         until: when("until", &args.until.as_deref().map(end_of_day))?,
         tags: words(&args.tag),
         search: args.search.clone(),
     })
+}
+
+/// The words as they are in the database, whatever their case; one that nobody has heard of is pointed out.
+fn statuses(typed: &[String], store: &Store, context: &Context) -> Result<Vec<String>, Error> {
+    if typed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let here = store.read(|tx| tx.status_words())?;
+    let mut words = Vec::new();
+    for typed in typed.iter().map(|word| word.trim()) {
+        let same = |word: &&str| word.eq_ignore_ascii_case(typed);
+        let before = words.len();
+        words.extend(here.iter().filter(|word| same(&word.as_str())).cloned());
+        if words.len() == before {
+            if !STATUSES.iter().any(|word| same(word)) {
+                let known = here.join(", ");
+                let note = format!("no video is {typed:?}; the status words here: {known}");
+                context.screen.warn(&note);
+            }
+            words.push(typed.to_owned());
+        }
+    }
+    Ok(words)
 }
 
 /// "Until Friday" includes Friday: a bare date becomes the next one, every other text stays.

@@ -8,6 +8,7 @@ use crate::error::{Error, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
+  mkdir -p ~/.local/share/man/man1
   tracker man > ~/.local/share/man/man1/tracker.1
   tracker man submit | man -l -";
 

@@ -7,11 +7,13 @@ pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod download;
+pub mod edit;
 pub mod file_options;
 pub mod forget;
 pub mod list;
 pub mod listen;
 pub mod man;
+pub mod open;
 pub mod options;
 mod pulse;
 pub mod retry;
@@ -32,7 +34,7 @@ use serde::Serialize;
 
 use crate::commands::options::Globals;
 use crate::config::{self, Environment};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, code};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
@@ -60,6 +62,9 @@ impl Context {
 
     /// Where the database is, or would be.
     pub fn database(&self) -> Result<PathBuf, Error> {
+        if let Some(path) = &self.globals.db {
+            options::refuse_tilde(path)?;
+        }
         config::database(self.globals.db.as_deref(), &self.env)
     }
 
@@ -213,8 +218,18 @@ pub fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId, Error> {
     match tx.find(id, allow_prefix)? {
         Found::One(row) => Ok(row),
         Found::Several(matches) => Err(Error::ambiguous(id, &matches)),
+        Found::None if allow_prefix && is_short(id) => Err(Error::new(
+            code::NOT_FOUND,
+            format!("no video {id:?} here"),
+        )
+        .with_hint("the beginning of an id needs at least 4 characters")),
         Found::None => Err(Error::not_found(id)),
     }
+}
+
+/// Whether it is too little of an id to be looked for.
+fn is_short(id: &str) -> bool {
+    (1..4).contains(&id.chars().count()) && !id.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The rows that IDs stand for, each once, in the order given; the first that stands for none is an error.

@@ -1,12 +1,14 @@
 //! Options that several verbs share, and reading the files they name. Each option names its help heading itself: clap
 //! hands a heading of a flattened struct on to every option after it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::ArgAction;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, ArgAction, Command};
 
 use crate::bodies::Overrides;
 use crate::error::Error;
@@ -20,6 +22,10 @@ const MAX_SCRIPT: u64 = 10 << 20;
 
 /// Options that every verb has.
 #[derive(Clone, Debug, clap::Args)]
+#[command(mut_arg("color", |arg| arg
+    .help("Use color: auto, always or never")
+    .hide_possible_values(true)
+    .hide_default_value(true)))]
 pub struct Globals {
     /// The database [env: TRACKER_DB]
     #[arg(long, global = true, value_name = "PATH")]
@@ -174,5 +180,26 @@ pub(super) fn refuse_tilde(path: &Path) -> Result<(), Error> {
             "write $HOME instead of ~, or leave out the quotes; a directory of that name is ./~",
         )),
         _ => Ok(()),
+    }
+}
+
+/// Any text, with words that completions and manual pages suggest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suggest(pub(super) &'static [&'static str]);
+
+impl TypedValueParser for Suggest {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
     }
 }

@@ -135,7 +135,7 @@ pub(super) fn settle(
 fn refuse_unless_over(video: &Video) -> Result<(), Error> {
     let id = video.id;
     let (why, hint) = match video.phase {
-        Phase::Rejected if video.failure_code.as_deref() == Some("already_tracked") => (
+        Phase::Rejected if video.failure_code.as_deref() == Some(submission::ALREADY_TRACKED) => (
             "became a video that another row tracks",
             format!("tracker show {id} tells which"),
         ),

@@ -22,6 +22,8 @@ use crate::video::{IdempotencyKey, Phase, RowId, Video};
 const DUPLICATE_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How long a row is tried before it is left to `check`.
 const BUDGET: Duration = Duration::from_secs(10);
+/// Why a row is rejected whose answer named a video that another row has.
+pub(super) const ALREADY_TRACKED: &str = "already_tracked";
 /// More duplicates than this are only counted.
 const NAMED: usize = 5;
 
@@ -298,10 +300,14 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
             text::fit(video.failure_code.as_deref().unwrap_or("?"), 80),
             text::fit(video.failure_message.as_deref().unwrap_or_default(), 400)
         ));
-        screen.hint(&format!(
-            "fix what it says: tracker retry {} with other fields, or submit another body",
-            video.id
-        ));
+        screen.hint(&if video.failure_code.as_deref() == Some(ALREADY_TRACKED) {
+            format!("tracker show {} tells which row has the video", video.id)
+        } else {
+            format!(
+                "fix what it says: tracker retry {} with other fields, or submit another body",
+                video.id
+            )
+        });
     }
     let in_phase = |phase| videos.iter().filter(|video| video.phase == phase).count();
     let (unsent, sending) = (in_phase(Phase::Unsent), in_phase(Phase::Sending));

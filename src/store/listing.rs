@@ -127,6 +127,19 @@ impl Tx<'_> {
         Ok(videos)
     }
 
+    /// Every status word there is, found by one look at the index for each.
+    pub fn status_words(&self) -> Result<Vec<String>, Problem> {
+        self.all(
+            "WITH RECURSIVE words (word) AS (
+                SELECT min(status) FROM videos
+                UNION ALL
+                SELECT (SELECT min(status) FROM videos WHERE status > word) FROM words WHERE word IS NOT NULL)
+             SELECT word FROM words WHERE word IS NOT NULL",
+            [],
+            |row| row.get(0),
+        )
+    }
+
     /// How many rows a filter matches below local number `below`, counted up to `most`: where matches are frequent the
     /// cost does not grow with the history.
     pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> Result<u64, Problem> {

@@ -345,7 +345,8 @@ fn variables_read() -> Words {
                 .bytes()
                 .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit())
     };
-    let mut names = Words::new();
+    // Read by the crate that writes colors.
+    let mut names = words(["NO_COLOR"]);
     for source in sources() {
         for reader in readers {
             for (at, _) in source.match_indices(reader) {

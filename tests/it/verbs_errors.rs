@@ -63,7 +63,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("list --since soon --json"), @r#"
     $ tracker list --since soon --json
     --- stderr
-    {"error":{"code":"usage_error","message":"--since: `soon` is not a time: use 2026-11-23, 2026-11-23T10:00 (local time), TIME, or an age such as 30m, 12h, 7d or 2w","hint":null,"request_id":null}}
+    {"error":{"code":"usage_error","message":"--since: `soon` is not a time: use 2026-11-23, 2026-11-23T10:00 (local time), TIME, today, yesterday, or an age such as 30m, 12h, 7d or 2w","hint":null,"request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("list --csv --json"), @r#"

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::support::{BODY, Bench, Run, end, start};
+use crate::support::{BODY, Bench, Run, end, run, start};
 
 impl Bench {
     /// A row in that phase, some of which take hours in real life.
@@ -500,4 +500,62 @@ fn a_body_submitted_before_is_pointed_out() {
     let run = bench.tracker("submit body.json --if-new").exits(0);
     assert!(!run.stderr.contains("same body"), "{}", run.screen());
     assert_eq!(bench.rows(), "3");
+}
+
+#[test]
+fn edit_changes_title_and_labels_here_and_nothing_at_heygen() {
+    let bench = Bench::new();
+    bench.failed_and_completed();
+    let requests = bench.heygen.requests().len();
+    let edit = ["edit", "2", "--title", "Final cut", "--tag", "launch,draft"];
+    let run = bench.tracker_with(&edit).exits(0);
+    says(&run, &["changed here only"]);
+    assert_eq!(run.stdout, "2\tlaunch,draft\tFinal cut\n");
+    bench.tracker("edit 2 --untag draft --tag launch").exits(0);
+    let show = &bench.tracker("show 2 --json").exits(0).json()[0];
+    assert_eq!(
+        (&show["title"], &show["tags"]),
+        (&"Final cut".into(), &serde_json::json!(["launch"]))
+    );
+    assert_eq!(bench.heygen.requests().len(), requests);
+    bench.tracker("edit 2").exits(2);
+    bench.tracker("edit 99 --tag x").exits(1);
+}
+
+#[test]
+fn open_hands_the_file_or_the_page_to_the_desktop() {
+    let bench = Bench::new();
+    let (failed, completed) = bench.failed_and_completed();
+    let opener = bench.file(
+        "xdg-open",
+        "#!/bin/sh\necho \"$1 ${HEYGEN_API_KEY-no key}\" > opened\n",
+    );
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(opener, mode).expect("a mode");
+    let open = |arguments: String| {
+        let mut command = bench.command(arguments.split_whitespace());
+        run(command.env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", bench.dir.path().display()),
+        ))
+    };
+    let opened = || std::fs::read_to_string(bench.path("opened")).expect("it was called");
+    open(format!("open {completed}")).exits(0).silent();
+    let file = bench.path(&format!("output/{}.mp4", bench.video_id(completed)));
+    assert_eq!(opened(), format!("{} no key\n", file.display()));
+    open(format!("open {completed} --web")).exits(0).silent();
+    let page = bench.query("SELECT video_page_url FROM videos WHERE id = 2");
+    assert_eq!(opened(), format!("{page} no key\n"));
+    says(
+        &open(format!("open {failed}")).exits(2),
+        &["has no saved file", "hint: "],
+    );
+    bench
+        .db()
+        .execute(
+            "UPDATE videos SET video_page_url = 'file:///etc/passwd' WHERE id = 2",
+            [],
+        )
+        .expect("a row");
+    open(format!("open {completed} --web")).exits(2);
 }

@@ -107,7 +107,7 @@ fn check() {
     $ tracker check --json
     --- stdout
     {"failure_code":null,"failure_message":null,"from":"waiting","id":5,"to":"completed","type":"change","video_id":"015b4857625a9156dd3e252b8cf7b561"}
-    {"asset":"video","bytes":65536,"id":5,"path":"DIR/output/015b4857625a9156dd3e252b8cf7b561.mp4","sha256":"01bbd183851dab2e81d194746351466720dd3fe0c035bb12fc11f134b7e78839","type":"saved","video_id":"015b4857625a9156dd3e252b8cf7b561"}
+    {"asset":"video","bytes":65536,"id":5,"path":"DIR/output/015b4857625a9156dd3e252b8cf7b561.mp4","sha256":"ddf8601a69664bed358fbd26c735d53eb8ca11e3a4ffa765d02aedc26effb6c3","type":"saved","video_id":"015b4857625a9156dd3e252b8cf7b561"}
     {"type":"summary","sent":0,"polled":1,"changed":1,"saved":1,"failed":0,"errors":0,"unfinished":0,"requests":1,"next_check_seconds":null}
     --- exit 0
     "#);
@@ -222,7 +222,7 @@ fn show() {
     page         https://app.heygen.com/videos/a833bdcdb6d1beb188dc97e5aab5fe3d
 
     files
-      video      saved       65.5 kB   DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4  sha256 47b73d253e46…
+      video      saved       65.5 kB   DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4  sha256 6ce2273d67ae…
 
     URLs (as of TIME (20m ago); they expire 7 days after)
       video      http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/video?Expires=UNIX&Signature=…
@@ -245,7 +245,7 @@ fn show() {
       TIME  sending     idempotency_key=UUID
       TIME  accepted    request_id=sandbox-1 status=waiting video_id=a833bdcdb6d1beb188dc97e5aab5fe3d
       TIME  status      from=waiting to=completed
-      TIME  saved       asset=video bytes=65536 path=DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4 sha256=47b73d253e46b55058112d8decc3f630794a3bad755a65dcb1ed1ba4e74c1588
+      TIME  saved       asset=video bytes=65536 path=DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4 sha256=6ce2273d67ae29369ca9dc12315e483c5836d87b26b999d57f75d6bf527301b2
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("show 2"), @r#"
@@ -334,7 +334,7 @@ fn download() {
     assert_snapshot!(bench.shows("download 1 --assets subtitle"), @r#"
     $ tracker download 1 --assets subtitle
     --- stdout
-    1 saved "Video 1" subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt (79 B)
+    1 saved "Video 1" subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt (87 B)
     --- stderr
     1 video: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
     1 subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt
@@ -343,7 +343,7 @@ fn download() {
     assert_snapshot!(bench.shows("download 1 --assets gif --json"), @r#"
     $ tracker download 1 --assets gif --json
     --- stdout
-    {"asset":"gif","bytes":85,"id":1,"path":"DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.gif","sha256":"1c471c710431d35409cceb372b6634d0ea5fdca569f39788c35104460ee699f6","type":"saved","video_id":"a833bdcdb6d1beb188dc97e5aab5fe3d"}
+    {"asset":"gif","bytes":4419,"id":1,"path":"DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.gif","sha256":"65f4aa6ebabeba681eb14169cdae7fe27034ddc067ce3f84c4c7c587e13bb419","type":"saved","video_id":"a833bdcdb6d1beb188dc97e5aab5fe3d"}
     --- stderr
     1 video: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
     1 subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt

@@ -144,3 +144,165 @@ fn doctor_exits_1_when_check_would_not_work() {
     bench.file("output", "");
     assert_eq!(doctor("TZ", "UTC"), (Some(1), false));
 }
+
+#[test]
+fn help_names_every_verb_those_for_setting_up_under_a_heading_of_their_own() {
+    let bench = Bench::seeded();
+    let help = bench.tracker("help").exits(0).stdout;
+    let (everyday, setup) = help.split_once("\nSetting up:\n").expect("a heading");
+    for verb in ["submit", "edit", "open", "help"] {
+        assert!(everyday.contains(&format!("\n  {verb} ")), "{help}");
+    }
+    for verb in ["listen", "sandbox", "completions", "man"] {
+        assert!(setup.contains(&format!("  {verb} ")), "{help}");
+        assert!(!everyday.contains(&format!("\n  {verb} ")), "{help}");
+    }
+    let fits = help.lines().all(|line| line.chars().count() <= 80);
+    assert!(fits && help.lines().count() <= 35, "{help}");
+    let verb = bench.tracker("help submit").exits(0).stdout;
+    assert_eq!(verb, bench.tracker("submit --help").exits(0).stdout);
+    bench.tracker("help nothing").exits(2);
+}
+
+/// Headings of help sections, each with its long flags.
+fn flags_under(help: &str, heading: &str) -> Vec<String> {
+    let section = help
+        .split(&format!("\n{heading}:\n"))
+        .nth(1)
+        .unwrap_or_default();
+    section
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split("--").nth(1)?.split([' ', '.']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn options_stand_under_the_heading_they_belong_to() {
+    let bench = Bench::seeded();
+    for verb in ["submit", "retry"] {
+        let help = bench.tracker(&format!("{verb} --help")).exits(0).stdout;
+        let body = ["avatar-id", "voice-id", "script", "title"];
+        assert_eq!(flags_under(&help, "Body"), body, "{verb}");
+        let files = ["output-dir", "assets", "name"];
+        assert_eq!(flags_under(&help, "Files"), files, "{verb}");
+        assert_eq!(
+            flags_under(&help, "Waiting"),
+            ["timeout", "interval"],
+            "{verb}"
+        );
+    }
+    let retry = bench.tracker("retry --help").exits(0).stdout;
+    assert!(
+        !retry.contains("TRACKER_") || !retry.contains("TRACKER_OUTPUT_DIR"),
+        "{retry}"
+    );
+}
+
+/// The recipe of the README that begins with this line, up to the next empty one.
+fn recipe(first: &str) -> String {
+    let readme = include_str!("../../README.md");
+    let at = readme.find(&format!("\n    {first}")).expect("a recipe");
+    let lines = readme[at + 1..].lines();
+    lines
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| line.trim_start().to_owned() + "\n")
+        .collect()
+}
+
+#[test]
+fn the_recipes_for_completions_and_man_pages_work_in_an_empty_home() {
+    let bench = Bench::seeded();
+    bench
+        .shell(&recipe("mkdir -p ~/.local/share/bash-completion"))
+        .exits(0);
+    bench.shell(&recipe("mkdir -p ~/.local/share/man")).exits(0);
+    let script = bench.path(".local/share/bash-completion/completions/tracker");
+    let script = std::fs::read_to_string(script).expect("completions");
+    for word in ["processing", "captioned", "open"] {
+        assert!(script.contains(word), "{word}");
+    }
+    assert!(bench.path(".local/share/man/man1/tracker.1").exists());
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_reason_to_speak_of_submitting() {
+    let bench = Bench::seeded();
+    for arguments in ["--help", "help submit", "man", "completions bash"] {
+        let run = bench.shell(&format!("tracker {arguments} > /dev/full"));
+        assert_eq!(run.code, Some(1), "{}", run.screen());
+        assert!(run.stderr.contains("No space left"), "{}", run.screen());
+        assert!(!run.stderr.contains("submit again"), "{}", run.screen());
+    }
+}
+
+#[test]
+fn what_people_mistype_is_refused_with_a_hint_and_nothing_is_recorded() {
+    let bench = Bench::seeded();
+    bench.file("body.json", crate::support::BODY);
+    bench.file("file", "");
+    std::fs::create_dir(bench.path("dir")).expect("a directory");
+    for (arguments, word) in [
+        (&["submit", "~/body.json"][..], "did not expand its ~"),
+        (
+            &["submit", "body.json", "--output-dir=~/videos"],
+            "did not expand its ~",
+        ),
+        (
+            &["--db=~/tracker.db", "submit", "body.json"],
+            "did not expand its ~",
+        ),
+        (&["submit", "dir"], "is a directory"),
+        (
+            &["submit", "body.json", "--output-dir", "file"],
+            "is not a directory",
+        ),
+        (
+            &["submit", "body.json", "--output-dir", "file/below"],
+            "is not a directory",
+        ),
+        (&["submit", "body.json", "--interval", "1s"], "--wait"),
+        (&["check", "--timeout", "1s"], "--wait"),
+        (&["add", "dir"], "is not a video id"),
+    ] {
+        let run = bench.tracker_with(arguments).exits(2);
+        assert!(run.stderr.contains(word), "{}", run.screen());
+        assert!(!bench.db_path().exists() && !bench.path("~").exists());
+    }
+    bench.file("bom.json", format!("\u{feff}{}", crate::support::BODY));
+    bench
+        .tracker("submit bom.json --output-dir dir/../videos")
+        .exits(0);
+    assert_eq!(
+        bench.query("SELECT output_dir FROM videos"),
+        bench.path("videos").to_str().unwrap()
+    );
+    let three = bench.video_id(1)[..3].to_owned();
+    let run = bench.tracker(&format!("show x{}", &three[..2])).exits(1);
+    assert!(
+        run.stderr.contains("at least 4 characters"),
+        "{}",
+        run.screen()
+    );
+}
+
+#[test]
+fn list_takes_status_words_in_any_case_and_names_those_there_are() {
+    let bench = Bench::seeded();
+    bench.submit(2).exits(0);
+    let run = bench.tracker("list -s WAITING").exits(0);
+    assert_eq!(run.stdout.lines().count(), 2, "{}", run.screen());
+    let run = bench.tracker("list -s wating").exits(0);
+    assert!(
+        run.stderr.contains("words here: waiting"),
+        "{}",
+        run.screen()
+    );
+    let run = bench.tracker("list -s failed").exits(0);
+    assert!(!run.stderr.contains("words here"), "{}", run.screen());
+    for since in ["today", "yesterday", "2w"] {
+        let run = bench.tracker(&format!("list --since {since}")).exits(0);
+        assert_eq!(run.stdout.lines().count(), 2, "{}", run.screen());
+    }
+}

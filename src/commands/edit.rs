@@ -1,0 +1,79 @@
+//! `tracker edit`: another title, other labels. Local: HeyGen is not asked and keeps what it has.
+
+use super::{Context, find};
+use crate::error::{Error, Exit};
+use crate::render::fields::Field;
+use crate::time;
+use crate::video::{EventKind, NewEvent};
+
+/// Change title and labels here; nothing changes at HeyGen
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tracker edit 14 --title 'Launch, final cut' --tag launch --untag draft")]
+pub struct Args {
+    /// A local number or an exact HeyGen id
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Changes {
+    /// The title shown here
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// Add labels, comma-separated
+    #[arg(long, value_name = "T", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// Remove labels, comma-separated
+    #[arg(long, value_name = "T", value_delimiter = ',')]
+    untag: Vec<String>,
+}
+
+/// Runs `tracker edit`.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let changes = args.changes;
+    let mut store = context.open()?;
+    let video = store.write(|tx| {
+        let row = find(tx, &args.id, false)?;
+        let mut video = tx.video(row)?.ok_or_else(|| Error::not_found(row))?;
+        let before = (video.title.clone(), video.tags.clone());
+        if let Some(title) = &changes.title {
+            video.title = Some(title.clone());
+        }
+        let trimmed = |words: &[String]| -> Vec<String> {
+            words.iter().map(|word| word.trim().to_owned()).collect()
+        };
+        let untag = trimmed(&changes.untag);
+        video.tags.retain(|tag| !untag.contains(tag));
+        for tag in trimmed(&changes.tag) {
+            if !video.tags.contains(&tag) {
+                video.tags.push(tag);
+            }
+        }
+        if before != (video.title.clone(), video.tags.clone()) {
+            tx.update(&video)?;
+            let event = NewEvent::new(time::now(), EventKind::Edited)
+                .with("by", "edit")
+                .with("title", video.title.clone())
+                .with("tags", video.tags.clone());
+            tx.append(row, &event)?;
+        }
+        Ok(video)
+    })?;
+    context.print_rows(
+        std::slice::from_ref(&video),
+        &[Field::Id, Field::Tags, Field::Title],
+    );
+    context
+        .screen
+        .note("changed here only; HeyGen keeps what it has");
+    if changes.title.is_some() && !video.finished {
+        context
+            .screen
+            .note("until it is finished, a title that HeyGen reports replaces this one");
+    }
+    Ok(Exit::Ok)
+}

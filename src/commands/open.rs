@@ -1,0 +1,89 @@
+//! `tracker open`: look at a video, in whatever the desktop opens such things with.
+
+use std::process::{Command, Stdio};
+
+use super::{Context, find};
+use crate::error::{Error, Exit};
+use crate::video::Video;
+
+/// What opens files and pages here.
+const OPENER: &str = if cfg!(target_os = "macos") {
+    "open"
+} else {
+    "xdg-open"
+};
+
+/// Open the saved file, or HeyGen's page, with the desktop's program for it
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tracker open 14          # the saved file
+  tracker open 14 --web    # its page at HeyGen")]
+pub struct Args {
+    /// A local number, a HeyGen id, or a unique beginning of one
+    #[arg(value_name = "ID")]
+    id: String,
+    /// HeyGen's page of it instead
+    #[arg(long)]
+    web: bool,
+}
+
+/// Runs `tracker open`.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let store = context.open_for_reading()?;
+    let video = store.read(|tx| {
+        let row = find(tx, &args.id, true)?;
+        tx.video(row)?.ok_or_else(|| Error::not_found(row))
+    })?;
+    let target = if args.web {
+        page(&video)?
+    } else {
+        file(&video)?
+    };
+    let status = Command::new(OPENER)
+        .arg(&target)
+        .stdin(Stdio::null())
+        // The desktop's programs have no use for the key.
+        .env_remove("HEYGEN_API_KEY")
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(Exit::Ok),
+        other => {
+            let why = other.map_or_else(|error| error.to_string(), |status| status.to_string());
+            context.screen.error(&format!("{OPENER}: {why}"));
+            // What was to be opened can be opened by hand.
+            context.screen.line(&target);
+            Ok(Exit::Trouble)
+        }
+    }
+}
+
+fn file(video: &Video) -> Result<String, Error> {
+    let id = video.id;
+    let Some(path) = video.saved_path() else {
+        return Err(Error::usage(
+            format!("{id} has no saved file ({})", video.status()),
+            format!("tracker check {id} looks for it; tracker open {id} --web opens its page"),
+        ));
+    };
+    if !path.exists() {
+        return Err(Error::usage(
+            format!("{} is not there any more", path.display()),
+            format!("tracker download {id} fetches it again"),
+        ));
+    }
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Only a web page: what a server sends as the page of a video must not make the desktop run a file.
+fn page(video: &Video) -> Result<String, Error> {
+    video
+        .video_page_url
+        .clone()
+        .filter(|url| url.starts_with("https://") || url.starts_with("http://127.0.0.1"))
+        .ok_or_else(|| {
+            Error::usage(
+                format!("HeyGen has named no page for {} yet", video.id),
+                format!("tracker check {} asks again", video.id),
+            )
+        })
+}
