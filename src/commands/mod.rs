@@ -218,11 +218,10 @@ pub fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId, Error> {
     match tx.find(id, allow_prefix)? {
         Found::One(row) => Ok(row),
         Found::Several(matches) => Err(Error::ambiguous(id, &matches)),
-        Found::None if allow_prefix && is_short(id) => Err(Error::new(
-            code::NOT_FOUND,
-            format!("no video {id:?} here"),
-        )
-        .with_hint("the beginning of an id needs at least 4 characters")),
+        Found::None if allow_prefix && is_short(id) => {
+            Err(Error::new(code::NOT_FOUND, format!("no video {id:?} here"))
+                .with_hint("the beginning of an id needs at least 4 characters"))
+        }
         Found::None => Err(Error::not_found(id)),
     }
 }
