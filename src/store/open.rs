@@ -1,7 +1,7 @@
 //! Opening: who may create, what is checked before anything is believed.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,11 +104,26 @@ fn writable(path: &Path, may_be_empty: bool) -> Result<Store, Problem> {
 }
 
 pub(super) fn for_reading(path: &Path) -> Result<Store, Problem> {
-    match existing(path) {
-        Ok(store) => Ok(store),
+    existing(path).or_else(|refused| {
         // A read-only file, directory or mount: SQLite can still read it, unless a crash left a log to replay.
-        Err(refused) => read_only(path).map_err(|_| refused),
-    }
+        if header_is_ours(path).unwrap_or(false) {
+            read_only(path).map_err(|_| refused)
+        } else {
+            Err(refused)
+        }
+    })
+}
+
+/// Whether the file says that it is a database of ours, of a version we know; SQLite leaves traces where it looks.
+fn header_is_ours(path: &Path) -> io::Result<bool> {
+    let mut header = [0; 100];
+    fs::File::open(path)?.read_exact(&mut header)?;
+    let number = |at: usize| {
+        header[at..at + 4]
+            .iter()
+            .fold(0, |n: i64, byte| n << 8 | i64::from(*byte))
+    };
+    Ok(number(68) == i64::from(APPLICATION_ID) && (1..=migrate::LATEST).contains(&number(60)))
 }
 
 fn read_only(path: &Path) -> Result<Store, Problem> {

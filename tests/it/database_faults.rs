@@ -483,8 +483,14 @@ fn b05_another_users_database_is_read_and_not_written() {
     };
     let as_nobody = |verb: &str| {
         use std::os::unix::process::CommandExt;
-        run(bench.command(verb.split_whitespace()).uid(65534).gid(65534))
+        run(bench
+            .command(verb.split_whitespace())
+            .env("TRACKER_OUTPUT_DIR", bench.path("theirs"))
+            .uid(65534)
+            .gid(65534))
     };
+    fs::create_dir(bench.path("theirs")).unwrap();
+    path(0o777, "theirs");
     path(0o755, ".");
     path(0o644, "tracker.db");
     path(0o644, "tracker.db-lock");

@@ -108,7 +108,7 @@ fn version_3_keeps_what_is_in_its_tables_and_becomes_what_a_fresh_database_is() 
         );
     }
     // The number of a row that was forgotten is not used again: its kernel locks are named by it.
-    bench.tracker("add one").exits(0);
+    bench.tracker("add video-one").exits(0);
     assert_eq!(bench.query("SELECT max(id) FROM videos"), "11");
     bench
         .db()
@@ -117,7 +117,7 @@ fn version_3_keeps_what_is_in_its_tables_and_becomes_what_a_fresh_database_is() 
     assert_eq!(bench.query("SELECT max(id) FROM hooks"), "3");
 
     let fresh = Bench::new();
-    fresh.tracker("add one").exits(0);
+    fresh.tracker("add video-one").exits(0);
     assert_eq!(schema(&bench.db()), schema(&fresh.db()));
 }
 
