@@ -80,7 +80,7 @@ fn sandbox(videos: usize) -> (Sandbox, Client) {
     }
     let base = BaseUrl::parse(&sandbox.api_base()).unwrap();
     let key = ApiKey::new(sandbox.key()).unwrap();
-    let client = Client::new(&base, key, Timeouts::default());
+    let client = Client::new(&base, key, Timeouts::default(), None);
     (sandbox, client)
 }
 

@@ -167,7 +167,7 @@ impl Body {
     pub fn hash(&self) -> String {
         // serde_json keeps objects sorted by key, so its text is canonical.
         let digest = Sha256::digest(self.value.to_string());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::net::hex(&digest)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::heygen::{ApiKey, BaseUrl};
+use crate::net::Proxy;
 use crate::webhook::Secret;
 
 /// The variables of the process, read once. An empty variable counts as not set.
@@ -95,6 +96,19 @@ pub fn base_url(env: &Environment) -> Result<BaseUrl, Error> {
         Error::usage(
             format!("HEYGEN_API_BASE: {error}"),
             "https, or http to this machine; unset it to use https://api.heygen.com",
+        )
+    })
+}
+
+/// The proxy for every request that does not stay on this machine.
+///
+/// # Errors
+/// When one is named that cannot be used: going directly could be what the machine's owner forbids.
+pub fn proxy(env: &Environment) -> Result<Option<Proxy>, Error> {
+    Proxy::find(|name| env.get(name).map(OsStr::to_string_lossy)).map_err(|variable| {
+        Error::usage(
+            format!("{variable} names no proxy that can be used"),
+            "it looks like http://HOST:PORT or socks5://HOST:PORT; unset it to ask directly, or name hosts in NO_PROXY",
         )
     })
 }

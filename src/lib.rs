@@ -50,6 +50,7 @@ pub mod http;
 pub mod import;
 pub mod listen;
 pub mod locks;
+pub mod net;
 pub mod pass;
 pub mod render;
 pub mod sandbox;

@@ -185,7 +185,8 @@ impl Key {
         let source = found.as_ref().ok().map(|(_, source)| source.to_string());
         let asked = base.and_then(|base| {
             let (key, _) = found?;
-            Ok(Client::new(&base, key, PATIENCE).whoami()?)
+            let proxy = config::proxy(&context.env)?;
+            Ok(Client::new(&base, key, PATIENCE, proxy).whoami()?)
         });
         Self {
             ok: asked.is_ok(),

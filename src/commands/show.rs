@@ -196,7 +196,7 @@ mod tests {
             path: Some(path.to_owned()),
             part: None,
             bytes: Some(content.len() as u64),
-            sha256: Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+            sha256: Some(crate::net::hex(&digest)),
             saved_at: Some(time::now()),
             attempts: 0,
         }

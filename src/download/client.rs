@@ -1,7 +1,6 @@
 //! The HTTP client for files: never given the API key, sends no credentials, follows redirects by hand.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,19 +8,15 @@ use ureq::Agent;
 use ureq::http::Uri;
 use ureq::http::header::LOCATION;
 use ureq::http::response::Parts;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
 use super::error::{BadUrl, DownloadError, Place};
 use super::range::Asked;
 use super::surplus::{self, WatchConnector};
+use crate::net::{self, AgentOptions, Proxy, Reuse};
 
 /// Redirects followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
-
-/// One per parallel download; more would only be idle.
-const IDLE_CONNECTIONS: usize = 16;
 
 /// Time-outs of one request. A body as a whole has none: it may be long.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +40,7 @@ impl FileTimeouts {
     }
 }
 
-/// Fetches files; clones share their connections. Creating one does no work: certificates are loaded before the
+/// Fetches files, each over a connection of its own (see [`crate::net`]). Creating one does no work: certificates are loaded before the
 /// first https request.
 #[derive(Clone, Debug)]
 pub struct FileClient(Arc<Inner>);
@@ -54,6 +49,7 @@ pub struct FileClient(Arc<Inner>);
 struct Inner {
     allow_loopback_http: bool,
     timeouts: FileTimeouts,
+    proxy: Option<Proxy>,
     plain: OnceLock<Agent>,
     tls: OnceLock<Agent>,
     loopback_tls: OnceLock<Agent>,
@@ -91,10 +87,11 @@ impl FileClient {
     }
 
     /// `allow_loopback_http`: plain http to this machine is fine, because the API is on this machine, too.
-    pub fn new(allow_loopback_http: bool, timeouts: FileTimeouts) -> Self {
+    pub fn new(allow_loopback_http: bool, timeouts: FileTimeouts, proxy: Option<Proxy>) -> Self {
         Self(Arc::new(Inner {
             allow_loopback_http,
             timeouts,
+            proxy,
             plain: OnceLock::new(),
             tls: OnceLock::new(),
             loopback_tls: OnceLock::new(),
@@ -117,9 +114,11 @@ impl FileClient {
                     .header("Range", format!("bytes={offset}-"))
                     .header("If-Range", etag);
             }
-            let answer = request
-                .call()
-                .map_err(|error| DownloadError::network(error, &from))?;
+            let answer = request.call().map_err(|error| {
+                let proxy = self.0.proxy.as_ref();
+                let route = proxy.and_then(|proxy| proxy.on_the_way_to(&url));
+                DownloadError::network(error, &from.clone().by(route))
+            })?;
             let (head, body) = answer.into_parts();
             if let (301 | 302 | 303 | 307 | 308, Some(location)) =
                 (head.status.as_u16(), head.headers.get(LOCATION))
@@ -154,47 +153,18 @@ impl FileClient {
     }
 
     fn new_agent(&self, tls: bool, loopback: bool) -> Agent {
-        let FileTimeouts {
-            connect,
-            response,
-            read,
-        } = self.0.timeouts;
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("heygen-tracker/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_resolve(Some(connect))
-            .timeout_connect(Some(connect))
-            .timeout_send_request(Some(response))
-            .timeout_recv_response(Some(response))
-            .timeout_per_read(Some(read))
-            .max_idle_connections(2 * IDLE_CONNECTIONS)
-            .max_idle_connections_per_host(IDLE_CONNECTIONS)
-            // ureq keeps two of each for a TLS connection; its default of 128 KiB would add up to 8 MiB.
-            .max_response_header_size(32 * 1024)
-            .input_buffer_size(64 * 1024)
-            .output_buffer_size(8 * 1024);
-        if loopback {
-            config = config.proxy(None);
-        }
-        if tls {
-            config = config.tls_config(TlsConfig::builder().root_certs(roots()).build());
-        }
-        let connector = DefaultConnector::new().chain(WatchConnector);
-        Agent::with_parts(config.build(), connector, DefaultResolver::default())
+        let options = AgentOptions {
+            https: tls,
+            loopback,
+            proxy: self.0.proxy.as_ref(),
+            reuse: Reuse::Never,
+            connect: self.0.timeouts.connect,
+            response: self.0.timeouts.response,
+            per_read: self.0.timeouts.read,
+            whole: None,
+        };
+        net::agent(&options, DefaultConnector::new().chain(WatchConnector))
     }
-}
-
-/// The system's certificate store; ureq's own roots where a machine has none.
-fn roots() -> RootCerts {
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
-        return RootCerts::WebPki;
-    }
-    let own = |der: &[u8]| Certificate::from_der(der).to_owned();
-    RootCerts::Specific(Arc::new(found.iter().map(|der| own(der)).collect()))
 }
 
 /// A URL that may be asked.
@@ -218,7 +188,7 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(BadUrl::UserInfo);
         }
-        let loopback = is_loopback(host);
+        let loopback = net::is_loopback(host);
         let allowed = https || (loopback && allow_loopback_http);
         if !allowed {
             return Err(BadUrl::Scheme);
@@ -229,13 +199,6 @@ impl Target {
             loopback,
         })
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-        || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A `Location` relative to the URL that sent it (RFC 3986 §5.2; dot segments are left to the server).

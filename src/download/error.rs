@@ -192,6 +192,11 @@ impl Place {
         }
         Self(text)
     }
+
+    /// The same, and how it was tried to get there.
+    pub(super) fn by(self, route: Option<String>) -> Self {
+        Self(self.0 + route.as_deref().unwrap_or_default())
+    }
 }
 
 impl fmt::Display for Place {

@@ -63,7 +63,10 @@ impl<T: Transport> Watched<T> {
             reason: ureq::Timeout::PerRead,
             ..NextTimeout::default()
         };
-        if !self.0.buffers().input().is_empty() || matches!(self.0.await_input(wait), Ok(true)) {
+        let more =
+            !self.0.buffers().input().is_empty() || matches!(self.0.await_input(wait), Ok(true));
+        // The beginning of another answer is no more of this one.
+        if more && !self.0.buffers().input().starts_with(b"HTTP/1.") {
             WATCH.set(Watch::Seen);
         }
     }

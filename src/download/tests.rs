@@ -210,7 +210,7 @@ impl Row {
 
     fn fetch_url(&self, url: &str) -> Result<Finished, DownloadError> {
         let read = Duration::from_millis(300);
-        let client = FileClient::new(true, FileTimeouts::with_read(read));
+        let client = FileClient::new(true, FileTimeouts::with_read(read), None);
         let request = Request {
             replace: false,
             url,
@@ -574,7 +574,7 @@ fn a_part_that_became_a_symlink_is_neither_followed_nor_written() {
         part: row.notes.part.borrow().clone(),
     };
     fetch(
-        &FileClient::new(true, FileTimeouts::with_read(read)),
+        &FileClient::new(true, FileTimeouts::with_read(read), None),
         &request,
         &row.notes,
     )
@@ -643,7 +643,7 @@ fn redirects_are_followed_a_few_times() {
 
 #[test]
 fn plain_http_needs_permission() {
-    let client = FileClient::new(false, FileTimeouts::with_read(Duration::from_secs(1)));
+    let client = FileClient::new(false, FileTimeouts::with_read(Duration::from_secs(1)), None);
     let row = Row::new();
     let request = Request {
         replace: false,
@@ -741,7 +741,7 @@ fn names_that_leave_the_directory_are_refused() {
             asset: Asset::Video,
             part: None,
         };
-        let client = FileClient::new(true, FileTimeouts::with_read(Duration::from_secs(1)));
+        let client = FileClient::new(true, FileTimeouts::with_read(Duration::from_secs(1)), None);
         assert_eq!(
             fetch(&client, &request, &row.notes).unwrap_err().code(),
             "file_error"

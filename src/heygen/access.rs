@@ -1,11 +1,11 @@
 //! Where HeyGen is and who asks: the base URL and the API key.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
+use crate::net;
 use crate::video::Account;
 
 /// A HeyGen API key. It can be sent and fingerprinted, but not printed.
@@ -26,11 +26,7 @@ impl ApiKey {
 
     /// The first 12 hexadecimal digits of the key's SHA-256: tells keys apart without telling them.
     pub fn fingerprint(&self) -> String {
-        Sha256::digest(self.0.as_bytes())
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        net::hex(&Sha256::digest(self.0.as_bytes())[..6])
     }
 
     /// The secret itself, for the request header and for the redactor only.
@@ -98,7 +94,7 @@ impl BaseUrl {
         let scheme = scheme.to_ascii_lowercase();
         let host = authority.host().to_ascii_lowercase();
         let port = port(&authority.as_str()[authority.host().len()..])?;
-        let loopback = is_loopback(&host);
+        let loopback = net::is_loopback(&host);
         let default_port = match scheme.as_str() {
             "https" => 443,
             "http" if loopback => 80,
@@ -159,16 +155,6 @@ fn port(after_host: &str) -> Result<Option<u16>, BaseUrlError> {
         Some(Ok(port)) if port != 0 => Ok(Some(port)),
         _ => Err(BaseUrlError::Malformed),
     }
-}
-
-/// Names are not resolved here: any other name could point elsewhere by the time of the request.
-fn is_loopback(host: &str) -> bool {
-    let v6 = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    host == "localhost"
-        || host.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
-        || v6.is_some_and(|host| host.parse().is_ok_and(|ip: Ipv6Addr| ip.is_loopback()))
 }
 
 #[cfg(test)]

@@ -1,22 +1,20 @@
 //! One blocking function per endpoint. Each makes exactly one request, or fails to; nothing is repeated or followed here.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ureq::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use ureq::http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{self, HeaderMap, HeaderName, Method, Request, Response, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, AsSendBody, Body};
 
 use super::access::{ApiKey, BaseUrl};
 use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
-use super::retry::parse_retry_after;
 use super::transport::{self, NotingConnector};
 use super::wire::{self, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo, Unusable};
+use crate::net::{self, AgentOptions, Proxy, Reuse};
 use crate::time;
 use crate::video::{IdempotencyKey, VideoId};
 
@@ -24,22 +22,18 @@ use crate::video::{IdempotencyKey, VideoId};
 pub const MAX_BULK: usize = 100;
 
 /// A page of 100 videos has about 300 KB; a server that sends more than this is not HeyGen in good health.
-const MAX_ANSWER: u64 = 10 * 1024 * 1024;
+const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 /// Of an answer with an error status only the envelope matters.
 const MAX_REFUSAL: u64 = 64 * 1024;
 const MAX_EXCERPT: usize = 1024;
 const MAX_REQUEST_ID: usize = 200;
 const MAX_MIME: usize = 100;
-/// Whatever the other time-outs allow, a server that drips bytes is left after this.
-const WHOLE_CALL: Duration = Duration::from_secs(120);
-/// At least the largest number of threads that poll at once, so that none has to connect anew.
-const IDLE_CONNECTIONS: usize = 32;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// How long to wait for what. The whole call is bounded as well, at 120 s.
+/// How long to wait for what. The whole call is bounded as well, see [`Timeouts::whole`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Name resolution, and again TCP, proxy and TLS together.
@@ -60,6 +54,13 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// Whatever the others allow, a server that drips bytes is left after this.
+    fn whole(&self) -> Duration {
+        self.response + 2 * self.per_read
+    }
+}
+
 /// HeyGen's API under one key. Clones share their connections; threads may use them at once.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
@@ -69,8 +70,12 @@ struct Inner {
     key: ApiKey,
     timeouts: Timeouts,
     redactor: Redactor,
-    /// Made by the first request: reading the system's certificates takes longer than most commands.
-    agent: OnceLock<Agent>,
+    proxy: Option<Proxy>,
+    connector: NotingConnector,
+    /// For status requests; made by the first.
+    shared: OnceLock<Agent>,
+    /// A connection for each request, for those whose answers do not tell what they answer.
+    single: OnceLock<Agent>,
 }
 
 impl fmt::Debug for Client {
@@ -93,13 +98,16 @@ pub fn fits_bulk(id: &VideoId) -> bool {
 
 impl Client {
     /// No I/O happens before the first request.
-    pub fn new(base: &BaseUrl, key: ApiKey, timeouts: Timeouts) -> Self {
+    pub fn new(base: &BaseUrl, key: ApiKey, timeouts: Timeouts, proxy: Option<Proxy>) -> Self {
         Self(Arc::new(Inner {
             base: base.clone(),
             redactor: Redactor::new(key.expose()),
             key,
             timeouts,
-            agent: OnceLock::new(),
+            proxy,
+            connector: NotingConnector::default(),
+            shared: OnceLock::new(),
+            single: OnceLock::new(),
         }))
     }
 
@@ -113,7 +121,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .header(IDEMPOTENCY_KEY, key.as_str())
             .body(body);
-        let answer = self.exchange(request)?;
+        let answer = self.exchange(request, Reuse::Never)?;
         let created = self.read(&answer, wire::created)?;
         Ok(Created {
             request_id: answer.request_id,
@@ -126,8 +134,8 @@ impl Client {
     /// # Errors
     /// Also when the answer is about another video.
     pub fn video(&self, id: &VideoId) -> Result<RemoteVideo, ApiError> {
-        let answer = self.get(&format!("/v3/videos/{}", percent_encoded(id.as_str())))?;
-        self.read(&answer, |body, redactor| wire::video(body, id, redactor))
+        let path = format!("/v3/videos/{}", net::percent_encoded(id.as_str()));
+        self.get(&path, |body, redactor| wire::video(body, id, redactor))
     }
 
     /// `GET /v3/videos/statuses`: the status words of up to [`MAX_BULK`] videos (HeyGen refuses more).
@@ -145,8 +153,8 @@ impl Client {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = self.get(&format!("/v3/videos/statuses?video_ids={}", ids.join(",")))?;
-        self.read(&answer, wire::statuses)
+        let path = format!("/v3/videos/statuses?video_ids={}", ids.join(","));
+        self.get(&path, wire::statuses)
     }
 
     /// `GET /v3/videos`: one page of the account's videos, newest first; `limit` is brought into HeyGen's 1 to 100.
@@ -155,10 +163,10 @@ impl Client {
     /// Like any request's.
     pub fn list(&self, token: Option<&str>, limit: u32) -> Result<Page, ApiError> {
         let token = token.map_or_else(String::new, |token| {
-            format!("&token={}", percent_encoded(token))
+            format!("&token={}", net::percent_encoded(token))
         });
-        let answer = self.get(&format!("/v3/videos?limit={}{token}", limit.clamp(1, 100)))?;
-        self.read(&answer, wire::page)
+        let path = format!("/v3/videos?limit={}{token}", limit.clamp(1, 100));
+        self.get(&path, wire::page)
     }
 
     /// `GET /v3/users/me`: whether the key is accepted.
@@ -166,27 +174,37 @@ impl Client {
     /// # Errors
     /// [`ApiError::is_auth`] when it is not.
     pub fn whoami(&self) -> Result<(), ApiError> {
-        let answer = self.get("/v3/users/me")?;
-        self.read(&answer, wire::anything)
+        self.get("/v3/users/me", wire::anything)
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
         Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.0.base))
+            .header(ACCEPT, "application/json")
             .header(X_API_KEY, self.0.key.expose())
     }
 
-    fn get(&self, path: &str) -> Result<Answer, ApiError> {
-        self.exchange(self.request(Method::GET, path).body(()))
+    fn get<T>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&[u8], &Redactor) -> Result<T, Unusable>,
+    ) -> Result<T, ApiError> {
+        let request = self.request(Method::GET, path).body(());
+        self.read(&self.exchange(request, Reuse::Checked)?, read)
     }
 
     /// One request and its complete answer, which has a 2xx status.
     fn exchange(
         &self,
         request: http::Result<Request<impl AsSendBody>>,
+        reuse: Reuse,
     ) -> Result<Answer, ApiError> {
-        let agent = self.0.agent.get_or_init(|| self.0.build_agent());
+        let agent = match reuse {
+            Reuse::Checked => &self.0.shared,
+            Reuse::Never => &self.0.single,
+        };
+        let agent = agent.get_or_init(|| self.0.build_agent(reuse));
         transport::begin_request();
         let response = request
             .map_err(ureq::Error::from)
@@ -202,7 +220,7 @@ impl Client {
     }
 
     fn accepted(&self, head: &Response<()>, body: &mut Body) -> Result<Answer, ApiError> {
-        let (bytes, end) = read_up_to(body, MAX_ANSWER);
+        let (bytes, end) = net::read_up_to(body.as_reader(), MAX_ANSWER);
         let answer = Answer {
             status: head.status().as_u16(),
             request_id: self.request_id(head.headers()),
@@ -210,14 +228,14 @@ impl Client {
             body: bytes,
         };
         match end {
-            End::Complete => Ok(answer),
-            End::TooLarge => {
-                Err(self.bad_response(&answer, "more than 10 MiB", "bad_response".to_owned()))
+            None => Ok(answer),
+            Some(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                Err(self.bad_response(&answer, "more than 4 MiB", "bad_response".to_owned()))
             }
-            End::Broken(error) => Err(ApiError {
+            Some(error) => Err(ApiError {
                 request_id: answer.request_id.clone(),
                 excerpt: self.excerpt(&answer.body),
-                ..self.no_answer("the answer was cut short", &error)
+                ..self.no_answer("the answer was cut short", &error.into())
             }),
         }
     }
@@ -225,7 +243,7 @@ impl Client {
     /// An answer with any other status. Its body explains it at best; however that ends, the status stands.
     fn refused(&self, head: &Response<()>, body: &mut Body) -> ApiError {
         let status = head.status().as_u16();
-        let (bytes, _) = read_up_to(body, MAX_REFUSAL);
+        let (bytes, _) = net::read_up_to(body.as_reader(), MAX_REFUSAL);
         let problem = wire::refusal(&bytes, &self.0.redactor);
         let message = if head.status().is_redirection() {
             let target = self.redirect_target(head.headers());
@@ -242,7 +260,7 @@ impl Client {
             message,
             request_id: self.request_id(head.headers()),
             retry_after: text(head.headers(), &RETRY_AFTER)
-                .and_then(|value| parse_retry_after(value, time::now())),
+                .and_then(|value| net::retry_after(value, time::now())),
             excerpt: None,
         }
     }
@@ -260,13 +278,11 @@ impl Client {
             };
             let code = problem.code.filter(|code| is_sane_code(code));
             let code = code.unwrap_or_else(|| "bad_response".to_owned());
-            match problem.message {
-                Some(message) => ApiError {
-                    message,
-                    ..self.bad_response(answer, &unusable, code)
-                },
-                None => self.bad_response(answer, &unusable, code),
+            let mut error = self.bad_response(answer, &unusable, code);
+            if let Some(message) = problem.message {
+                error.message = message;
             }
+            error
         })
     }
 
@@ -297,7 +313,10 @@ impl Client {
     fn no_answer(&self, what: &str, error: &ureq::Error) -> ApiError {
         let timed_out = is_timeout(error);
         let authority = self.0.base.authority();
-        let message = format!("{what} ({authority}): {}", cause(error));
+        let proxy = self.0.proxy.as_ref();
+        let route = proxy.and_then(|proxy| proxy.on_the_way_to(self.0.base.as_str()));
+        let route = route.unwrap_or_default();
+        let message = format!("{what} ({authority}{route}): {}", cause(error));
         ApiError {
             kind: ErrorKind::NoAnswer { timed_out },
             code: if timed_out {
@@ -343,61 +362,19 @@ impl Client {
 }
 
 impl Inner {
-    fn build_agent(&self) -> Agent {
-        let Timeouts {
-            connect,
-            response,
-            per_read,
-        } = self.timeouts;
-        let mut config = Agent::config_builder()
-            .https_only(self.base.is_https())
-            .http_status_as_error(false)
-            // ureq would send the key header along to wherever a redirect points.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("heygen-tracker/", env!("CARGO_PKG_VERSION")))
-            .accept("application/json")
-            .accept_encoding("identity")
-            .max_idle_connections(IDLE_CONNECTIONS)
-            .max_idle_connections_per_host(IDLE_CONNECTIONS)
-            // ureq fills both with zeros for every connection; its default of twice 128 KiB would be 4 MiB for 16. What is
-            // sent besides bodies fits, what is answered may be longer.
-            .max_response_header_size(32 * 1024)
-            .input_buffer_size(64 * 1024)
-            .output_buffer_size(16 * 1024)
-            .timeout_global(Some(WHOLE_CALL))
-            .timeout_resolve(Some(connect))
-            .timeout_connect(Some(connect))
-            .timeout_send_request(Some(response))
-            .timeout_send_body(Some(response))
-            .timeout_recv_response(Some(response))
-            .timeout_per_read(Some(per_read))
-            .timeout_per_write(Some(per_read));
-        if self.base.is_loopback() {
-            config = config.proxy(None);
-        }
-        if self.base.is_https() {
-            let tls = TlsConfig::builder().root_certs(system_roots()).build();
-            config = config.tls_config(tls);
-        }
-        Agent::with_parts(
-            config.build(),
-            NotingConnector::default(),
-            DefaultResolver::default(),
-        )
+    fn build_agent(&self, reuse: Reuse) -> Agent {
+        let options = AgentOptions {
+            https: self.base.is_https(),
+            loopback: self.base.is_loopback(),
+            proxy: self.proxy.as_ref(),
+            reuse,
+            connect: self.timeouts.connect,
+            response: self.timeouts.response,
+            per_read: self.timeouts.per_read,
+            whole: Some(self.timeouts.whole()),
+        };
+        net::agent(&options, self.connector.clone())
     }
-}
-
-/// The certificates this machine trusts (a company's own included), or Mozilla's where it has none, as in a bare container.
-fn system_roots() -> RootCerts {
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
-        return RootCerts::WebPki;
-    }
-    found
-        .iter()
-        .map(|der| Certificate::from_der(der).to_owned())
-        .into()
 }
 
 /// A complete answer with a 2xx status.
@@ -406,24 +383,6 @@ struct Answer {
     request_id: Option<String>,
     body: Vec<u8>,
     shape: String,
-}
-
-enum End {
-    Complete,
-    TooLarge,
-    Broken(ureq::Error),
-}
-
-fn read_up_to(body: &mut Body, max: u64) -> (Vec<u8>, End) {
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells a body that just fits from one that goes on.
-    let read = body.as_reader().take(max + 1).read_to_end(&mut bytes);
-    let end = match read {
-        Err(error) => End::Broken(ureq::Error::from(error)),
-        Ok(_) if bytes.len() as u64 > max => End::TooLarge,
-        Ok(_) => End::Complete,
-    };
-    (bytes, end)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -445,18 +404,6 @@ fn cause(error: &ureq::Error) -> String {
         ureq::Error::Io(error) => error.to_string(),
         other => other.to_string(),
     }
-}
-
-/// Everything but RFC 3986's unreserved characters as `%XX`, so that no id can change the path it stands in.
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

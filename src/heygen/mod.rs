@@ -20,8 +20,9 @@ mod retry;
 mod transport;
 mod wire;
 
+pub use crate::net::RETRY_AFTER_CAP;
 pub use access::{ApiKey, BaseUrl, BaseUrlError, account};
 pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
 pub use error::{ApiError, ErrorKind};
-pub use retry::{Backoff, RETRY_AFTER_CAP, parse_retry_after};
+pub use retry::Backoff;
 pub use wire::{BulkStatus, Created, Page, Problem, RemoteVideo};

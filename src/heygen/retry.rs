@@ -2,45 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime};
-
-use crate::time::Timestamp;
-
-/// The longest `Retry-After` that is believed: a server that asks for a month is confused, and cron comes back anyway.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
-
-/// The three forms of an HTTP date that a recipient must accept (RFC 9110 §5.6.7).
-const HTTP_DATES: [&str; 3] = [
-    "%a, %d %b %Y %H:%M:%S GMT",
-    "%A, %d-%b-%y %H:%M:%S GMT",
-    "%a %b %e %H:%M:%S %Y",
-];
-
-/// Reads a `Retry-After` header (RFC 9110 §10.2.3): whole seconds or an HTTP date, the latter relative to `now`.
-///
-/// At most [`RETRY_AFTER_CAP`]; a date in the past is zero; anything else is `None`.
-pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Too many digits for a u64 still mean "very long", not "garbage".
-        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
-    } else {
-        http_date(value)?.since(now)
-    };
-    Some(wait.min(RETRY_AFTER_CAP))
-}
-
-fn http_date(value: &str) -> Option<Timestamp> {
-    HTTP_DATES
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(value, format).ok())
-        .as_ref()
-        .map(NaiveDateTime::and_utc)
-        .as_ref()
-        .map(DateTime::timestamp_millis)
-        .map(Timestamp::from_millis)
-}
-
 /// Exponential backoff with jitter, bounded in tries and in time. The caller does the sleeping:
 ///
 /// ```
@@ -102,40 +63,6 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        // Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110.
-        let now = Timestamp::from_secs(784_111_777);
-        let table: &[(&str, Option<u64>)] = &[
-            ("0", Some(0)),
-            ("7", Some(7)),
-            (" 120 ", Some(120)),
-            ("3600", Some(3600)),
-            ("3601", Some(3600)),
-            ("99999999999999999999999999", Some(3600)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
-            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
-            ("Sun Nov  6 08:50:37 1994", Some(60)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("Wed, 01 Jan 2098 00:00:00 GMT", Some(3600)),
-            ("Mon, 06 Nov 1994 08:50:37 GMT", None),
-            ("", None),
-            ("-1", None),
-            ("+1", None),
-            ("1.5", None),
-            ("٣", None),
-            ("soon", None),
-            ("Sun, 06 Nov 1994 08:50:37 +0200", None),
-        ];
-        for (value, seconds) in table {
-            assert_eq!(
-                parse_retry_after(value, now),
-                seconds.map(Duration::from_secs),
-                "{value:?}"
-            );
-        }
-    }
 
     #[test]
     fn steps_double_up_to_the_cap() {

@@ -6,6 +6,7 @@
 //! wrapper notes the first byte it is given. ureq does all I/O of a call on the calling thread, hence a thread-local note.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use ureq::Error;
 use ureq::unversioned::transport::{
@@ -27,8 +28,10 @@ pub(super) fn was_handed_over() -> bool {
 }
 
 /// ureq's own connector (TCP, proxies, TLS), with a note-taker around what it makes.
-#[derive(Debug, Default)]
-pub(super) struct NotingConnector(DefaultConnector);
+///
+/// Clones share their TLS sessions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NotingConnector(Arc<DefaultConnector>);
 
 impl Connector for NotingConnector {
     type Out = NotingTransport;

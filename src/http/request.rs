@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::net;
+
 /// A whole request: the body is read before the handler sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -48,31 +50,13 @@ impl Request {
     }
 }
 
-/// Percent-decodes; `plus` also reads `+` as a space, as query strings do. What is no valid escape stays as it is.
+/// Percent-decodes; `plus` also reads `+` as a space, as query strings do.
 fn decode(text: &str, plus: bool) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (first, tail) {
-            (b'+', _) if plus => out.push(b' '),
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    rest = after;
-                }
-                _ => out.push(b'%'),
-            },
-            _ => out.push(*first),
-        }
+    if plus {
+        net::percent_decoded(&text.replace('+', " "))
+    } else {
+        net::percent_decoded(text)
     }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

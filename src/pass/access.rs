@@ -3,6 +3,7 @@
 use crate::config::{self, Environment};
 use crate::error::Error;
 use crate::heygen::{Client, Timeouts, account};
+use crate::net::Proxy;
 use crate::video::Account;
 
 /// A client and the account it works for.
@@ -14,6 +15,8 @@ pub struct Access {
     pub account: Account,
     /// Whether the API is on this machine, so that its files may be, too.
     pub loopback: bool,
+    /// For both.
+    pub proxy: Option<Proxy>,
 }
 
 impl Access {
@@ -21,10 +24,12 @@ impl Access {
     pub fn resolve(env: &Environment) -> Result<Self, Error> {
         let base = config::base_url(env)?;
         let (key, _) = config::api_key(env)?;
+        let proxy = config::proxy(env)?;
         Ok(Self {
             account: account(&base, &key),
             loopback: base.is_loopback(),
-            client: Client::new(&base, key, Timeouts::default()),
+            client: Client::new(&base, key, Timeouts::default(), proxy.clone()),
+            proxy,
         })
     }
 }

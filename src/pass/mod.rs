@@ -445,11 +445,13 @@ impl Run<'_, '_> {
     }
 
     fn file_client(&mut self) -> FileClient {
-        let loopback = self.access.as_ref().is_some_and(|access| access.loopback);
+        let access = self.access.as_ref();
+        let loopback = access.is_some_and(|access| access.loopback);
+        let proxy = access.and_then(|access| access.proxy.clone());
         let timeouts = FileTimeouts::with_read(self.options.read_timeout);
         self.saves
             .client
-            .get_or_insert_with(|| FileClient::new(loopback, timeouts))
+            .get_or_insert_with(|| FileClient::new(loopback, timeouts, proxy))
             .clone()
     }
 

@@ -30,6 +30,7 @@
 //! | `download_runs` | D14, D15, D17, D19, X6: names, overlapping and interrupted runs, certificates |
 //! | `database_faults` | B1 to B9: locked, damaged, newer, full, read-only and moved databases |
 //! | `process` | T1 to T5: hostile text and arguments, closed outputs, cron's environment |
+//! | `relay` | what stands between the program and HeyGen, and answers twice, late or out of turn: S19 |
 //! | `security` | X1 to X6: where the key and signatures go, file modes, hostile servers |
 //! | `frozen` | databases of earlier schema versions still open |
 //! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
@@ -80,6 +81,7 @@ mod listen_faults;
 mod overlap;
 mod poll_faults;
 mod process;
+mod relay;
 mod security;
 mod standin;
 mod submit_faults;

@@ -1,7 +1,7 @@
 //! The client against a scripted server on a plain listener.
 
 use super::*;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -146,7 +146,7 @@ fn client_with_short_reads(base: &BaseUrl) -> Client {
 }
 
 fn client_with(base: &BaseUrl, timeouts: Timeouts) -> Client {
-    Client::new(base, ApiKey::new(KEY).unwrap(), timeouts)
+    Client::new(base, ApiKey::new(KEY).unwrap(), timeouts, None)
 }
 
 fn v1() -> VideoId {
@@ -490,7 +490,7 @@ fn success_that_brings_nothing_usable_is_a_bad_response() {
 fn an_endless_answer_is_refused_within_bounds() {
     let error = error_of("200 OK", "", vec![b' '; 11 * 1024 * 1024]);
     assert_eq!(error.kind, ErrorKind::BadResponse(200));
-    assert!(error.message.contains("more than 10 MiB"), "{error}");
+    assert!(error.message.contains("more than 4 MiB"), "{error}");
     assert_eq!(error.excerpt.unwrap().len(), MAX_EXCERPT);
     let error = error_of("500 Oops", "", vec![b' '; 11 * 1024 * 1024]);
     assert_eq!(error.kind, ErrorKind::Status(500));
