@@ -1,5 +1,7 @@
 //! `tracker list`: the history, newest first.
 
+use std::collections::HashMap;
+
 use chrono::{Local, NaiveDate};
 
 use super::options::Suggest;
@@ -33,7 +35,7 @@ const COUNTED: u32 = 1_000;
 
 const EXAMPLES: &str = "\
 Examples:
-  tracker list -s failed,rejected        what went wrong
+  tracker list --failed                  what went wrong and was not retried
   tracker list --since 7d --tag launch   this week's launch videos
   tracker list -L 0 --csv > all.csv      everything, for a spreadsheet
   tracker list --json --fields id,path   for a script
@@ -72,6 +74,12 @@ pub struct Args {
     /// Which fields, comma-separated, for every form of output
     #[arg(long, value_name = "LIST")]
     fields: Option<String>,
+    /// Only what ended badly and was not submitted again
+    #[arg(long)]
+    failed: bool,
+    /// Dates and tags too, at a terminal
+    #[arg(long)]
+    wide: bool,
     /// Counts, render times, minutes by month and bytes on disk instead of rows
     #[arg(long, conflicts_with_all = ["csv", "fields", "limit"])]
     stats: bool,
@@ -89,6 +97,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let mut filter = filter(&args, &view)?;
     let listing = Listing {
         form: Form::choose(&args, context)?,
+        wide: args.wide,
         view,
         context,
     };
@@ -123,6 +132,7 @@ fn filter(args: &Args, view: &View<Local>) -> Result<Filter, Error> {
     Ok(Filter {
         statuses: Vec::new(),
         unfinished: args.unfinished,
+        failed: args.failed,
         since: when("since", &args.since)?,
         until: when("until", &args.until.as_deref().map(end_of_day))?,
         tags: words(&args.tag),
@@ -193,6 +203,7 @@ impl Form {
 
 struct Listing<'a> {
     form: Form,
+    wide: bool,
     view: View<Local>,
     context: &'a Context,
 }
@@ -210,7 +221,7 @@ impl Listing<'_> {
             let page = store.read(|tx| tx.list(filter, below, size))?;
             let Some(last) = page.last() else { break };
             below = Some(last.id);
-            self.page(&page)?;
+            self.page(store, &page)?;
             let rows = page.len() as u64;
             shown += rows;
             left -= rows;
@@ -219,10 +230,13 @@ impl Listing<'_> {
         self.note_what_is_not_shown(store, filter, shown, cut)
     }
 
-    fn page(&self, videos: &[Video]) -> Result<(), Error> {
+    fn page(&self, store: &Store, videos: &[Video]) -> Result<(), Error> {
         let screen = &self.context.screen;
         match &self.form {
-            Form::Table(None) => screen.painted(&table::list(videos, &self.view)),
+            Form::Table(None) => {
+                let retries = retries(store, videos)?;
+                screen.painted(&table::list(videos, &retries, self.wide, &self.view));
+            }
             Form::Table(Some(fields)) => {
                 screen.painted(&table::fields_table(videos, fields, &self.view));
             }
@@ -277,6 +291,18 @@ impl Listing<'_> {
         }
         Ok(())
     }
+}
+
+/// Which rows submit again those of the page that ended badly.
+fn retries(store: &Store, videos: &[Video]) -> Result<HashMap<RowId, RowId>, Error> {
+    Ok(store.read(|tx| {
+        let mut retries = HashMap::new();
+        for video in videos.iter().filter(|video| video.ended_badly()) {
+            let retry = tx.retry_of(video.id)?;
+            retries.extend(retry.map(|retry| (video.id, retry)));
+        }
+        Ok(retries)
+    })?)
 }
 
 #[cfg(test)]

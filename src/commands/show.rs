@@ -47,7 +47,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let id = store.read(|tx| find(tx, &args.id, true))?;
     let gone = look_at_files(&store, id, context)?;
     record(&mut store, id, &gone, context);
-    let mut ticket = store.read(|tx| Recorded::read(tx, id))?;
+    let mut ticket = store.read(|tx| Known::read(tx, id))?;
     let Some(video) = ticket.video.as_mut() else {
         // Forgotten since.
         return Err(Error::not_found(args.id));
@@ -59,29 +59,32 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
             file.state = FileState::Gone;
         }
     }
+    let object = TicketObject {
+        video,
+        request: ticket.request.as_deref(),
+        events: &ticket.events,
+    };
     if context.globals.json {
-        context.screen.json_row(&TicketObject {
-            video,
-            request: ticket.request.as_deref(),
-            events: &ticket.events,
-        });
+        context.screen.json_row(&object);
     } else {
-        let view = context.view();
-        let text = show(video, ticket.request.as_deref(), &ticket.events, &view);
-        context.screen.painted(&text);
+        context
+            .screen
+            .painted(&show(&object, ticket.retried_as, &context.view()));
     }
     pulse::note_silence(&store, context)?;
     Ok(Exit::Ok)
 }
 
 /// Everything the database has about one row.
-struct Recorded {
+struct Known {
     video: Option<Video>,
     request: Option<String>,
     events: Vec<Event>,
+    /// The newest row that submits it again.
+    retried_as: Option<RowId>,
 }
 
-impl Recorded {
+impl Known {
     fn read(tx: &Tx<'_>, id: RowId) -> Result<Self, Error> {
         let video = tx.video(id)?;
         Ok(Self {
@@ -90,6 +93,7 @@ impl Recorded {
                 None => None,
             },
             events: tx.timeline(id)?,
+            retried_as: tx.retry_of(id)?,
             video,
         })
     }

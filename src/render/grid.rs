@@ -14,7 +14,7 @@ const MORE: &str = "…";
 pub(in crate::render) struct Cell {
     text: String,
     tone: Tone,
-    keep_end: bool,
+    is_path: bool,
 }
 
 impl Cell {
@@ -22,21 +22,21 @@ impl Cell {
         Self {
             text: text.into(),
             tone,
-            keep_end: false,
+            is_path: false,
         }
     }
 
-    /// A cell that loses its beginning when it is too long.
+    /// A cell whose directories go first when it is too long.
     pub(in crate::render) fn path(text: impl Into<String>, tone: Tone) -> Self {
         Self {
-            keep_end: true,
+            is_path: true,
             ..Self::new(text, tone)
         }
     }
 
     fn fit(&self, width: usize) -> String {
-        if self.keep_end {
-            text::fit_end(&self.text, width)
+        if self.is_path {
+            text::fit_path(&self.text, width)
         } else {
             text::fit(&self.text, width)
         }
@@ -77,8 +77,14 @@ pub(in crate::render) fn render(headers: &[&str], rows: &[Vec<Cell>], width: usi
     out
 }
 
-/// The widths of the columns that are shown: the last ones are dropped as long as some column would be cut too short.
-fn widths(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
+/// Whether no cell would be cut.
+pub(in crate::render) fn fits(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> bool {
+    let wanted = natural(headers, rows, width);
+    wanted.iter().sum::<usize>() + GAP * wanted.len().saturating_sub(1) <= width
+}
+
+/// What each column would take if there were room, and at most the whole width.
+fn natural(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
     let mut natural: Vec<_> = headers.iter().map(|header| text::width(header)).collect();
     for row in rows {
         for (column, cell) in natural.iter_mut().zip(row) {
@@ -86,6 +92,12 @@ fn widths(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
             *column = (*column).max(text::width(&cell.fit(width)));
         }
     }
+    natural
+}
+
+/// The widths of the columns that are shown: the last ones are dropped as long as some column would be cut too short.
+fn widths(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
+    let mut natural = natural(headers, rows, width);
     loop {
         let gaps = GAP * natural.len().saturating_sub(1);
         let shared = share(&natural, width.saturating_sub(gaps));

@@ -24,8 +24,23 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// [`ago`] within a sentence: `just now`, `6m ago`.
+/// [`ago`] for a column: what is older than two months has a date.
+pub fn age_or_date<Tz: TimeZone>(then: Timestamp, now: Timestamp, tz: &Tz) -> String {
+    if now.since(then).as_secs() > 60 * DAY {
+        local(then, tz).format("%Y-%m-%d").to_string()
+    } else {
+        ago(then, now)
+    }
+}
+
+/// [`ago`] within a sentence: `just now`, `6m ago`, and `in 2m` of what is to come. Clocks that differ by some seconds
+/// make no future.
 pub fn ago_phrase(then: Timestamp, now: Timestamp) -> String {
+    let ahead = then.since(now);
+    if ahead.as_secs() >= 5 {
+        // What comes in 59.9 seconds comes in a minute.
+        return format!("in {}", duration(ahead + Duration::from_secs(1)));
+    }
     let age = ago(then, now);
     if age == "just now" {
         age
@@ -109,6 +124,11 @@ mod tests {
         }
         assert_eq!(ago_phrase(at(0), at(HOUR)), "1h ago");
         assert_eq!(ago_phrase(at(0), at(1)), "just now");
+        assert_eq!(ago_phrase(at(104), at(100)), "just now");
+        assert_eq!(ago_phrase(at(130), at(100)), "in 31s");
+        assert_eq!(ago_phrase(at(MINUTE), at(0)), "in 1m");
+        assert_eq!(age_or_date(at(60 * DAY), at(120 * DAY), &Utc), "8w");
+        assert_eq!(age_or_date(at(60 * DAY), at(121 * DAY), &Utc), "1970-03-02");
     }
 
     #[test]

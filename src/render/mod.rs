@@ -34,6 +34,10 @@ pub struct View<Tz> {
     pub tz: Tz,
     /// Columns of the terminal.
     pub width: usize,
+    /// Whether long text is broken into lines of that width: at a terminal, but not for `grep`.
+    pub wraps: bool,
+    /// Whether somebody asked to see more.
+    pub verbose: bool,
     /// Directories whose paths can be shown shorter.
     pub places: Places,
 }

@@ -3,12 +3,15 @@
 //! HeyGen gives no percentage, so a rendering video shows how long it has taken and what is usual. Everything is
 //! drawn on stderr, below what is printed, and is gone when the program ends.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::style::ProgressTracker;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::render::text;
+use crate::render::{human, text};
 use crate::video::RowId;
 
 /// Rendering videos shown at once; the rest is a number.
@@ -25,13 +28,21 @@ struct Live {
     rendering: Mutex<Vec<(Option<RowId>, ProgressBar)>>,
 }
 
-/// Columns of a download's line that are not its label.
-const NUMBERS: usize = 50;
+/// From this many columns on a line also has the bytes, and a bar.
+const ROOM_FOR_BYTES: usize = 80;
+const ROOM_FOR_BAR: usize = 110;
+const BAR: usize = 20;
+/// A download's rate is that of this long: what was there before it began, or an hour ago, says nothing.
+const LATELY: Duration = Duration::from_secs(5);
 
-/// What the lines look like; see the documentation of `indicatif`.
-const DOWNLOAD: &str = "{prefix} {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes} {decimal_bytes_per_sec:>11} {eta:>4}";
-const RENDERING: &str = "{prefix}  {elapsed}";
-const NOTE: &str = "{wide_msg}";
+/// What the lines look like; see the documentation of `indicatif`. No line is as wide as the terminal, whatever a
+/// terminal makes of an emoji: one that wraps is never cleared.
+const DOWNLOAD: &str = "{line}";
+const RENDERING: &str = "{elapsed:>4}  {prefix}";
+const NOTE: &str = "{msg}";
+
+/// Columns of a rendering video's line that are not its label.
+const ELAPSED: usize = 8;
 
 /// One download's bar.
 pub struct Transfer(Option<ProgressBar>);
@@ -82,11 +93,15 @@ impl Progress {
     /// A bar for one download.
     pub fn download(&self, label: &str) -> Transfer {
         Transfer(self.0.as_ref().map(|live| {
-            let label = text::fit(label, live.width.saturating_sub(NUMBERS).clamp(8, 32));
-            let bar = ProgressBar::no_length()
-                .with_style(style(DOWNLOAD))
-                .with_prefix(label);
-            live.all.add(bar)
+            let line = DownloadLine {
+                label: label.to_owned(),
+                width: live.width,
+                lately: VecDeque::new(),
+            };
+            let bar = ProgressBar::no_length().with_style(style(DOWNLOAD).with_key("line", line));
+            let bar = live.all.add(bar);
+            bar.enable_steady_tick(Duration::from_millis(500));
+            bar
         }))
     }
 
@@ -102,7 +117,7 @@ impl Progress {
         for video in videos.iter().take(MOST_LINES) {
             let line = ProgressBar::no_length()
                 .with_style(style(RENDERING))
-                .with_prefix(video.label.clone())
+                .with_prefix(text::fit(&video.label, live.width.saturating_sub(ELAPSED)))
                 .with_elapsed(video.elapsed);
             let line = live.all.insert(lines.len(), line);
             line.enable_steady_tick(Duration::from_secs(1));
@@ -115,7 +130,7 @@ impl Progress {
         if !videos.is_empty() {
             let line = ProgressBar::no_length()
                 .with_style(style(NOTE))
-                .with_message(rest);
+                .with_message(text::fit(&rest, live.width.saturating_sub(1)));
             let line = live.all.insert(lines.len(), line);
             line.tick();
             lines.push((None, line));
@@ -158,11 +173,116 @@ impl Transfer {
     /// `so_far` bytes of `total` are here.
     pub fn update(&self, so_far: u64, total: Option<u64>) {
         if let Some(bar) = &self.0 {
-            if let Some(total) = total {
+            // First, so that what an earlier run fetched is there from the beginning.
+            bar.set_position(so_far);
+            if let Some(total) = total.filter(|&total| bar.length() != Some(total)) {
                 bar.set_length(total);
             }
-            bar.set_position(so_far);
         }
+    }
+}
+
+/// What is written about one download: how much of it, which, and how fast it is lately.
+#[derive(Clone)]
+struct DownloadLine {
+    label: String,
+    width: usize,
+    /// How much was there when, oldest first.
+    lately: VecDeque<(Instant, u64)>,
+}
+
+impl DownloadLine {
+    fn observe(&mut self, so_far: u64, now: Instant) {
+        if self
+            .lately
+            .back()
+            .is_some_and(|&(_, before)| before > so_far)
+        {
+            // It had to start over.
+            self.lately.clear();
+        }
+        // Ten a second are enough.
+        let recent = self.lately.iter().rev().nth(1);
+        if recent.is_some_and(|&(at, _)| now.duration_since(at) < LATELY / 50) {
+            self.lately.pop_back();
+        }
+        if so_far > 0 {
+            self.lately.push_back((now, so_far));
+        }
+        // One that is older stays, so that there is always a distance to measure.
+        while self
+            .lately
+            .get(1)
+            .is_some_and(|&(at, _)| now.duration_since(at) > LATELY)
+        {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Bytes a second.
+    fn rate(&self) -> Option<u64> {
+        let (&(from, before), &(to, so_far)) = (self.lately.front()?, self.lately.back()?);
+        let seconds = to.duration_since(from).as_secs_f64();
+        (seconds >= 0.5).then(|| (so_far.saturating_sub(before) as f64 / seconds) as u64)
+    }
+
+    fn text(&self, so_far: u64, total: Option<u64>) -> String {
+        let total = total.filter(|&total| total > 0);
+        let percent = total.map_or_else(
+            || "   ?".to_owned(),
+            |total| format!("{:>3}%", u128::from(so_far) * 100 / u128::from(total)),
+        );
+        let rate = self.rate();
+        let mut numbers = match rate {
+            Some(rate) => format!("{}/s", human::bytes(rate)),
+            None => String::new(),
+        };
+        numbers = format!("{numbers:>10}");
+        let left = total.map(|total| total.saturating_sub(so_far));
+        let left = match rate.filter(|&rate| rate > 0).zip(left) {
+            Some((rate, left)) => human::duration(Duration::from_secs(left / rate)),
+            None => String::new(),
+        };
+        numbers = format!("{numbers} {left:>6}");
+        if self.width >= ROOM_FOR_BYTES {
+            let bytes = match total {
+                Some(total) => format!("{} of {}", human::bytes(so_far), human::bytes(total)),
+                None => human::bytes(so_far),
+            };
+            numbers = format!("{bytes:>20} {numbers}");
+        }
+        if let Some(total) = total.filter(|_| self.width >= ROOM_FOR_BAR) {
+            let done = u128::from(so_far.min(total)) * BAR as u128 / u128::from(total);
+            let done = usize::try_from(done).unwrap_or(BAR);
+            numbers = format!("{:<BAR$} {numbers}", "█".repeat(done));
+        }
+        let room = self
+            .width
+            .saturating_sub(percent.len() + 2 + 1 + numbers.chars().count() + 1);
+        let label = text::fit(&self.label, room);
+        // Where terminals disagree about the width of a character, the wider is believed.
+        let gap = " ".repeat(room.saturating_sub(text::width(&label)));
+        format!("{percent}  {label}{gap} {numbers}")
+            .trim_end()
+            .to_owned()
+    }
+}
+
+impl ProgressTracker for DownloadLine {
+    fn clone_box(&self) -> Box<dyn ProgressTracker> {
+        Box::new(self.clone())
+    }
+
+    fn tick(&mut self, state: &ProgressState, now: Instant) {
+        self.observe(state.pos(), now);
+    }
+
+    fn reset(&mut self, _: &ProgressState, _: Instant) {
+        self.lately.clear();
+    }
+
+    fn write(&self, state: &ProgressState, out: &mut dyn fmt::Write) {
+        let _nobody_to_report_to = out.write_str(&self.text(state.pos(), state.len()));
     }
 }
 
@@ -183,6 +303,67 @@ mod tests {
         for template in [DOWNLOAD, RENDERING, NOTE] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
+    }
+
+    fn line(width: usize, label: &str) -> DownloadLine {
+        DownloadLine {
+            label: label.to_owned(),
+            width,
+            lately: VecDeque::new(),
+        }
+    }
+
+    const MB: u64 = 1_000_000;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds_also_after_a_resume() {
+        let start = Instant::now();
+        let mut line = line(80, "7 \"Keynote\"");
+        // 930 MB were there already; a megabyte a second, and then two.
+        for second in 0..=10 {
+            line.observe(930 * MB + second * MB, start + Duration::from_secs(second));
+        }
+        assert_eq!(line.rate(), Some(MB));
+        for second in 1..=10 {
+            line.observe(
+                940 * MB + second * 2 * MB,
+                start + Duration::from_secs(10 + second),
+            );
+        }
+        assert_eq!(line.rate(), Some(2 * MB));
+        // Nothing comes any more.
+        for second in 1..=10 {
+            line.observe(960 * MB, start + Duration::from_secs(20 + second));
+        }
+        assert_eq!(line.rate(), Some(0));
+        // It starts over.
+        line.observe(MB, start + Duration::from_secs(31));
+        assert_eq!(line.rate(), None);
+    }
+
+    #[test]
+    fn the_percentage_comes_first_and_titles_stay_readable() {
+        let start = Instant::now();
+        let mut shown = String::new();
+        for (width, label) in [
+            (60, "7 video \"Launch teaser for the spring\""),
+            (60, "8 video \"👨\u{200d}👩\u{200d}👧 新製品のご案内\""),
+            (80, "9 video \"Launch teaser\""),
+            (120, "10 video \"Launch teaser\""),
+        ] {
+            let mut line = line(width, label);
+            line.observe(44 * MB, start);
+            line.observe(45 * MB, start + Duration::from_secs(1));
+            let text = line.text(45 * MB, Some(90 * MB));
+            assert!(text::width(&text) < width, "{text}");
+            shown.push_str(&format!("{text}\n"));
+        }
+        insta::assert_snapshot!(shown, @r#"
+        50%  7 video "Launch teaser for the spr…   1.0 MB/s    45s
+        50%  8 video "👨‍👩‍👧 新製品のご案内"       1.0 MB/s    45s
+        50%  9 video "Launch teaser"              45.0 MB of 90.0 MB   1.0 MB/s    45s
+        50%  10 video "Launch teaser"                              ██████████             45.0 MB of 90.0 MB   1.0 MB/s    45s
+        "#);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(super) fn view(width: usize) -> View<FixedOffset> {
         now: minute(180),
         tz: FixedOffset::east_opt(3600).unwrap(),
         width,
+        wraps: true,
+        verbose: false,
         places: Places {
             cwd: Some("/home/ada/work".into()),
             home: Some("/home/ada".into()),

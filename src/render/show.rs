@@ -1,43 +1,56 @@
 //! `show ID`: the support ticket. Everything known about one row, for a person to read or to send on.
 //!
-//! The one rendering for people in which presigned URLs appear.
+//! With `--verbose` the one rendering for people in which presigned URLs appear.
 
 use std::fmt::Write as _;
 
+use anstream::adapter::strip_str;
 use chrono::TimeZone;
 
+use crate::render::json::TicketObject;
 use crate::render::style::{Tone, paint, status_tone};
 use crate::render::table::reason;
 use crate::render::{View, human, json_text, text};
 use crate::time::Timestamp;
-use crate::video::{Account, Asset, Event, FileState, IdempotencyKey, Phase, Video, VideoId};
+use crate::video::{
+    Account, Asset, Event, FileState, IdempotencyKey, Phase, RowId, Video, VideoId,
+};
 
 /// Lines of the request body that are shown.
 const MAX_REQUEST_LINES: usize = 60;
-/// Columns of one value: a title is cut to the terminal, but a message that explains something may wrap.
-const MAX_MESSAGE: usize = 2000;
+/// Columns of one value on a single line.
+const MAX_VALUE: usize = 2000;
+/// Lines of a message that explains something, and of a title or a script.
+const MAX_LINES: usize = 40;
+const TEXT_LINES: usize = 4;
+/// Columns of the kind of an event.
+const EVENT: usize = 12;
 /// Columns of the labels on the left.
 const LABEL: usize = 13;
 
-/// Everything about `video`: its facts, files, URLs, the request body as it was sent, and its timeline (oldest first).
+/// Everything about a row: its facts, files, the request body as it was sent, its timeline (oldest first), and what a
+/// support desk asks for. Presigned URLs, secrets of a kind, only where somebody asked to see more.
 pub fn show<Tz: TimeZone>(
-    video: &Video,
-    request: Option<&str>,
-    events: &[Event],
+    row: &TicketObject<'_>,
+    retried_as: Option<RowId>,
     view: &View<Tz>,
 ) -> String {
     let mut ticket = Ticket {
         out: String::new(),
         view,
     };
+    let video = row.video;
     ticket.facts(video);
-    ticket.ending(video);
+    ticket.ending(video, retried_as);
     ticket.files(video);
-    ticket.urls(video);
-    if let Some(request) = request {
+    if view.verbose {
+        ticket.urls(video);
+    }
+    if let Some(request) = row.request {
         ticket.request(request);
     }
-    ticket.timeline(events);
+    ticket.timeline(row.events);
+    ticket.reference(video);
     ticket.out
 }
 
@@ -48,28 +61,30 @@ struct Ticket<'a, Tz> {
 
 impl<Tz: TimeZone> Ticket<'_, Tz> {
     fn facts(&mut self, video: &Video) {
-        let status = video.status();
-        self.labelled("status", status, MAX_MESSAGE, status_tone(video));
+        self.labelled("status", video.status(), MAX_LINES, status_tone(video));
         if let Some(since) = video.stalled_at.filter(|_| !video.finished) {
             let since = format!("since {}", self.when(since));
-            self.labelled("stalled", &since, MAX_MESSAGE, Tone::Bad);
+            self.labelled("stalled", &since, MAX_LINES, Tone::Bad);
         }
-        self.short("title", video.title.as_deref());
-        self.long("id", Some(&video.id.to_string()));
-        self.long("video id", video.video_id.as_ref().map(VideoId::as_str));
-        self.short("tags", Some(&video.tags.join(", ")));
-        self.long("account", video.account.as_ref().map(base_url));
-        self.short("script", video.script.as_deref());
-        self.long("avatar", video.avatar_id.as_deref());
-        self.long("voice", video.voice_id.as_deref());
-        self.long("folder", video.folder_id.as_deref());
-        self.long("language", video.output_language.as_deref());
+        self.text("title", video.title.as_deref());
+        self.exact("id", Some(&video.id.to_string()));
+        self.exact("video id", video.video_id.as_ref().map(VideoId::as_str));
+        self.text("tags", Some(&video.tags.join(", ")));
+        self.text("script", video.script.as_deref());
+        self.exact("avatar", video.avatar_id.as_deref());
+        self.exact("voice", video.voice_id.as_deref());
+        self.exact("folder", video.folder_id.as_deref());
+        self.exact("language", video.output_language.as_deref());
         self.time("submitted", Some(video.submitted_at));
         self.time("accepted", video.accepted_at);
-        self.time("completed", video.completed_at);
-        self.long("rendered in", render_time(video).as_deref());
+        if video.ended_badly() {
+            self.time("ended", video.completed_at.or(video.ended_at));
+        } else {
+            self.time("completed", video.completed_at);
+            self.exact("rendered in", render_time(video).as_deref());
+        }
         let length = video.duration.filter(|seconds| seconds.is_finite());
-        self.long(
+        self.exact(
             "length",
             length.map(|seconds| format!("{seconds:.1}s")).as_deref(),
         );
@@ -79,38 +94,40 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
                 ..=1 => last,
                 times => format!("{times} times, last {last}"),
             };
-            self.long("checked", Some(&checked));
+            self.exact("checked", Some(&checked));
         }
-        let unfinished = Some(video.send_after).filter(|_| !video.finished);
-        self.time("send after", unfinished.flatten());
-        let key = video.idempotency_key.as_ref();
-        self.long("key", key.map(IdempotencyKey::as_str));
-        self.long("output dir", Some(&video.output_dir.to_string_lossy()));
-        self.long("name", video.name_template.as_deref());
+        let unfinished = video.send_after.filter(|_| !video.finished);
+        self.time("send after", unfinished);
+        self.exact("output dir", Some(&video.output_dir.to_string_lossy()));
+        self.exact("name", video.name_template.as_deref());
         let retry_of = video.retry_of.map(|id| id.to_string());
-        self.long("retry of", retry_of.as_deref());
-        self.long("page", video.video_page_url.as_deref());
+        self.exact("retry of", retry_of.as_deref());
+        self.exact("page", video.video_page_url.as_deref());
     }
 
     /// What went wrong, and what can be done about it.
-    fn ending(&mut self, video: &Video) {
+    fn ending(&mut self, video: &Video, retried_as: Option<RowId>) {
         let failure = reason(
             video.failure_code.as_deref(),
             video.failure_message.as_deref(),
         );
-        self.labelled("failure", &failure, MAX_MESSAGE, Tone::Bad);
+        self.labelled("failure", &failure, MAX_LINES, Tone::Bad);
         if let Some(error) = &video.last_error {
             let said = reason(Some(&error.code), Some(&error.message));
-            self.labelled("last error", &said, MAX_MESSAGE, Tone::Bad);
+            self.labelled("last error", &said, MAX_LINES, Tone::Bad);
             let at = self.when(error.at);
             let times = if error.count > 1 {
                 format!("{at}, ×{}", error.count)
             } else {
                 at
             };
-            self.long("", Some(&times));
+            self.exact("", Some(&times));
         }
-        self.long("hint", hint(video).as_deref());
+        let hint = match retried_as {
+            Some(retry) => Some(format!("it was retried as {retry}: `tracker show {retry}`")),
+            None => hint(video),
+        };
+        self.labelled("hint", &hint.unwrap_or_default(), MAX_LINES, Tone::Plain);
     }
 
     fn files(&mut self, video: &Video) {
@@ -130,15 +147,14 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
                 (None, Some(part)) => format!("{} so far", human::bytes(part.bytes)),
                 (None, None) => String::new(),
             };
-            let path = file.path.as_deref().map(|path| path.to_string_lossy());
-            let digest = file.sha256.as_deref().map(|digest| text::fit(digest, 13));
             let mut line = format!("  {:<10} {:<11} {size:<9}", file.asset, file.state);
-            if let Some(path) = path {
+            if let Some(path) = file.path.as_deref() {
+                let path = self.view.places.shorten(path);
                 let _infallible = write!(line, " {}", text::sanitize(&path));
             }
-            if let Some(digest) = digest {
-                let digest = paint(&format!("sha256 {digest}"), Tone::Dim);
-                let _infallible = write!(line, "  {digest}");
+            if let Some(digest) = file.sha256.as_deref().filter(|_| self.view.verbose) {
+                let digest = format!("sha256 {}", text::fit(digest, 64));
+                let _infallible = write!(line, "  {}", paint(&digest, Tone::Dim));
             }
             self.line(line.trim_end());
         }
@@ -170,7 +186,14 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             (vec![body.to_owned()], true)
         };
         for line in lines {
-            self.line(&format!("  {}", text::fit(&line, MAX_MESSAGE)));
+            let indent = line.len() - line.trim_start().len() + 2;
+            self.wrapped(
+                &" ".repeat(indent),
+                line.trim_start(),
+                indent + 2,
+                MAX_LINES,
+                Tone::Plain,
+            );
         }
         if !complete {
             self.line("  … (all of it: --json)");
@@ -184,43 +207,78 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         self.heading("timeline");
         for event in events {
             let at = human::clock_exact(event.at, &self.view.tz);
-            let at = paint(&at, Tone::Dim);
-            let mut line = format!("  {at}  {:<11}", event.kind);
+            let indent = at.len() + 4;
+            let mut line = format!("  {}  {:<11}", paint(&at, Tone::Dim), event.kind);
             if event.count > 1 {
                 let _infallible = write!(line, " ×{}", event.count);
             }
             let facts = facts(&event.detail);
-            if !facts.is_empty() {
-                let _infallible = write!(line, " {}", text::fit(&facts, MAX_MESSAGE));
+            if facts.is_empty() {
+                self.line(line.trim_end());
+            } else {
+                let room = self.view.width.saturating_sub(indent + EVENT);
+                if self.view.wraps && text::fit(&facts, room) != text::sanitize(&facts) {
+                    self.line(line.trim_end());
+                    line = "   ".to_owned();
+                }
+                line.push(' ');
+                self.wrapped(&line, &facts, 4, MAX_LINES, Tone::Plain);
             }
-            self.line(line.trim_end());
         }
     }
 
-    /// A value that is cut to the terminal.
-    fn short(&mut self, label: &str, value: Option<&str>) {
-        let width = self.view.width.saturating_sub(LABEL).max(LABEL);
-        self.labelled(label, value.unwrap_or_default(), width, Tone::Plain);
+    /// What only a support desk asks for.
+    fn reference(&mut self, video: &Video) {
+        let key = video.idempotency_key.as_ref().map(IdempotencyKey::as_str);
+        let account = video.account.as_ref().map(base_url);
+        if key.is_some() || account.is_some() {
+            self.line("");
+            self.exact("account", account);
+            self.exact("key", key);
+        }
     }
 
-    /// A value that matters to its end.
-    fn long(&mut self, label: &str, value: Option<&str>) {
-        self.labelled(label, value.unwrap_or_default(), MAX_MESSAGE, Tone::Plain);
+    /// Prose, of which the beginning is enough.
+    fn text(&mut self, label: &str, value: Option<&str>) {
+        self.labelled(label, value.unwrap_or_default(), TEXT_LINES, Tone::Plain);
+    }
+
+    /// A value to be copied: never broken.
+    fn exact(&mut self, label: &str, value: Option<&str>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let label = paint(&text::pad(label, LABEL), Tone::Dim);
+            self.line(&format!("{label}{}", text::fit(value, MAX_VALUE)));
+        }
     }
 
     fn time(&mut self, label: &str, at: Option<Timestamp>) {
         let when = at.map(|at| self.when(at));
-        self.long(label, when.as_deref());
+        self.exact(label, when.as_deref());
     }
 
-    /// One line, or none for an empty value.
-    fn labelled(&mut self, label: &str, value: &str, width: usize, tone: Tone) {
-        if value.is_empty() {
-            return;
+    /// Prose under its label; nothing for an empty value.
+    fn labelled(&mut self, label: &str, value: &str, lines: usize, tone: Tone) {
+        if !value.is_empty() {
+            let label = paint(&text::pad(label, LABEL), Tone::Dim);
+            self.wrapped(&label, value, LABEL, lines, tone);
         }
-        let label = paint(&text::pad(label, LABEL), Tone::Dim);
-        let value = paint(&text::fit(value, width), tone);
-        self.line(&format!("{label}{value}"));
+    }
+
+    /// `value` after `start`, with `indent` on the lines that follow; on a single line where nobody looks.
+    fn wrapped(&mut self, start: &str, value: &str, indent: usize, lines: usize, tone: Tone) {
+        let used = text::shown_width(&strip_str(start).to_string());
+        let (width, lines) = match self.view.wraps {
+            true => (
+                self.view.width.saturating_sub(used.max(indent)).max(LABEL),
+                lines,
+            ),
+            false => (MAX_VALUE, 1),
+        };
+        let mut start = start.to_owned();
+        for line in text::wrap(value, width, lines) {
+            self.line(&format!("{start}{}", paint(&line, tone)));
+            start = " ".repeat(indent);
+        }
     }
 
     fn heading(&mut self, title: &str) {
@@ -259,17 +317,17 @@ fn hint(video: &Video) -> Option<String> {
     let file = video.file(Asset::Video).map(|file| file.state);
     match video.phase {
         Phase::Unknown => Some(format!(
-            "HeyGen may have bought it: look there, then `tracker add VIDEO_ID --as {id}`, or `tracker retry {id}`"
+            "HeyGen may have created it: look there, then `tracker add VIDEO_ID --as {id}`, or `tracker retry {id}`"
         )),
         Phase::Missing => Some(format!(
-            "`tracker check {id}` asks again, `tracker retry {id}` buys it again"
+            "`tracker check {id}` asks again, `tracker retry {id}` submits it again"
         )),
         Phase::Rejected => Some(format!(
-            "`tracker retry {id}` sends it again as a new video"
+            "`tracker retry {id}` submits it again as a new video"
         )),
-        Phase::Accepted if video.is_failed() => {
-            Some(format!("`tracker retry {id}` buys it again as a new video"))
-        }
+        Phase::Accepted if video.is_failed() => Some(format!(
+            "`tracker retry {id}` submits it again as a new video"
+        )),
         Phase::Accepted if file == Some(FileState::Gone) => {
             Some(format!("`tracker download {id}` fetches it again"))
         }

@@ -1,21 +1,63 @@
 //! The tables that a terminal gets: `list` with what a person wants to know, and any choice of `--fields`.
 
+use std::collections::HashMap;
+
 use chrono::TimeZone;
 
 use crate::render::fields::{Field, is_stalled};
 use crate::render::grid::{self, Cell};
 use crate::render::style::{Tone, status_tone};
 use crate::render::{View, human, text};
-use crate::video::{Asset, FileState, Phase, Video};
+use crate::video::{Asset, FileState, Phase, RowId, Video};
 
 /// HeyGen's words are shorter; a longer one, whatever it is, shall not take the title's place.
 const MAX_STATUS: usize = 16;
+/// Of a script that stands in for a title.
+const SCRIPT_WORDS: usize = 12;
+const MAX_SCRIPT: usize = 48;
+/// Bytes of a time without its seconds.
+const DATE: usize = "2026-11-23 09:12".len();
 
-/// One line per video: number, status, title, age, and what became of it (the file, the reason, the trouble).
+/// One line per video: number, status, title, age, and what became of it (the file, the reason, the error, the row
+/// that submits it again); date and tags where `wide` or where nothing need be cut for them.
 /// Ends with a line end; no line is wider than the view.
-pub fn list<Tz: TimeZone>(videos: &[Video], view: &View<Tz>) -> String {
-    let rows: Vec<_> = videos.iter().map(|video| row(video, view)).collect();
-    let headers = ["ID", "STATUS", "TITLE", "AGE", "RESULT"];
+pub fn list<Tz: TimeZone>(
+    videos: &[Video],
+    retries: &HashMap<RowId, RowId>,
+    wide: bool,
+    view: &View<Tz>,
+) -> String {
+    let table = |age: bool, date: bool, tags: bool| -> (Vec<&str>, Vec<Vec<Cell>>) {
+        let row = |video: &Video| {
+            let mut cells = start(video);
+            if age {
+                let age = human::age_or_date(video.submitted_at, view.now, &view.tz);
+                cells.push(Cell::new(age, Tone::Dim));
+            }
+            if date {
+                let date = human::clock_exact(video.submitted_at, &view.tz);
+                let date = date.get(..DATE).unwrap_or_default();
+                cells.push(Cell::new(date, Tone::Dim));
+            }
+            if tags {
+                cells.push(Cell::new(video.tags.join(","), Tone::Plain));
+            }
+            cells.push(result(video, retries, view));
+            cells
+        };
+        let mut headers = vec!["ID", "STATUS", "TITLE"];
+        headers.extend(age.then_some("AGE"));
+        headers.extend(date.then_some("DATE"));
+        headers.extend(tags.then_some("TAGS"));
+        headers.push("RESULT");
+        (headers, videos.iter().map(row).collect())
+    };
+    let tags = videos.iter().any(|video| !video.tags.is_empty());
+    let (headers, rows) = table(true, true, tags);
+    if grid::fits(&headers, &rows, view.width) {
+        return grid::render(&headers, &rows, view.width);
+    }
+    let (headers, rows) = table(!wide, wide, wide && tags);
     grid::render(&headers, &rows, view.width)
 }
 
@@ -44,25 +86,35 @@ fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
     }
 }
 
-fn row<Tz: TimeZone>(video: &Video, view: &View<Tz>) -> Vec<Cell> {
+/// Number, status, and what it is: its title, else how its script begins.
+fn start(video: &Video) -> Vec<Cell> {
+    let title = match (video.title.as_deref(), video.script.as_deref()) {
+        (Some(title), _) if !title.trim().is_empty() => Cell::new(title, Tone::Plain),
+        (_, Some(script)) => {
+            let words: Vec<_> = script.split_whitespace().take(SCRIPT_WORDS).collect();
+            Cell::new(text::fit(&words.join(" "), MAX_SCRIPT), Tone::Dim)
+        }
+        _ => Cell::new("", Tone::Plain),
+    };
     vec![
         Cell::new(video.id.to_string(), Tone::Dim),
         Cell::new(text::fit(video.status(), MAX_STATUS), status_tone(video)),
-        Cell::new(video.title.as_deref().unwrap_or_default(), Tone::Plain),
-        Cell::new(human::ago(video.submitted_at, view.now), Tone::Dim),
-        result(video, view),
+        title,
     ]
 }
 
-/// What became of it, in order of how much it matters: a bad end, trouble, the file, how far the file got.
-fn result<Tz>(video: &Video, view: &View<Tz>) -> Cell {
+/// What became of it, in order of how much it matters: another try, a bad end, an error, the file, how far it got.
+fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -> Cell {
+    if let Some(retry) = retries.get(&video.id) {
+        return Cell::new(format!("retried as {retry}"), Tone::Dim);
+    }
     if video.ended_badly() {
         let reason = reason(
             video.failure_code.as_deref(),
             video.failure_message.as_deref(),
         );
         return match (video.phase, reason) {
-            (Phase::Unknown, _) => Cell::new("no answer came; perhaps bought", Tone::Bad),
+            (Phase::Unknown, _) => Cell::new("no answer came; perhaps created", Tone::Bad),
             (Phase::Missing, _) => Cell::new("HeyGen does not have it", Tone::Bad),
             (_, reason) => Cell::new(reason, Tone::Bad),
         };
@@ -125,7 +177,7 @@ mod tests {
     use insta::assert_snapshot;
 
     fn list<Tz: TimeZone>(videos: &[Video], view: &View<Tz>) -> String {
-        strip_str(&super::list(videos, view)).to_string()
+        strip_str(&super::list(videos, &HashMap::new(), false, view)).to_string()
     }
 
     fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> String {
@@ -168,7 +220,7 @@ mod tests {
         ID      STATUS            TITLE                                                  AGE  RESULT
         123456  pro\x1b[31mcess…  =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}…  3h   network\x1b_error: =cmd\x1b[2J\x1b]0;pwned\x07 two\nl…
         7       completed         Keynote                                                1h   50% of 90.0 MB
-        6       unknown                                                                  3h   no answer came; perhaps bought
+        6       unknown                                                                  3h   no answer came; perhaps created
         5       processing        新製品のご案内                                         3h   stalled: 3h 00m so far
         4       unsent            Onboarding, part 2                                     5m   insufficient_credit: HeyGen refused for now: not enou…
         3       processing        Onboarding, part 1                                     6m
@@ -180,18 +232,18 @@ mod tests {
     #[test]
     fn a_listing_without_hostile_rows_wastes_no_space() {
         let videos = [samples::rendering(), samples::saved()];
-        assert_snapshot!(list(&videos, &samples::view(80)), @r#"
+        assert_snapshot!(list(&videos, &samples::view(80)), @r"
         ID  STATUS      TITLE               AGE  RESULT
         3   processing  Onboarding, part 1  6m
         1   completed   Launch teaser       3h   output/5e0a.mp4
-        "#);
+        ");
     }
 
     #[test]
     fn colours_change_no_text() {
         let videos = [samples::failed(), samples::saved()];
         let plain = list(&videos, &samples::view(80));
-        let colored = super::list(&videos, &samples::view(80));
+        let colored = super::list(&videos, &HashMap::new(), false, &samples::view(80));
         assert_snapshot!(colored.replace('\x1b', "␛"), @r#"
         ␛[1mID␛[0m  ␛[1mSTATUS␛[0m     ␛[1mTITLE␛[0m                          ␛[1mAGE␛[0m  ␛[1mRESULT␛[0m
         ␛[2m2␛[0m   ␛[31mfailed␛[0m     Quarterly results for everyo…  ␛[2m3h␛[0m   ␛[31mscript_too_long: Script too …␛[0m
@@ -252,7 +304,7 @@ mod tests {
     fn no_videos_are_only_a_header() {
         assert_eq!(
             list(&[], &samples::view(80)),
-            "ID  STATUS  TITLE  AGE  RESULT\n"
+            "ID  STATUS  TITLE  AGE  DATE  RESULT\n"
         );
     }
 }

@@ -7,11 +7,15 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthChar as _;
 use unicode_width::UnicodeWidthStr as _;
 
 /// Ends a text that was cut, one column wide.
 const ELLIPSIS: char = '…';
+
+/// Makes one emoji of several.
+const JOINER: char = '\u{200d}';
 
 /// Combining marks a letter may carry before the text is cut: no script needs more, and a megabyte of marks takes
 /// no column at all.
@@ -38,68 +42,159 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     let Some(first) = text.find(is_harmful) else {
         return Cow::Borrowed(text);
     };
+    // A joiner belongs to what stands before it, which may be several characters.
+    let first = text
+        .char_indices()
+        .take_while(|&(at, _)| at < first)
+        .filter(|(_, c)| c.is_ascii())
+        .last()
+        .map_or(0, |(at, _)| at);
     let (clean, rest) = text.split_at(first);
     let mut out = String::with_capacity(text.len() + 16);
     out.push_str(clean);
-    for c in rest.chars() {
-        push(&mut out, c);
+    for cluster in rest.graphemes(true) {
+        push(&mut out, cluster);
     }
     Cow::Owned(out)
 }
 
-/// [`sanitize`], and no wider than `width` columns: what does not fit is replaced by `…`.
+/// [`sanitize`], and no wider than `width` columns: what does not fit is replaced by `…`. What people see as one
+/// character is kept or left out as a whole.
 ///
 /// Takes time proportional to what is kept, not to `text`.
 pub fn fit(text: &str, width: usize) -> String {
-    let mut out = String::new();
     if width == 0 {
-        return out;
+        return String::new();
     }
-    let (mut used, mut marks) = (0, 0);
+    let (window, mut whole) = match text.char_indices().nth(most_characters(width)) {
+        Some((end, _)) => (text.get(..end).unwrap_or_default(), false),
+        None => (text, true),
+    };
+    let (mut out, mut used) = (String::new(), 0);
     // The longest beginning that leaves a column for the ellipsis.
     let mut cut = 0;
-    for c in text.chars() {
-        let columns = columns(c);
-        used += columns;
-        marks = if columns == 0 { marks + 1 } else { 0 };
-        if used > width || marks > MAX_MARKS {
-            out.truncate(cut);
-            out.push(ELLIPSIS);
-            return out;
+    for cluster in window.graphemes(true) {
+        used += columns(cluster);
+        if used > width || is_overloaded(cluster) {
+            whole = false;
+            break;
         }
-        push(&mut out, c);
+        push(&mut out, cluster);
         if used < width {
             cut = out.len();
         }
     }
+    if !whole {
+        out.truncate(cut);
+        out.push(ELLIPSIS);
+    }
     out
 }
 
-/// [`fit`] that keeps the end instead: of a path that is too long, the file name matters most.
+/// [`fit`] that keeps the end instead.
 pub fn fit_end(text: &str, width: usize) -> String {
     if width == 0 {
         return String::new();
     }
-    let (mut used, mut marks) = (0, 0);
-    let mut cut = text.len();
-    for (at, c) in text.char_indices().rev() {
-        let columns = columns(c);
-        used += columns;
-        marks = if columns == 0 { marks + 1 } else { 0 };
-        if used > width || marks > MAX_MARKS {
-            let end = text.get(cut..).unwrap_or_default();
-            return format!("{ELLIPSIS}{}", sanitize(end));
+    let (window, mut whole) = match text.char_indices().rev().nth(most_characters(width)) {
+        Some((start, _)) => (text.get(start..).unwrap_or_default(), false),
+        None => (text, true),
+    };
+    let mut used = 0;
+    let mut cut = window.len();
+    for (at, cluster) in window.grapheme_indices(true).rev() {
+        used += columns(cluster);
+        if used > width || is_overloaded(cluster) {
+            whole = false;
+            break;
         }
         if used < width {
             cut = at;
         }
     }
-    sanitize(text).into_owned()
+    if whole {
+        return sanitize(window).into_owned();
+    }
+    let end = window.get(cut..).unwrap_or_default();
+    format!("{ELLIPSIS}{}", sanitize(end))
+}
+
+/// [`fit`] for a path: of one that is too long the directories go first, then the middle of its name, so that an id in
+/// it can still be told from others and typed.
+pub fn fit_path(path: &str, width: usize) -> String {
+    let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
+    let name = path.get(name_at..).unwrap_or_default();
+    // Megabytes are not measured to their end.
+    let fits = |text: &str, width| fit(text, width) == sanitize_start(text, width);
+    if fits(path, width) {
+        return fit(path, width);
+    }
+    if name_at > 0 && fits(name, width.saturating_sub(2)) {
+        return fit_end(path, width);
+    }
+    let extension = name
+        .rfind('.')
+        .map_or("", |dot| name.get(dot..).unwrap_or_default());
+    let extension = if self::width(extension) * 2 < width {
+        extension
+    } else {
+        ""
+    };
+    let stem = name.strip_suffix(extension).unwrap_or(name);
+    let room = width.saturating_sub(self::width(extension));
+    if fits(stem, room) {
+        return fit(name, width);
+    }
+    format!("{}{}", fit(stem, room), sanitize(extension))
+}
+
+/// `text` sanitized if it may fit into `width` columns, and else some text that does not.
+fn sanitize_start(text: &str, width: usize) -> Cow<'_, str> {
+    if text.chars().nth(most_characters(width)).is_some() {
+        Cow::Borrowed("")
+    } else {
+        sanitize(text)
+    }
+}
+
+/// `text`, sanitized, on lines of at most `width` columns, broken at spaces where there are any; at most `most` lines.
+pub fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
+    let width = width.max(2);
+    let text = fit(text, width.saturating_mul(most));
+    let mut lines = vec![];
+    let (mut line, mut used) = (String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        let word_width = self::width(word.trim_end());
+        if used > 0 && used + word_width > width {
+            lines.push(std::mem::take(&mut line).trim_end().to_owned());
+            used = 0;
+        }
+        for cluster in word.graphemes(true) {
+            let columns = columns(cluster);
+            if used + columns > width && cluster != " " {
+                lines.push(std::mem::take(&mut line).trim_end().to_owned());
+                used = 0;
+            }
+            line.push_str(cluster);
+            used += columns;
+        }
+    }
+    lines.push(line.trim_end().to_owned());
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            *last = format!(
+                "{}{ELLIPSIS}",
+                fit(last, width - 1).trim_end_matches(ELLIPSIS)
+            );
+        }
+    }
+    lines
 }
 
 /// Columns that sanitized `text` takes at most; what [`fit`] counts.
 pub fn width(text: &str) -> usize {
-    text.chars().map(columns).sum()
+    text.graphemes(true).map(columns).sum()
 }
 
 /// Columns that sanitized `text` takes on a terminal that joins what belongs together; never more than [`width`].
@@ -113,27 +208,74 @@ pub fn pad(text: &str, width: usize) -> String {
     format!("{text}{:missing$}", "")
 }
 
-/// The columns of one character, in its escaped form if it is harmful.
-fn columns(c: char) -> usize {
-    if is_harmful(c) {
-        let mut escaped = String::new();
-        push(&mut escaped, c);
-        return escaped.len();
-    }
-    match c {
-        // Asks for the emoji form of the character before it, which is one column wider.
-        '\u{fe0f}' => 1,
-        _ => c.width().unwrap_or(0),
+/// How many characters may stand in `width` columns: the rest of a megabyte is not looked at.
+fn most_characters(width: usize) -> usize {
+    width.saturating_add(1).saturating_mul(MAX_MARKS + 2)
+}
+
+/// More marks than any script needs.
+fn is_overloaded(cluster: &str) -> bool {
+    let mut marks = 0;
+    cluster.chars().any(|c| {
+        marks = if c == JOINER || c.width().unwrap_or(0) == 0 {
+            marks + 1
+        } else {
+            0
+        };
+        marks > MAX_MARKS
+    })
+}
+
+/// The characters of one cluster, and whether each has to be escaped. The joiner inside an emoji or a conjunct is what
+/// makes it one; a joiner that joins nothing is invisible, and hides something.
+fn characters(cluster: &str) -> impl Iterator<Item = (char, bool)> {
+    let mut before = None;
+    let mut rest = cluster.chars();
+    std::iter::from_fn(move || {
+        let c = rest.next()?;
+        let after = rest.clone().next();
+        let visible = |c: Option<char>| {
+            c.is_some_and(|c| c != JOINER && (c == '\u{fe0f}' || c.width() > Some(0)))
+        };
+        let joins = c == JOINER && visible(before) && visible(after) && after != Some('\u{fe0f}');
+        before = Some(c);
+        Some((c, is_harmful(c) && !joins))
+    })
+}
+
+/// The columns of one cluster at most: on a terminal that does not join what belongs together.
+fn columns(cluster: &str) -> usize {
+    let columns = |(c, escaped)| {
+        if escaped {
+            let mut shown = String::new();
+            escape(&mut shown, c);
+            return shown.len();
+        }
+        match c {
+            // Asks for the emoji form of the character before it, which is one column wider.
+            '\u{fe0f}' => 1,
+            _ => c.width().unwrap_or(0),
+        }
+    };
+    characters(cluster).map(columns).sum()
+}
+
+fn push(out: &mut String, cluster: &str) {
+    for (c, escaped) in characters(cluster) {
+        if escaped {
+            escape(out, c);
+        } else {
+            out.push(c);
+        }
     }
 }
 
-fn push(out: &mut String, c: char) {
+fn escape(out: &mut String, c: char) {
     // Writing to a String cannot fail.
     let _infallible = match c {
         '\n' | '\r' | '\t' => write!(out, "{}", c.escape_default()),
-        '\0'..='\u{7f}' if is_harmful(c) => write!(out, "\\x{:02x}", u32::from(c)),
-        _ if is_harmful(c) => write!(out, "{}", c.escape_unicode()),
-        _ => out.write_char(c),
+        '\0'..='\u{7f}' => write!(out, "\\x{:02x}", u32::from(c)),
+        _ => write!(out, "{}", c.escape_unicode()),
     };
 }
 
@@ -163,6 +305,53 @@ mod tests {
         ] {
             assert_eq!(sanitize(raw), shown);
         }
+    }
+
+    fn is_dangerous(shown: &str) -> bool {
+        shown
+            .graphemes(true)
+            .flat_map(characters)
+            .any(|(_, escaped)| escaped)
+    }
+
+    #[test]
+    fn what_people_see_as_one_character_stays_whole() {
+        let family = "👨\u{200d}👩\u{200d}👧";
+        for (raw, shown) in [
+            (family, family),
+            ("🏳️\u{200d}🌈 now", "🏳️\u{200d}🌈 now"),
+            ("a\u{200d}b", r"a\u{200d}b"),
+            ("\u{200d}", r"\u{200d}"),
+            ("👨\u{200d}", r"👨\u{200d}"),
+        ] {
+            assert_eq!(sanitize(raw), shown);
+        }
+        assert_eq!(fit(&format!("ab{family}c"), 8), "ab…");
+        assert_eq!(fit(&format!("ab{family}c"), 9), format!("ab{family}c"));
+        assert_eq!(fit_end(&format!("c{family}ab"), 8), "…ab");
+    }
+
+    #[test]
+    fn a_path_keeps_the_beginning_of_its_name() {
+        for (path, width, shown) in [
+            ("output/a833bdcd.mp4", 19, "output/a833bdcd.mp4"),
+            ("output/a833bdcd.mp4", 15, "…t/a833bdcd.mp4"),
+            ("output/a833bdcdb6d1beb1.mp4", 14, "a833bdcdb….mp4"),
+            ("output/a833bdcdb6d1beb1", 6, "a833b…"),
+            ("output/.hidden", 4, ".hi…"),
+            ("a.mp4", 0, ""),
+        ] {
+            assert_eq!(fit_path(path, width), shown, "{path} at {width}");
+        }
+    }
+
+    #[test]
+    fn wrapping_breaks_at_spaces_and_keeps_to_its_lines() {
+        assert_eq!(wrap("one two three", 8, 9), ["one two", "three"]);
+        assert_eq!(wrap("日本語日本語", 5, 9), ["日本", "語日", "本語"]);
+        assert_eq!(wrap("abcdefghij kl", 4, 9), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrap("one two three four", 6, 2), ["one", "two…"]);
+        assert_eq!(wrap("", 6, 2), [""]);
     }
 
     #[test]
@@ -229,17 +418,28 @@ mod tests {
         #[test]
         fn nothing_harmful_survives(raw in hostile()) {
             let shown = sanitize(&raw);
-            prop_assert!(!shown.contains(is_harmful));
+            prop_assert!(!is_dangerous(&shown));
             prop_assert!(!shown.contains(char::is_control));
             prop_assert!(sanitize(&shown) == shown);
         }
 
         #[test]
         fn fitted_text_keeps_within_its_columns(raw in hostile(), limit in 0_usize..40) {
-            for shown in [fit(&raw, limit), fit_end(&raw, limit)] {
+            for shown in [fit(&raw, limit), fit_end(&raw, limit), fit_path(&raw, limit)] {
                 prop_assert!(shown.width() <= limit, "{shown:?}");
                 prop_assert!(width(&shown) <= limit, "{shown:?}");
-                prop_assert!(!shown.contains(is_harmful));
+                prop_assert!(!is_dangerous(&shown));
+            }
+        }
+
+        #[test]
+        fn wrapped_text_keeps_within_its_columns(raw in hostile(), limit in 2_usize..40, most in 1_usize..5) {
+            let lines = wrap(&raw, limit, most);
+            prop_assert!(lines.len() <= most);
+            for line in lines {
+                // A cluster that is wider than the line has a line of its own.
+                prop_assert!(line.width() <= limit.max(width(&line).min(80)), "{line:?}");
+                prop_assert!(!is_dangerous(&line));
             }
         }
     }

@@ -16,6 +16,8 @@ pub struct Filter {
     pub statuses: Vec<String>,
     /// Only rows `check` still has work with.
     pub unfinished: bool,
+    /// Only rows that ended badly and were not submitted again.
+    pub failed: bool,
     /// `submitted_at` not before.
     pub since: Option<Timestamp>,
     /// `submitted_at` before.
@@ -56,6 +58,13 @@ impl Filter {
         }
         if self.unfinished {
             conditions.push("finished = 0".to_owned());
+        }
+        if self.failed {
+            conditions.push(
+                "(phase IN ('rejected', 'unknown', 'missing') OR (phase = 'accepted' AND outcome = 'failed')) \
+                 AND NOT EXISTS (SELECT 1 FROM videos AS retry WHERE retry.retry_of = videos.id)"
+                    .to_owned(),
+            );
         }
         if let Some(since) = self.since {
             conditions.push(format!(

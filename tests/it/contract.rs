@@ -346,7 +346,7 @@ fn variables_read() -> Words {
                 .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit())
     };
     // Read by the crate that writes colors.
-    let mut names = words(["NO_COLOR"]);
+    let mut names = words(["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]);
     for source in sources() {
         for reader in readers {
             for (at, _) in source.match_indices(reader) {

@@ -207,7 +207,6 @@ fn show() {
     title        Video 1
     id           1
     video id     a833bdcdb6d1beb188dc97e5aab5fe3d
-    account      http://API
     script       Hello there
     avatar       a1
     voice        v1
@@ -217,19 +216,11 @@ fn show() {
     rendered in  8m
     length       4.0s
     checked      TIME (20m ago)
-    key          UUID
     output dir   DIR/output
     page         https://app.heygen.com/videos/a833bdcdb6d1beb188dc97e5aab5fe3d
 
     files
-      video      saved       65.5 kB   DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4  sha256 6ce2273d67ae…
-
-    URLs (as of TIME (20m ago); they expire 7 days after)
-      video      http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/video?Expires=UNIX&Signature=…
-      captioned  http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/captioned?Expires=UNIX&Signature=…
-      subtitle   http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/subtitle?Expires=UNIX&Signature=…
-      thumbnail  http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/thumbnail?Expires=UNIX&Signature=…
-      gif        http://FILES/files/a833bdcdb6d1beb188dc97e5aab5fe3d/gif?Expires=UNIX&Signature=…
+      video      saved       65.5 kB   output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
 
     request
       {
@@ -246,6 +237,9 @@ fn show() {
       TIME  accepted    request_id=sandbox-1 status=waiting video_id=a833bdcdb6d1beb188dc97e5aab5fe3d
       TIME  status      from=waiting to=completed
       TIME  saved       asset=video bytes=65536 path=DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4 sha256=6ce2273d67ae29369ca9dc12315e483c5836d87b26b999d57f75d6bf527301b2
+
+    account      http://API
+    key          UUID
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("show 2"), @r#"
@@ -255,19 +249,16 @@ fn show() {
     title        Video 2
     id           2
     video id     c763de764d6fe1b0027a617d2237a6c9
-    account      http://API
     script       Hello there
     avatar       a1
     voice        v1
     submitted    TIME (20m ago)
     accepted     TIME (20m ago)
-    completed    TIME (12m ago)
-    rendered in  8m
+    ended        TIME (12m ago)
     checked      2 times, last TIME (20m ago)
-    key          UUID
     output dir   DIR/output
     failure      script_too_long: Script too long for selected avatar
-    hint         `tracker retry 2` buys it again as a new video
+    hint         `tracker retry 2` submits it again as a new video
 
     request
       {
@@ -284,6 +275,9 @@ fn show() {
       TIME  accepted    request_id=sandbox-2 status=waiting video_id=c763de764d6fe1b0027a617d2237a6c9
       TIME  status      from=waiting to=queued
       TIME  status      failure_code=script_too_long failure_message="Script too long for selected avatar" from=queued to=failed
+
+    account      http://API
+    key          UUID
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("show 2 --json"), @r#"

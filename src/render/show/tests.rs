@@ -1,6 +1,5 @@
 use super::*;
 use crate::render::samples;
-use anstream::adapter::strip_str;
 use insta::assert_snapshot;
 
 fn show<Tz: TimeZone>(
@@ -9,7 +8,12 @@ fn show<Tz: TimeZone>(
     events: &[Event],
     view: &View<Tz>,
 ) -> String {
-    strip_str(&super::show(video, request, events, view)).to_string()
+    let row = TicketObject {
+        video,
+        request,
+        events,
+    };
+    strip_str(&super::show(&row, None, view)).to_string()
 }
 
 #[test]
@@ -25,15 +29,13 @@ fn a_failed_video() {
     title        Quarterly results for everyone
     id           2
     video id     0002c0ffee
-    account      https://api.heygen.com
     submitted    2025-11-24 14:00:00 (3h ago)
     accepted     2025-11-24 14:01:00 (2h ago)
-    rendered in  3m
+    ended        2025-11-24 14:04:00 (2h ago)
     checked      2025-11-24 14:04:00 (2h ago)
-    key          key-1
     output dir   /home/ada/work/output
     failure      script_too_long: Script too long for selected avatar
-    hint         `tracker retry 2` buys it again as a new video
+    hint         `tracker retry 2` submits it again as a new video
 
     request
       {
@@ -49,21 +51,24 @@ fn a_failed_video() {
     timeline
       2025-11-24 14:00:00  recorded
       2025-11-24 14:01:00  accepted    status=201 video_id=0002c0ffee
-      2025-11-24 14:02:00  error       ×3 code=network_error message="timed out \u001b[2J"
+      2025-11-24 14:02:00  error       ×3
+        code=network_error message="timed out \u001b[2J"
       2025-11-24 14:04:00  status      from=processing to=failed x={"y":[1]}
+
+    account      https://api.heygen.com
+    key          key-1
     "#);
 }
 
 #[test]
 fn a_saved_video() {
     let ticket = show(&samples::saved(), None, &[], &samples::view(80));
-    assert_snapshot!(ticket, @r#"
+    assert_snapshot!(ticket, @r"
     status       completed
     title        Launch teaser
     id           1
     video id     5e0a7c
     tags         launch, en
-    account      https://api.heygen.com
     script       Hello\nworld
     submitted    2025-11-24 14:00:00 (3h ago)
     accepted     2025-11-24 14:00:00 (3h ago)
@@ -71,17 +76,16 @@ fn a_saved_video() {
     rendered in  6m
     length       42.5s
     checked      3 times, last 2025-11-24 14:10:00 (2h ago)
-    key          key-1
     output dir   /home/ada/work/output
     page         https://app.heygen.com/videos/5e0a7c
 
     files
-      video      saved       14.2 MB   /home/ada/work/output/5e0a.mp4  sha256 9f86d081884c…
+      video      saved       14.2 MB   output/5e0a.mp4
       subtitle   unavailable
 
-    URLs (as of 2025-11-24 14:10:00 (2h ago); they expire 7 days after)
-      video      https://files.heygen.ai/5e0a7c.mp4?Signature=abc
-    "#);
+    account      https://api.heygen.com
+    key          key-1
+    ");
 }
 
 #[test]
@@ -95,31 +99,36 @@ fn a_hostile_row() {
     assert!(!ticket.replace('\n', "").contains(text::is_harmful));
     assert_snapshot!(ticket, @r#"
     status       pro\x1b[31mcess\u{202e}ing
-    title        =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe…
+    title        =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c}
+                 \u{9b}31m \u{200b}日本語 ❤️ "q", end
     id           123456
     video id     ../\x1b]8;;x\x07\n
-    tags         =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe…
-    account      https://api.heygen.com
-    script       =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe…
+    tags         =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c}
+                 \u{9b}31m \u{200b}日本語 ❤️ "q", end
+    script       =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c}
+                 \u{9b}31m \u{200b}日本語 ❤️ "q", end
     folder       =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️ "q", end
     submitted    2025-11-24 14:00:00 (3h ago)
-    key          key-1
     output dir   /tmp/a\tb\n\x1b[2J
     retry of     1
     page         =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️ "q", end
-    failure      =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️ "q", end: =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️ "q", end
-    last error   network\x1b_error: =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️ "q", end
+    failure      =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c}
+                 \u{9b}31m \u{200b}日本語 ❤️ "q", end: =cmd\x1b[2J\x1b]0;pwned\x07
+                 two\nlines\ttab \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️
+                 "q", end
+    last error   network\x1b_error: =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab
+                 \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️ "q", end
                  2025-11-24 14:09:00 (2h ago)
     hint         `tracker check 123456` tries again now; nothing is lost meanwhile
 
     files
       video      wanted
 
-    URLs
-      video      =cmd\x1b[2J\x1b]0;pwned\x07 two\nlines\ttab \u{202e}gpj.exe\u{202c} \u{9b}31m \u{200b}日本語 ❤️ "q", end
-
     request
       no JSON \x1b[2J
+
+    account      https://api.heygen.com
+    key          key-1
     "#);
 }
 
@@ -173,5 +182,5 @@ fn a_huge_request_is_bounded() {
     let view = samples::view(80);
     let ticket = show(&samples::unsent(), Some(&body), &[], &view);
     assert!(ticket.lines().count() < 100);
-    assert!(ticket.ends_with("  … (all of it: --json)\n"));
+    assert!(ticket.contains("\n  … (all of it: --json)\n"));
 }
