@@ -298,8 +298,8 @@ fn retries(store: &Store, videos: &[Video]) -> Result<HashMap<RowId, RowId>, Err
     Ok(store.read(|tx| {
         let mut retries = HashMap::new();
         for video in videos.iter().filter(|video| video.ended_badly()) {
-            let retry = tx.retry_of(video.id)?;
-            retries.extend(retry.map(|retry| (video.id, retry)));
+            let retry = tx.retries(video.id)?;
+            retries.extend(retry.last().map(|(retry, _)| (video.id, *retry)));
         }
         Ok(retries)
     })?)

@@ -93,7 +93,7 @@ impl Known {
                 None => None,
             },
             events: tx.timeline(id)?,
-            retried_as: tx.retry_of(id)?,
+            retried_as: tx.retries(id)?.last().map(|(id, _)| *id),
             video,
         })
     }
