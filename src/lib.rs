@@ -45,6 +45,7 @@ pub mod config;
 pub mod decide;
 pub mod download;
 pub mod error;
+pub(crate) mod event;
 pub mod heygen;
 pub mod http;
 pub mod import;

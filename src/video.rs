@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::time::Timestamp;
@@ -429,6 +428,22 @@ pub struct File {
     pub attempts: i64,
 }
 
+impl File {
+    /// A file that nothing is known of but that it is wanted.
+    pub fn wanted(asset: Asset) -> Self {
+        Self {
+            asset,
+            state: FileState::Wanted,
+            path: None,
+            part: None,
+            bytes: None,
+            sha256: None,
+            saved_at: None,
+            attempts: 0,
+        }
+    }
+}
+
 /// The durable beginning of a file under its part name, and what is needed to go on from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -482,6 +497,12 @@ impl Video {
         }
     }
 
+    /// Whether nothing is left to do. The database's triggers keep [`Video::finished`] by the same rule.
+    pub fn is_over(&self) -> bool {
+        self.ended_badly()
+            || (self.is_completed() && !self.files.iter().any(|file| file.state.is_open()))
+    }
+
     /// The file of one asset, if it was ever wanted.
     pub fn file(&self, asset: Asset) -> Option<&File> {
         self.files.iter().find(|file| file.asset == asset)
@@ -492,90 +513,5 @@ impl Video {
         self.file(Asset::Video)
             .filter(|file| file.state == FileState::Saved)
             .and_then(|file| file.path.as_ref())
-    }
-}
-
-/// One entry of a video's timeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Event {
-    /// When it happened first.
-    pub at: Timestamp,
-    /// What happened, a word of [`EventKind`].
-    pub kind: EventKind,
-    /// How often it happened in a row.
-    pub count: i64,
-    /// Facts about it, as a JSON object.
-    pub detail: Value,
-}
-
-words! {
-    /// What can happen to a video.
-    EventKind {
-        /// Written down by `submit`, `retry` or `add`.
-        Recorded = "recorded",
-        /// A POST is about to go out.
-        Sending = "sending",
-        /// HeyGen took it and named it.
-        Accepted = "accepted",
-        /// HeyGen refused the moment; the row waits.
-        Postponed = "postponed",
-        /// HeyGen refused the body.
-        Rejected = "rejected",
-        /// Too old to be replayed.
-        Unknown = "unknown",
-        /// HeyGen's status word changed.
-        Status = "status",
-        /// Not there any more, or there again.
-        Missing = "missing",
-        /// Renders unusually long.
-        Stalled = "stalled",
-        /// A file is durable under its final name.
-        Saved = "saved",
-        /// HeyGen has no such file.
-        Unavailable = "unavailable",
-        /// A crash's traces were cleared up.
-        Repaired = "repaired",
-        /// A saved file was found missing or changed.
-        Gone = "gone",
-        /// Something did not work.
-        Error = "error",
-        /// The trouble is over.
-        Recovered = "recovered",
-        /// The user changed something about the row.
-        Edited = "edited",
-        /// A hook was due, or ran.
-        Hook = "hook",
-    }
-}
-
-/// An entry to append to a timeline.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewEvent {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub kind: EventKind,
-    /// Facts, a JSON object.
-    pub detail: serde_json::Map<String, Value>,
-}
-
-impl NewEvent {
-    /// An event without details.
-    pub fn new(at: Timestamp, kind: EventKind) -> Self {
-        Self {
-            at,
-            kind,
-            detail: serde_json::Map::new(),
-        }
-    }
-
-    /// Adds a fact; `null` facts are left out.
-    #[must_use]
-    pub fn with(mut self, name: &str, fact: impl Into<Value>) -> Self {
-        let fact = fact.into();
-        if !fact.is_null() {
-            self.detail.insert(name.to_owned(), fact);
-        }
-        self
     }
 }

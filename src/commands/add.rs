@@ -10,8 +10,8 @@ use chrono::Local;
 use super::file_options::{FileOptions, WantedFiles};
 use super::options::read_input;
 use super::{Context, find};
-use crate::decide::{self, Decision, Entry};
-use crate::error::{Error, Exit, code};
+use crate::decide;
+use crate::error::{Error, Exit};
 use crate::import::{self, Import, Made};
 use crate::locks::Purpose;
 use crate::render::fields::Field;
@@ -131,27 +131,10 @@ fn track(tx: &Tx<'_>, new: &NewVideo, now: Timestamp) -> Result<Tracked, Error> 
         Added::Known(row) => row,
     };
     let known = tx.video(row)?;
-    match known.and_then(|video| decide::named_again(&video, now)) {
-        Some(decision) => apply(tx, &decision).map(|()| Tracked::Again(row)),
+    match known.and_then(|video| decide::named_again(&video)) {
+        Some(decision) => tx.apply(&decision, now).map(|_| Tracked::Again(row)),
         None => Ok(Tracked::Known(row)),
     }
-}
-
-/// Writes a decision about a row that was read in this same transaction, so nobody can have been faster.
-fn apply(tx: &Tx<'_>, decision: &Decision) -> Result<(), Error> {
-    if !tx.update(&decision.video)? {
-        return Err(Error::new(
-            code::DATABASE,
-            format!("row {} changed while it was written", decision.video.id),
-        ));
-    }
-    for entry in &decision.events {
-        match entry {
-            Entry::New(event) => tx.append(decision.video.id, event)?,
-            Entry::Again(kind) => tx.repeat(decision.video.id, *kind)?,
-        }
-    }
-    Ok(())
 }
 
 /// `--as`: the user found out which video an unanswered purchase became.
@@ -213,7 +196,8 @@ fn become_video(
             format!("tracker show {row}; without --as the id gets a row of its own"),
         ));
     };
-    apply(tx, &decision).map(|()| Tracked::Again(row))
+    tx.apply(&decision, now)?;
+    Ok(Tracked::Again(row))
 }
 
 /// Every argument's videos, each id once.
@@ -329,6 +313,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::code;
     use crate::store::Store;
     use crate::video::{Asset, IdempotencyKey, Phase, RemoteStatus};
 

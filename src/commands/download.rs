@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::commands::file_options::parse_assets;
 use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load};
+use crate::decide;
 use crate::download::{Verdict, verify};
 use crate::error::{Error, Exit};
 use crate::locks::{Locks, Purpose};
 use crate::pass::{self, Options, Reporter, Scope, Voice};
 use crate::store::Store;
 use crate::time;
-use crate::video::{Asset, EventKind, FileState, NewEvent, Phase, RowId, Video};
+use crate::video::{Asset, FileState, Phase, RowId, Video};
 
 /// Fetch files now: again, other ones, or into another directory.
 #[derive(Debug, clap::Args)]
@@ -99,7 +100,7 @@ fn want(
     let guard = locks
         .try_row(Purpose::Save, row)?
         .ok_or_else(|| Error::in_use(row))?;
-    let Some(mut video) = store.read(|tx| tx.video(row))? else {
+    let Some(video) = store.read(|tx| tx.video(row))? else {
         return Ok(());
     };
     let moved = output_dir.is_some_and(|dir| !same_directory(dir, &video.output_dir));
@@ -114,25 +115,13 @@ fn want(
             again.push(asset);
         }
     }
-    if let Some(dir) = output_dir {
-        video.output_dir = dir.to_owned();
-    }
     let now = time::now();
     store.write(|tx| {
-        if moved && tx.update(&video)? {
-            tx.append(
-                row,
-                &NewEvent::new(now, EventKind::Edited)
-                    .with("output_dir", video.output_dir.to_string_lossy().as_ref()),
-            )?;
-        }
-        for asset in &again {
-            // What is half fetched goes on where it stopped, unless it has to be somewhere else.
-            let half = video.file(*asset).is_some_and(|file| file.state.is_open());
-            if moved || !half {
-                tx.want_again(row, *asset)?;
-            }
-        }
+        let Some(video) = tx.video(row)? else {
+            return Ok(());
+        };
+        let dir = output_dir.filter(|_| moved);
+        tx.apply(&decide::want_again(&video, &again, dir), now)?;
         Ok(())
     })?;
     drop(guard);

@@ -1,10 +1,10 @@
 //! `tracker edit`: another title, other labels. Local: HeyGen is not asked and keeps what it has.
 
 use super::{Context, find};
+use crate::decide;
 use crate::error::{Error, Exit};
 use crate::render::fields::Field;
 use crate::time;
-use crate::video::{EventKind, NewEvent};
 
 /// Change title and labels here; nothing changes at HeyGen
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let video = store.write(|tx| {
         let row = find(tx, &args.id, false)?;
         let mut video = tx.video(row)?.ok_or_else(|| Error::not_found(row))?;
-        let before = (video.title.clone(), video.tags.clone());
+        let before = video.clone();
         if let Some(title) = &changes.title {
             video.title = Some(title.clone());
         }
@@ -53,13 +53,8 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
                 video.tags.push(tag);
             }
         }
-        if before != (video.title.clone(), video.tags.clone()) {
-            tx.update(&video)?;
-            let event = NewEvent::new(time::now(), EventKind::Edited)
-                .with("by", "edit")
-                .with("title", video.title.clone())
-                .with("tags", video.tags.clone());
-            tx.append(row, &event)?;
+        if before != video {
+            tx.apply(&decide::edited(&video), time::now())?;
         }
         Ok(video)
     })?;

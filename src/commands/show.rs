@@ -9,13 +9,15 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Context, find, pulse};
+use crate::decide::{self, FileFact};
 use crate::download::{Verdict, verify};
 use crate::error::{Error, Exit};
+use crate::event::TimelineEntry;
 use crate::render::json::TicketObject;
 use crate::render::show::show;
 use crate::store::{Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Event, EventKind, File, FileState, NewEvent, RowId, Video};
+use crate::video::{File, FileState, RowId, Video};
 
 /// Up to this size a saved file is read again whenever somebody asks for its row; that takes well under a second.
 const ALWAYS_READ: u64 = 64 * 1024 * 1024;
@@ -79,7 +81,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
 struct Known {
     video: Option<Video>,
     request: Option<String>,
-    events: Vec<Event>,
+    events: Vec<TimelineEntry>,
     /// The newest row that submits it again.
     retried_as: Option<RowId>,
 }
@@ -165,18 +167,16 @@ fn record(store: &mut Store, id: RowId, gone: &[Gone], context: &Context) {
     }
     let now = time::now();
     let recorded = store.write(|tx| {
-        let files = tx.files(id)?;
-        // Somebody may have saved it again since it was looked at.
-        for Gone { file, why } in gone.iter().filter(|gone| files.contains(&gone.file)) {
-            tx.gone(id, file.asset)?;
-            let event = NewEvent::new(now, EventKind::Gone)
-                .with("asset", file.asset.word())
-                .with("why", *why)
-                .with(
-                    "path",
-                    file.path.as_ref().map(|path| path.to_string_lossy()),
-                );
-            tx.append(id, &event)?;
+        for Gone { file, why } in gone {
+            // Somebody may have saved it again since it was looked at.
+            if let Some(video) = tx.video(id)?
+                && video.files.contains(file)
+            {
+                tx.apply(
+                    &decide::file(&video, file.asset, FileFact::Gone(why), now),
+                    now,
+                )?;
+            }
         }
         Ok(())
     });

@@ -1,7 +1,7 @@
 //! The state machine, pure: what an answer, an error or the clock means for a row.
 //!
 //! Each function takes the row as it was read, what was learnt, and the time, and returns a [`Decision`]: the row as
-//! it should be, what its timeline gets, and what is news. The pass writes a decision compare-and-swap; when somebody
+//! it should be, with its files, what happened, and what can be fetched. The pass writes a decision compare-and-swap; when somebody
 //! else was faster it reads the row again and decides again, so everything here must be right for *any* current row.
 //!
 //! ```text
@@ -18,73 +18,62 @@
 //!                                 completed and failed are final)
 //! ```
 
+mod files;
 mod poll;
 mod send;
 mod track;
 
 use std::time::Duration;
 
-pub use poll::{FilePlan, Observation, observed, plan_files, stalled, stalls_after};
+pub use files::{FileFact, file, to_fetch, want_again};
+pub use poll::{Observation, observed, stalled, stalls_after};
 pub use send::{
     Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, post_window, sent,
 };
-pub use track::{became, named_again};
+pub use track::{became, edited, named_again};
 
+use crate::event::{Event, Failure};
 use crate::heygen::ApiError;
 use crate::time::Timestamp;
-use crate::video::{EventKind, LastError, NewEvent, Operation, Video};
+use crate::video::{Asset, LastError, Operation, Video};
 
 /// Trouble that lasts is told again after this long.
 pub const TELL_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
-/// What is to be done about a row.
+/// What is to be done about a row, and what happened to it. The store writes all of it at once.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The row as it should be; `rev` is still the one it was read with.
+    /// The row as it should be, with its files; `rev` and `finished` are still those it was read with.
     pub video: Video,
-    /// Whether anything but the time of the last check changed.
+    /// Whether anything but the time of the last check changed in the row itself.
     pub changed: bool,
-    /// What the timeline gets.
+    /// The files that changed.
+    pub files: Vec<Asset>,
+    /// What happened, for the timeline and for everybody else.
     pub events: Vec<Entry>,
-    /// What is news to the user.
-    pub news: Vec<News>,
-    /// HeyGen does not have the video any more: its open files cannot be had.
-    pub give_up_files: bool,
+    /// The files that can be fetched now.
+    pub fetch: Vec<Asset>,
+    /// Names of part files that nobody will go on with.
+    pub stale_parts: Vec<String>,
 }
 
-/// One change to a timeline.
+/// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Entry {
-    /// A new event.
-    New(NewEvent),
-    /// The latest event of this kind happened once more.
-    Again(EventKind),
+pub struct Entry {
+    /// What.
+    pub event: Event,
+    /// The latest event of this kind happened once more: the timeline counts it.
+    pub again: bool,
 }
 
-/// What happened to a row, as far as a user cares.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// HeyGen took it.
-    Sent,
-    /// The status word changed; every end is one of these.
-    Status {
-        /// The word before.
-        from: String,
-    },
-    /// It is in trouble.
-    Trouble {
-        /// Whether this is the moment to tell: it began, changed or has lasted for a day.
-        tell: bool,
-    },
-    /// The trouble that was told is over.
-    Recovered {
-        /// The trouble's code.
-        code: String,
-    },
-    /// HeyGen asked to wait with sending it.
-    Postponed,
-    /// It renders unusually long.
-    Stalled,
+impl Entry {
+    /// It happened for the first time.
+    pub fn new(event: Event) -> Self {
+        Self {
+            event,
+            again: false,
+        }
+    }
 }
 
 impl Decision {
@@ -92,32 +81,33 @@ impl Decision {
         Self {
             video: video.clone(),
             changed: false,
+            files: Vec::new(),
             events: Vec::new(),
-            news: Vec::new(),
-            give_up_files: false,
+            fetch: Vec::new(),
+            stale_parts: Vec::new(),
         }
     }
 
-    /// Nothing but the fact that HeyGen answered.
-    fn unchanged(video: &Video) -> Self {
-        Self::new(video)
+    fn event(&mut self, event: Event) {
+        self.events.push(Entry::new(event));
     }
 
-    fn event(&mut self, event: NewEvent) {
-        self.events.push(Entry::New(event));
+    fn again(&mut self, event: Event, again: bool) {
+        self.events.push(Entry { event, again });
     }
 
-    /// Notes a change of the shown status.
-    fn status_news(&mut self, before: &Video) {
-        if self.video.status() != before.status() {
-            self.news.push(News::Status {
-                from: before.status().to_owned(),
-            });
-        }
+    /// The status shown before, where it is another one now.
+    fn status_before(&self, before: &Video) -> Option<String> {
+        (self.video.status() != before.status()).then(|| before.status().to_owned())
+    }
+
+    /// Whether this ends the work with the row.
+    pub fn finishes(&self) -> bool {
+        !self.video.finished && self.video.is_over()
     }
 
     /// Notes that an operation works (again).
-    fn works(&mut self, operation: Operation, now: Timestamp) {
+    fn works(&mut self, operation: Operation) {
         let over = self
             .video
             .last_error
@@ -125,66 +115,41 @@ impl Decision {
         if let Some(error) = over
             && error.told_at.is_some()
         {
-            self.event(
-                NewEvent::new(now, EventKind::Recovered)
-                    .with("operation", operation.word())
-                    .with("code", error.code.as_str()),
-            );
-            self.news.push(News::Recovered { code: error.code });
+            self.event(Event::Recovered {
+                operation,
+                code: error.code,
+            });
         }
     }
-}
-
-/// A failure of one operation on one row.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What did not work.
-    pub operation: Operation,
-    /// As in the error envelope.
-    pub code: String,
-    /// One sentence, bounded, without secrets.
-    pub message: String,
-    /// Facts for the timeline.
-    pub facts: NewEvent,
-    /// Whether this is the row's own trouble; what strikes a whole run is told once for all rows.
-    pub own: bool,
 }
 
 impl Failure {
     /// A failure of a request to HeyGen.
-    pub fn api(operation: Operation, error: &ApiError, now: Timestamp) -> Self {
-        let facts = NewEvent::new(now, EventKind::Error)
-            .with("operation", operation.word())
-            .with("http_status", error.http_status())
-            .with("code", error.code.as_str())
-            .with("message", error.message.as_str())
-            .with("request_id", error.request_id.as_deref())
-            .with("answer", error.excerpt.as_deref());
+    pub fn api(operation: Operation, error: &ApiError) -> Self {
         Self {
-            operation,
-            code: error.code.clone(),
-            message: error.message.clone(),
-            facts,
-            own: true,
+            http_status: error.http_status(),
+            request_id: error.request_id.clone(),
+            answer: error.excerpt.clone(),
+            ..Self::local(operation, &error.code, &error.message)
         }
     }
 
     /// A failure that is not a request's.
-    pub fn local(operation: Operation, code: &str, message: &str, now: Timestamp) -> Self {
-        let facts = NewEvent::new(now, EventKind::Error)
-            .with("operation", operation.word())
-            .with("code", code)
-            .with("message", message);
+    pub fn local(operation: Operation, code: &str, message: &str) -> Self {
         Self {
             operation,
+            http_status: None,
             code: code.to_owned(),
             message: message.to_owned(),
-            facts,
+            request_id: None,
+            answer: None,
+            asset: None,
             own: true,
+            notify: false,
         }
     }
 
-    /// The same failure as part of a trouble that is told for the whole run.
+    /// The same failure as part of an outage that is reported for the whole run.
     #[must_use]
     pub fn of_the_run(mut self) -> Self {
         self.own = false;
@@ -193,55 +158,32 @@ impl Failure {
 }
 
 /// An operation on a row failed: the row keeps its state and gets a `last_error`.
-pub fn failed(video: &Video, failure: &Failure, now: Timestamp) -> Decision {
+pub fn failed(video: &Video, failure: Failure, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     record_failure(&mut decision, failure, now);
     decision
 }
 
-fn record_failure(decision: &mut Decision, failure: &Failure, now: Timestamp) {
-    let told_before = decision
-        .video
-        .last_error
-        .as_ref()
-        .is_some_and(|e| e.told_at.is_some());
-    // What strikes everybody does not end a row's own trouble: that would be told anew, or never be over.
-    if told_before && !failure.own {
+fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp) {
+    let last = decision.video.last_error.as_ref();
+    // An outage must not overwrite the row's own error, or that error would be reported again after the outage.
+    if !failure.own && last.is_some_and(|error| error.told_at.is_some()) {
         return;
     }
-    let known = decision
-        .video
-        .last_error
-        .as_ref()
-        .filter(|e| e.code == failure.code && e.operation == failure.operation);
+    let known = last.filter(|e| e.code == failure.code && e.operation == failure.operation);
     let told_at = known.and_then(|e| e.told_at);
-    // A clock that went back must not silence a trouble for longer than it would have been.
+    // A clock that went back must not silence an error for longer than it would have been.
     let told_lately = told_at.is_some_and(|at| at <= now && now.since(at) < TELL_AGAIN);
-    let tell = failure.own && !told_lately;
-    let count = known.map_or(1, |e| e.count.saturating_add(1));
-    decision.events.push(if known.is_some() {
-        Entry::Again(EventKind::Error)
-    } else {
-        Entry::New(failure.facts.clone())
-    });
+    failure.notify = failure.own && !told_lately;
+    let again = known.is_some();
     decision.video.last_error = Some(LastError {
         operation: failure.operation,
         code: failure.code.clone(),
         message: failure.message.clone(),
         at: now,
-        told_at: if tell { Some(now) } else { told_at },
-        count,
+        told_at: if failure.notify { Some(now) } else { told_at },
+        count: known.map_or(1, |e| e.count.saturating_add(1)),
     });
-    if failure.own {
-        decision.news.push(News::Trouble { tell });
-    }
+    decision.again(Event::Error(failure), again);
     decision.changed = true;
-}
-
-/// A file was saved: whatever was wrong with the downloads of this row is over.
-pub fn saved(video: &Video, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
-    decision.works(Operation::Save, now);
-    decision.changed = decision.video.last_error != video.last_error;
-    decision
 }

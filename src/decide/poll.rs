@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Decision, Failure, News, record_failure};
+use super::{Decision, record_failure};
+use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::time::Timestamp;
-use crate::video::{
-    Account, Asset, EventKind, FileState, NewEvent, Operation, Phase, RemoteStatus, Video,
-};
+use crate::video::{Account, Operation, Phase, RemoteStatus, Video};
 
 /// One 404 can be a hiccup; a second one this much later is believed.
 const MISSING_AFTER: Duration = Duration::from_secs(3600);
-
-/// An asset without a URL this long after the end of rendering will not get one.
-const UNAVAILABLE_AFTER: Duration = Duration::from_secs(3600);
 
 /// With fewer finished videos than this nothing is known about what is usual.
 const USUAL_NEEDS: u64 = 20;
@@ -46,12 +42,11 @@ pub fn observed(
         Observation::Bulk(status) => seen(video, None, status, account, now),
         Observation::Failed(error) if error.is_not_found() => not_found(video, error, account, now),
         Observation::Failed(error) => {
-            let failure = Failure::api(Operation::Poll, error, now);
-            super::failed(video, &failure, now)
+            super::failed(video, Failure::api(Operation::Poll, error), now)
         }
         Observation::FailedForAll(error) => {
-            let failure = Failure::api(Operation::Poll, error, now).of_the_run();
-            super::failed(video, &failure, now)
+            let failure = Failure::api(Operation::Poll, error).of_the_run();
+            super::failed(video, failure, now)
         }
     }
 }
@@ -69,7 +64,7 @@ fn seen(
         // There is no video to see; a race with something stranger than we know. Nothing may be built on it.
         Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown => return decision,
     }
-    decision.works(Operation::Poll, now);
+    decision.works(Operation::Poll);
     let ended = video.outcome.is_some();
     let row = &mut decision.video;
     row.account = Some(account.clone());
@@ -90,26 +85,36 @@ fn seen(
     {
         take_over(row, remote, now);
     }
+    let was = decision.status_before(video);
+    let new_word = decision.video.remote_status != video.remote_status;
     if video.phase == Phase::Missing {
-        decision.event(NewEvent::new(now, EventKind::Missing).with("there_again", true));
+        decision.event(Event::Found {
+            was: was.clone().filter(|_| !new_word),
+            there_again: true,
+        });
     }
-    if decision.video.remote_status != video.remote_status {
+    if new_word {
         let row = &decision.video;
-        decision.events.push(super::Entry::New(
-            NewEvent::new(now, EventKind::Status)
-                .with(
-                    "from",
-                    video.remote_status.as_ref().map(RemoteStatus::as_str),
-                )
-                .with("to", status.as_str())
-                .with("failure_code", row.failure_code.as_deref())
-                .with("failure_message", row.failure_message.as_deref()),
-        ));
+        decision.event(Event::Status {
+            was,
+            from: video
+                .remote_status
+                .as_ref()
+                .map(|word| word.as_str().to_owned()),
+            to: status.as_str().to_owned(),
+            failure_code: row.failure_code.clone(),
+            failure_message: row.failure_message.clone(),
+        });
     }
-    decision.status_news(video);
     decision.changed = decision.video != *video;
     decision.video.last_checked_at = Some(now);
     decision.video.check_count = video.check_count.saturating_add(1);
+    if remote.is_some() {
+        decision.fetch = super::to_fetch(&decision.video);
+        if !stale {
+            decision.judge_files(now);
+        }
+    }
     decision
 }
 
@@ -138,9 +143,8 @@ fn take_over(row: &mut Video, remote: &RemoteVideo, now: Timestamp) {
 fn not_found(video: &Video, error: &ApiError, account: &Account, now: Timestamp) -> Decision {
     // A video of another account is not there for this one, and that says nothing about it.
     if video.account.as_ref().is_some_and(|owner| owner != account) {
-        return Decision::unchanged(video);
+        return Decision::new(video);
     }
-    let failure = Failure::api(Operation::Poll, error, now);
     let mut decision = Decision::new(video);
     decision.video.account = Some(account.clone());
     let believed = video
@@ -149,7 +153,7 @@ fn not_found(video: &Video, error: &ApiError, account: &Account, now: Timestamp)
     if video.phase != Phase::Accepted || !believed {
         // A first 404 in the future means that the clock went back: the hour starts anew.
         decision.video.not_found_at = video.not_found_at.filter(|at| *at <= now).or(Some(now));
-        record_failure(&mut decision, &failure, now);
+        record_failure(&mut decision, Failure::api(Operation::Poll, error), now);
         return decision;
     }
     // The trouble is not over but understood: what is said is the end, not a recovery.
@@ -161,59 +165,17 @@ fn not_found(video: &Video, error: &ApiError, account: &Account, now: Timestamp)
     decision.video.last_checked_at = Some(now);
     if video.is_completed() || video.is_failed() {
         // Ended rows never go back; but what is not saved by now is lost.
-        decision.give_up_files = true;
+        decision.give_up_files();
     } else {
         decision.video.phase = Phase::Missing;
     }
-    decision.event(
-        NewEvent::new(now, EventKind::Missing)
-            .with("first_404_at", video.not_found_at.map(Timestamp::rfc3339))
-            .with("request_id", error.request_id.as_deref()),
-    );
-    decision.status_news(video);
+    decision.event(Event::Missing {
+        was: decision.status_before(video),
+        first_404_at: video.not_found_at.map(Timestamp::rfc3339),
+        request_id: error.request_id.clone(),
+    });
     decision.changed = true;
     decision
-}
-
-/// What there is to fetch for a completed video.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FilePlan {
-    /// Wanted, and there is a URL.
-    pub fetch: Vec<Asset>,
-    /// Wanted, and there will never be a URL.
-    pub unavailable: Vec<Asset>,
-    /// The video itself has no URL, and that is no matter of minutes any more.
-    pub video_withheld: bool,
-}
-
-/// Sorts the open files of a completed row by whether they can be had.
-pub fn plan_files(video: &Video, now: Timestamp) -> FilePlan {
-    let mut plan = FilePlan::default();
-    if !video.is_completed() {
-        return plan;
-    }
-    let long_over = video
-        .ended_at
-        .is_some_and(|at| now.since(at) >= UNAVAILABLE_AFTER);
-    for file in &video.files {
-        match file.state {
-            FileState::Wanted | FileState::Partial => {}
-            // What is complete needs no URL, only its name.
-            FileState::Publishing | FileState::Saved | FileState::Unavailable | FileState::Gone => {
-                continue;
-            }
-        }
-        if video.urls.get(file.asset).is_some() {
-            plan.fetch.push(file.asset);
-        } else if !long_over {
-            // It may be a little behind.
-        } else if file.asset == Asset::Video {
-            plan.video_withheld = true;
-        } else {
-            plan.unavailable.push(file.asset);
-        }
-    }
-    plan
 }
 
 /// After how long rendering a video counts as stalled: three times what nine of ten of the user's own videos took.
@@ -229,8 +191,7 @@ pub fn stalled(video: &Video, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     if video.is_rendering() && video.stalled_at.is_none() {
         decision.video.stalled_at = Some(now);
-        decision.event(NewEvent::new(now, EventKind::Stalled));
-        decision.news.push(News::Stalled);
+        decision.event(Event::Stalled);
         decision.changed = true;
     }
     decision

@@ -6,12 +6,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Decision, Entry, Failure, News, record_failure};
+use super::{Decision, record_failure};
+use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, Created, ErrorKind};
 use crate::time::Timestamp;
 use crate::video::{
-    Account, EventKind, IdempotencyKey, LastError, NewEvent, Operation, Phase, RemoteStatus, RowId,
-    Video,
+    Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, RowId, Video,
 };
 
 /// A replay is safe for this long after the first unanswered attempt.
@@ -97,14 +97,11 @@ pub fn begin_send(video: &Video, account: &Account, now: Timestamp) -> Decision 
     row.account = Some(account.clone());
     row.first_unanswered_at.get_or_insert(now);
     row.last_attempt_at = Some(now);
-    decision.events.push(if video.last_attempt_at.is_some() {
-        Entry::Again(EventKind::Sending)
-    } else {
-        Entry::New(NewEvent::new(now, EventKind::Sending).with(
-            "idempotency_key",
-            video.idempotency_key.as_ref().map(IdempotencyKey::as_str),
-        ))
-    });
+    let key = video.idempotency_key.as_ref();
+    let sending = Event::Sending {
+        idempotency_key: key.map(|key| key.as_str().to_owned()),
+    };
+    decision.again(sending, video.last_attempt_at.is_some());
     decision.changed = true;
     decision
 }
@@ -123,14 +120,13 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
         told_at: None,
         count: 1,
     });
-    decision.event(NewEvent::new(now, EventKind::Unknown).with(
-        "why",
-        match expiry {
+    decision.event(Event::Unknown {
+        was: decision.status_before(video),
+        why: match expiry {
             Expiry::Age => "20 hours since the first attempt without an answer",
             Expiry::Clock => "the clock went back, so the age of the first attempt is not known",
         },
-    ));
-    decision.status_news(video);
+    });
     decision.changed = true;
     decision
 }
@@ -154,7 +150,7 @@ pub fn sent(
         Err(error) => match meaning(error) {
             Meaning::NeverLeft => not_now(video, fresh, error, None, now),
             Meaning::Unanswered => unanswered(video, posts, error, now),
-            Meaning::BodyRefused => rejected(video, fresh, error, now),
+            Meaning::BodyRefused => rejected(video, fresh, error),
             Meaning::NotNow => {
                 // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
                 let key = (fresh && error.http_status() == Some(402)).then_some(spare);
@@ -175,24 +171,27 @@ pub fn not_attempted(video: &Video, fresh: bool) -> Decision {
 }
 
 /// HeyGen answered with the id of a video that another row tracks: the request became that video.
-pub fn already_tracked(video: &Video, created: &Created, by: RowId, now: Timestamp) -> Decision {
+pub fn already_tracked(video: &Video, created: &Created, by: RowId) -> Decision {
     let mut decision = Decision::new(video);
     if video.phase != Phase::Sending {
         return decision;
     }
-    decision.works(Operation::Send, now);
+    decision.works(Operation::Send);
     decision.video.phase = Phase::Rejected;
     decision.video.failure_code = Some("already_tracked".to_owned());
     decision.video.failure_message = Some(format!(
         "this request became video {}, which row {by} tracks",
         created.video_id
     ));
-    decision.event(
-        NewEvent::new(now, EventKind::Rejected)
-            .with("video_id", created.video_id.as_str())
-            .with("tracked_by", by.0),
-    );
-    decision.status_news(video);
+    decision.event(Event::Rejected {
+        was: decision.status_before(video),
+        http_status: None,
+        code: None,
+        message: None,
+        request_id: None,
+        video_id: Some(created.video_id.as_str().to_owned()),
+        tracked_by: Some(by.0),
+    });
     decision.changed = true;
     decision
 }
@@ -237,7 +236,7 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
         // Somebody recorded the answer of the same key before us.
         Phase::Accepted | Phase::Rejected | Phase::Missing => return decision,
     }
-    decision.works(Operation::Send, now);
+    decision.works(Operation::Send);
     let row = &mut decision.video;
     row.phase = Phase::Accepted;
     row.video_id = Some(created.video_id.clone());
@@ -252,23 +251,23 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
     row.first_unanswered_at = None;
     row.attempts = 0;
     row.send_after = None;
-    decision.event(
-        NewEvent::new(now, EventKind::Accepted)
-            .with("video_id", created.video_id.as_str())
-            .with("status", created.status.as_str())
-            .with("request_id", created.request_id.as_deref()),
-    );
-    decision.news.push(News::Sent);
+    decision.event(Event::Accepted {
+        video_id: created.video_id.as_str().to_owned(),
+        status: Some(created.status.as_str().to_owned()),
+        request_id: created.request_id.clone(),
+        from: None,
+        by: None,
+    });
     decision.changed = true;
     decision
 }
 
-fn rejected(video: &Video, fresh: bool, error: &ApiError, now: Timestamp) -> Decision {
+fn rejected(video: &Video, fresh: bool, error: &ApiError) -> Decision {
     let mut decision = Decision::new(video);
     if video.phase != Phase::Sending {
         return decision;
     }
-    decision.works(Operation::Send, now);
+    decision.works(Operation::Send);
     let row = &mut decision.video;
     row.phase = Phase::Rejected;
     row.failure_code = Some(error.code.clone());
@@ -277,14 +276,15 @@ fn rejected(video: &Video, fresh: bool, error: &ApiError, now: Timestamp) -> Dec
     if fresh {
         row.first_unanswered_at = None;
     }
-    decision.event(
-        NewEvent::new(now, EventKind::Rejected)
-            .with("http_status", error.http_status())
-            .with("code", error.code.as_str())
-            .with("message", error.message.as_str())
-            .with("request_id", error.request_id.as_deref()),
-    );
-    decision.status_news(video);
+    decision.event(Event::Rejected {
+        was: decision.status_before(video),
+        http_status: error.http_status(),
+        code: Some(error.code.clone()),
+        message: Some(error.message.clone()),
+        request_id: error.request_id.clone(),
+        video_id: None,
+        tracked_by: None,
+    });
     decision.changed = true;
     decision
 }
@@ -299,11 +299,7 @@ fn unanswered(video: &Video, posts: i64, error: &ApiError, now: Timestamp) -> De
     // An answer that took no POST to count is one all the same, or it would never be spaced out.
     row.attempts = row.attempts.saturating_add(posts.max(1));
     row.send_after = Some(now.after(spacing(row.attempts)));
-    record_failure(
-        &mut decision,
-        &Failure::api(Operation::Send, error, now),
-        now,
-    );
+    record_failure(&mut decision, Failure::api(Operation::Send, error), now);
     decision
 }
 
@@ -335,25 +331,20 @@ fn not_now(
     };
     decision.changed = true;
     if matches!(status, Some(409 | 429)) {
-        decision.events.push(if video.send_after.is_some() {
-            Entry::Again(EventKind::Postponed)
-        } else {
-            Entry::New(
-                NewEvent::new(now, EventKind::Postponed)
-                    .with("code", error.code.as_str())
-                    .with("until", decision.video.send_after.map(Timestamp::rfc3339)),
-            )
-        });
-        decision.news.push(News::Postponed);
+        let postponed = Event::Postponed {
+            code: error.code.clone(),
+            until: decision.video.send_after.map(Timestamp::rfc3339),
+        };
+        decision.again(postponed, video.send_after.is_some());
     } else {
-        let failure = Failure::api(Operation::Send, error, now);
+        let failure = Failure::api(Operation::Send, error);
         let of_the_run = matches!(status, None | Some(401..=403));
         let failure = if of_the_run {
             failure.of_the_run()
         } else {
             failure
         };
-        record_failure(&mut decision, &failure, now);
+        record_failure(&mut decision, failure, now);
     }
     decision
 }

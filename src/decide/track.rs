@@ -1,8 +1,9 @@
 //! Tracking by id: what it means for a row that the user names its video.
 
 use super::Decision;
+use crate::event::Event;
 use crate::time::Timestamp;
-use crate::video::{EventKind, NewEvent, Operation, Phase, RemoteStatus, Video, VideoId};
+use crate::video::{Operation, Phase, RemoteStatus, Video, VideoId};
 
 /// The user says which video an unanswered purchase became. `None` for a row whose purchase is settled.
 pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
@@ -11,8 +12,7 @@ pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
         Phase::Unsent | Phase::Accepted | Phase::Rejected | Phase::Missing => return None,
     }
     let mut decision = Decision::new(video);
-    // Whatever was wrong with sending it, it was sent. That HeyGen took it is the user's word, so no trouble is
-    // told to be over.
+    // Drop the send error without reporting a recovery: the user, not HeyGen, says that it was accepted.
     decision
         .video
         .last_error
@@ -25,19 +25,19 @@ pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
     row.first_unanswered_at = None;
     row.attempts = 0;
     row.send_after = None;
-    decision.event(
-        NewEvent::new(now, EventKind::Accepted)
-            .with("video_id", id.as_str())
-            .with("from", video.status())
-            .with("by", "add --as"),
-    );
-    decision.status_news(video);
+    decision.event(Event::Accepted {
+        video_id: id.as_str().to_owned(),
+        status: None,
+        request_id: None,
+        from: Some(video.status().to_owned()),
+        by: Some("add --as"),
+    });
     decision.changed = true;
     Some(decision)
 }
 
 /// The user names a video that HeyGen did not have: it is asked for again. `None` for a row that is not `missing`.
-pub fn named_again(video: &Video, now: Timestamp) -> Option<Decision> {
+pub fn named_again(video: &Video) -> Option<Decision> {
     if video.phase != Phase::Missing {
         return None;
     }
@@ -53,14 +53,29 @@ pub fn named_again(video: &Video, now: Timestamp) -> Option<Decision> {
     if row.outcome.is_none() {
         row.remote_status = Some(RemoteStatus::waiting());
     }
-    decision.event(
-        NewEvent::new(now, EventKind::Edited)
-            .with("from", video.status())
-            .with("by", "add"),
-    );
-    decision.status_news(video);
+    decision.event(Event::Edited {
+        from: Some(video.status().to_owned()),
+        by: Some("add"),
+        output_dir: None,
+        title: None,
+        tags: None,
+    });
     decision.changed = true;
     Some(decision)
+}
+
+/// The user gave the row this title and these labels.
+pub fn edited(video: &Video) -> Decision {
+    let mut decision = Decision::new(video);
+    decision.event(Event::Edited {
+        from: None,
+        by: Some("edit"),
+        output_dir: None,
+        title: video.title.clone(),
+        tags: Some(video.tags.clone()),
+    });
+    decision.changed = true;
+    decision
 }
 
 #[cfg(test)]
@@ -131,14 +146,11 @@ mod tests {
             told_at: None,
             count: 2,
         });
-        let decision = named_again(&video, now).unwrap();
+        let decision = named_again(&video).unwrap();
         assert_eq!(decision.video.status(), "waiting");
         assert_eq!(decision.video.last_error, None);
         let ended = row(Phase::Missing, Some("completed"));
-        assert_eq!(
-            named_again(&ended, now).unwrap().video.status(),
-            "completed"
-        );
-        assert!(named_again(&row(Phase::Unknown, None), now).is_none());
+        assert_eq!(named_again(&ended).unwrap().video.status(), "completed");
+        assert!(named_again(&row(Phase::Unknown, None)).is_none());
     }
 }

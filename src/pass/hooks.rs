@@ -15,12 +15,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::{Run, Tx};
+use crate::decide::Entry;
 use crate::error::Error;
+use crate::event::Event;
 use crate::locks::Purpose;
 use crate::render::json::{VideoObject, to_line};
 use crate::store::{DueHook, Store};
 use crate::time::{self, Timestamp};
-use crate::video::{EventKind, HookEvent, NewEvent, RowId, Video};
+use crate::video::{HookEvent, RowId, Video};
 
 /// How long a hook may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,14 +48,8 @@ impl Run<'_, '_> {
     }
 
     /// Notes `idle` when this row was the last unfinished one.
-    pub(super) fn maybe_idle(
-        &self,
-        tx: &Tx<'_>,
-        row: RowId,
-        was_finished: bool,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        if self.options.hook.is_none() || was_finished || tx.has_unfinished()? {
+    pub(super) fn maybe_idle(&self, tx: &Tx<'_>, row: RowId, now: Timestamp) -> Result<(), Error> {
+        if self.options.hook.is_none() || tx.has_unfinished()? {
             return Ok(());
         }
         tx.hook(row, HookEvent::Idle, None, now)
@@ -90,25 +86,25 @@ impl Run<'_, '_> {
         video: &Video,
         told: Result<(), String>,
     ) -> Result<(), Error> {
-        let event = NewEvent::new(time::now(), EventKind::Hook)
-            .with("event", hook.event.word())
-            .with("tries", hook.tries + 1);
-        let why = match told {
-            Ok(()) => {
-                return Ok(store.write(|tx| {
-                    tx.hook_over(hook.id)?;
-                    tx.append(video.id, &event)
-                })?);
-            }
-            Err(why) => why,
-        };
         let last = hook.tries + 1 >= TRIES;
+        let entry = Entry::new(Event::Hook {
+            event: hook.event,
+            tries: hook.tries + 1,
+            error: told.as_ref().err().cloned(),
+        });
         store.write(|tx| {
-            if last {
+            if told.is_ok() || last {
                 tx.hook_over(hook.id)?;
             }
-            tx.append(video.id, &event.with("error", why.as_str()))
+            // It may have forgotten its own row: then there is nothing to record.
+            if tx.video(video.id)?.is_some() {
+                tx.append(video.id, &entry, time::now())?;
+            }
+            Ok(())
         })?;
+        let Err(why) = told else {
+            return Ok(());
+        };
         let first = hook.tries == 0;
         self.reporter
             .hook_failed(video, hook.event, &why, (first, last));

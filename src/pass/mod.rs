@@ -26,6 +26,7 @@ mod send;
 mod troubles;
 mod wait;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -38,20 +39,20 @@ use calls::{CallError, Caller, Posted};
 use gate::Gate;
 use poll::{Asked, Polls};
 use pool::Pool;
-use report::Said;
-use save::{FileFact, Saves};
+use save::{Learnt, Saves, StalePart};
 use send::Sends;
 use troubles::{Kind, Troubles};
 
 use crate::config::Environment;
-use crate::decide::{Decision, Entry, News};
+use crate::decide::{Decision, Entry};
 use crate::download::{FileClient, FileTimeouts};
 use crate::error::{Error, Exit};
+use crate::event::Event;
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
 use crate::store::{Identity, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, HookEvent, IdempotencyKey, RowId, Video};
+use crate::video::{Account, IdempotencyKey, LastError, Operation, RowId, Video};
 
 /// How a pass works.
 #[derive(Clone, Debug)]
@@ -219,7 +220,7 @@ enum Message {
         guard: Guard,
     },
     /// Something about a file.
-    File { row: RowId, fact: FileFact },
+    File { row: RowId, learnt: Learnt },
     /// A row's files were dealt with; its save lock comes back.
     SavesDone { row: RowId, guard: Guard },
 }
@@ -240,7 +241,7 @@ impl Message {
 /// What has to wait until the transaction under way is durable.
 #[derive(Default)]
 struct AfterCommit {
-    said: Vec<Said>,
+    said: Vec<(Rc<Video>, Event)>,
     /// Workers that wait for their commit.
     acks: Vec<Sender<()>>,
     /// Locks to be given back.
@@ -248,7 +249,7 @@ struct AfterCommit {
     /// Rows HeyGen answered about without news.
     seen: Vec<RowId>,
     /// Parts of files that will never be complete.
-    litter: Vec<save::Litter>,
+    stale_parts: Vec<StalePart>,
 }
 
 /// How many answers about rows go into one transaction at most, give or take one bulk answer: bounds how long another
@@ -324,7 +325,7 @@ impl Run<'_, '_> {
                             .or(moved.take());
                         self.after.guards.push(guard);
                     }
-                    Message::File { row, fact } => self.file_fact(tx, row, fact, now)?,
+                    Message::File { row, learnt } => self.learnt(tx, row, learnt, now)?,
                     Message::SavesDone { row, guard } => {
                         self.saves.done(row);
                         self.after.guards.push(guard);
@@ -358,58 +359,54 @@ impl Run<'_, '_> {
             // A worker that is gone needs no answer.
             ack.send(()).ok();
         }
-        for said in &after.said {
-            self.reporter.say(said);
+        for (video, event) in &after.said {
+            self.reporter.say(video, event);
         }
-        for litter in &after.litter {
-            self.sweep(litter);
+        for part in &after.stale_parts {
+            self.sweep(part);
         }
     }
 
-    /// Writes a decision about a row that was read in this transaction.
-    fn write(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> Result<(), Error> {
-        let row = decision.video.id;
-        let was_finished = decision.video.finished;
-        if decision.changed && !tx.update(&decision.video)? {
+    /// Writes a decision about a row that was read in this transaction, and keeps what happened until that is durable.
+    fn write(&mut self, tx: &Tx<'_>, mut decision: Decision, now: Timestamp) -> Result<(), Error> {
+        for Entry { event, .. } in &decision.events {
+            if let Event::Error(failure) = event {
+                if failure.own && self.reporter.is_chatty() {
+                    decision.video.last_error = decision.video.last_error.map(|error| LastError {
+                        told_at: Some(now),
+                        ..error
+                    });
+                }
+                if failure.operation == Operation::Save {
+                    self.saves.has_error(decision.video.id);
+                }
+            }
+        }
+        if !tx.apply(&decision, now)? {
             return Ok(());
         }
-        if decision.give_up_files {
-            for file in &decision.video.files {
-                self.give_up_file(tx, &decision.video, file)?;
-            }
-        }
-        for entry in &decision.events {
-            match entry {
-                Entry::New(event) => tx.append(row, event)?,
-                Entry::Again(kind) => tx.repeat(row, *kind)?,
-            }
-        }
-        let changed = decision.changed;
-        self.take_news(tx, decision, now)?;
-        if changed && !was_finished {
-            self.maybe_idle(tx, row, was_finished, now)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps what is news until the transaction is durable, and notes it for the hook.
-    fn take_news(&mut self, tx: &Tx<'_>, decision: Decision, now: Timestamp) -> Result<(), Error> {
-        let in_trouble = decision
-            .news
-            .iter()
-            .any(|news| matches!(news, News::Trouble { .. }));
-        if in_trouble && self.reporter.is_chatty() {
-            tx.told(decision.video.id, now)?;
-        }
-        let video = Box::new(decision.video);
-        for news in decision.news {
-            if let Some(event) = hook_event(&video, &news) {
-                self.due_hook(tx, video.id, event, None, now)?;
-            }
-            self.after.said.push(Said::Row {
-                video: video.clone(),
-                news,
+        let finishes = decision.finishes();
+        let row = decision.video.id;
+        let video = Rc::new(decision.video);
+        for part_name in decision.stale_parts {
+            let dir = video.output_dir.clone();
+            self.after.stale_parts.push(StalePart {
+                row,
+                dir,
+                part_name,
             });
+        }
+        for Entry { event, .. } in decision.events {
+            if let Some(hook) = event.hook(&video) {
+                self.due_hook(tx, row, hook, event.saved_path(), now)?;
+            }
+            self.after.said.push((Rc::clone(&video), event));
+        }
+        if finishes {
+            self.maybe_idle(tx, row, now)?;
+        }
+        if !decision.fetch.is_empty() && self.options.download {
+            self.saves.queue(row);
         }
         Ok(())
     }
@@ -469,20 +466,6 @@ impl Run<'_, '_> {
         }
         self.troubles.api(kind, error);
         self.gate.close();
-    }
-}
-
-/// What a hook is told of news.
-fn hook_event(video: &Video, news: &News) -> Option<HookEvent> {
-    match news {
-        News::Status { .. } if video.ended_badly() => Some(HookEvent::Failed),
-        News::Status { .. } if video.is_completed() => Some(HookEvent::Completed),
-        News::Stalled => Some(HookEvent::Stalled),
-        News::Status { .. }
-        | News::Sent
-        | News::Trouble { .. }
-        | News::Recovered { .. }
-        | News::Postponed => None,
     }
 }
 

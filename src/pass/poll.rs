@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::heygen::{ApiError, BulkStatus, ErrorKind, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::store::{Store, UnfinishedRow};
 use crate::time::Timestamp;
-use crate::video::{EventKind, NewEvent, Phase, RemoteStatus, RowId, VideoId};
+use crate::video::{Phase, RemoteStatus, RowId, VideoId};
 
 /// Rows read from the store at once.
 const PAGE: u32 = 1000;
@@ -526,43 +526,13 @@ impl Run<'_, '_> {
             self.polls.foreign += 1;
         }
         let decision = decide::observed(&video, observation, &account, now);
-        let (row, changed) = (decision.video.id, decision.changed);
-        let fresh_urls = matches!(observation, Observation::Detail(_));
-        let plan = decide::plan_files(&decision.video, now);
-        let after = decision.video.clone();
-        self.write(tx, decision, now)?;
-        if !changed
-            && !matches!(
-                observation,
-                Observation::Failed(_) | Observation::FailedForAll(_)
-            )
-        {
-            self.after.seen.push(row);
+        let answered = !matches!(
+            observation,
+            Observation::Failed(_) | Observation::FailedForAll(_)
+        );
+        if answered && !decision.changed {
+            self.after.seen.push(asked.row);
         }
-        if fresh_urls && after.is_completed() {
-            let some_unavailable = !plan.unavailable.is_empty();
-            for asset in plan.unavailable {
-                if let Some(file) = after.file(asset) {
-                    self.give_up_file(tx, &after, file)?;
-                }
-                tx.append(
-                    row,
-                    &NewEvent::new(now, EventKind::Unavailable).with("asset", asset.word()),
-                )?;
-            }
-            if some_unavailable {
-                self.files_settled(tx, row, now)?;
-                if tx.video(row)?.is_some_and(|video| video.finished) {
-                    self.maybe_idle(tx, row, after.finished, now)?;
-                }
-            }
-            if plan.video_withheld {
-                self.record_withheld(tx, row, now)?;
-            }
-            if !plan.fetch.is_empty() && self.options.download {
-                self.saves.queue(row);
-            }
-        }
-        Ok(())
+        self.write(tx, decision, now)
     }
 }

@@ -1,44 +1,19 @@
 //! What a run says: one plain sentence or one JSON line per thing that happened, and what it all amounts to.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 
-use crate::decide::News;
 use crate::error::Exit;
+use crate::event::{Event, Severity};
 use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
 use crate::render::{human, text};
 use crate::store::Trouble;
 use crate::time::Timestamp;
-use crate::video::{Asset, HookEvent, LastError, RowId, Video};
-
-/// Something that happened and is committed.
-#[derive(Clone, Debug)]
-pub(super) enum Said {
-    /// To a row; `video` is the row as it is now.
-    Row { video: Box<Video>, news: News },
-    /// A file is durable under its final name.
-    Saved {
-        video: Box<Video>,
-        asset: Asset,
-        path: PathBuf,
-        bytes: u64,
-        sha256: String,
-        /// By finishing what an earlier run left.
-        repaired: bool,
-    },
-    /// A crash's traces were cleared up.
-    Repaired {
-        video: Box<Video>,
-        what: &'static str,
-    },
-    /// HeyGen has no such file.
-    Unavailable { video: Box<Video>, asset: Asset },
-}
+use crate::video::{Asset, HookEvent, LastError, Phase, RowId, Video, VideoId};
 
 /// What a run amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -171,82 +146,75 @@ impl<'a> Reporter<'a> {
         self.chatty
     }
 
-    pub(super) fn say(&mut self, said: &Said) {
-        self.count(said);
-        if let Said::Row { video, .. } = said
-            && !video.is_rendering()
-        {
+    /// Says what happened and is committed; `video` is the row afterwards.
+    pub(super) fn say(&mut self, video: &Video, event: &Event) {
+        let severity = event.severity(video);
+        self.count(video, event, severity);
+        if !video.is_rendering() {
             self.progress().rendered(video.id);
         }
         if self.voice == Voice::RunTrouble {
-            self.say_once(said);
+            self.say_once(video, severity);
             return;
         }
         if self.screen.json {
-            if let Some(line) = event(said) {
+            if let Some(line) = json_line(video, event) {
                 self.screen.json_line(&line);
             }
             return;
         }
-        match sentence(said) {
-            Some((Weight::Step, line)) if self.screen.verbose > 0 => self.screen.line(&line),
-            Some((Weight::Step, _)) | None => {}
-            Some((Weight::Outcome, _)) if self.screen.quiet => {}
-            Some((Weight::Outcome | Weight::Bad, line)) => self.screen.line(&line),
-            Some((Weight::Trouble { tell }, line)) => {
-                if tell || self.chatty {
-                    self.screen.error(&line);
-                }
-            }
-            Some((Weight::Relief, line)) => {
-                if !self.screen.quiet {
-                    self.screen.note(&line);
-                }
-            }
+        let shown = match severity {
+            Severity::Silent => false,
+            Severity::Step => self.screen.verbose > 0,
+            Severity::Outcome | Severity::Recovered => !self.screen.quiet,
+            Severity::Bad => true,
+            Severity::Error { notify } => notify || self.chatty,
+        };
+        if !shown {
+            return;
+        }
+        let line = sentence(video, event);
+        match severity {
+            Severity::Silent => {}
+            Severity::Step | Severity::Outcome | Severity::Bad => self.screen.line(&line),
+            Severity::Error { .. } => self.screen.error(&line),
+            Severity::Recovered => self.screen.note(&line),
         }
     }
 
-    /// One row's trouble for all rows in the same: the row counts as told, and nobody wants to read it a hundred times.
-    fn say_once(&mut self, said: &Said) {
-        if let Said::Row {
-            video,
-            news: News::Trouble { .. },
-        } = said
+    /// One row's error for all rows with the same: nobody wants to read it a hundred times.
+    fn say_once(&mut self, video: &Video, severity: Severity) {
+        if let Severity::Error { .. } = severity
             && let Some(error) = &video.last_error
             && self.told.insert(error.code.clone())
         {
-            self.screen.error(&trouble_sentence(video));
+            self.screen.error(&error_sentence(video));
         }
     }
 
-    fn count(&mut self, said: &Said) {
-        match said {
-            Said::Row { video, news } => match news {
-                News::Sent => self.tally.sent += 1,
-                News::Status { .. } => {
-                    self.tally.changed += 1;
-                    if video.ended_badly() {
-                        self.tally.failed += 1;
-                    }
-                    match video.phase {
-                        crate::video::Phase::Rejected => {
-                            self.tally.rejected += 1;
-                            // An earlier attempt is unanswered all the same.
-                            if video.first_unanswered_at.is_some() {
-                                self.tally.errors += 1;
-                            }
-                        }
-                        // Somebody has to look whether it was bought.
-                        crate::video::Phase::Unknown => self.tally.errors += 1,
-                        _ => {}
-                    }
-                }
-                News::Trouble { .. } => self.tally.errors += 1,
-                News::Recovered { .. } | News::Postponed | News::Stalled => {}
-            },
-            Said::Saved { .. } => self.tally.saved += 1,
-            Said::Repaired { .. } | Said::Unavailable { .. } => {}
+    fn count(&mut self, video: &Video, event: &Event, severity: Severity) {
+        let tally = &mut self.tally;
+        match event {
+            Event::Accepted { .. } => tally.sent += 1,
+            Event::Saved { .. } | Event::Repaired { .. } => tally.saved += 1,
+            _ => {}
         }
+        if let Severity::Error { .. } = severity {
+            tally.errors += 1;
+        }
+        if event.status_before().is_none() {
+            return;
+        }
+        tally.changed += 1;
+        tally.failed += u64::from(video.ended_badly());
+        tally.rejected += u64::from(video.phase == Phase::Rejected);
+        // Somebody has to look whether HeyGen made it: an attempt of it is unanswered.
+        let open = match video.phase {
+            Phase::Unknown => true,
+            Phase::Rejected => video.first_unanswered_at.is_some(),
+            Phase::Unsent | Phase::Sending | Phase::Accepted | Phase::Missing => false,
+        };
+        tally.errors += u64::from(open);
     }
 
     /// Trouble of the whole run.
@@ -350,19 +318,6 @@ struct Summary {
     next_check_seconds: Option<u64>,
 }
 
-enum Weight {
-    /// Only with `-v`.
-    Step,
-    /// One line, unless `-q`.
-    Outcome,
-    /// Needs a person.
-    Bad,
-    /// On stderr, when it is time.
-    Trouble { tell: bool },
-    /// On stderr.
-    Relief,
-}
-
 /// `14 saved "Launch teaser"`: the beginning of every sentence about a row.
 fn subject(video: &Video, verb: &str) -> String {
     let title = video.title.as_deref().unwrap_or_default();
@@ -387,76 +342,66 @@ fn reason(code: Option<&str>, message: Option<&str>) -> String {
     parts.join(": ")
 }
 
-fn sentence(said: &Said) -> Option<(Weight, String)> {
-    Some(match said {
-        Said::Row { video, news } => match news {
-            News::Sent => (Weight::Step, subject(video, "sent")),
-            News::Postponed => (
-                Weight::Step,
-                format!("{}: HeyGen asks to wait", subject(video, "postponed")),
-            ),
-            News::Status { .. } => status_sentence(video),
-            News::Trouble { tell } => (Weight::Trouble { tell: *tell }, trouble_sentence(video)),
-            News::Stalled => (
-                Weight::Bad,
-                format!(
-                    "{}: renders unusually long, since {}; still asked about (tracker show {})",
-                    subject(video, "stalled"),
-                    rendering_since(video),
-                    video.id
-                ),
-            ),
-            News::Recovered { code } => (
-                Weight::Relief,
-                format!(
-                    "{}: no {} any more",
-                    subject(video, "works again"),
-                    text::sanitize(code)
-                ),
-            ),
-        },
-        Said::Saved {
-            video,
-            asset,
-            path,
-            bytes,
-            repaired,
-            ..
-        } => {
-            let verb = if *repaired { "repaired" } else { "saved" };
-            let what = if *asset == Asset::Video {
-                ""
-            } else {
-                asset.word()
-            };
-            let gap = if what.is_empty() { "" } else { " " };
-            (
-                Weight::Outcome,
-                format!(
-                    "{}{gap}{what}: {} ({})",
-                    subject(video, verb),
-                    shown_path(path),
-                    human::bytes(*bytes)
-                ),
-            )
-        }
-        Said::Repaired { video, what } => (
-            Weight::Outcome,
-            format!("{}: {what}", subject(video, "repaired")),
+fn sentence(video: &Video, event: &Event) -> String {
+    match event {
+        Event::Accepted { .. } => subject(video, "sent"),
+        Event::Postponed { .. } => format!("{}: HeyGen asks to wait", subject(video, "postponed")),
+        Event::Error(_) => error_sentence(video),
+        Event::Stalled => format!(
+            "{}: renders unusually long, since {}; still asked about (tracker show {})",
+            subject(video, "stalled"),
+            rendering_since(video),
+            video.id
         ),
-        Said::Unavailable { video, asset } => (
-            // Without the video itself there is nothing left of what was paid for.
-            if *asset == Asset::Video {
-                Weight::Bad
-            } else {
-                Weight::Outcome
-            },
+        Event::Recovered { code, .. } => format!(
+            "{}: no {} any more",
+            subject(video, "works again"),
+            text::sanitize(code)
+        ),
+        Event::Saved {
+            asset, path, bytes, ..
+        } => saved_sentence(&subject(video, "saved"), *asset, path, *bytes),
+        Event::Repaired {
+            asset, path, bytes, ..
+        } => saved_sentence(&subject(video, "repaired"), *asset, path, *bytes),
+        Event::Lost { .. } => format!(
+            "{}: a finished download is gone and is fetched again",
+            subject(video, "repaired")
+        ),
+        Event::Unavailable { asset, why: None } => {
             format!(
                 "{}: HeyGen has no {asset} for it",
                 subject(video, "goes without")
-            ),
+            )
+        }
+        Event::Unavailable {
+            asset,
+            why: Some(why),
+        } => format!(
+            "{}: its {asset} is given up: {}",
+            subject(video, "goes without"),
+            text::fit(why, REASON_WIDTH)
         ),
-    })
+        Event::Rejected { .. }
+        | Event::Unknown { .. }
+        | Event::Status { .. }
+        | Event::Missing { .. }
+        | Event::Found { .. } => status_sentence(video),
+        Event::Recorded
+        | Event::Sending { .. }
+        | Event::Gone { .. }
+        | Event::Edited { .. }
+        | Event::Hook { .. } => subject(video, video.status()),
+    }
+}
+
+fn saved_sentence(head: &str, asset: Asset, path: &str, bytes: u64) -> String {
+    let what = match asset {
+        Asset::Video => String::new(),
+        other => format!(" {other}"),
+    };
+    let path = text::sanitize(path);
+    format!("{head}{what}: {path} ({})", human::bytes(bytes))
 }
 
 fn rendering_since(video: &Video) -> String {
@@ -464,29 +409,22 @@ fn rendering_since(video: &Video) -> String {
     since.unwrap_or(video.submitted_at).rfc3339()
 }
 
-fn shown_path(path: &Path) -> String {
-    text::sanitize(&path.to_string_lossy()).into_owned()
-}
-
-fn status_sentence(video: &Video) -> (Weight, String) {
-    use crate::video::Phase;
+fn status_sentence(video: &Video) -> String {
     let id = video.id;
-    let why = reason(
-        video.failure_code.as_deref(),
-        video.failure_message.as_deref(),
-    );
     let head = subject(video, video.status());
+    if !video.ended_badly() {
+        return head;
+    }
     match video.phase {
-        Phase::Rejected => (Weight::Bad, format!("{head}: {why} (tracker show {id})")),
-        Phase::Unknown => (Weight::Bad, format!("{head}: {}", unknown_hint(id))),
-        Phase::Missing => (
-            Weight::Bad,
-            format!("{head}: HeyGen does not have it any more (tracker show {id})"),
-        ),
-        Phase::Accepted if video.is_failed() => {
-            (Weight::Bad, format!("{head}: {why} (tracker show {id})"))
+        Phase::Unknown => format!("{head}: {}", unknown_hint(id)),
+        Phase::Missing => {
+            format!("{head}: HeyGen does not have it any more (tracker show {id})")
         }
-        Phase::Accepted | Phase::Unsent | Phase::Sending => (Weight::Step, head),
+        Phase::Rejected | Phase::Accepted | Phase::Unsent | Phase::Sending => {
+            let (code, message) = (&video.failure_code, &video.failure_message);
+            let why = reason(code.as_deref(), message.as_deref());
+            format!("{head}: {why} (tracker show {id})")
+        }
     }
 }
 
@@ -498,7 +436,7 @@ pub fn unknown_hint(id: RowId) -> String {
     )
 }
 
-fn trouble_sentence(video: &Video) -> String {
+fn error_sentence(video: &Video) -> String {
     match &video.last_error {
         Some(LastError { code, message, .. }) => format!(
             "{}: {} (tracker show {})",
@@ -510,46 +448,47 @@ fn trouble_sentence(video: &Video) -> String {
     }
 }
 
-/// The JSON line of something that happened; `None` for what only sentences tell.
-fn event(said: &Said) -> Option<serde_json::Value> {
-    let id = |video: &Video| video.id.0;
-    let video_id = |video: &Video| video.video_id.as_ref().map(|id| id.as_str().to_owned());
-    Some(match said {
-        Said::Row { video, news } => match news {
-            News::Sent => json!({
-                "type": "sent", "id": id(video), "video_id": video_id(video), "status": video.status(),
-            }),
-            News::Status { from } => json!({
-                "type": "change", "id": id(video), "video_id": video_id(video),
-                "from": from, "to": video.status(),
-                "failure_code": video.failure_code, "failure_message": video.failure_message,
-            }),
-            News::Trouble { .. } => {
-                let error = video.last_error.as_ref();
-                json!({
-                    "type": "error", "id": id(video),
-                    "error": {
-                        "code": error.map(|e| &e.code), "message": error.map(|e| &e.message),
-                        "hint": format!("tracker show {}", video.id), "request_id": null,
-                    },
-                })
-            }
-            News::Stalled => json!({
-                "type": "stalled", "id": id(video), "video_id": video_id(video), "since": rendering_since(video),
-            }),
-            News::Recovered { .. } | News::Postponed => return None,
-        },
-        Said::Saved {
-            video,
+/// The JSON line of something that happened; `None` for what only sentences say.
+fn json_line(video: &Video, event: &Event) -> Option<serde_json::Value> {
+    let id = video.id.0;
+    let video_id = video.video_id.as_ref().map(VideoId::as_str);
+    if let Some(from) = event.status_before() {
+        return Some(json!({
+            "type": "change", "id": id, "video_id": video_id, "from": from, "to": video.status(),
+            "failure_code": video.failure_code, "failure_message": video.failure_message,
+        }));
+    }
+    match event {
+        Event::Accepted { .. } => Some(json!({
+            "type": "sent", "id": id, "video_id": video_id, "status": video.status(),
+        })),
+        Event::Error(failure) if failure.own => {
+            let hint = format!("tracker show {id}");
+            Some(json!({
+                "type": "error", "id": id,
+                "error": {
+                    "code": failure.code, "message": failure.message, "hint": hint, "request_id": null,
+                },
+            }))
+        }
+        Event::Stalled => Some(json!({
+            "type": "stalled", "id": id, "video_id": video_id, "since": rendering_since(video),
+        })),
+        Event::Saved {
             asset,
             path,
             bytes,
             sha256,
-            ..
-        } => json!({
-            "type": "saved", "id": id(video), "video_id": video_id(video), "asset": asset.word(),
-            "path": path.to_string_lossy(), "bytes": bytes, "sha256": sha256,
-        }),
-        Said::Repaired { .. } | Said::Unavailable { .. } => return None,
-    })
+        }
+        | Event::Repaired {
+            asset,
+            path,
+            bytes,
+            sha256,
+        } => Some(json!({
+            "type": "saved", "id": id, "video_id": video_id, "asset": asset,
+            "path": path, "bytes": bytes, "sha256": sha256,
+        })),
+        _ => None,
+    }
 }

@@ -5,20 +5,18 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
-use super::report::Said;
 use super::save_job::SaveJob;
 use super::troubles::Kind;
 use super::{Run, Tx};
-use crate::decide::{self, Failure};
+use crate::decide::{self, FileFact};
 use crate::download::{self, DownloadError, FileClient, Finished, Recovered};
 use crate::error::Error;
+use crate::event::Failure;
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::locks::Purpose;
 use crate::store::Store;
 use crate::time::{self, Timestamp};
-use crate::video::{
-    Asset, EventKind, File, FileState, HookEvent, NewEvent, Operation, Part, RowId, Video,
-};
+use crate::video::{Asset, File, FileState, Operation, Part, RowId, Video};
 
 /// The saving of one run.
 #[derive(Default)]
@@ -29,9 +27,9 @@ pub(super) struct Saves {
     pub(super) alone: bool,
     /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
     busy: HashSet<RowId>,
-    /// Rows whose trouble is recorded. A row has one error: of several files in different trouble the first one stands
-    /// for all, or each run would tell each of them as a change.
-    troubled: HashSet<RowId>,
+    /// Rows whose error is recorded. A row has one: of several files that fail differently the first one stands for
+    /// all, or each run would report each of them as a change.
+    with_error: HashSet<RowId>,
 }
 
 impl Saves {
@@ -41,20 +39,25 @@ impl Saves {
         }
     }
 
+    /// Its error is recorded: later ones of this run do not replace it.
+    pub(super) fn has_error(&mut self, row: RowId) {
+        self.with_error.insert(row);
+    }
+
     pub(super) fn done(&mut self, row: RowId) {
         self.busy.remove(&row);
     }
 }
 
 /// A part of a file that will never be complete.
-pub(super) struct Litter {
-    row: RowId,
-    dir: PathBuf,
-    part_name: String,
+pub(super) struct StalePart {
+    pub(super) row: RowId,
+    pub(super) dir: PathBuf,
+    pub(super) part_name: String,
 }
 
 /// What a job says about a file.
-pub(super) enum FileFact {
+pub(super) enum Learnt {
     /// What is durable under a part name, or that nothing is.
     Part {
         asset: Asset,
@@ -68,7 +71,7 @@ pub(super) enum FileFact {
         ack: Sender<()>,
     },
     /// Under its final name.
-    Saved { asset: Asset, finished: Finished },
+    Saved { asset: Asset },
     /// The old URL was refused; these are new.
     Refreshed(Box<RemoteVideo>),
     /// Not this time.
@@ -135,24 +138,9 @@ impl Run<'_, '_> {
         let result = download::recover(&video.output_dir, &finished, self.options.replace);
         let row = video.id;
         store.write(|tx| match result {
-            Ok(Recovered::Adopted | Recovered::Published) => {
-                self.record_saved(tx, row, asset, finished, true, now)
-            }
-            Ok(Recovered::Lost) => {
-                tx.part(row, asset, None)?;
-                tx.append(
-                    row,
-                    &NewEvent::new(now, EventKind::Repaired)
-                        .with("asset", asset.word())
-                        .with("what", "the finished part is gone; it is fetched again"),
-                )?;
-                self.after.said.push(Said::Repaired {
-                    video: Box::new(video.clone()),
-                    what: "a finished download is gone and is fetched again",
-                });
-                Ok(())
-            }
-            Err(error) => self.record_failed(tx, row, asset, &FileFailure::from(&error), now),
+            Ok(Recovered::Adopted | Recovered::Published) => self.saved(tx, row, asset, true, now),
+            Ok(Recovered::Lost) => self.file(tx, row, asset, FileFact::Lost, now),
+            Err(error) => self.save_failed(tx, row, asset, &FileFailure::from(&error), now),
         })?;
         self.committed();
         Ok(())
@@ -174,7 +162,7 @@ impl Run<'_, '_> {
             let Some(video) = store.read(|tx| tx.video(row))? else {
                 continue;
             };
-            let assets = decide::plan_files(&video, time::now()).fetch;
+            let assets = decide::to_fetch(&video);
             let Some((caller, _)) = self.caller()?.filter(|_| !assets.is_empty()) else {
                 continue;
             };
@@ -196,39 +184,29 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn file_fact(
+    /// Takes in what a job says.
+    pub(super) fn learnt(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
-        fact: FileFact,
+        learnt: Learnt,
         now: Timestamp,
     ) -> Result<(), Error> {
-        match fact {
-            FileFact::Part { asset, part, ack } => {
-                tx.part(row, asset, part.as_ref())?;
+        match learnt {
+            Learnt::Part { asset, part, ack } => {
                 self.after.acks.extend(ack);
-                Ok(())
+                self.file(tx, row, asset, FileFact::Part(part), now)
             }
-            FileFact::Publishing {
+            Learnt::Publishing {
                 asset,
                 finished,
                 ack,
             } => {
-                tx.publishing(
-                    row,
-                    asset,
-                    &finished.part_name,
-                    &finished.path.to_string_lossy(),
-                    finished.bytes,
-                    &finished.sha256,
-                )?;
                 self.after.acks.push(ack);
-                Ok(())
+                self.file(tx, row, asset, FileFact::Complete(finished), now)
             }
-            FileFact::Saved { asset, finished } => {
-                self.record_saved(tx, row, asset, finished, false, now)
-            }
-            FileFact::Refreshed(remote) => {
+            Learnt::Saved { asset } => self.saved(tx, row, asset, false, now),
+            Learnt::Refreshed(remote) => {
                 let Some(video) = tx.video(row)? else {
                     return Ok(());
                 };
@@ -236,131 +214,48 @@ impl Run<'_, '_> {
                 let decision = decide::observed(&video, observation, &self.account(), now);
                 self.write(tx, decision, now)
             }
-            FileFact::Failed { asset, failure } => {
-                self.record_failed(tx, row, asset, &failure, now)
-            }
+            Learnt::Failed { asset, failure } => self.save_failed(tx, row, asset, &failure, now),
         }
     }
 
-    fn record_saved(
+    fn file(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
         asset: Asset,
-        finished: Finished,
+        fact: FileFact,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        match tx.video(row)? {
+            Some(video) => self.write(tx, decide::file(&video, asset, fact, now), now),
+            None => Ok(()),
+        }
+    }
+
+    fn saved(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        asset: Asset,
         repaired: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
-        tx.saved(row, asset, now)?;
-        let Some(video) = tx.video(row)? else {
-            return Ok(());
-        };
-        let path_text = finished.path.to_string_lossy().into_owned();
-        self.due_hook(tx, row, HookEvent::Saved, Some(&path_text), now)?;
-        if video.finished {
-            self.maybe_idle(tx, row, false, now)?;
-        }
-        let Finished {
-            path,
-            bytes,
-            sha256,
-            ..
-        } = finished;
-        let kind = if repaired {
-            EventKind::Repaired
-        } else {
-            EventKind::Saved
-        };
-        tx.append(
-            row,
-            &NewEvent::new(now, kind)
-                .with("asset", asset.word())
-                .with("path", path.to_string_lossy().as_ref())
-                .with("bytes", bytes)
-                .with("sha256", sha256.as_str()),
-        )?;
         self.troubles.proves(Kind::Disk);
         self.saves.alone = false;
-        self.after.said.push(Said::Saved {
-            video: Box::new(video.clone()),
-            asset,
-            path,
-            bytes,
-            sha256,
-            repaired,
-        });
-        self.files_settled(tx, row, now)
-    }
-
-    /// A file of this row is not waited for any more: was it the one in trouble?
-    pub(super) fn files_settled(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let Some(video) = tx.video(row)? else {
-            return Ok(());
-        };
-        let in_trouble = |file: &File| file.state.is_open() && file.attempts > 0;
-        if video.files.iter().any(in_trouble) {
-            return Ok(());
-        }
-        self.write(tx, decide::saved(&video, now), now)
-    }
-
-    /// HeyGen has no such file (any more); a complete one that only lacks its name is not given up.
-    pub(super) fn give_up_file(
-        &mut self,
-        tx: &Tx<'_>,
-        video: &Video,
-        file: &File,
-    ) -> Result<(), Error> {
-        if !matches!(file.state, FileState::Wanted | FileState::Partial) {
-            return Ok(());
-        }
-        self.after
-            .litter
-            .extend(file.part.as_ref().map(|part| Litter {
-                row: video.id,
-                dir: video.output_dir.clone(),
-                part_name: part.name.clone(),
-            }));
-        self.after.said.push(Said::Unavailable {
-            video: Box::new(video.clone()),
-            asset: file.asset,
-        });
-        tx.unavailable(video.id, file.asset)
-    }
-
-    /// HeyGen says that a video is completed and gives no link to it, hours later.
-    pub(super) fn record_withheld(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let failure = FileFailure {
-            code: "download_failed".to_owned(),
-            message: "completed over an hour ago, and HeyGen still gives no link to the video"
-                .to_owned(),
-            disk_is_full: false,
-            key_refused: None,
-        };
-        self.record_failed(tx, row, Asset::Video, &failure, now)
+        self.file(tx, row, asset, FileFact::Saved { repaired }, now)
     }
 
     /// Removes a part that nobody will go on with. What cannot be removed does no harm.
-    pub(super) fn sweep(&self, litter: &Litter) {
-        if self.saves.busy.contains(&litter.row) {
+    pub(super) fn sweep(&self, part: &StalePart) {
+        if self.saves.busy.contains(&part.row) {
             return;
         }
-        if let Ok(Some(_guard)) = self.lock_row(Purpose::Save, litter.row) {
-            download::discard(&litter.dir, &litter.part_name).ok();
+        if let Ok(Some(_guard)) = self.lock_row(Purpose::Save, part.row) {
+            download::discard(&part.dir, &part.part_name).ok();
         }
     }
 
-    fn record_failed(
+    fn save_failed(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
@@ -368,19 +263,15 @@ impl Run<'_, '_> {
         failure: &FileFailure,
         now: Timestamp,
     ) -> Result<(), Error> {
-        tx.file_failed(row, asset)?;
-        let Some(video) = tx.video(row)? else {
-            return Ok(());
-        };
-        let mut local = Failure::local(Operation::Save, &failure.code, &failure.message, now);
-        local.facts = local.facts.with("asset", asset.word());
+        let mut local = Failure::local(Operation::Save, &failure.code, &failure.message);
+        local.asset = Some(asset);
         if let Some(error) = &failure.key_refused {
-            local = local.of_the_run();
+            local.own = false;
             self.stop(Kind::Key, error);
         }
         if failure.disk_is_full {
             // One full disk strikes every row.
-            local = local.of_the_run();
+            local.own = false;
             self.troubles.note(
                 Kind::Disk,
                 failure.code.clone(),
@@ -388,10 +279,14 @@ impl Run<'_, '_> {
                 Some("free some room; the next check goes on where this one stopped".to_owned()),
             );
         }
-        if !self.saves.troubled.insert(row) {
-            return Ok(());
-        }
-        self.write(tx, decide::failed(&video, &local, now), now)
+        let first = self.saves.with_error.insert(row);
+        self.file(
+            tx,
+            row,
+            asset,
+            FileFact::Failed(first.then_some(local)),
+            now,
+        )
     }
 }
 

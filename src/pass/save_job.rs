@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::calls::{CallError, Caller};
-use super::save::{FileFact, FileFailure};
+use super::save::{FileFailure, Learnt};
 use super::{Message, Options};
 use crate::download::{
     self, DownloadError, FileClient, Finished, Ledger, LedgerError, Request, name,
@@ -47,10 +47,10 @@ impl SaveJob {
     pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard) {
         for asset in assets {
             match self.save(asset) {
-                Ok(finished) => self.tell(FileFact::Saved { asset, finished }),
+                Ok(_) => self.tell(Learnt::Saved { asset }),
                 Err(stop) => {
                     if let Some(failure) = failure(&stop) {
-                        self.tell(FileFact::Failed { asset, failure });
+                        self.tell(Learnt::Failed { asset, failure });
                     }
                 }
             }
@@ -66,9 +66,9 @@ impl SaveJob {
         format!("{} {asset} {}", self.video.id, text::fit(title, 40))
     }
 
-    fn tell(&self, fact: FileFact) {
+    fn tell(&self, learnt: Learnt) {
         let row = self.video.id;
-        self.outbox.send(Message::File { row, fact }).ok();
+        self.outbox.send(Message::File { row, learnt }).ok();
     }
 
     /// One file, with as many tries as a run allows.
@@ -145,7 +145,7 @@ impl SaveJob {
             .get(|client| client.video(&video_id))
             .map_err(Stop::Api)?;
         self.urls = remote.urls.clone();
-        self.tell(FileFact::Refreshed(Box::new(remote)));
+        self.tell(Learnt::Refreshed(Box::new(remote)));
         Ok(())
     }
 }
@@ -186,10 +186,10 @@ impl JobLedger {
         *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
     }
 
-    fn tell(&self, fact: FileFact) -> Result<(), LedgerError> {
+    fn tell(&self, learnt: Learnt) -> Result<(), LedgerError> {
         let row = self.row;
         self.outbox
-            .send(Message::File { row, fact })
+            .send(Message::File { row, learnt })
             .map_err(|_| LedgerError)
     }
 }
@@ -197,23 +197,23 @@ impl JobLedger {
 impl Ledger for JobLedger {
     fn part(&self, part: &Part) -> Result<(), LedgerError> {
         self.remember(Some(part.clone()));
-        let fact = |ack| FileFact::Part {
+        let learnt = |ack| Learnt::Part {
             asset: self.asset,
             part: Some(part.clone()),
             ack,
         };
         if part.bytes > 0 {
-            return self.tell(fact(None));
+            return self.tell(learnt(None));
         }
         // About to be created: a crash must not leave a file nobody knows.
         let (ack, committed) = channel();
-        self.tell(fact(Some(ack)))?;
+        self.tell(learnt(Some(ack)))?;
         committed.recv().map_err(|_| LedgerError)
     }
 
     fn no_part(&self) -> Result<(), LedgerError> {
         self.remember(None);
-        self.tell(FileFact::Part {
+        self.tell(Learnt::Part {
             asset: self.asset,
             part: None,
             ack: None,
@@ -222,7 +222,7 @@ impl Ledger for JobLedger {
 
     fn publishing(&self, finished: &Finished) -> Result<(), LedgerError> {
         let (ack, committed) = channel();
-        self.tell(FileFact::Publishing {
+        self.tell(Learnt::Publishing {
             asset: self.asset,
             finished: finished.clone(),
             ack,

@@ -344,7 +344,7 @@ impl Run<'_, '_> {
             && let Some(other) = tx.by_video_id(&created.video_id)?
             && other != row
         {
-            let decision = decide::already_tracked(&video, created, other, now);
+            let decision = decide::already_tracked(&video, created, other);
             self.write(tx, decision, now)?;
             return Ok(None);
         }

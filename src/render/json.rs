@@ -7,9 +7,10 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
+use crate::event::TimelineEntry;
 use crate::render::fields::Field;
 use crate::render::{json_text, text};
-use crate::video::{Event, IdempotencyKey, Video};
+use crate::video::{IdempotencyKey, Video};
 
 /// A video as a JSON object of some fields.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +49,7 @@ pub struct TicketObject<'a> {
     /// Its request body as it was sent; `None` for a row that was added by id.
     pub request: Option<&'a str>,
     /// Its timeline, oldest first.
-    pub events: &'a [Event],
+    pub events: &'a [TimelineEntry],
 }
 
 impl Serialize for TicketObject<'_> {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use chrono::FixedOffset;
 use serde_json::json;
 
+use crate::event::TimelineEntry;
 use crate::render::{Places, View};
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, Event, EventKind, File, FileState, IdempotencyKey, LastError, Part, Phase,
-    RemoteStatus, RowId, Urls, Video, VideoId,
+    Account, Asset, File, FileState, IdempotencyKey, LastError, Part, Phase, RemoteStatus, RowId,
+    Urls, Video, VideoId,
 };
 
 /// A title that clears the screen, rewrites the window title, forges a row, runs backwards and hides a space.
@@ -231,30 +232,30 @@ pub(super) fn all() -> Vec<Video> {
     ]
 }
 
-pub(super) fn timeline() -> Vec<Event> {
-    let event = |minutes, kind, count, detail| Event {
+pub(super) fn timeline() -> Vec<TimelineEntry> {
+    let event = |minutes, kind: &str, count, detail| TimelineEntry {
         at: minute(minutes),
-        kind,
+        kind: kind.to_owned(),
         count,
         detail,
     };
     vec![
-        event(0, EventKind::Recorded, 1, json!({})),
+        event(0, "recorded", 1, json!({})),
         event(
             1,
-            EventKind::Accepted,
+            "accepted",
             1,
             json!({"video_id": "0002c0ffee", "status": 201}),
         ),
         event(
             2,
-            EventKind::Error,
+            "error",
             3,
             json!({"code": "network_error", "message": "timed out \x1b[2J", "request_id": null}),
         ),
         event(
             4,
-            EventKind::Status,
+            "status",
             1,
             json!({"from": "processing", "to": "failed", "x": {"y": [1]}}),
         ),

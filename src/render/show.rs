@@ -7,14 +7,13 @@ use std::fmt::Write as _;
 use anstream::adapter::strip_str;
 use chrono::TimeZone;
 
+use crate::event::TimelineEntry;
 use crate::render::json::TicketObject;
 use crate::render::style::{Tone, paint, status_tone};
 use crate::render::table::reason;
 use crate::render::{View, human, json_text, text};
 use crate::time::Timestamp;
-use crate::video::{
-    Account, Asset, Event, FileState, IdempotencyKey, Phase, RowId, Video, VideoId,
-};
+use crate::video::{Account, Asset, FileState, IdempotencyKey, Phase, RowId, Video, VideoId};
 
 /// Lines of the request body that are shown.
 const MAX_REQUEST_LINES: usize = 60;
@@ -200,7 +199,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         }
     }
 
-    fn timeline(&mut self, events: &[Event]) {
+    fn timeline(&mut self, events: &[TimelineEntry]) {
         if events.is_empty() {
             return;
         }

@@ -4,36 +4,37 @@ use rusqlite::params;
 use serde_json::Value;
 
 use super::Tx;
+use crate::decide::Entry;
 use crate::error::Problem;
-use crate::video::{Event, EventKind, NewEvent, RowId};
+use crate::event::TimelineEntry;
+use crate::time::Timestamp;
+use crate::video::RowId;
 
 impl Tx<'_> {
-    /// Appends to a video's timeline.
-    pub fn append(&self, video: RowId, event: &NewEvent) -> Result<(), Problem> {
-        let detail = Value::Object(event.detail.clone()).to_string();
+    /// Appends to a video's timeline, or counts a repeat of its latest event of this kind.
+    pub fn append(&self, video: RowId, entry: &Entry, now: Timestamp) -> Result<(), Problem> {
+        let (kind, detail) = entry.event.stored();
+        if entry.again {
+            return self.run(
+                "UPDATE events SET count = count + 1
+                 WHERE id = (SELECT max(id) FROM events WHERE video = ?1 AND kind = ?2)",
+                params![video, kind],
+            );
+        }
         self.run(
             "INSERT INTO events (video, at, kind, detail) VALUES (?1, ?2, ?3, ?4)",
-            params![video, event.at, event.kind, detail],
-        )
-    }
-
-    /// Counts a repeat of a video's latest event of this kind.
-    pub fn repeat(&self, video: RowId, kind: EventKind) -> Result<(), Problem> {
-        self.run(
-            "UPDATE events SET count = count + 1
-                 WHERE id = (SELECT max(id) FROM events WHERE video = ?1 AND kind = ?2)",
-            params![video, kind],
+            params![video, now, kind, detail],
         )
     }
 
     /// A video's timeline, oldest first.
-    pub fn timeline(&self, video: RowId) -> Result<Vec<Event>, Problem> {
+    pub fn timeline(&self, video: RowId) -> Result<Vec<TimelineEntry>, Problem> {
         self.all(
             "SELECT at, kind, count, detail FROM events WHERE video = ?1 ORDER BY id",
             [video],
             |row| {
                 let detail: String = row.get(3)?;
-                Ok(Event {
+                Ok(TimelineEntry {
                     at: row.get(0)?,
                     kind: row.get(1)?,
                     count: row.get(2)?,

@@ -7,8 +7,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, EventKind, File, FileState, HookEvent, IdempotencyKey, LastError, Operation,
-    Outcome, Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
+    Account, Asset, File, FileState, HookEvent, IdempotencyKey, LastError, Operation, Outcome,
+    Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
 };
 
 /// Names the columns of a table once: `COLUMNS` for the statement and an index for each name, so that a row is
@@ -182,4 +182,3 @@ stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
 stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());
 stored_as!(FileState, String, |t| t.parse().ok(), |s| s.word().into());
 stored_as!(HookEvent, String, |t| t.parse().ok(), |h| h.word().into());
-stored_as!(EventKind, String, |t| t.parse().ok(), |k| k.word().into());

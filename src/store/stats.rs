@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::store::{NewVideo, Store};
     use crate::time::Timestamp;
-    use crate::video::{Asset, Outcome, Phase, RemoteStatus, Video, VideoId};
+    use crate::video::{Asset, File, FileState, Outcome, Phase, RemoteStatus, Video, VideoId};
 
     /// Noon UTC on the 15th of a month of 2025: the same month in every time zone.
     fn noon(month: i64) -> Timestamp {
@@ -224,8 +224,15 @@ mod tests {
                 change(&mut video);
                 assert!(tx.update(&video)?);
                 if video.is_completed() {
-                    tx.publishing(id, Asset::Video, "p", "/out/a.mp4", 500, &"0".repeat(64))?;
-                    tx.saved(id, Asset::Video, at)?;
+                    let saved = File {
+                        state: FileState::Saved,
+                        path: Some("/out/a.mp4".into()),
+                        bytes: Some(500),
+                        sha256: Some("0".repeat(64)),
+                        saved_at: Some(at),
+                        ..File::wanted(Asset::Video)
+                    };
+                    tx.put_file(id, &saved)?;
                 }
                 Ok(())
             })

@@ -6,10 +6,12 @@ use rusqlite::{named_params, params};
 
 use super::Tx;
 use super::row::{self, VIDEO_COLUMNS};
+use crate::decide::{Decision, Entry};
 use crate::error::Problem;
+use crate::event::Event;
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, EventKind, IdempotencyKey, NewEvent, Phase, RemoteStatus, RowId, Video, VideoId,
+    Account, Asset, File, IdempotencyKey, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
 /// What `submit`, `retry` and `add` write down.
@@ -139,9 +141,9 @@ impl Tx<'_> {
                 },
                 |row| row.get(0))?;
         for asset in &new.assets {
-            self.want(id, *asset)?;
+            self.put_file(id, &File::wanted(*asset))?;
         }
-        self.append(id, &NewEvent::new(now, EventKind::Recorded))?;
+        self.append(id, &Entry::new(Event::Recorded), now)?;
         Ok(id)
     }
 
@@ -195,6 +197,26 @@ impl Tx<'_> {
         // so the unique index answers this; LIKE would read its wildcards in the prefix.
         self.all("SELECT id, video_id FROM videos
                  WHERE video_id >= ?1 AND video_id < ?1 || char(1114111) ORDER BY video_id LIMIT ?2", params![prefix, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Writes all of a decision but its hooks. `false`, and nothing written, when somebody changed the row since it
+    /// was read: read it again and decide again.
+    pub fn apply(&self, decision: &Decision, now: Timestamp) -> Result<bool, Problem> {
+        let Decision { video, files, .. } = decision;
+        if decision.changed && !self.update(video)? {
+            return Ok(false);
+        }
+        for file in video
+            .files
+            .iter()
+            .filter(|file| files.contains(&file.asset))
+        {
+            self.put_file(video.id, file)?;
+        }
+        for entry in &decision.events {
+            self.append(video.id, entry, now)?;
+        }
+        Ok(true)
     }
 
     /// Writes every mutable column of `video` if the row still has the revision it was read with.
@@ -267,14 +289,6 @@ impl Tx<'_> {
             "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1
                  WHERE id IN (SELECT value FROM json_each(?1))",
             params![serde_json::Value::from(ids).to_string(), now],
-        )
-    }
-
-    /// Notes that a row's trouble was told to somebody.
-    pub fn told(&self, id: RowId, now: Timestamp) -> Result<(), Problem> {
-        self.run(
-            "UPDATE videos SET error_notified_at = ?2 WHERE id = ?1 AND error_code IS NOT NULL",
-            params![id, now],
         )
     }
 

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::decide::{Entry, News, TELL_AGAIN};
+use crate::decide::TELL_AGAIN;
 use crate::heygen::ErrorKind;
-use crate::video::{File, IdempotencyKey, LastError, RowId, Urls, VideoId};
+use crate::video::{Asset, File, FileState, IdempotencyKey, LastError, RowId, Urls, VideoId};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -160,6 +160,26 @@ fn in_bulk(video: &Video, word: &str) -> Decision {
     observed(video, Observation::Bulk(&word), &mine(), now())
 }
 
+/// The statuses it says the row had before.
+fn changed_from(decision: &Decision) -> Vec<&str> {
+    let events = decision.events.iter();
+    events
+        .filter_map(|entry| entry.event.status_before())
+        .collect()
+}
+
+/// Its errors: the row's own, to be reported now, counted only.
+fn errors(decision: &Decision) -> Vec<(bool, bool, bool)> {
+    let errors = decision
+        .events
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::Error(failure) => Some((failure.own, failure.notify, entry.again)),
+            _ => None,
+        });
+    errors.collect()
+}
+
 fn fails(video: &Video, error: &ApiError, at: Timestamp) -> Decision {
     observed(video, Observation::Failed(error), &mine(), at)
 }
@@ -173,9 +193,7 @@ fn what_is_over_never_goes_back_and_everything_else_follows_heygen_s_word() {
             let expected = if over { before } else { after };
             for decision in [sees(&video, after), in_bulk(&video, after)] {
                 assert_eq!(decision.video.status(), expected, "{before} -> {after}");
-                let told = decision.news.contains(&News::Status {
-                    from: before.to_owned(),
-                });
+                let told = changed_from(&decision) == [before];
                 assert_eq!(told, before != expected, "{before} -> {after}");
                 assert_eq!(decision.events.len(), usize::from(before != expected));
                 if over {
@@ -217,7 +235,7 @@ fn a_completed_row_gets_fresh_urls_and_keeps_what_an_answer_leaves_out() {
     let mut answer = remote("completed");
     answer.duration = None;
     let decision = observed(&video, Observation::Detail(&answer), &mine(), now());
-    assert!(decision.changed && decision.news.is_empty() && decision.events.is_empty());
+    assert!(decision.changed && decision.events.is_empty());
     assert_eq!(decision.video.urls, answer.urls);
     assert_eq!(decision.video.urls_at, Some(now()));
     assert_eq!(decision.video.duration, Some(9.0));
@@ -228,7 +246,7 @@ fn a_completed_row_gets_fresh_urls_and_keeps_what_an_answer_leaves_out() {
 fn the_same_word_again_changes_nothing_but_the_time_of_the_check() {
     let video = row(Phase::Accepted, "processing");
     let decision = in_bulk(&video, "processing");
-    assert!(!decision.changed && decision.news.is_empty() && decision.events.is_empty());
+    assert!(!decision.changed && decision.events.is_empty());
     assert_eq!(decision.video.last_checked_at, Some(now()));
     assert_eq!(decision.video.check_count, 2);
 }
@@ -244,7 +262,7 @@ fn nothing_is_built_on_the_sight_of_a_video_that_was_never_bought() {
         let video = row(phase, "waiting");
         let decision = sees(&video, "completed");
         assert_eq!(decision.video, video, "{phase}");
-        assert!(!decision.changed && decision.news.is_empty(), "{phase}");
+        assert!(!decision.changed && decision.events.is_empty(), "{phase}");
     }
 }
 
@@ -257,10 +275,7 @@ fn a_missing_video_that_is_seen_is_back() {
         assert_eq!(decision.video.phase, Phase::Accepted);
         assert_eq!(decision.video.status(), word);
         assert_eq!(decision.video.not_found_at, None);
-        let news = News::Status {
-            from: "missing".to_owned(),
-        };
-        assert_eq!(decision.news, [news]);
+        assert_eq!(changed_from(&decision), ["missing"]);
     }
 }
 
@@ -282,7 +297,7 @@ fn a_404_under_another_account_says_nothing() {
     video.not_found_at = Some(now().before(2 * HOUR));
     let decision = fails(&video, &not_found_error(), now());
     assert_eq!(decision.video, video);
-    assert!(!decision.changed && decision.news.is_empty() && decision.events.is_empty());
+    assert!(!decision.changed && decision.events.is_empty());
 }
 
 #[test]
@@ -306,9 +321,9 @@ fn missing_needs_two_404s_an_hour_apart() {
         assert_eq!(decision.video.not_found_at, remembered, "{passed:?}");
         assert_eq!(decision.video.last_error.is_none(), missing, "{passed:?}");
         let recovered = decision
-            .news
+            .events
             .iter()
-            .any(|news| matches!(news, News::Recovered { .. }));
+            .any(|entry| matches!(entry.event, Event::Recovered { .. }));
         assert!(!recovered, "what was confirmed is not over");
     }
 }
@@ -340,9 +355,10 @@ fn the_end_outlives_the_video_and_open_files_are_given_up() {
         video.not_found_at = Some(now().before(HOUR));
         let decision = fails(&video, &not_found_error(), now());
         assert_eq!(decision.video.status(), word);
-        assert!(decision.give_up_files && decision.changed);
+        assert_eq!(decision.files, [Asset::Video]);
+        assert!(decision.changed && decision.video.is_over());
         video.not_found_at = Some(now().before(MINUTE));
-        assert!(!fails(&video, &not_found_error(), now()).give_up_files);
+        assert!(fails(&video, &not_found_error(), now()).files.is_empty());
     }
 }
 
@@ -374,7 +390,7 @@ fn a_failed_poll_changes_nothing_but_the_last_error() {
                 (last.code.as_str(), last.count, last.operation),
                 ("code", 1, Operation::Poll)
             );
-            assert_eq!(decision.news, [News::Trouble { tell: true }]);
+            assert_eq!(errors(&decision), [(true, true, false)]);
         }
     }
 }
@@ -408,15 +424,10 @@ fn trouble_is_told_when_it_begins_changes_or_lasts() {
         let told_before = before.as_ref().and_then(|e| e.told_at);
         video.last_error = before;
         let decision = fails(&video, &server_error(), now());
-        assert_eq!(decision.news, [News::Trouble { tell }]);
+        assert_eq!(errors(&decision), [(true, tell, known)]);
         let last = decision.video.last_error.unwrap();
         assert_eq!(last.told_at, if tell { Some(now()) } else { told_before });
         assert_eq!(last.count, if known { 5 } else { 1 });
-        let repeated = decision.events == [Entry::Again(EventKind::Error)];
-        assert_eq!(
-            repeated, known,
-            "the timeline does not grow while nothing happens"
-        );
     }
 }
 
@@ -429,11 +440,13 @@ fn the_trouble_of_a_run_is_no_row_s_news() {
         &mine(),
         now(),
     );
-    assert!(failed.changed && failed.news.is_empty());
+    assert!(failed.changed && errors(&failed).iter().all(|(own, ..)| !own));
     let seen = in_bulk(&failed.video, "pending");
     assert_eq!(seen.video.last_error, None);
     assert!(
-        seen.news.is_empty(),
+        seen.events
+            .iter()
+            .all(|entry| matches!(entry.event, Event::Status { .. })),
         "what was not told as a row's trouble is not told to be over"
     );
 }
@@ -446,7 +459,7 @@ fn the_trouble_of_a_run_does_not_replace_a_row_s_that_was_told() {
         let error = error(ErrorKind::NotSent, "network_error");
         let failed = observed(&video, Observation::FailedForAll(&error), &mine(), now());
         assert_eq!(failed.video, video);
-        assert!(!failed.changed && failed.events.is_empty() && failed.news.is_empty());
+        assert!(!failed.changed && failed.events.is_empty());
     }
 }
 
@@ -462,10 +475,10 @@ fn a_sight_ends_the_trouble_of_asking_and_no_other() {
         video.last_error = trouble(operation, "http_500", told);
         let decision = sees(&video, "completed");
         assert_eq!(decision.video.last_error.is_none(), over, "{operation}");
-        let news = News::Recovered {
-            code: "http_500".to_owned(),
-        };
-        assert_eq!(decision.news.contains(&news), over, "{operation}");
+        let recovered = decision.events.iter().any(
+            |entry| matches!(&entry.event, Event::Recovered { code, .. } if code == "http_500"),
+        );
+        assert_eq!(recovered, over, "{operation}");
     }
 }
 
@@ -473,16 +486,20 @@ fn a_sight_ends_the_trouble_of_asking_and_no_other() {
 fn error_events_carry_what_a_support_ticket_needs() {
     let video = row(Phase::Accepted, "pending");
     let decision = fails(&video, &server_error(), now());
-    let [Entry::New(event)] = decision.events.as_slice() else {
+    let [entry] = decision.events.as_slice() else {
         panic!("{:?}", decision.events)
     };
+    assert!(!entry.again);
+    let (kind, detail) = entry.event.stored();
+    assert_eq!(kind, "error");
+    let detail: serde_json::Value = serde_json::from_str(&detail).unwrap();
     for (name, fact) in [
         ("operation", json!("poll")),
         ("http_status", json!(500)),
         ("code", json!("http_500")),
         ("request_id", json!("request-1")),
     ] {
-        assert_eq!(event.detail.get(name), Some(&fact));
+        assert_eq!(detail.get(name), Some(&fact));
     }
 }
 
@@ -520,20 +537,26 @@ fn files_are_fetched_waited_for_or_given_up() {
             Asset::Gif => video.urls.gif = address,
             _ => video.urls.video = address,
         }
-        let found = plan_files(&video, now());
-        let expected = FilePlan {
-            fetch: Vec::from_iter((plan == Plan::Fetch).then_some(asset)),
-            unavailable: Vec::from_iter((plan == Plan::GiveUp).then_some(asset)),
-            video_withheld: plan == Plan::Withheld,
+        let plan_of = |video: &Video| {
+            let mut answer = remote(video.status());
+            answer.urls = video.urls.clone();
+            let decision = observed(video, Observation::Detail(&answer), &mine(), now());
+            let state = decision.video.file(asset).unwrap().state;
+            if decision.fetch == [asset] {
+                Plan::Fetch
+            } else if errors(&decision) == [(true, true, false)] {
+                Plan::Withheld
+            } else if decision.files == [asset] && state == Unavailable {
+                Plan::GiveUp
+            } else {
+                assert!(decision.fetch.is_empty() && decision.files.is_empty());
+                Plan::Wait
+            }
         };
-        assert_eq!(found, expected, "{asset} {state} {url} {since:?}");
+        assert_eq!(plan_of(&video), plan, "{asset} {state} {url} {since:?}");
         video.remote_status = Some(RemoteStatus::new("processing"));
         video.outcome = None;
-        assert_eq!(
-            plan_files(&video, now()),
-            FilePlan::default(),
-            "not completed"
-        );
+        assert_eq!(plan_of(&video), Plan::Wait, "not completed");
     }
 }
 
@@ -542,5 +565,8 @@ fn a_clock_that_went_back_gives_no_file_up() {
     let mut video = row(Phase::Accepted, "completed");
     video.ended_at = Some(now().after(24 * HOUR));
     video.files = vec![file(Asset::Gif, FileState::Wanted)];
-    assert_eq!(plan_files(&video, now()), FilePlan::default());
+    let mut answer = remote("completed");
+    answer.urls.video = None;
+    let decision = observed(&video, Observation::Detail(&answer), &mine(), now());
+    assert!(decision.files.is_empty());
 }

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 fn show<Tz: TimeZone>(
     video: &Video,
     request: Option<&str>,
-    events: &[Event],
+    events: &[TimelineEntry],
     view: &View<Tz>,
 ) -> String {
     let row = TicketObject {
