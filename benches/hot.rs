@@ -40,6 +40,7 @@ fn new_video(number: usize) -> NewVideo {
         name_template: None,
         assets: vec![Asset::Video],
         retry_of: None,
+        ..NewVideo::default()
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) mod event;
 pub mod heygen;
 pub mod http;
 pub mod import;
+pub mod kind;
 pub mod listen;
 pub mod locks;
 pub mod net;

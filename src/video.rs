@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::kind::Kind;
 use crate::time::Timestamp;
 
 /// The local number of a row; never reused, so it also names the row's kernel locks.
@@ -126,6 +127,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// How far the *purchase* of a video got, as far as this machine knows.
@@ -168,6 +170,10 @@ words! {
         Thumbnail = "thumbnail",
         /// An animated preview.
         Gif = "gif",
+        /// The sound alone (`translation`).
+        Audio = "audio",
+        /// Subtitles (WebVTT).
+        Vtt = "vtt",
     }
 }
 
@@ -295,6 +301,8 @@ pub struct Video {
     pub id: RowId,
     /// Goes up with every change of state; changes are compare-and-swap on it.
     pub rev: i64,
+    /// What HeyGen was asked to make.
+    pub kind: Kind,
     /// How far the purchase got.
     pub phase: Phase,
     /// HeyGen's word, once there is one.
@@ -305,6 +313,12 @@ pub struct Video {
     pub finished: bool,
     /// HeyGen's id, once known.
     pub video_id: Option<VideoId>,
+    /// What names an agent's session; its `video_id` follows once the session has one.
+    pub session_id: Option<VideoId>,
+    /// The template its body is POSTed to.
+    pub template_id: Option<String>,
+    /// Per cent, where HeyGen says so.
+    pub progress: Option<i64>,
     /// The key of this row's POST; `None` for rows that were added by id.
     pub idempotency_key: Option<IdempotencyKey>,
     /// The account that an unanswered attempt went to, or that bought or last saw the video.
@@ -390,6 +404,10 @@ pub struct Urls {
     pub thumbnail: Option<String>,
     /// GIF.
     pub gif: Option<String>,
+    /// Whatever its type says.
+    pub audio: Option<String>,
+    /// WebVTT.
+    pub vtt: Option<String>,
 }
 
 impl Urls {
@@ -401,6 +419,8 @@ impl Urls {
             Asset::Subtitle => self.subtitle.as_deref(),
             Asset::Thumbnail => self.thumbnail.as_deref(),
             Asset::Gif => self.gif.as_deref(),
+            Asset::Audio => self.audio.as_deref(),
+            Asset::Vtt => self.vtt.as_deref(),
         }
     }
 }

@@ -92,6 +92,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         name_template: files.name_template.clone(),
         assets: files.assets.clone(),
         retry_of: None,
+        ..NewVideo::default()
     };
     let mut store = context.open_or_create()?;
     let tracked = store.write(|tx| {
@@ -344,6 +345,7 @@ mod tests {
             name_template: None,
             assets: vec![Asset::Video],
             retry_of: None,
+            ..NewVideo::default()
         }
     }
 

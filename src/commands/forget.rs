@@ -257,6 +257,7 @@ mod tests {
             name_template: None,
             assets: vec![Asset::Video],
             retry_of: None,
+            ..NewVideo::default()
         };
         store
             .write(|tx| tx.insert(&new, time::now()).and_then(|id| tx.video(id)))

@@ -196,6 +196,8 @@ impl Args {
         };
         Ok(NewVideo {
             retry_of: Some(original.id),
+            kind: original.kind,
+            template_id: original.template_id.clone(),
             ..new_video(body, tags.clone(), files, now)
         })
     }

@@ -67,6 +67,7 @@ pub(super) fn new_video(
         name_template: files.name_template,
         assets: files.assets,
         retry_of: None,
+        ..NewVideo::default()
     }
 }
 

@@ -102,6 +102,7 @@ mod tests {
             name_template: None,
             assets: Vec::new(),
             retry_of: None,
+            ..NewVideo::default()
         };
         let mut video = store
             .write(|tx| tx.insert(&new, at).and_then(|id| tx.video(id)))

@@ -176,6 +176,8 @@ pub fn candidates(stem: &str, asset: Asset) -> Vec<String> {
         Asset::Subtitle => vec![of("srt")],
         Asset::Thumbnail => vec![of("jpg")],
         Asset::Gif => vec![of("gif")],
+        Asset::Audio => vec![of("m4a"), of("mp3"), of("wav")],
+        Asset::Vtt => vec![of("vtt")],
     }
 }
 

@@ -341,6 +341,8 @@ fn remote_video(data: &VideoData, redactor: &Redactor) -> Result<RemoteVideo, Un
         created_at: instant(data.created_at),
         completed_at: instant(data.completed_at),
         urls: Urls {
+            audio: None,
+            vtt: None,
             video: url(data.video_url),
             captioned: url(data.captioned_video_url),
             subtitle: url(data.subtitle_url),

@@ -41,6 +41,10 @@ pub(super) fn view(width: usize) -> View<FixedOffset> {
 
 fn row(id: i64, phase: Phase, status: Option<&str>) -> Video {
     Video {
+        kind: crate::kind::Kind::Video,
+        session_id: None,
+        template_id: None,
+        progress: None,
         id: RowId(id),
         rev: 1,
         phase,

@@ -94,6 +94,7 @@ mod tests {
             name_template: None,
             assets: Vec::new(),
             retry_of: None,
+            ..NewVideo::default()
         }
     }
 

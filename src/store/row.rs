@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+use crate::kind::Kind;
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, File, FileState, HookEvent, IdempotencyKey, LastError, Operation, Outcome,
@@ -23,10 +24,10 @@ macro_rules! columns {
 }
 
 columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
-    id, rev, phase, remote_status, outcome, finished, video_id, idempotency_key, account,
+    id, rev, kind, phase, remote_status, outcome, finished, video_id, session_id, template_id, progress, idempotency_key, account,
     title, script, avatar_id, voice_id, tags,
     created_at, completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url,
-    video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at,
+    video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url, urls_at,
     submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
     last_checked_at, check_count, not_found_at, stalled_at,
     error_operation, error_code, error_message, error_at, error_notified_at, error_count,
@@ -62,11 +63,15 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
     Ok(Video {
         id: get!(id),
         rev: get!(rev),
+        kind: get!(kind),
         phase: get!(phase),
         remote_status: get!(remote_status),
         outcome: get!(outcome),
         finished: get!(finished),
         video_id: get!(video_id),
+        session_id: get!(session_id),
+        template_id: get!(template_id),
+        progress: get!(progress),
         idempotency_key: get!(idempotency_key),
         account: get!(account),
         title: get!(title),
@@ -88,6 +93,8 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
             subtitle: get!(subtitle_url),
             thumbnail: get!(thumbnail_url),
             gif: get!(gif_url),
+            audio: get!(audio_url),
+            vtt: get!(vtt_url),
         },
         urls_at: get!(urls_at),
         submitted_at: get!(submitted_at),
@@ -179,6 +186,7 @@ stored_as!(RemoteStatus, String, |t| Some(RemoteStatus::new(t)), |s| s
 stored_as!(Operation, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Outcome, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
+stored_as!(Kind, String, |t| t.parse().ok(), |k| k.word().into());
 stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());
 stored_as!(FileState, String, |t| t.parse().ok(), |s| s.word().into());
 stored_as!(HookEvent, String, |t| t.parse().ok(), |h| h.word().into());

@@ -216,6 +216,7 @@ mod tests {
             name_template: None,
             assets: vec![Asset::Video],
             retry_of: None,
+            ..NewVideo::default()
         };
         store
             .write(|tx| {

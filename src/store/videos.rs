@@ -9,14 +9,21 @@ use super::row::{self, VIDEO_COLUMNS};
 use crate::decide::{Decision, Entry};
 use crate::error::Problem;
 use crate::event::Event;
+use crate::kind::Kind;
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, File, IdempotencyKey, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
 /// What `submit`, `retry` and `add` write down.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewVideo {
+    /// What HeyGen is to make.
+    pub kind: Kind,
+    /// See [`Video::template_id`].
+    pub template_id: Option<String>,
+    /// A session that was begun elsewhere.
+    pub session_id: Option<VideoId>,
     /// The exact request body and its key; `None` for a video made elsewhere.
     pub request: Option<(String, IdempotencyKey)>,
     /// See `videos.body_hash`.
@@ -111,19 +118,23 @@ impl Tx<'_> {
 
     /// Inserts a row and its wanted files.
     pub fn insert(&self, new: &NewVideo, now: Timestamp) -> Result<RowId, Problem> {
-        let phase = if new.video_id.is_some() {
+        let made = new.video_id.as_ref().or(new.session_id.as_ref());
+        let phase = if made.is_some() {
             Phase::Accepted
         } else {
             Phase::Unsent
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let id: RowId = self.one("INSERT INTO videos (phase, remote_status, video_id, idempotency_key, request, body_hash, title,
+        let id: RowId = self.one("INSERT INTO videos (kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, request, body_hash, title,
                     script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of)
-                 VALUES (:phase, :remote_status, :video_id, :key, :request, :body_hash, :title,
+                 VALUES (:kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :request, :body_hash, :title,
                     :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of)
                  RETURNING id", named_params! {
+                    ":kind": new.kind,
+                    ":template_id": new.template_id,
+                    ":session_id": new.session_id,
                     ":phase": phase,
-                    ":remote_status": new.video_id.as_ref().map(|_| RemoteStatus::waiting()),
+                    ":remote_status": made.map(|_| RemoteStatus::waiting()),
                     ":video_id": new.video_id,
                     ":key": key,
                     ":request": request,
@@ -134,7 +145,7 @@ impl Tx<'_> {
                     ":voice_id": new.voice_id,
                     ":tags": tags_json(&new.tags),
                     ":submitted_at": new.submitted_at,
-                    ":accepted_at": new.video_id.as_ref().map(|_| new.submitted_at),
+                    ":accepted_at": made.map(|_| new.submitted_at),
                     ":output_dir": new.output_dir.to_string_lossy(),
                     ":name": new.name_template,
                     ":retry_of": new.retry_of,
@@ -225,12 +236,12 @@ impl Tx<'_> {
     pub fn update(&self, video: &Video) -> Result<bool, Problem> {
         let error = video.last_error.as_ref();
         self.changed("UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status, outcome = :outcome,
-                    video_id = :video_id, idempotency_key = :key, account = :account, title = :title,
+                    video_id = :video_id, session_id = :session_id, progress = :progress, idempotency_key = :key, account = :account, title = :title,
                     created_at = :created_at, completed_at = :completed_at, duration = :duration,
                     folder_id = :folder_id, output_language = :output_language, failure_code = :failure_code,
                     failure_message = :failure_message, video_page_url = :video_page_url, video_url = :video_url,
                     captioned_video_url = :captioned, subtitle_url = :subtitle, thumbnail_url = :thumbnail,
-                    gif_url = :gif, urls_at = :urls_at, accepted_at = :accepted_at, ended_at = :ended_at,
+                    gif_url = :gif, audio_url = :audio, vtt_url = :vtt, urls_at = :urls_at, accepted_at = :accepted_at, ended_at = :ended_at,
                     first_unanswered_at = :first_unanswered_at, last_attempt_at = :last_attempt_at,
                     attempts = :attempts, send_after = :send_after, last_checked_at = :last_checked_at,
                     check_count = :check_count, not_found_at = :not_found_at, stalled_at = :stalled_at,
@@ -244,6 +255,8 @@ impl Tx<'_> {
                 ":remote_status": video.remote_status,
                 ":outcome": video.outcome,
                 ":video_id": video.video_id,
+                ":session_id": video.session_id,
+                ":progress": video.progress,
                 ":key": video.idempotency_key,
                 ":account": video.account,
                 ":title": video.title,
@@ -260,6 +273,8 @@ impl Tx<'_> {
                 ":subtitle": video.urls.subtitle,
                 ":thumbnail": video.urls.thumbnail,
                 ":gif": video.urls.gif,
+                ":audio": video.urls.audio,
+                ":vtt": video.urls.vtt,
                 ":urls_at": video.urls_at,
                 ":accepted_at": video.accepted_at,
                 ":ended_at": video.ended_at,

@@ -154,6 +154,7 @@ mod tests {
             name_template: None,
             assets: Vec::new(),
             retry_of: None,
+            ..NewVideo::default()
         };
         let row = store.write(|tx| tx.insert(&new, at(1))).unwrap();
         let (known, unknown) = (VideoId::new("v1"), VideoId::new("v2"));

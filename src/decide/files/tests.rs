@@ -56,6 +56,7 @@ fn stored(store: &mut Store, state: FileState) -> Video {
         name_template: None,
         assets: vec![Asset::Video],
         retry_of: None,
+        ..NewVideo::default()
     };
     store
         .write(|tx| {

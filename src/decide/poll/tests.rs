@@ -41,6 +41,10 @@ fn row(phase: Phase, word: &str) -> Video {
     let remote_status = RemoteStatus::new(word);
     let since = now().before(HOUR);
     Video {
+        kind: crate::kind::Kind::Video,
+        session_id: None,
+        template_id: None,
+        progress: None,
         id: RowId(7),
         rev: 3,
         phase,

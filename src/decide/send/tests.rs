@@ -27,6 +27,10 @@ fn key(text: &str) -> IdempotencyKey {
 /// A row as `submit` writes it.
 fn unsent() -> Video {
     Video {
+        kind: crate::kind::Kind::Video,
+        session_id: None,
+        template_id: None,
+        progress: None,
         id: RowId(1),
         rev: 0,
         phase: Phase::Unsent,
@@ -239,6 +243,10 @@ fn replays_are_at_once_then_1_2_4_to_60_minutes_apart() {
 fn only_rows_that_wait_are_due() {
     for phase in Phase::ALL {
         let video = Video {
+            kind: crate::kind::Kind::Video,
+            session_id: None,
+            template_id: None,
+            progress: None,
             phase: *phase,
             ..sending()
         };
@@ -307,6 +315,10 @@ fn a_replay_is_possible_for_twenty_hours_of_a_clock_that_goes_forward() {
 #[test]
 fn spacing_holds_unless_a_person_asks_or_the_clock_went_back() {
     let later = |wait| Video {
+        kind: crate::kind::Kind::Video,
+        session_id: None,
+        template_id: None,
+        progress: None,
         send_after: Some(noon().after(wait)),
         ..unsent()
     };

@@ -42,6 +42,8 @@ fn a_full_detail_is_read_completely() {
             created_at: Some(Timestamp::from_secs(1_764_000_000)),
             completed_at: Some(Timestamp::from_millis(1_764_000_300_500)),
             urls: Urls {
+                audio: None,
+                vtt: None,
                 video: some("https://f/v"),
                 captioned: some("https://f/c"),
                 subtitle: some("https://f/s"),

@@ -1,0 +1,162 @@
+//! Every kind of HeyGen job that ends in a file, one [`Strategy`] each. Whatever differs between kinds stands in this
+//! table; adding a kind is a row here, the shape of its answer in `heygen::wire`, its stand-in in `sandbox`, and a
+//! line in the README.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::video::{Asset, words};
+
+words! {
+    /// What HeyGen is asked to make. The words are the database's and `--kind`'s.
+    Kind {
+        /// An avatar, an image or a studio video.
+        Video = "video",
+        /// A session that makes a video from a prompt.
+        Agent = "agent",
+        /// A template filled in.
+        Template = "template",
+        /// A video in another language.
+        Translation = "translation",
+        /// A video with another voice.
+        Lipsync = "lipsync",
+        /// A video by heygen-video-1.
+        Model = "model",
+    }
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Video
+    }
+}
+
+/// How HeyGen is asked for one kind of job. Paths are relative to the API's base URL.
+#[derive(Debug)]
+pub struct Strategy {
+    /// Where the body is POSTed; a template's id follows as one more segment.
+    pub create: &'static str,
+    /// The field of the answer's `data` that names the job; of an array the first element.
+    pub id: &'static str,
+    /// Where a job is read, followed by its id.
+    pub read: &'static str,
+    /// Where many are asked for their status words at once, if anywhere.
+    pub bulk: Option<&'static str>,
+    /// Where the account's jobs are listed, if anywhere.
+    pub list: Option<&'static str>,
+    /// Which field of the job holds the URL of which file.
+    pub files: &'static [(&'static str, Asset)],
+    /// Whether HeyGen documents that a repeated `Idempotency-Key` replays the first answer. Without that promise an
+    /// unanswered POST is never repeated by itself.
+    pub replays: bool,
+    /// A field that the body cannot do without.
+    pub needs: Option<&'static str>,
+    /// What its webhook events are called before the dot.
+    pub events: &'static str,
+}
+
+const VIDEO_FILES: &[(&str, Asset)] = &[
+    ("video_url", Asset::Video),
+    ("captioned_video_url", Asset::Captioned),
+    ("subtitle_url", Asset::Subtitle),
+    ("thumbnail_url", Asset::Thumbnail),
+    ("gif_url", Asset::Gif),
+];
+
+const VIDEO: Strategy = Strategy {
+    create: "/v3/videos",
+    id: "video_id",
+    read: "/v3/videos",
+    bulk: Some("/v3/videos/statuses"),
+    list: Some("/v3/videos"),
+    files: VIDEO_FILES,
+    replays: true,
+    needs: None,
+    events: "avatar_video",
+};
+
+/// The answer is a whole video, and from then on it is one.
+const TEMPLATE: Strategy = Strategy {
+    create: "/v3/templates",
+    id: "id",
+    needs: Some("variables"),
+    ..VIDEO
+};
+
+/// The id is the session's. The session has the video's id once there is one; the files are the video's.
+const AGENT: Strategy = Strategy {
+    create: "/v3/video-agents",
+    id: "session_id",
+    read: "/v3/video-agents",
+    bulk: None,
+    list: Some("/v3/video-agents"),
+    replays: false,
+    needs: Some("prompt"),
+    events: "video_agent",
+    ..VIDEO
+};
+
+const TRANSLATION: Strategy = Strategy {
+    create: "/v3/video-translations",
+    id: "video_translation_ids",
+    read: "/v3/video-translations",
+    bulk: Some("/v3/video-translations/statuses"),
+    list: Some("/v3/video-translations"),
+    files: &[
+        ("video_url", Asset::Video),
+        ("audio_url", Asset::Audio),
+        ("srt_caption_url", Asset::Subtitle),
+        ("vtt_caption_url", Asset::Vtt),
+    ],
+    replays: false,
+    needs: Some("output_languages"),
+    events: "video_translate",
+};
+
+const LIPSYNC: Strategy = Strategy {
+    create: "/v3/lipsyncs",
+    id: "lipsync_id",
+    read: "/v3/lipsyncs",
+    bulk: Some("/v3/lipsyncs/statuses"),
+    list: Some("/v3/lipsyncs"),
+    files: &[
+        ("video_url", Asset::Video),
+        ("caption_url", Asset::Subtitle),
+    ],
+    replays: false,
+    needs: Some("audio"),
+    events: "lipsync",
+};
+
+const MODEL: Strategy = Strategy {
+    create: "/v3/models/videos",
+    id: "video_id",
+    read: "/v3/models/videos",
+    bulk: None,
+    list: None,
+    files: &[("video_url", Asset::Video)],
+    replays: true,
+    needs: None,
+    events: "model_video",
+};
+
+impl Kind {
+    /// How HeyGen is asked for it.
+    pub fn strategy(self) -> &'static Strategy {
+        match self {
+            Self::Video => &VIDEO,
+            Self::Agent => &AGENT,
+            Self::Template => &TEMPLATE,
+            Self::Translation => &TRANSLATION,
+            Self::Lipsync => &LIPSYNC,
+            Self::Model => &MODEL,
+        }
+    }
+
+    /// Whether HeyGen can make such a file for this kind.
+    pub fn has(self, asset: Asset) -> bool {
+        self.strategy().files.iter().any(|(_, a)| *a == asset)
+    }
+}
