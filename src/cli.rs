@@ -5,8 +5,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::options::Globals;
 use crate::commands::{
-    Context, add, check, completions, demo, doctor, download, edit, forget, list, listen, man,
-    open, retry, sandbox, show, submit,
+    Context, add, check, completions, demo, doctor, download, edit, forget, gallery, list, listen,
+    man, open, retry, sandbox, show, submit,
 };
 use crate::error::{Error, Exit};
 
@@ -58,6 +58,8 @@ pub enum Verb {
     Edit(edit::Args),
     /// Open the saved file, or HeyGen's page
     Open(open::Args),
+    /// Make a page of the videos to open in a browser
+    Gallery(gallery::Args),
     /// Drop rows from the history; nothing is deleted at HeyGen or on disk
     Forget(forget::Args),
     /// Find out why check would not work
@@ -96,6 +98,7 @@ impl Verb {
             Self::Add(args) => add::run(args, context),
             Self::Edit(args) => edit::run(args, context),
             Self::Open(args) => open::run(args, context),
+            Self::Gallery(args) => gallery::run(args, context),
             Self::Forget(args) => forget::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
             Self::Demo(args) => demo::run(args, context),

@@ -46,6 +46,7 @@ pub mod decide;
 pub mod download;
 pub mod error;
 pub(crate) mod event;
+mod gallery;
 pub mod heygen;
 pub mod http;
 pub mod import;

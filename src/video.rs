@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -521,6 +522,14 @@ impl Video {
     pub fn is_over(&self) -> bool {
         self.ended_badly()
             || (self.is_completed() && !self.files.iter().any(|file| file.state.is_open()))
+    }
+
+    /// How long rendering took: by HeyGen's clock, else by ours, which is late by up to one round of polling.
+    pub fn render_time(&self) -> Option<Duration> {
+        let by_heygen = self.created_at.zip(self.completed_at);
+        let by_us = self.accepted_at.zip(self.ended_at);
+        let (start, end) = by_heygen.or(by_us)?;
+        Some(end.since(start))
     }
 
     /// The file of one asset, if it was ever wanted.

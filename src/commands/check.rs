@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::commands::options::{Tuning, WaitArgs};
-use crate::commands::{Context, find_all, load};
+use crate::commands::{Context, find_all, gallery, load};
 use crate::error::{Error, Exit};
 use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
 use crate::render::human;
@@ -87,10 +87,33 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         say_what_cannot_be_asked(context, &store, rows)?;
     }
     summary(context, &store, &reporter)?;
+    let exit = picture(exit, &store, &reporter, context);
     Ok(match exit {
         Exit::Ok if ended_badly && (args.exit_status || args.wait) => Exit::BadEnd,
         exit => exit,
     })
+}
+
+/// Keeps the page of `TRACKER_GALLERY` up to date. What the run did is committed; a page is no reason to lose that.
+fn picture(exit: Exit, store: &Store, reporter: &Reporter<'_>, context: &Context) -> Exit {
+    let tally = reporter.tally();
+    if tally.sent + tally.changed + tally.saved + tally.failed + tally.rejected == 0 {
+        return exit;
+    }
+    match gallery::refresh(store, context) {
+        Ok(()) => exit,
+        Err(problem) => {
+            context.screen.error(&format!("TRACKER_GALLERY: {problem}"));
+            context
+                .screen
+                .hint(problem.hint.as_deref().unwrap_or_default());
+            if exit == Exit::Ok {
+                Exit::Trouble
+            } else {
+                exit
+            }
+        }
+    }
 }
 
 /// Whether one of the rows has ended badly, in this run or before; a `missing` one may be back by now.

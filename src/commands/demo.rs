@@ -57,6 +57,9 @@ pub fn run(_: Args, context: &Context) -> Result<Exit, Error> {
     screen.line("\nEverything about the one that failed:");
     stage.tracker(&["show", "2"])?;
 
+    screen.line("\nAnd the same to look at, in a browser:");
+    stage.tracker(&["gallery"])?;
+
     screen.line(&format!(
         "\nYour files and the database are in {}",
         stage.dir.display()

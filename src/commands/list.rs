@@ -47,6 +47,28 @@ A pipe gets tab-separated rows without a header:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// At most this many rows; 0 for all
+    #[arg(short = 'L', long, value_name = "N", default_value_t = 30)]
+    limit: u32,
+    /// Comma-separated values with a header
+    #[arg(long)]
+    csv: bool,
+    /// Which fields, comma-separated, for every form of output
+    #[arg(long, value_name = "LIST")]
+    fields: Option<String>,
+    /// Dates and tags too, at a terminal
+    #[arg(long)]
+    wide: bool,
+    /// Counts, render times, minutes by month and bytes on disk instead of rows
+    #[arg(long, conflicts_with_all = ["csv", "fields", "limit"])]
+    stats: bool,
+}
+
+/// Which rows: the same of every verb that looks at many.
+#[derive(Debug, clap::Args)]
+pub struct FilterArgs {
     /// Only these status words, comma-separated
     #[arg(short, long, value_name = "S", value_delimiter = ',', value_parser = Suggest(STATUSES), hide_possible_values = true)]
     status: Vec<String>,
@@ -65,24 +87,9 @@ pub struct Args {
     /// Part of the title, the script or the failure message
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
-    /// At most this many rows; 0 for all
-    #[arg(short = 'L', long, value_name = "N", default_value_t = 30)]
-    limit: u32,
-    /// Comma-separated values with a header
-    #[arg(long)]
-    csv: bool,
-    /// Which fields, comma-separated, for every form of output
-    #[arg(long, value_name = "LIST")]
-    fields: Option<String>,
     /// Only what ended badly and was not submitted again
     #[arg(long)]
     failed: bool,
-    /// Dates and tags too, at a terminal
-    #[arg(long)]
-    wide: bool,
-    /// Counts, render times, minutes by month and bytes on disk instead of rows
-    #[arg(long, conflicts_with_all = ["csv", "fields", "limit"])]
-    stats: bool,
 }
 
 /// Prints the rows, and on stderr what was left out and whether anybody still checks.
@@ -94,7 +101,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         ));
     }
     let view = context.view();
-    let mut filter = filter(&args, &view)?;
+    let mut filter = args.filter.filter(&view)?;
     let listing = Listing {
         form: Form::choose(&args, context)?,
         wide: args.wide,
@@ -111,7 +118,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         }
         Err(error) => return Err(error),
     };
-    filter.statuses = statuses(&args.status, &store, context)?;
+    filter.statuses = args.filter.statuses(&store, context)?;
     if args.stats {
         stats::print(&store, &filter, context)?;
     } else {
@@ -121,46 +128,50 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-fn filter(args: &Args, view: &View<Local>) -> Result<Filter, Error> {
-    let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
-    let when = |flag: &str, text: &Option<String>| {
-        text.as_deref()
-            .map(|text| parse_when(text, view.now, &view.tz))
-            .transpose()
-            .map_err(|error| Error::misuse(format!("--{flag}: {error}")))
-    };
-    Ok(Filter {
-        statuses: Vec::new(),
-        unfinished: args.unfinished,
-        failed: args.failed,
-        since: when("since", &args.since)?,
-        until: when("until", &args.until.as_deref().map(end_of_day))?,
-        tags: words(&args.tag),
-        search: args.search.clone(),
-    })
-}
+impl FilterArgs {
+    /// All but the status words, which need the database.
+    pub(super) fn filter(&self, view: &View<Local>) -> Result<Filter, Error> {
+        let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
+        let when = |flag: &str, text: &Option<String>| {
+            text.as_deref()
+                .map(|text| parse_when(text, view.now, &view.tz))
+                .transpose()
+                .map_err(|error| Error::misuse(format!("--{flag}: {error}")))
+        };
+        Ok(Filter {
+            statuses: Vec::new(),
+            unfinished: self.unfinished,
+            failed: self.failed,
+            since: when("since", &self.since)?,
+            until: when("until", &self.until.as_deref().map(end_of_day))?,
+            tags: words(&self.tag),
+            search: self.search.clone(),
+        })
+    }
 
-/// The words as they are in the database, whatever their case; one that nobody has heard of is pointed out.
-fn statuses(typed: &[String], store: &Store, context: &Context) -> Result<Vec<String>, Error> {
-    if typed.is_empty() {
-        return Ok(Vec::new());
-    }
-    let here = store.read(|tx| tx.status_words())?;
-    let mut words = Vec::new();
-    for typed in typed.iter().map(|word| word.trim()) {
-        let same = |word: &&str| word.eq_ignore_ascii_case(typed);
-        let before = words.len();
-        words.extend(here.iter().filter(|word| same(&word.as_str())).cloned());
-        if words.len() == before {
-            if !STATUSES.iter().any(|word| same(word)) {
-                let known = here.join(", ");
-                let note = format!("no video is {typed:?}; the status words here: {known}");
-                context.screen.warn(&note);
-            }
-            words.push(typed.to_owned());
+    /// The words as they are in the database, whatever their case; one that nobody has heard of is pointed out.
+    pub(super) fn statuses(&self, store: &Store, context: &Context) -> Result<Vec<String>, Error> {
+        let typed = &self.status;
+        if typed.is_empty() {
+            return Ok(Vec::new());
         }
+        let here = store.read(|tx| tx.status_words())?;
+        let mut words = Vec::new();
+        for typed in typed.iter().map(|word| word.trim()) {
+            let same = |word: &&str| word.eq_ignore_ascii_case(typed);
+            let before = words.len();
+            words.extend(here.iter().filter(|word| same(&word.as_str())).cloned());
+            if words.len() == before {
+                if !STATUSES.iter().any(|word| same(word)) {
+                    let known = here.join(", ");
+                    let note = format!("no video is {typed:?}; the status words here: {known}");
+                    context.screen.warn(&note);
+                }
+                words.push(typed.to_owned());
+            }
+        }
+        Ok(words)
     }
-    Ok(words)
 }
 
 /// "Until Friday" includes Friday: a bare date becomes the next one, every other text stays.

@@ -10,6 +10,7 @@ pub mod download;
 pub mod edit;
 pub mod file_options;
 pub mod forget;
+pub mod gallery;
 pub mod list;
 pub mod listen;
 pub mod man;

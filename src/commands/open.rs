@@ -39,8 +39,13 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     } else {
         file(&video)?
     };
+    open(&target, context)
+}
+
+/// Opens a file or a page with the desktop's program for it.
+pub(super) fn open(target: &str, context: &Context) -> Result<Exit, Error> {
     let status = Command::new(OPENER)
-        .arg(&target)
+        .arg(target)
         .stdin(Stdio::null())
         // The desktop's programs have no use for the key.
         .env_remove("HEYGEN_API_KEY")
@@ -51,7 +56,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
             let why = other.map_or_else(|error| error.to_string(), |status| status.to_string());
             context.screen.error(&format!("{OPENER}: {why}"));
             // What was to be opened can be opened by hand.
-            context.screen.line(&target);
+            context.screen.line(target);
             Ok(Exit::Trouble)
         }
     }

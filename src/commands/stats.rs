@@ -7,6 +7,9 @@ use crate::error::Error;
 use crate::render::{human, text};
 use crate::store::{Filter, Month, RenderTimes, Stats, Store};
 
+/// Columns of a month's line, and of the bar that follows it where there is room.
+const MONTH_LINE: usize = 50;
+const BAR: usize = 24;
 /// Fewer render times than this are no basis for "usually".
 const FEW: u64 = 5;
 
@@ -16,12 +19,16 @@ pub(super) fn print(store: &Store, filter: &Filter, context: &Context) -> Result
     if context.globals.json {
         context.screen.json_row(&stats);
     } else {
-        context.screen.block(&lines(&stats));
+        let room = match context.screen.out_is_terminal {
+            true => context.screen.width.saturating_sub(MONTH_LINE).min(BAR),
+            false => 0,
+        };
+        context.screen.block(&lines(&stats, room));
     }
     Ok(())
 }
 
-fn lines(stats: &Stats) -> String {
+fn lines(stats: &Stats, room: usize) -> String {
     let statuses: Vec<_> = stats
         .by_status
         .iter()
@@ -48,8 +55,13 @@ fn lines(stats: &Stats) -> String {
         out.push('\n');
         let heading = ["MONTH", "SUBMITTED", "COMPLETED", "FAILED", "MINUTES"];
         out.push_str(&month_line(&heading.map(str::to_owned)));
+        let most = stats.months.iter().map(|month| month.submitted).max();
+        let most = most.unwrap_or_default();
         for month in &stats.months {
-            out.push_str(&month_line(&cells(month)));
+            let line = month_line(&cells(month));
+            let bar = bar(month.submitted, most, room);
+            out.push_str(&format!("{} {bar}", line.trim_end()).trim_end());
+            out.push('\n');
         }
     }
     out
@@ -81,6 +93,18 @@ fn cells(month: &Month) -> [String; 5] {
         month.failed.to_string(),
         format!("{:.1}", month.minutes),
     ]
+}
+
+/// The submissions of a month as a bar beside its line, in eighths of a column.
+fn bar(submitted: u64, most: u64, room: usize) -> String {
+    if room < BAR / 2 {
+        return String::new();
+    }
+    let eighths = u128::from(submitted) * 8 * room as u128 / u128::from(most.max(1));
+    let eighths = usize::try_from(eighths).unwrap_or_default();
+    let end = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let end = end.get(eighths % 8).copied().unwrap_or_default();
+    format!(" {}{end}", "█".repeat(eighths / 8))
 }
 
 fn month_line([month, submitted, completed, failed, minutes]: &[String; 5]) -> String {
@@ -122,7 +146,7 @@ mod tests {
 
     #[test]
     fn numbers_for_a_person() {
-        assert_snapshot!(lines(&stats()), @r"
+        assert_snapshot!(lines(&stats(), 0), @r"
         videos     205: 190 completed, 12 failed, 3 \x1b[2J
         unfinished 3
         rendering  usually 8m, nine of ten within 14m (from 190 videos)
@@ -135,8 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn months_have_bars_where_somebody_looks() {
+        let shown = lines(&stats(), 24);
+        assert!(shown.lines().rev().take(2).all(|line| line.contains('█')));
+        assert!(shown.ends_with("1.0  ███████████▏\n"), "{shown}");
+    }
+
+    #[test]
     fn numbers_of_nothing() {
-        assert_snapshot!(lines(&Stats::default()), @r"
+        assert_snapshot!(lines(&Stats::default(), 0), @r"
         videos     0
         unfinished 0
         rendering  no video is completed yet

@@ -80,7 +80,10 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             self.time("ended", video.completed_at.or(video.ended_at));
         } else {
             self.time("completed", video.completed_at);
-            self.exact("rendered in", render_time(video).as_deref());
+            self.exact(
+                "rendered in",
+                video.render_time().map(human::duration).as_deref(),
+            );
         }
         let length = video.duration.filter(|seconds| seconds.is_finite());
         self.exact(
@@ -300,14 +303,6 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
 fn base_url(account: &Account) -> &str {
     let text = account.as_str();
     text.rsplit_once('#').map_or(text, |(base, _)| base)
-}
-
-/// How long rendering took: by HeyGen's clock, else by ours, which is late by up to one round of polling.
-fn render_time(video: &Video) -> Option<String> {
-    let by_heygen = video.created_at.zip(video.completed_at);
-    let by_us = video.accepted_at.zip(video.ended_at);
-    let (start, end) = by_heygen.or(by_us)?;
-    Some(human::duration(end.since(start)))
 }
 
 /// What a person can do about the state of `video`; `None` when there is nothing to do.

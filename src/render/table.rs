@@ -164,7 +164,7 @@ fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
 }
 
 /// `code: message`, or whichever of the two is known.
-pub(in crate::render) fn reason(code: Option<&str>, message: Option<&str>) -> String {
+pub(crate) fn reason(code: Option<&str>, message: Option<&str>) -> String {
     let known: Vec<_> = [code, message].into_iter().flatten().collect();
     known.join(": ")
 }

@@ -136,6 +136,17 @@ impl Tx<'_> {
         Ok(videos)
     }
 
+    /// Where the files of the rows of a filter go, at most `most` different directories.
+    pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<String>, Problem> {
+        let (clause, mut values) = filter.sql();
+        values.push(Value::Integer(most.into()));
+        let sql = format!(
+            "SELECT DISTINCT output_dir FROM videos WHERE {clause} LIMIT ?{}",
+            values.len()
+        );
+        self.all(&sql, params_from_iter(values), |row| row.get(0))
+    }
+
     /// Every status word there is, found by one look at the index for each.
     pub fn status_words(&self) -> Result<Vec<String>, Problem> {
         self.all(

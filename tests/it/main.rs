@@ -69,12 +69,14 @@ mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod power_cut;
 
+mod browser;
 mod contract;
 mod database_faults;
 mod download_disk;
 mod download_faults;
 mod download_runs;
 mod frozen;
+mod gallery;
 mod hooks;
 mod listen;
 mod listen_faults;

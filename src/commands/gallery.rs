@@ -1,0 +1,81 @@
+//! `tracker gallery`: the history as a page to look at.
+
+use std::path::PathBuf;
+
+use super::list::FilterArgs;
+use super::{Context, find_all, open};
+use crate::error::{Error, Exit};
+use crate::gallery::{self, Selection};
+use crate::store::Store;
+
+/// Rows of a page, unless somebody wants more.
+const LIMIT: u32 = 500;
+
+/// Make a page of the videos to open in a browser
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tracker gallery --open                         # everything, in the browser
+  tracker gallery --tag launch --output launch.html
+  tracker check && tracker gallery               # from cron; written only when something changed
+
+One file that needs no server and no network; the videos stay where they are.")]
+pub struct Args {
+    /// Only these: local numbers, HeyGen ids, or unique beginnings of them
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Where the page goes, instead of index.html beside the files
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Start the browser
+    #[arg(long)]
+    open: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// At most this many rows, the newest; 0 for all
+    #[arg(short = 'L', long, value_name = "N", default_value_t = LIMIT)]
+    limit: u32,
+}
+
+/// Writes the page and names it.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let mut filter = args.filter.filter(&context.view())?;
+    let store = context.open_for_reading()?;
+    filter.statuses = args.filter.statuses(&store, context)?;
+    let rows = match args.ids.as_slice() {
+        [] => None,
+        ids => Some(find_all(&store, ids, true)?),
+    };
+    let selection = Selection {
+        filter,
+        rows,
+        limit: args.limit,
+    };
+    let written = gallery::write(&store, &selection, args.output.as_deref())?;
+    let path = written.path.to_string_lossy();
+    if context.globals.json {
+        context.screen.json_row(&serde_json::json!({
+            "type": "gallery",
+            "path": path,
+            "changed": written.changed,
+        }));
+    } else if written.changed || context.screen.out_is_terminal {
+        context.screen.line(&crate::render::text::sanitize(&path));
+    }
+    if args.open {
+        return open::open(&path, context);
+    }
+    Ok(Exit::Ok)
+}
+
+/// What `TRACKER_GALLERY` asks for after a run that changed something.
+pub(super) fn refresh(store: &Store, context: &Context) -> Result<(), Error> {
+    let Some(path) = context.env.path("TRACKER_GALLERY") else {
+        return Ok(());
+    };
+    let selection = Selection {
+        filter: crate::store::Filter::default(),
+        rows: None,
+        limit: LIMIT,
+    };
+    gallery::write(store, &selection, Some(&path)).map(drop)
+}
