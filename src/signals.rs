@@ -4,11 +4,13 @@
 //! `listen` differs in two things: whoever is being answered gets the answer, and SIGTERM is its ordinary end.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
@@ -30,13 +32,15 @@ pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
     on_first(move |signal| {
         // Whoever reads our output may have stalled, and the screen with it; that must not keep us.
         let (said, done) = channel();
-        thread::spawn(move || {
+        let last_line = thread::Builder::new().spawn(move || {
             screen.progress().end();
             screen.note("interrupted; nothing is lost, the next check carries on");
             said.send(()).ok();
         });
-        done.recv_timeout(MANNERS).ok();
-        low_level::exit(128 + signal);
+        if last_line.is_ok() {
+            done.recv_timeout(MANNERS).ok();
+        }
+        exit(128 + signal);
     })
 }
 
@@ -51,24 +55,65 @@ pub fn install_draining(
         screen.progress().end();
         drain();
         screen.note("ended; nothing is lost, the next listen or check carries on");
-        low_level::exit(if signal == SIGTERM { 0 } else { 128 + signal });
+        exit(if signal == SIGTERM { 0 } else { 128 + signal });
     })
 }
 
+/// Process groups of commands that must not outlive this process.
+static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// A command that ends with this process where a signal ends that; dropping it forgets the command.
+#[must_use = "it is forgotten when dropped"]
+pub(crate) struct Child(Pid);
+
+impl Child {
+    /// `group` is the command's process group.
+    pub(crate) fn of(group: Pid) -> Self {
+        children().push(group);
+        Self(group)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        children().retain(|group| *group != self.0);
+    }
+}
+
+fn children() -> MutexGuard<'static, Vec<Pid>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn exit(code: i32) -> ! {
+    for group in children().iter() {
+        // It may have ended this very moment.
+        killpg(*group, Signal::SIGKILL).ok();
+    }
+    low_level::exit(code)
+}
+
+/// Nothing is caught when there is no thread to wait for it: a signal then ends the process as it ends any other.
 fn on_first(end: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (caught, to_wait_for) = channel::<Signals>();
     thread::Builder::new()
         .name("signals".to_owned())
         .stack_size(128 * 1024)
         .spawn(move || {
+            let Ok(mut signals) = to_wait_for.recv() else {
+                return;
+            };
             let mut signals = signals.forever();
             if let Some(signal) = signals.next() {
-                thread::spawn(move || end(signal));
+                let ends = thread::Builder::new().spawn(move || end(signal));
+                if ends.is_err() {
+                    exit(128 + signal);
+                }
             }
             // The second one does not ask.
             if let Some(signal) = signals.next() {
-                low_level::exit(128 + signal);
+                exit(128 + signal);
             }
         })?;
+    caught.send(Signals::new([SIGINT, SIGTERM])?).ok();
     Ok(())
 }

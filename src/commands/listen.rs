@@ -6,6 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 use std::time::Duration;
 
 use crate::commands::Context;
@@ -90,14 +93,47 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     advise(context, address)?;
     let screen = &context.screen;
     screen.note(&format!("listening on http://{address}{}", args.path));
+    let (options, ping) = hooks_beside(context, &options);
     loop {
         act(context, &mut store, &options)?;
+        ping.send(()).ok();
         match news.recv() {
             Ok(News::Pending) => {}
             Ok(News::Failed(error)) => return Err(error.into()),
             Err(_) => return Err(unable(std::io::ErrorKind::BrokenPipe.into())),
         }
     }
+}
+
+/// Runs hooks in a thread with a store of its own: one that hangs must not hold up the next video. They are looked for
+/// at each ping. Where there is no thread the passes run them.
+fn hooks_beside(context: &Context, options: &Options) -> (Options, Sender<()>) {
+    let (ping, pinged) = channel::<()>();
+    let (env, screen) = (context.env.clone(), Arc::clone(&context.screen));
+    let theirs = options.clone();
+    let started = options
+        .hook
+        .is_some()
+        .then(|| context.open())
+        .and_then(Result::ok)
+        .map(|mut store| {
+            thread::Builder::new()
+                .name("hooks".to_owned())
+                .spawn(move || {
+                    while pinged.recv().is_ok() {
+                        let mut reporter = Reporter::new(&screen, Voice::Outcomes, false);
+                        let run = pass::run(&mut store, &env, Scope::Hooks, &theirs, &mut reporter);
+                        if let Err(error) = run {
+                            screen.error(&error.to_string());
+                        }
+                    }
+                })
+        });
+    let options = Options {
+        run_hooks: !matches!(started, Some(Ok(_))),
+        ..options.clone()
+    };
+    (options, ping)
 }
 
 /// What will not work, told while somebody is looking.

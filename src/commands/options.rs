@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command};
@@ -60,7 +60,7 @@ impl WaitArgs {
     pub(super) fn wait(&self, rows: Option<Vec<RowId>>) -> Wait {
         Wait {
             rows,
-            timeout: self.timeout,
+            deadline: Instant::now().checked_add(self.timeout),
             interval: self.interval,
         }
     }

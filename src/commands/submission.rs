@@ -153,8 +153,10 @@ impl SubmitOptions {
             hook: context.hook(None)?,
             ..Options::default()
         };
+        let wait = self.waiting.wait(Some(rows.to_vec()));
         let impatient = Options {
             budget: BUDGET,
+            deadline: wait.deadline.filter(|_| self.wait),
             ..options.clone()
         };
         let scope = Scope::Fresh(fresh);
@@ -162,7 +164,6 @@ impl SubmitOptions {
         if !self.wait {
             return Ok(Exit::Ok);
         }
-        let wait = self.waiting.wait(Some(rows.to_vec()));
         wait.until_finished(store, &context.env, &options, reporter)
     }
 

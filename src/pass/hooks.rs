@@ -4,24 +4,27 @@
 //! after the command ended well, so a crash in between tells it twice. Facts travel in the environment and on
 //! standard input: nothing HeyGen sends ever becomes part of a command line.
 
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::{Run, Tx};
+use super::{Message, Run, Tx};
 use crate::decide::Entry;
 use crate::error::Error;
 use crate::event::Event;
-use crate::locks::Purpose;
+use crate::locks::{Guard, Purpose};
 use crate::render::json::{VideoObject, to_line};
+use crate::signals;
 use crate::store::{DueHook, Store};
-use crate::time::{self, Timestamp};
+use crate::time::Timestamp;
 use crate::video::{HookEvent, RowId, Video};
 
 /// How long a hook may take.
@@ -34,7 +37,7 @@ const PAGE: u32 = 100;
 impl Run<'_, '_> {
     /// Notes what the hook has to be told of a row, if there is a hook.
     pub(super) fn due_hook(
-        &self,
+        &mut self,
         tx: &Tx<'_>,
         row: RowId,
         event: HookEvent,
@@ -44,25 +47,49 @@ impl Run<'_, '_> {
         if self.options.hook.is_none() {
             return Ok(());
         }
-        tx.hook(row, event, file, now)
+        self.hooks.look();
+        Ok(tx.hook(row, event, file, now)?)
     }
 
     /// Notes `idle` when this row was the last unfinished one.
-    pub(super) fn maybe_idle(&self, tx: &Tx<'_>, row: RowId, now: Timestamp) -> Result<(), Error> {
+    pub(super) fn maybe_idle(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         if self.options.hook.is_none() || tx.has_unfinished()? {
             return Ok(());
         }
-        tx.hook(row, HookEvent::Idle, None, now)
+        self.hooks.look();
+        Ok(tx.hook(row, HookEvent::Idle, None, now)?)
     }
 
-    /// Tells the hook all that is due. Each try is counted before it is made.
-    pub(super) fn tell_hooks(&mut self, store: &mut Store) -> Result<(), Error> {
-        let Some(command) = self.options.hook.clone() else {
+    /// Starts the next hook that is due, when none is running. Each try is counted before it is made.
+    pub(super) fn dispatch_hooks(&mut self, store: &mut Store) -> Result<(), Error> {
+        let Some(command) = self.options.hook.clone().filter(|_| self.options.run_hooks) else {
             return Ok(());
         };
-        let due = store.read(|tx| tx.due_hooks(PAGE))?;
-        for hook in due {
-            // Another run is telling it right now.
+        while self.hooks.running.is_none() {
+            if self.hooks.queue.is_empty() && std::mem::take(&mut self.hooks.look) {
+                let due = store.read(|tx| tx.due_hooks(PAGE))?;
+                let hooks = &mut self.hooks;
+                hooks.queue.extend(
+                    due.into_iter()
+                        .filter(|hook| !hooks.seen.contains(&hook.id)),
+                );
+            }
+            // A hook may want to do something with its row: not while its files are under way.
+            let saves = &self.saves;
+            let ready = |hook: &DueHook| !saves.has_work_with(hook.video);
+            let Some(hook) = self.hooks.queue.iter().position(ready) else {
+                return Ok(());
+            };
+            let Some(hook) = self.hooks.queue.remove(hook) else {
+                return Ok(());
+            };
+            self.hooks.seen.insert(hook.id);
+            // Another run is at it right now.
             let Some(guard) = self.lock_row(Purpose::Hook, hook.id)? else {
                 continue;
             };
@@ -71,49 +98,177 @@ impl Run<'_, '_> {
                 false => Ok(None),
             })?;
             if let Some(video) = video {
-                let told = tell(&command, &hook, &video, store);
-                self.record_hook(store, &hook, &video, told)?;
+                let child = command_of(&command, &hook, &video, store.path());
+                self.start_hook(child, Hooked { hook, video, guard });
             }
-            drop(guard);
         }
         Ok(())
     }
 
-    fn record_hook(
-        &mut self,
-        store: &mut Store,
-        hook: &DueHook,
-        video: &Video,
-        told: Result<(), String>,
-    ) -> Result<(), Error> {
-        let last = hook.tries + 1 >= TRIES;
-        let entry = Entry::new(Event::Hook {
-            event: hook.event,
-            tries: hook.tries + 1,
-            error: told.as_ref().err().cloned(),
+    fn start_hook(&mut self, child: Result<(Command, String), String>, hooked: Hooked) {
+        let outbox = self.outbox.clone();
+        let started = Instant::now();
+        let spawned = child.and_then(|(mut command, input)| {
+            let mut child = command.spawn().map_err(|error| error.to_string())?;
+            let group = i32::try_from(child.id()).map_err(|error| error.to_string())?;
+            let group = Pid::from_raw(group);
+            Ok((input, child.stdin.take(), child, group))
         });
-        store.write(|tx| {
-            if told.is_ok() || last {
-                tx.hook_over(hook.id)?;
+        let (input, stdin, mut child, group) = match spawned {
+            Ok(spawned) => spawned,
+            Err(why) => {
+                self.hooks.running = Some(Running {
+                    group: None,
+                    until: started,
+                });
+                outbox
+                    .send(Message::Hooked(Box::new(hooked), Err(why)))
+                    .ok();
+                return;
             }
-            // It may have forgotten its own row: then there is nothing to record.
-            if tx.video(video.id)?.is_some() {
-                tx.append(video.id, &entry, time::now())?;
-            }
-            Ok(())
-        })?;
-        let Err(why) = told else {
-            return Ok(());
         };
-        let first = hook.tries == 0;
-        self.reporter
-            .hook_failed(video, hook.event, &why, (first, last));
+        self.hooks.running = Some(Running {
+            group: Some((group, signals::Child::of(group))),
+            until: started + PATIENCE,
+        });
+        let wait = move || {
+            if let Some(mut stdin) = stdin {
+                // A hook need not read; one that is killed ends this, too.
+                writeln!(stdin, "{input}").ok();
+            }
+            let outcome = match child.wait() {
+                Ok(status) if status.success() => Ok(()),
+                Ok(status) if status.signal() == Some(libc::SIGKILL) => Err(format!(
+                    "no end after {} s; killed",
+                    started.elapsed().as_secs()
+                )),
+                Ok(status) => Err(status.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            outbox.send(Message::Hooked(Box::new(hooked), outcome)).ok();
+        };
+        let spawned = thread::Builder::new()
+            .name("hook".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(wait);
+        if spawned.is_err() {
+            // Nobody can wait for it: it is tried again by the next run.
+            self.hooks.end();
+        }
+    }
+
+    /// Records what became of a hook.
+    pub(super) fn hooked(
+        &mut self,
+        tx: &Tx<'_>,
+        hooked: Hooked,
+        outcome: Result<(), String>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Hooked { hook, video, guard } = hooked;
+        self.hooks.running = None;
+        // A failed one may have left others waiting that it held up.
+        self.hooks.look = true;
+        self.after.guards.push(guard);
+        let last = hook.tries + 1 >= TRIES;
+        if outcome.is_ok() || last {
+            tx.hook_over(hook.id)?;
+        }
+        // It may have forgotten its own row: then there is nothing to record.
+        if tx.video(video.id)?.is_some() {
+            let entry = Entry::new(Event::Hook {
+                event: hook.event,
+                tries: hook.tries + 1,
+                error: outcome.as_ref().err().cloned(),
+            });
+            tx.append(video.id, &entry, now)?;
+        }
+        if let Err(why) = outcome {
+            self.after.failed_hooks.push((video, hook, why));
+        }
         Ok(())
+    }
+
+    /// Says that a hook failed: at the first try and the last.
+    pub(super) fn say_hook_failed(&mut self, video: &Video, hook: &DueHook, why: &str) {
+        let last = hook.tries + 1 >= TRIES;
+        self.reporter
+            .hook_failed(video, hook.event, why, (hook.tries == 0, last));
     }
 }
 
-/// Runs the command once.
-fn tell(command: &str, hook: &DueHook, video: &Video, store: &Store) -> Result<(), String> {
+/// A hook that was started.
+pub(super) struct Hooked {
+    hook: DueHook,
+    video: Video,
+    guard: Guard,
+}
+
+struct Running {
+    /// `None` when it could not be started.
+    group: Option<(Pid, signals::Child)>,
+    /// It is killed then.
+    until: Instant,
+}
+
+/// The hooks of one run: one after the other, beside everything else.
+#[derive(Default)]
+pub(super) struct Hooks {
+    queue: VecDeque<DueHook>,
+    /// There may be more than the queue has.
+    look: bool,
+    /// Those this run has tried: what fails is tried again by the next.
+    seen: HashSet<RowId>,
+    running: Option<Running>,
+}
+
+impl Hooks {
+    /// Some may be due.
+    pub(super) fn look(&mut self) {
+        self.look = true;
+    }
+
+    pub(super) fn are_over(&self) -> bool {
+        self.running.is_none() && self.queue.is_empty() && !self.look
+    }
+
+    /// When the running one has to end.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.running.as_ref().map(|running| running.until)
+    }
+
+    /// No further one is started.
+    pub(super) fn stop(&mut self) {
+        self.queue.clear();
+        self.look = false;
+    }
+
+    /// Ends the running one; its message still comes.
+    pub(super) fn kill(&mut self) {
+        if let Some(running) = &mut self.running {
+            if let Some((group, _)) = &running.group {
+                // It may have ended this very moment.
+                killpg(*group, Signal::SIGKILL).ok();
+            }
+            running.until = Instant::now() + PATIENCE;
+        }
+    }
+
+    /// Nothing of this run goes on.
+    pub(super) fn end(&mut self) {
+        self.stop();
+        self.kill();
+        self.running = None;
+    }
+}
+
+/// The user's command, told of a hook, and what it can read.
+fn command_of(
+    command: &str,
+    hook: &DueHook,
+    video: &Video,
+    database: &Path,
+) -> Result<(Command, String), String> {
     let row = to_line(&VideoObject::new(video)).map_err(|error| error.to_string())?;
     let video_id = video.video_id.as_ref().map_or("", |id| id.as_str());
     let mut child = Command::new("sh");
@@ -130,45 +285,16 @@ fn tell(command: &str, hook: &DueHook, video: &Video, store: &Store) -> Result<(
             without_nul(video.title.as_deref().unwrap_or_default()),
         )
         .env("TRACKER_FILE", hook.file.as_deref().unwrap_or_default())
-        .env("TRACKER_DB", store.path())
+        .env("TRACKER_DB", database)
         .stdin(Stdio::piped())
         // stdout is the program's own results.
         .stdout(io::stderr())
         // A group of its own, so that what it starts ends with it.
         .process_group(0);
-    match run(child, row) {
-        Ok(Some(status)) if status.success() => Ok(()),
-        Ok(Some(status)) => Err(status.to_string()),
-        Ok(None) => Err(format!("no end after {} s; killed", PATIENCE.as_secs())),
-        Err(error) => Err(error.to_string()),
-    }
+    Ok((child, row))
 }
 
 fn without_nul(text: &str) -> String {
     // 128 KiB is what Linux allows for one variable; nobody needs more of a title.
     text.chars().filter(|c| *c != '\0').take(30_000).collect()
-}
-
-/// Waits for the end of a command, at most [`PATIENCE`]; `None` when it had to be killed.
-fn run(mut command: Command, input: String) -> io::Result<Option<ExitStatus>> {
-    let mut child = command.spawn()?;
-    let group = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
-    let stdin = child.stdin.take();
-    let (sender, ended) = channel();
-    thread::spawn(move || {
-        if let Some(mut stdin) = stdin {
-            // A hook need not read.
-            writeln!(stdin, "{input}").ok();
-        }
-        // The caller may have lost patience.
-        sender.send(child.wait()).ok();
-    });
-    match ended.recv_timeout(PATIENCE) {
-        Ok(status) => status.map(Some),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            // It may have ended this very moment.
-            killpg(group, Signal::SIGKILL).ok();
-            Ok(None)
-        }
-    }
 }

@@ -29,7 +29,7 @@ mod wait;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use access::Access;
 pub use report::{Reporter, Tally, Voice, unknown_hint};
@@ -37,6 +37,7 @@ pub use wait::Wait;
 
 use calls::{CallError, Caller, Posted};
 use gate::Gate;
+use hooks::{Hooked, Hooks};
 use poll::{Asked, Polls};
 use pool::Pool;
 use save::{Learnt, Saves, StalePart};
@@ -50,7 +51,7 @@ use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
-use crate::store::{Identity, Store, Tx};
+use crate::store::{DueHook, Identity, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{Account, IdempotencyKey, LastError, Operation, RowId, Video};
 
@@ -73,8 +74,12 @@ pub struct Options {
     pub budget: Duration,
     /// The user's command to tell of what happens.
     pub hook: Option<String>,
+    /// Whether this run also runs the command; otherwise it only notes what is due.
+    pub run_hooks: bool,
     /// Files replace others that have their final names.
     pub replace: bool,
+    /// Nothing is waited for any longer than this.
+    pub deadline: Option<Instant>,
 }
 
 impl Default for Options {
@@ -88,7 +93,9 @@ impl Default for Options {
             read_timeout: Duration::from_secs(60),
             budget: Duration::from_secs(30),
             hook: None,
+            run_hooks: true,
             replace: false,
+            deadline: None,
         }
     }
 }
@@ -107,6 +114,8 @@ pub enum Scope {
     },
     /// Rows just recorded: sent and nothing else. Their send locks were taken before they became visible.
     Fresh(Vec<(RowId, Guard)>),
+    /// None: only hooks that are due.
+    Hooks,
 }
 
 /// Runs one pass and says what happened.
@@ -146,6 +155,7 @@ pub fn run(
         polls: Polls::default(),
         sends: Sends::default(),
         saves: Saves::default(),
+        hooks: Hooks::default(),
         troubles: Troubles::default(),
         after: AfterCommit::default(),
         reporter,
@@ -169,12 +179,15 @@ pub fn run(
             run.name(store, rows)?;
         }
         Scope::Fresh(rows) => run.sends.fresh(rows),
+        Scope::Hooks => {}
     }
-    let result = run.work_through(store);
+    if options.hook.is_some() {
+        run.hooks.look();
+    }
+    let result = run.finish(store);
+    run.hooks.end();
     run.reporter.tally.requests += run.gate.passed();
-    result?;
-    std::mem::take(&mut run.troubles).settle(store, run.reporter, time::now())?;
-    run.tell_hooks(store)
+    result
 }
 
 /// One pass under way.
@@ -194,6 +207,7 @@ struct Run<'a, 's> {
     polls: Polls,
     sends: Sends,
     saves: Saves,
+    hooks: Hooks,
     troubles: Troubles,
     after: AfterCommit,
     reporter: &'a mut Reporter<'s>,
@@ -223,6 +237,8 @@ enum Message {
     File { row: RowId, learnt: Learnt },
     /// A row's files were dealt with; its save lock comes back.
     SavesDone { row: RowId, guard: Guard },
+    /// A hook ended.
+    Hooked(Box<Hooked>, Result<(), String>),
 }
 
 impl Message {
@@ -233,7 +249,8 @@ impl Message {
             Self::Detail { .. }
             | Self::Posted { .. }
             | Self::File { .. }
-            | Self::SavesDone { .. } => 1,
+            | Self::SavesDone { .. }
+            | Self::Hooked(..) => 1,
         }
     }
 }
@@ -250,34 +267,101 @@ struct AfterCommit {
     seen: Vec<RowId>,
     /// Parts of files that will never be complete.
     stale_parts: Vec<StalePart>,
+    failed_hooks: Vec<(Video, DueHook, String)>,
 }
 
 /// How many answers about rows go into one transaction at most, give or take one bulk answer: bounds how long another
 /// writer waits.
 const BATCH: usize = 512;
 
+/// How long hooks may go on when everything else is done, altogether.
+const HOOKS_GET: Duration = Duration::from_secs(60);
+/// How long one that was killed may take to end.
+const HOOK_DIES: Duration = Duration::from_secs(2);
+
 impl Run<'_, '_> {
-    fn work_through(&mut self, store: &mut Store) -> Result<(), Error> {
+    fn finish(&mut self, store: &mut Store) -> Result<(), Error> {
+        if self.work_through(store)? {
+            std::mem::take(&mut self.troubles).settle(store, self.reporter, time::now())?;
+            if self.options.run_hooks {
+                self.finish_hooks(store)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `false` when the time was up first.
+    fn work_through(&mut self, store: &mut Store) -> Result<bool, Error> {
         loop {
             self.dispatch(store)?;
             if self.api.is_idle() && self.savers.is_idle() {
                 break;
             }
-            // `self.outbox` keeps the channel open.
-            let Ok(first) = self.inbox.recv() else { break };
-            let mut rows = first.rows();
-            let mut batch = vec![first];
-            while rows < BATCH
-                && let Ok(message) = self.inbox.try_recv()
-            {
-                rows += message.rows();
-                batch.push(message);
+            if !self.step(store, self.options.deadline)? {
+                return Ok(false);
             }
-            self.take_in(store, batch)?;
         }
         self.conclude_polls(store)?;
         self.conclude_sends();
+        Ok(true)
+    }
+
+    /// Everything else is done: hooks get a little longer.
+    fn finish_hooks(&mut self, store: &mut Store) -> Result<(), Error> {
+        let patience = Instant::now() + HOOKS_GET;
+        let until = self
+            .options
+            .deadline
+            .map_or(patience, |at| at.min(patience));
+        loop {
+            self.dispatch_hooks(store)?;
+            if self.hooks.are_over() {
+                return Ok(());
+            }
+            if !self.step(store, Some(until))? {
+                break;
+            }
+        }
+        self.hooks.stop();
+        self.hooks.kill();
+        let dead = Instant::now() + HOOK_DIES;
+        while !self.hooks.are_over() && self.step(store, Some(dead))? {
+            self.hooks.stop();
+        }
         Ok(())
+    }
+
+    /// Waits for what the workers learnt, at most `until`, and takes it in. `false` when there was nothing by then.
+    fn step(&mut self, store: &mut Store, until: Option<Instant>) -> Result<bool, Error> {
+        let first = loop {
+            let hook = self.hooks.until();
+            let next = [until, hook].into_iter().flatten().min();
+            let received = match next {
+                // `self.outbox` keeps the channel open.
+                None => self.inbox.recv().ok(),
+                Some(at) => {
+                    let patience = at.saturating_duration_since(Instant::now());
+                    self.inbox.recv_timeout(patience).ok()
+                }
+            };
+            match received {
+                Some(message) => break message,
+                None if until.is_none_or(|at| Instant::now() < at) && hook.is_some() => {
+                    self.hooks.kill();
+                }
+                None => return Ok(false),
+            }
+        };
+        let mut rows = first.rows();
+        let mut batch = vec![first];
+        while rows < BATCH
+            && let Ok(message) = self.inbox.try_recv()
+        {
+            rows += message.rows();
+            batch.push(message);
+        }
+        self.take_in(store, batch)?;
+        Ok(true)
     }
 
     /// Starts as much as there are hands for. Saving has hands of its own: status requests never queue behind it.
@@ -286,7 +370,8 @@ impl Run<'_, '_> {
         if self.polls.are_over() {
             self.dispatch_sends(store)?;
         }
-        self.dispatch_saves(store)
+        self.dispatch_saves(store)?;
+        self.dispatch_hooks(store)
     }
 
     /// Decides and writes what was learnt, in one transaction; then lets everybody know.
@@ -304,7 +389,7 @@ impl Run<'_, '_> {
                     self.sends.answered();
                 }
                 Message::SavesDone { .. } => self.savers.done(),
-                Message::File { .. } => {}
+                Message::File { .. } | Message::Hooked(..) => {}
             }
         }
         let mut moved = None;
@@ -326,6 +411,7 @@ impl Run<'_, '_> {
                         self.after.guards.push(guard);
                     }
                     Message::File { row, learnt } => self.learnt(tx, row, learnt, now)?,
+                    Message::Hooked(hooked, outcome) => self.hooked(tx, *hooked, outcome, now)?,
                     Message::SavesDone { row, guard } => {
                         self.saves.done(row);
                         self.after.guards.push(guard);
@@ -361,6 +447,9 @@ impl Run<'_, '_> {
         }
         for (video, event) in &after.said {
             self.reporter.say(video, event);
+        }
+        for (video, hook, why) in &after.failed_hooks {
+            self.say_hook_failed(video, hook, why);
         }
         for part in &after.stale_parts {
             self.sweep(part);

@@ -245,9 +245,14 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn start_api(&mut self, job: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        self.api
-            .start(job)
-            .map_err(|source| Error::system("start a thread", &source))
+        if self.api.has_thread() {
+            self.api.start(job);
+        } else {
+            // Its message waits in the channel.
+            self.api.begin();
+            job();
+        }
+        Ok(())
     }
 
     pub(super) fn bulk_answer(

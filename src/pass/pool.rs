@@ -1,6 +1,5 @@
 //! A bounded set of worker threads, started as they are needed.
 
-use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -32,7 +31,7 @@ impl Pool {
 
     /// How many more jobs can start now.
     pub(super) fn free(&self) -> usize {
-        self.size - self.busy
+        self.size.saturating_sub(self.busy)
     }
 
     /// Whether no job is under way.
@@ -40,25 +39,42 @@ impl Pool {
         self.busy == 0
     }
 
-    /// Starts a job. The owner calls [`Pool::done`] when the job's last message has arrived.
-    pub(super) fn start(&mut self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        self.busy += 1;
-        if self.threads < self.busy {
-            let source = Arc::clone(&self.source);
-            // Threads are never joined: the process may end at any time, and what matters is on disk by then.
-            thread::Builder::new()
-                .name(self.name.to_owned())
-                .stack_size(512 * 1024)
-                .spawn(move || {
-                    while let Some(job) = next(&source) {
-                        job();
-                    }
-                })?;
-            self.threads += 1;
+    /// Whether there is a thread for one more job. Where no further one can be had, the pool makes do with those it has;
+    /// without any the owner has to do the job itself, one at a time.
+    pub(super) fn has_thread(&mut self) -> bool {
+        if self.threads <= self.busy {
+            match self.spawn() {
+                Ok(()) => self.threads += 1,
+                Err(_) => self.size = self.threads.max(1),
+            }
         }
-        self.jobs
-            .send(Box::new(job))
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.threads > 0
+    }
+
+    /// Counts a job of the owner's; [`Pool::done`] ends it.
+    pub(super) fn begin(&mut self) {
+        self.busy += 1;
+    }
+
+    /// Gives a job to a thread; [`Pool::done`] when its last message has arrived.
+    pub(super) fn start(&mut self, job: impl FnOnce() + Send + 'static) {
+        self.begin();
+        // The threads live as long as this does.
+        self.jobs.send(Box::new(job)).ok();
+    }
+
+    fn spawn(&self) -> std::io::Result<()> {
+        let source = Arc::clone(&self.source);
+        // Threads are never joined: the process may end at any time, and what matters is on disk by then.
+        thread::Builder::new()
+            .name(self.name.to_owned())
+            .stack_size(512 * 1024)
+            .spawn(move || {
+                while let Some(job) = next(&source) {
+                    job();
+                }
+            })
+            .map(drop)
     }
 
     /// One job ended.

@@ -1,5 +1,6 @@
 //! Saving, the main thread's side: which rows get a job, and what the job's facts mean for the row.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crate::download::{self, DownloadError, FileClient, Finished, Recovered};
 use crate::error::Error;
 use crate::event::Failure;
 use crate::heygen::{ApiError, RemoteVideo};
-use crate::locks::Purpose;
+use crate::locks::{Guard, Purpose};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{Asset, File, FileState, Operation, Part, RowId, Video};
@@ -42,6 +43,10 @@ impl Saves {
     /// Its error is recorded: later ones of this run do not replace it.
     pub(super) fn has_error(&mut self, row: RowId) {
         self.with_error.insert(row);
+    }
+
+    pub(super) fn has_work_with(&self, row: RowId) -> bool {
+        self.busy.contains(&row) || self.queue.contains(&row)
     }
 
     pub(super) fn done(&mut self, row: RowId) {
@@ -146,7 +151,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn dispatch_saves(&mut self, store: &Store) -> Result<(), Error> {
+    pub(super) fn dispatch_saves(&mut self, store: &mut Store) -> Result<(), Error> {
         if self.troubles.has(Kind::Disk) {
             // What is left has no room either; the next run begins with one row.
             self.saves.queue.clear();
@@ -173,15 +178,39 @@ impl Run<'_, '_> {
                 video,
                 caller,
                 files: self.file_client(),
-                outbox: self.outbox.clone(),
                 options: self.options.clone(),
                 progress: self.reporter.progress(),
             };
-            self.savers
-                .start(move || job.run(assets, guard))
-                .map_err(|source| Error::system("start a thread", &source))?;
+            self.start_saving(store, job, assets, guard)?;
         }
         Ok(())
+    }
+
+    /// Without a thread it is done here, and what it says is taken in at once.
+    fn start_saving(
+        &mut self,
+        store: &mut Store,
+        job: SaveJob,
+        assets: Vec<Asset>,
+        guard: Guard,
+    ) -> Result<(), Error> {
+        if self.savers.has_thread() {
+            let outbox = self.outbox.clone();
+            self.savers
+                .start(move || job.run(assets, guard, &|message| outbox.send(message).is_ok()));
+            return Ok(());
+        }
+        self.savers.begin();
+        let taken_in = RefCell::new((self, store, Ok(())));
+        job.run(assets, guard, &|message| {
+            let (run, store, result) = &mut *taken_in.borrow_mut();
+            if result.is_ok() {
+                *result = run.take_in(store, vec![message]);
+            }
+            result.is_ok()
+        });
+        let (_, _, result) = taken_in.into_inner();
+        result
     }
 
     /// Takes in what a job says.

@@ -3,7 +3,7 @@
 //! What the job must not forget goes through the main thread: a part before it is created and a digest before its
 //! rename wait for the commit, progress does not.
 
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +23,9 @@ use crate::video::{Asset, Part, RowId, Urls, Video};
 /// How long one file's tries may wait altogether.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How a job's messages get to the main thread.
+pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
+
 /// Fetches the open files of one row.
 pub(super) struct SaveJob {
     pub(super) video: Video,
@@ -30,7 +33,6 @@ pub(super) struct SaveJob {
     pub(super) refreshed: bool,
     pub(super) caller: Caller,
     pub(super) files: FileClient,
-    pub(super) outbox: Sender<Message>,
     pub(super) options: Options,
     pub(super) progress: Progress,
 }
@@ -44,20 +46,22 @@ enum Stop {
 
 impl SaveJob {
     /// Fetches them, and says when it is over.
-    pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard) {
+    ///
+    /// `deliver` takes its messages to the main thread; `false` when the run is over and nobody listens.
+    pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard, deliver: &Deliver<'_>) {
         for asset in assets {
-            match self.save(asset) {
-                Ok(_) => self.tell(Learnt::Saved { asset }),
+            match self.save(asset, deliver) {
+                Ok(_) => self.tell(deliver, Learnt::Saved { asset }),
                 Err(stop) => {
                     if let Some(failure) = failure(&stop) {
-                        self.tell(Learnt::Failed { asset, failure });
+                        self.tell(deliver, Learnt::Failed { asset, failure });
                     }
                 }
             }
         }
         let row = self.video.id;
         // The run may be over; then nobody listens, and the kernel has the lock back.
-        self.outbox.send(Message::SavesDone { row, guard }).ok();
+        deliver(Message::SavesDone { row, guard });
     }
 
     /// What the file is called on a terminal.
@@ -66,13 +70,13 @@ impl SaveJob {
         format!("{} {asset} {}", self.video.id, text::fit(title, 40))
     }
 
-    fn tell(&self, learnt: Learnt) {
+    fn tell(&self, deliver: &Deliver<'_>, learnt: Learnt) {
         let row = self.video.id;
-        self.outbox.send(Message::File { row, learnt }).ok();
+        deliver(Message::File { row, learnt });
     }
 
     /// One file, with as many tries as a run allows.
-    fn save(&mut self, asset: Asset) -> Result<Finished, Stop> {
+    fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<Finished, Stop> {
         let delay = self.options.retry_delay;
         let mut backoff = Backoff::new(
             self.options.retries.saturating_add(1),
@@ -85,7 +89,7 @@ impl SaveJob {
         let ledger = JobLedger {
             row: self.video.id,
             asset,
-            outbox: self.outbox.clone(),
+            deliver,
             transfer: self.progress.download(&self.label(asset)),
             part: Mutex::new(part),
         };
@@ -97,7 +101,7 @@ impl SaveJob {
             };
             match &error {
                 DownloadError::Refused { .. } if !self.refreshed => {
-                    self.refresh()?;
+                    self.refresh(deliver)?;
                     if self.urls.get(asset).is_none() {
                         return Err(Stop::Download(error));
                     }
@@ -116,7 +120,7 @@ impl SaveJob {
         }
     }
 
-    fn fetch(&self, asset: Asset, ledger: &JobLedger) -> Result<Finished, Stop> {
+    fn fetch(&self, asset: Asset, ledger: &JobLedger<'_>) -> Result<Finished, Stop> {
         let url = self.urls.get(asset).ok_or(Stop::NoUrl)?;
         let video_id = self.video.video_id.as_ref().ok_or(Stop::NoUrl)?;
         let stem = name::stem(
@@ -137,7 +141,7 @@ impl SaveJob {
     }
 
     /// Presigned URLs expire; asking for the video mints new ones.
-    fn refresh(&mut self) -> Result<(), Stop> {
+    fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Stop> {
         self.refreshed = true;
         let video_id = self.video.video_id.clone().ok_or(Stop::NoUrl)?;
         let remote = self
@@ -145,7 +149,7 @@ impl SaveJob {
             .get(|client| client.video(&video_id))
             .map_err(Stop::Api)?;
         self.urls = remote.urls.clone();
-        self.tell(Learnt::Refreshed(Box::new(remote)));
+        self.tell(deliver, Learnt::Refreshed(Box::new(remote)));
         Ok(())
     }
 }
@@ -165,16 +169,16 @@ fn failure(stop: &Stop) -> Option<FileFailure> {
 }
 
 /// Takes a job's facts to the main thread.
-struct JobLedger {
+struct JobLedger<'a> {
     row: RowId,
     asset: Asset,
-    outbox: Sender<Message>,
+    deliver: &'a Deliver<'a>,
     transfer: Transfer,
     /// What was last recorded, for the next try.
     part: Mutex<Option<Part>>,
 }
 
-impl JobLedger {
+impl JobLedger<'_> {
     fn recorded(&self) -> Option<Part> {
         self.part
             .lock()
@@ -188,13 +192,15 @@ impl JobLedger {
 
     fn tell(&self, learnt: Learnt) -> Result<(), LedgerError> {
         let row = self.row;
-        self.outbox
-            .send(Message::File { row, learnt })
-            .map_err(|_| LedgerError)
+        if (self.deliver)(Message::File { row, learnt }) {
+            Ok(())
+        } else {
+            Err(LedgerError)
+        }
     }
 }
 
-impl Ledger for JobLedger {
+impl Ledger for JobLedger<'_> {
     fn part(&self, part: &Part) -> Result<(), LedgerError> {
         self.remember(Some(part.clone()));
         let learnt = |ack| Learnt::Part {

@@ -25,8 +25,8 @@ const REASSURE: Duration = Duration::from_secs(60);
 pub struct Wait {
     /// These rows, or everything unfinished.
     pub rows: Option<Vec<RowId>>,
-    /// For how long.
-    pub timeout: Duration,
+    /// Until when at most, whatever is under way then.
+    pub deadline: Option<Instant>,
     /// The first pause between rounds.
     pub interval: Duration,
 }
@@ -43,14 +43,16 @@ impl Wait {
         options: &Options,
         reporter: &mut Reporter<'_>,
     ) -> Result<Exit, Error> {
-        let started = Instant::now();
-        let deadline = started.checked_add(self.timeout);
+        let options = Options {
+            deadline: self.deadline,
+            ..options.clone()
+        };
         let mut pause = self.interval.max(Duration::from_millis(10));
         let mut told = Told::default();
         let mut first = true;
         loop {
             let before = reporter.begin_round();
-            super::run(store, env, self.scope(store, first)?, options, reporter)?;
+            super::run(store, env, self.scope(store, first)?, &options, reporter)?;
             reporter.end_round(before);
             first = false;
             let open = self.open(store)?;
@@ -60,7 +62,7 @@ impl Wait {
             }
             reassure(reporter, open, &usual(store)?, &mut told);
             let next = Instant::now() + pause;
-            if deadline.is_some_and(|deadline| next > deadline) {
+            if self.deadline.is_some_and(|deadline| next > deadline) {
                 return Ok(worse(reporter.tally().exit(true), Exit::Timeout));
             }
             thread::sleep(pause);

@@ -40,7 +40,7 @@ impl Tx<'_> {
     /// The hooks that are due, oldest first.
     pub fn due_hooks(&self, limit: u32) -> Result<Vec<DueHook>, Problem> {
         self.all(
-            "SELECT id, video, event, file, tries FROM hooks ORDER BY id LIMIT ?1",
+            "SELECT id, video, event, file, tries FROM hooks ORDER BY tries, id LIMIT ?1",
             [limit],
             |row| {
                 Ok(DueHook {

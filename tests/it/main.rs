@@ -64,6 +64,7 @@ mod tracer;
 mod error_sweep;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill_sweep;
+mod lanes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -1,0 +1,152 @@
+//! Nothing waits for what it does not need: hooks, downloads and requests that hang, and threads that cannot be had.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::heygen::Fault;
+use crate::listener;
+use crate::support::{Bench, end, eventually};
+
+const LONG: Duration = Duration::from_secs(120);
+
+fn completed() -> Bench {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    bench.heygen.finish(&bench.video_id(1));
+    bench
+}
+
+#[test]
+fn a_hook_that_forgets_its_own_row_leaves_nothing_to_record() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    for row in [1, 2] {
+        bench.heygen.finish(&bench.video_id(row));
+    }
+    let check = bench.shell(
+        "tracker check --hook 'test $TRACKER_EVENT != saved || tracker forget $TRACKER_ID; echo $TRACKER_EVENT >> log'",
+    );
+    let check = check.exits(0);
+    assert_eq!(
+        check.stderr.replace("dropped", ""),
+        check.stderr,
+        "{}",
+        check.screen()
+    );
+    let log = std::fs::read_to_string(bench.path("log")).unwrap();
+    assert_eq!(
+        log.lines().filter(|event| *event == "saved").count(),
+        2,
+        "{log}"
+    );
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "0");
+}
+
+#[test]
+fn a_hook_that_hangs_holds_up_no_other_video_of_listen() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    let (one, two) = (bench.video_id(1), bench.video_id(2));
+    let hook = "test $TRACKER_ID = 2 || { echo $$ > pid; exec sleep 100; }";
+    let listener = listener::Listener::start(&mut listener::command(&bench, &["--hook", hook]));
+    bench.heygen.finish(&one);
+    assert_eq!(listener.at.deliver(&listener::success("1", &one)), 200);
+    eventually("the hook runs", || bench.path("pid").exists());
+    bench.heygen.finish(&two);
+    assert_eq!(listener.at.deliver(&listener::success("2", &two)), 200);
+    eventually("the other video is saved", || {
+        listener::is_saved(&bench, &two)
+    });
+    let pid = std::fs::read_to_string(bench.path("pid")).unwrap();
+    listener.end(Signal::SIGTERM);
+    gone(&pid);
+}
+
+/// The process is no more, or a zombie that nobody has waited for yet.
+#[track_caller]
+fn gone(pid: &str) {
+    let pid = pid.trim();
+    eventually("the hook ended", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+}
+
+#[test]
+fn a_hook_ends_with_its_check() {
+    let bench = completed();
+    let hook = "echo $$ > pid; exec sleep 100";
+    let check = bench.command(["check", "--hook", hook]);
+    let check = crate::support::start(&mut { check });
+    eventually("the hook runs", || {
+        std::fs::read_to_string(bench.path("pid")).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    let pid = std::fs::read_to_string(bench.path("pid")).unwrap();
+    kill(
+        Pid::from_raw(i32::try_from(check.id()).unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    // The hook has the same stderr, so this lasts as long as the hook does.
+    let signalled = Instant::now();
+    end(check).exits(143);
+    assert!(
+        signalled.elapsed() < Duration::from_secs(20),
+        "it was left behind"
+    );
+    gone(&pid);
+}
+
+#[track_caller]
+fn in_time(bench: &Bench, arguments: &str) {
+    let started = Instant::now();
+    bench.tracker(arguments).exits(4);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(20), "{arguments}: {took:?}");
+}
+
+#[test]
+fn waiting_ends_in_time_whatever_hangs() {
+    let bench = completed();
+    bench.heygen.allow_unused();
+    bench
+        .heygen
+        .fault("GET /v3/videos/{id}", Fault::stall(LONG).forever());
+    in_time(&bench, "check 1 --wait --timeout 1s");
+    bench.heygen.clear_faults();
+    bench.heygen.fault(
+        "GET /files/{id}/video",
+        Fault::stall_body_after(1000, LONG).forever(),
+    );
+    in_time(&bench, "check --wait --timeout 1s");
+    bench.heygen.clear_faults();
+    bench.tracker("check").exits(0);
+    bench.assert_invariants();
+}
+
+#[test]
+fn without_any_further_thread_everything_is_done_by_the_first() {
+    let bench = Bench::new();
+    bench.submit(3).exits(0);
+    for row in [1, 2, 3] {
+        bench.heygen.finish(&bench.video_id(row));
+    }
+    // Room for the program and for no thread's stack.
+    let check = bench
+        .shell("ulimit -v 30000; timeout 60 tracker check")
+        .exits(0);
+    assert!(!check.stderr.contains("panicked"), "{}", check.screen());
+    assert_eq!(
+        bench.query("SELECT count(*) FROM files WHERE state = 'saved'"),
+        "3"
+    );
+    let submit = bench.shell("echo '{\"type\":\"avatar\",\"avatar_id\":\"a\",\"voice_id\":\"v\",\"script\":\"s\"}' > b.json; ulimit -v 30000; timeout 60 tracker submit b.json");
+    submit.exits(0);
+    assert_eq!(
+        bench.query("SELECT count(*) FROM videos WHERE phase = 'sending'"),
+        "0"
+    );
+    bench.assert_invariants();
+}
