@@ -28,6 +28,7 @@ fn main() {
 fn new_video(number: usize) -> NewVideo {
     NewVideo {
         request: None,
+        account: None,
         body_hash: Some(format!("{:064x}", number % 1000)),
         video_id: VideoId::new(format!("{number:032x}")),
         title: Some(format!("Video {number}")),

@@ -10,6 +10,10 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+/// The longest that anything is put off: a server that asks for a month is confused, and cron comes back anyway. A wait
+/// in the database that is longer comes from a clock that ran ahead.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// What the system's clock says now.
 #[allow(
     clippy::disallowed_methods,

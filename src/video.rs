@@ -80,6 +80,11 @@ impl IdempotencyKey {
 pub struct Account(String);
 
 impl Account {
+    /// Where its API is.
+    pub fn host(&self) -> &str {
+        self.0.split('#').next().unwrap_or_default()
+    }
+
     /// `text` is `BASE_URL#FINGERPRINT`.
     pub fn new(text: String) -> Self {
         Self(text)
@@ -377,6 +382,10 @@ pub struct Video {
     pub check_count: i64,
     /// The first of the 404s that may make it `missing`.
     pub not_found_at: Option<Timestamp>,
+    /// How many of them there were.
+    pub not_found_count: i64,
+    /// When it became `missing`.
+    pub missing_at: Option<Timestamp>,
     /// When it was found to render unusually long.
     pub stalled_at: Option<Timestamp>,
     /// The trouble it is in.
@@ -481,6 +490,12 @@ pub struct Part {
 }
 
 impl Video {
+    /// Whether HeyGen may have created a video for this row without us knowing it, whatever its status says now: a
+    /// refusal that came later is the answer to another attempt.
+    pub fn has_unanswered_attempt(&self) -> bool {
+        self.first_unanswered_at.is_some() && self.video_id.is_none()
+    }
+
     /// The one word shown as `status`: ours while the row is local, else HeyGen's.
     pub fn status(&self) -> &str {
         match self.phase {

@@ -80,6 +80,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let new = |made: &Made| NewVideo {
         request: None,
         body_hash: None,
+        account: None,
         video_id: Some(made.video_id.clone()),
         title: made.title.clone(),
         script: made.script.clone(),
@@ -334,6 +335,7 @@ mod tests {
                 .is_none()
                 .then(|| ("{}".to_owned(), IdempotencyKey::random())),
             body_hash: None,
+            account: None,
             video_id: id.map(video_id),
             title: None,
             script: None,

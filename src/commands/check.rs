@@ -72,7 +72,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         let scope = match &named {
             Some(rows) => Scope::Named {
                 rows: rows.clone(),
-                eager: true,
+                ignore_backoff: true,
             },
             None => Scope::Unfinished,
         };

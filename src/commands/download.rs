@@ -66,7 +66,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
     let scope = Scope::Named {
         rows: rows.clone(),
-        eager: true,
+        ignore_backoff: true,
     };
     let options = Options {
         hook: context.hook(None)?,

@@ -246,6 +246,7 @@ mod tests {
         let new = NewVideo {
             request: None,
             body_hash: None,
+            account: None,
             video_id: VideoId::new("a"),
             title: Some("T\x1b".to_owned()),
             script: None,

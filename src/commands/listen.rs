@@ -174,7 +174,7 @@ fn act(context: &Context, store: &mut Store, options: &Options) -> Result<(), Er
         if !rows.is_empty() {
             let scope = Scope::Named {
                 rows: rows.into_iter().collect(),
-                eager: false,
+                ignore_backoff: false,
             };
             let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, false);
             pass::run(store, &context.env, scope, options, &mut reporter)?;

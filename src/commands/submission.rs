@@ -16,7 +16,7 @@ use crate::render::json::RequestBody;
 use crate::render::{human, text};
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{IdempotencyKey, Phase, RowId, Video};
+use crate::video::{Account, IdempotencyKey, Phase, RowId, Video};
 
 /// A completed duplicate older than this is submitted again by `--if-new`.
 const DUPLICATE_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -56,6 +56,7 @@ pub(super) fn new_video(
     NewVideo {
         request: Some((body.raw.clone(), IdempotencyKey::random())),
         body_hash: Some(body.hash()),
+        account: None,
         video_id: None,
         title: body.title(),
         script: body.script(),
@@ -83,15 +84,18 @@ impl SubmitOptions {
         new: &[NewVideo],
         again: bool,
     ) -> Result<Exit, Error> {
-        if !self.queue {
+        let account = match Access::resolve(&context.env) {
+            Ok(access) => Some(access.account),
+            Err(_) if self.queue => None,
             // Without a usable key nothing is recorded: the user is there and can fix it.
-            Access::resolve(&context.env)?;
-        }
+            Err(error) => return Err(error),
+        };
         context.heed_signals()?;
         let mut store = context.open_or_create()?;
         let rules = Rules {
             if_new: self.if_new,
             again,
+            account,
             now: time::now(),
         };
         let recorded = record(&mut store, new, &rules)?;
@@ -198,6 +202,8 @@ fn exit(tally: &Tally, videos: &[Video], waited: Option<Exit>) -> Exit {
 struct Rules {
     if_new: bool,
     again: bool,
+    /// Whom the new rows belong to: no run with another key may submit them.
+    account: Option<Account>,
     now: Timestamp,
 }
 
@@ -236,7 +242,10 @@ fn record_one(
     rules: &Rules,
     recorded: &mut Recorded,
 ) -> Result<RowId, Error> {
-    let mut video = video.clone();
+    let mut video = NewVideo {
+        account: rules.account.clone(),
+        ..video.clone()
+    };
     let found = match video.retry_of {
         Some(original) => retry::settle(tx, &mut video, original, rules.again)?,
         None => None,

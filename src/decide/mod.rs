@@ -18,19 +18,24 @@
 //!                                 completed and failed are final)
 //! ```
 
+mod blame;
 mod files;
 mod poll;
 mod send;
 mod track;
+mod verdict;
 
 use std::time::Duration;
 
+pub use blame::{Blame, Breaker, Circuit};
 pub use files::{FileFact, file, to_fetch, want_again};
-pub use poll::{Observation, observed, stalled, stalls_after};
+pub use poll::{MISSING_ASKED_FOR, Observation, Witness, observed, stalled, stalls_after};
 pub use send::{
-    Due, Expiry, already_tracked, begin_send, due, expire, not_attempted, post_window, sent,
+    Attempt, Due, Expiry, Moment, REPLAY_WINDOW, already_tracked, begin_send, due, expire,
+    not_attempted, post_window, release, sent,
 };
 pub use track::{became, edited, named_again};
+pub use verdict::Verdict;
 
 use crate::event::{Event, Failure};
 use crate::heygen::ApiError;

@@ -8,8 +8,12 @@ use crate::heygen::{ApiError, RemoteVideo};
 use crate::time::Timestamp;
 use crate::video::{Account, Operation, Phase, RemoteStatus, Video};
 
-/// One 404 can be a hiccup; a second one this much later is believed.
+/// One 404 can be a hiccup: what is believed is so many of them, over so long a time of HeyGen's own clock.
 const MISSING_AFTER: Duration = Duration::from_secs(3600);
+const MISSING_NEEDS: i64 = 3;
+
+/// A `missing` row is asked for again with the others for so long.
+pub const MISSING_ASKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// With fewer finished videos than this nothing is known about what is usual.
 const USUAL_NEEDS: u64 = 20;
@@ -24,10 +28,31 @@ pub enum Observation<'a> {
     Detail(&'a RemoteVideo),
     /// Its line in a bulk answer: a status and nothing else.
     Bulk(&'a RemoteStatus),
+    /// Its own GET was answered with HeyGen's own 404.
+    NotFound {
+        /// The answer.
+        error: &'a ApiError,
+        /// What else the run proves.
+        witness: Witness,
+        /// By HeyGen's clock.
+        at: Timestamp,
+    },
     /// Its own GET failed.
     Failed(&'a ApiError),
-    /// A request for many rows failed, this one among them: told once for all.
+    /// A request for many rows failed, this one among them: reported once for all.
     FailedForAll(&'a ApiError),
+}
+
+/// What else the run that met a 404 proves. A wrong key or base URL, or a HeyGen in trouble, also answers 404.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Witness {
+    /// No good answer at all.
+    #[default]
+    Nothing,
+    /// HeyGen answered another request well under this key.
+    Answered,
+    /// HeyGen knows another of our videos under this key.
+    KnowsAnother,
 }
 
 /// What an observation under `account` means.
@@ -40,7 +65,9 @@ pub fn observed(
     match observation {
         Observation::Detail(remote) => seen(video, Some(remote), &remote.status, account, now),
         Observation::Bulk(status) => seen(video, None, status, account, now),
-        Observation::Failed(error) if error.is_not_found() => not_found(video, error, account, now),
+        Observation::NotFound { error, witness, at } => {
+            not_found(video, error, witness, at, account, now)
+        }
         Observation::Failed(error) => {
             super::failed(video, Failure::api(Operation::Poll, error), now)
         }
@@ -69,6 +96,8 @@ fn seen(
     let row = &mut decision.video;
     row.account = Some(account.clone());
     row.not_found_at = None;
+    row.not_found_count = 0;
+    row.missing_at = None;
     row.phase = Phase::Accepted;
     if !ended {
         row.remote_status = Some(status.clone());
@@ -140,19 +169,37 @@ fn take_over(row: &mut Video, remote: &RemoteVideo, now: Timestamp) {
     }
 }
 
-fn not_found(video: &Video, error: &ApiError, account: &Account, now: Timestamp) -> Decision {
-    // A video of another account is not there for this one, and that says nothing about it.
-    if video.account.as_ref().is_some_and(|owner| owner != account) {
-        return Decision::new(video);
-    }
+fn not_found(
+    video: &Video,
+    error: &ApiError,
+    witness: Witness,
+    at: Timestamp,
+    account: &Account,
+    now: Timestamp,
+) -> Decision {
     let mut decision = Decision::new(video);
-    decision.video.account = Some(account.clone());
-    let believed = video
-        .not_found_at
-        .is_some_and(|first| first <= now && now.since(first) >= MISSING_AFTER);
-    if video.phase != Phase::Accepted || !believed {
+    let counts = match &video.account {
+        // A video of another account is not there for this one, and that says nothing about it.
+        Some(owner) if owner != account => return decision,
+        Some(_) => witness >= Witness::Answered,
+        // Nobody has seen it yet: that the key is the right one is proven by another of our videos only.
+        None => witness >= Witness::KnowsAnother,
+    };
+    let row = &mut decision.video;
+    if counts {
         // A first 404 in the future means that the clock went back: the hour starts anew.
-        decision.video.not_found_at = video.not_found_at.filter(|at| *at <= now).or(Some(now));
+        let first = video.not_found_at.filter(|first| *first <= at);
+        row.not_found_at = first.or(Some(at));
+        row.not_found_count = match first {
+            Some(_) => video.not_found_count.saturating_add(1),
+            None => 1,
+        };
+    }
+    let believed = row.not_found_count >= MISSING_NEEDS
+        && row
+            .not_found_at
+            .is_some_and(|first| at.since(first) >= MISSING_AFTER);
+    if video.phase != Phase::Accepted || !counts || !believed {
         record_failure(&mut decision, Failure::api(Operation::Poll, error), now);
         return decision;
     }
@@ -162,12 +209,14 @@ fn not_found(video: &Video, error: &ApiError, account: &Account, now: Timestamp)
         .last_error
         .take_if(|error| error.operation == Operation::Poll);
     decision.video.not_found_at = None;
+    decision.video.not_found_count = 0;
     decision.video.last_checked_at = Some(now);
     if video.is_completed() || video.is_failed() {
         // Ended rows never go back; but what is not saved by now is lost.
         decision.give_up_files();
     } else {
         decision.video.phase = Phase::Missing;
+        decision.video.missing_at = Some(now);
     }
     decision.event(Event::Missing {
         was: decision.status_before(video),

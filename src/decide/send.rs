@@ -6,25 +6,20 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Decision, record_failure};
+use super::{Decision, Verdict, record_failure};
 use crate::event::{Event, Failure};
-use crate::heygen::{ApiError, Created, ErrorKind};
-use crate::time::Timestamp;
-use crate::video::{
-    Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, RowId, Video,
-};
+use crate::heygen::{ApiError, Created};
+use crate::time::{LONGEST_WAIT, Timestamp};
+use crate::video::{Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, Video};
 
 /// A replay is safe for this long after the first unanswered attempt.
-const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
+pub const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
 
 /// A clock this much behind the last attempt has been set back by more than it drifts.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// A POST that has not begun this long after its row was marked waits for the next run.
 const MARK_HOLDS: Duration = Duration::from_secs(10 * 60);
-
-/// Nothing is ever put off by more than this, so a longer wait means that the clock was set back.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// How long to wait when HeyGen says "too many" and not for how long.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
@@ -36,40 +31,73 @@ pub enum Due {
     Now,
     /// Not before this.
     Later(Timestamp),
-    /// An attempt under another account is unanswered; only that account may replay it.
+    /// It was submitted under another account: only that one may be charged for it, or replay its attempt.
     OtherAccount,
-    /// An attempt is unanswered and too old, or the clock cannot tell how old: never re-sent by itself.
+    /// Its key may be forgotten by HeyGen, so it is never sent by itself.
     Expired(Expiry),
     /// Not a row that waits to be sent.
     Not,
 }
 
-/// Why a row cannot be replayed any more.
+/// Why a row is not sent by itself any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The key may be forgotten by now.
+    /// An attempt is unanswered, and the key may be forgotten by now.
     Age,
-    /// The clock went backwards.
+    /// An attempt is unanswered, and the clock went backwards.
     Clock,
+    /// No attempt is known of, but this database was not in use for so long that another copy of it may have sent the row.
+    Unattended,
 }
 
-/// Whether `video` may be POSTed now; `eager` ignores the spacing of replays (a named ID), never the window.
-pub fn due(video: &Video, account: Option<&Account>, eager: bool, now: Timestamp) -> Due {
-    if !matches!(video.phase, Phase::Unsent | Phase::Sending) {
-        return Due::Not;
+/// What is known about the time and the sender when a row is about to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// `None` before anybody asked for the key.
+    pub account: Option<&'a Account>,
+    /// The later of this machine's clock and HeyGen's.
+    pub now: Timestamp,
+    /// When a run last looked at the outbox of this database.
+    pub outbox_seen_at: Option<Timestamp>,
+    /// A person asked for this row: the spacing of replays and a long absence do not hold it back.
+    pub ignore_backoff: bool,
+}
+
+/// Whether `video` may be POSTed now. Nothing moves the end of the replay window.
+pub fn due(video: &Video, moment: &Moment<'_>) -> Due {
+    let now = moment.now;
+    let expiry = match video.phase {
+        Phase::Unsent if moment.ignore_backoff => None,
+        Phase::Unsent => unattended(video, moment),
+        Phase::Sending => expiry(video, now),
+        Phase::Accepted | Phase::Rejected | Phase::Unknown | Phase::Missing => return Due::Not,
+    };
+    if let Some(expiry) = expiry {
+        return Due::Expired(expiry);
     }
-    if video.phase == Phase::Sending {
-        if let Some(expiry) = expiry(video, now) {
-            return Due::Expired(expiry);
-        }
-        if account.is_some() && video.account.as_ref() != account {
-            return Due::OtherAccount;
-        }
+    if let (Some(owner), Some(account)) = (&video.account, moment.account)
+        && owner != account
+    {
+        return Due::OtherAccount;
     }
     match video.send_after {
-        Some(at) if !eager && at > now && at <= now.after(LONGEST_WAIT) => Due::Later(at),
+        Some(at) if !moment.ignore_backoff && at > now && at <= now.after(LONGEST_WAIT) => {
+            Due::Later(at)
+        }
         _ => Due::Now,
     }
+}
+
+/// A copy of this database (a backup was restored) may have sent the row after the last time that this one knew it
+/// to be unsent. Within the window its key makes that harmless.
+fn unattended(video: &Video, moment: &Moment<'_>) -> Option<Expiry> {
+    let known = [
+        Some(video.submitted_at),
+        video.last_attempt_at,
+        moment.outbox_seen_at,
+    ];
+    let latest = known.into_iter().flatten().max()?;
+    (moment.now.since(latest) >= REPLAY_WINDOW).then_some(Expiry::Unattended)
 }
 
 fn expiry(video: &Video, now: Timestamp) -> Option<Expiry> {
@@ -115,7 +143,15 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     decision.video.last_error = Some(LastError {
         operation: Operation::Send,
         code: "submit_unknown".to_owned(),
-        message: "HeyGen never answered, and it is too late to ask again safely".to_owned(),
+        message: match expiry {
+            Expiry::Age | Expiry::Clock => {
+                "HeyGen never answered, and it is too late to ask again safely"
+            }
+            Expiry::Unattended => {
+                "this database was not in use for 20 hours, and another copy of it may have sent the row"
+            }
+        }
+        .to_owned(),
         at: now,
         told_at: None,
         count: 1,
@@ -125,108 +161,139 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
         why: match expiry {
             Expiry::Age => "20 hours since the first attempt without an answer",
             Expiry::Clock => "the clock went back, so the age of the first attempt is not known",
+            Expiry::Unattended => "20 hours since this database was last in use",
         },
     });
     decision.changed = true;
     decision
 }
 
-/// What the answer to a POST means.
-///
-/// * `fresh`: no attempt was unanswered before this one, so an answer that refuses unties the row again.
-/// * `posts`: how many POSTs this answer took.
-/// * `spare`: the key the row gets where HeyGen may replay a stored refusal under the old one.
+/// A person asks for a row that was held back although no attempt of it is known: it goes into the outbox again,
+/// under its old key. `None` for any other row.
+pub fn release(video: &Video) -> Option<Decision> {
+    if video.phase != Phase::Unknown || video.has_unanswered_attempt() {
+        return None;
+    }
+    let mut decision = Decision::new(video);
+    let row = &mut decision.video;
+    row.phase = Phase::Unsent;
+    row.last_error = None;
+    decision.event(Event::Edited {
+        from: Some(video.status().to_owned()),
+        by: Some("check"),
+        output_dir: None,
+        title: None,
+        tags: None,
+    });
+    decision.changed = true;
+    Some(decision)
+}
+
+/// The POSTs of one row in one run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt {
+    /// An earlier run's attempt is unanswered, so a refusal now says nothing about that one.
+    pub unanswered_before: bool,
+    /// How many POSTs of this run got no answer.
+    pub unanswered: i64,
+}
+
+impl Attempt {
+    /// No attempt is unanswered but perhaps the latest: what refuses it frees the row.
+    fn is_first(self) -> bool {
+        !self.unanswered_before && self.unanswered == 0
+    }
+}
+
+/// What the answer to a POST means; `new_key` is what the row gets where HeyGen may replay a stored refusal.
 pub fn sent(
     video: &Video,
-    fresh: bool,
-    posts: i64,
+    attempt: Attempt,
     answer: &Result<Created, ApiError>,
     account: &Account,
-    spare: IdempotencyKey,
+    new_key: IdempotencyKey,
     now: Timestamp,
 ) -> Decision {
-    match answer {
-        Ok(created) => accepted(video, created, account, now),
-        Err(error) => match meaning(error) {
-            Meaning::NeverLeft => not_now(video, fresh, error, None, now),
-            Meaning::Unanswered => unanswered(video, posts, error, now),
-            Meaning::BodyRefused => rejected(video, fresh, error),
-            Meaning::NotNow => {
-                // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
-                let key = (fresh && error.http_status() == Some(402)).then_some(spare);
-                not_now(video, fresh, error, key, now)
-            }
-        },
+    let error = match answer {
+        Ok(created) => return accepted(video, created, account, now),
+        Err(error) => error,
+    };
+    let first = attempt.is_first();
+    let verdict = Verdict::of(error);
+    match verdict {
+        Verdict::Unanswered | Verdict::Garbled => unanswered(video, attempt, error, now),
+        Verdict::InProgress => in_progress(video, attempt, error, now),
+        Verdict::Refused | Verdict::NotFound => rejected(video, first, error),
+        // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
+        Verdict::NoCredit => not_now(video, first, error, verdict, first.then_some(new_key), now),
+        Verdict::NotSent
+        | Verdict::Gateway
+        | Verdict::KeyRefused
+        | Verdict::Forbidden
+        | Verdict::Busy
+        | Verdict::Declined => not_now(video, first, error, verdict, None, now),
     }
 }
 
 /// The run ended before the POST that a row was marked for.
-pub fn not_attempted(video: &Video, fresh: bool) -> Decision {
+pub fn not_attempted(video: &Video, attempt: Attempt) -> Decision {
     let mut decision = Decision::new(video);
-    if fresh && video.phase == Phase::Sending {
-        untie(&mut decision.video);
+    if attempt.is_first() && video.phase == Phase::Sending {
+        reset_attempt(&mut decision.video);
         decision.changed = true;
     }
     decision
 }
 
-/// HeyGen answered with the id of a video that another row tracks: the request became that video.
-pub fn already_tracked(video: &Video, created: &Created, by: RowId) -> Decision {
+/// HeyGen's answer names a video that another row tracks. `first`: that is not believed yet, since answers can be mixed
+/// up on the way: the row stays `sending`, and the same key asks once more. What is said twice is believed where the
+/// other row was added by hand; two submissions cannot have become one video.
+pub fn already_tracked(
+    video: &Video,
+    created: &Created,
+    other: &Video,
+    attempt: Attempt,
+    first: bool,
+    now: Timestamp,
+) -> Decision {
+    let (id, row) = (&created.video_id, other.id);
+    if first || other.idempotency_key.is_some() {
+        let message = format!("HeyGen answered with video {id}, which row {row} tracks");
+        let failure = Failure {
+            request_id: created.request_id.clone(),
+            ..Failure::local(Operation::Send, "already_tracked", &message)
+        };
+        return without_answer(video, attempt, failure, now);
+    }
     let mut decision = Decision::new(video);
     if video.phase != Phase::Sending {
         return decision;
     }
-    decision.works(Operation::Send);
+    decision.video.last_error = None;
     decision.video.phase = Phase::Rejected;
     decision.video.failure_code = Some("already_tracked".to_owned());
     decision.video.failure_message = Some(format!(
-        "this request became video {}, which row {by} tracks",
-        created.video_id
+        "this request became video {id}, which row {row} tracks"
     ));
+    decision.video.first_unanswered_at = None;
     decision.event(Event::Rejected {
         was: decision.status_before(video),
         http_status: None,
         code: None,
         message: None,
         request_id: None,
-        video_id: Some(created.video_id.as_str().to_owned()),
-        tracked_by: Some(by.0),
+        video_id: Some(id.as_str().to_owned()),
+        tracked_by: Some(row.0),
     });
     decision.changed = true;
     decision
 }
 
-/// No attempt is unanswered: neither account nor clock binds the row.
-fn untie(row: &mut Video) {
+/// No attempt is unanswered: the clock does not bind the row. Its account stays the one it was submitted under.
+fn reset_attempt(row: &mut Video) {
     row.phase = Phase::Unsent;
-    row.account = None;
     row.first_unanswered_at = None;
     row.attempts = 0;
-}
-
-enum Meaning {
-    /// Not one byte of the request went out.
-    NeverLeft,
-    /// HeyGen may or may not have charged.
-    Unanswered,
-    /// Final.
-    BodyRefused,
-    /// HeyGen did not charge, and may later.
-    NotNow,
-}
-
-fn meaning(error: &ApiError) -> Meaning {
-    match error.kind {
-        ErrorKind::NotSent => Meaning::NeverLeft,
-        ErrorKind::NoAnswer { .. } | ErrorKind::BadResponse(_) => Meaning::Unanswered,
-        ErrorKind::Status(status) => match status {
-            400 | 404 | 413 | 422 => Meaning::BodyRefused,
-            // 408 and 425 are a gateway's; they say nothing about what happened behind it.
-            408 | 425 => Meaning::Unanswered,
-            400..500 => Meaning::NotNow,
-            _ => Meaning::Unanswered,
-        },
-    }
 }
 
 fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp) -> Decision {
@@ -262,7 +329,7 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
     decision
 }
 
-fn rejected(video: &Video, fresh: bool, error: &ApiError) -> Decision {
+fn rejected(video: &Video, first: bool, error: &ApiError) -> Decision {
     let mut decision = Decision::new(video);
     if video.phase != Phase::Sending {
         return decision;
@@ -273,7 +340,7 @@ fn rejected(video: &Video, fresh: bool, error: &ApiError) -> Decision {
     row.failure_code = Some(error.code.clone());
     row.failure_message = Some(error.message.clone());
     row.send_after = None;
-    if fresh {
+    if first {
         row.first_unanswered_at = None;
     }
     decision.event(Event::Rejected {
@@ -290,24 +357,53 @@ fn rejected(video: &Video, fresh: bool, error: &ApiError) -> Decision {
 }
 
 /// HeyGen may have taken it: only the same key may ask again.
-fn unanswered(video: &Video, posts: i64, error: &ApiError, now: Timestamp) -> Decision {
+fn unanswered(video: &Video, attempt: Attempt, error: &ApiError, now: Timestamp) -> Decision {
+    without_answer(video, attempt, Failure::api(Operation::Send, error), now)
+}
+
+fn without_answer(video: &Video, attempt: Attempt, failure: Failure, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     if video.phase != Phase::Sending {
         return decision;
     }
-    let row = &mut decision.video;
-    // An answer that took no POST to count is one all the same, or it would never be spaced out.
-    row.attempts = row.attempts.saturating_add(posts.max(1));
-    row.send_after = Some(now.after(spacing(row.attempts)));
-    record_failure(&mut decision, Failure::api(Operation::Send, error), now);
+    space_out(&mut decision.video, attempt, None, now);
+    record_failure(&mut decision, failure, now);
     decision
+}
+
+/// An attempt that took no POST to count is one all the same, or it would never be spaced out.
+fn space_out(row: &mut Video, attempt: Attempt, wait: Option<Duration>, now: Timestamp) {
+    row.attempts = row.attempts.saturating_add(attempt.unanswered.max(1));
+    row.send_after = Some(now.after(wait.unwrap_or(spacing(row.attempts))));
+}
+
+/// HeyGen knows the key and has not answered it: the 20 hours run. Nothing is wrong with that.
+fn in_progress(video: &Video, attempt: Attempt, error: &ApiError, now: Timestamp) -> Decision {
+    let mut decision = Decision::new(video);
+    if video.phase != Phase::Sending {
+        return decision;
+    }
+    let wait = error.retry_after.unwrap_or(spacing(2));
+    space_out(&mut decision.video, attempt, Some(wait), now);
+    postponed(&mut decision, video, error);
+    decision
+}
+
+fn postponed(decision: &mut Decision, before: &Video, error: &ApiError) {
+    decision.changed = true;
+    let postponed = Event::Postponed {
+        code: error.code.clone(),
+        until: decision.video.send_after.map(Timestamp::rfc3339),
+    };
+    decision.again(postponed, before.send_after.is_some());
 }
 
 /// HeyGen did not take it, and it may be tried again later.
 fn not_now(
     video: &Video,
-    fresh: bool,
+    first: bool,
     error: &ApiError,
+    verdict: Verdict,
     key: Option<IdempotencyKey>,
     now: Timestamp,
 ) -> Decision {
@@ -316,35 +412,28 @@ fn not_now(
         return decision;
     }
     let row = &mut decision.video;
-    if fresh {
-        untie(row);
+    if first {
+        reset_attempt(row);
     }
     if let Some(key) = key {
         row.idempotency_key = Some(key);
     }
-    let status = error.http_status();
-    row.send_after = match status {
-        // Whether the run may send at all is asked with one row first; no row is to blame.
-        None | Some(401..=403) => row.send_after,
-        Some(429) => Some(now.after(error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER))),
-        Some(_) => Some(now.after(error.retry_after.unwrap_or(spacing(2)))),
-    };
     decision.changed = true;
-    if matches!(status, Some(409 | 429)) {
-        let postponed = Event::Postponed {
-            code: error.code.clone(),
-            until: decision.video.send_after.map(Timestamp::rfc3339),
-        };
-        decision.again(postponed, video.send_after.is_some());
-    } else {
-        let failure = Failure::api(Operation::Send, error);
-        let of_the_run = matches!(status, None | Some(401..=403));
-        let failure = if of_the_run {
-            failure.of_the_run()
-        } else {
-            failure
-        };
-        record_failure(&mut decision, failure, now);
+    match verdict {
+        Verdict::Busy => {
+            let wait = error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
+            row.send_after = Some(now.after(wait));
+            postponed(&mut decision, video, error);
+        }
+        Verdict::Declined => {
+            row.send_after = Some(now.after(error.retry_after.unwrap_or(spacing(2))));
+            record_failure(&mut decision, Failure::api(Operation::Send, error), now);
+        }
+        // Whether the run may send at all is asked with one row first; no row is to blame.
+        _ => {
+            let failure = Failure::api(Operation::Send, error).of_the_run();
+            record_failure(&mut decision, failure, now);
+        }
     }
     decision
 }

@@ -49,6 +49,8 @@ pub fn named_again(video: &Video) -> Option<Decision> {
     let row = &mut decision.video;
     row.phase = Phase::Accepted;
     row.not_found_at = None;
+    row.not_found_count = 0;
+    row.missing_at = None;
     // An end HeyGen told is never taken back.
     if row.outcome.is_none() {
         row.remote_status = Some(RemoteStatus::waiting());
@@ -91,6 +93,7 @@ mod tests {
         let new = NewVideo {
             request: Some(("{}".to_owned(), IdempotencyKey::random())),
             body_hash: None,
+            account: None,
             video_id: None,
             title: None,
             script: None,

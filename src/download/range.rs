@@ -13,9 +13,7 @@ use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, Version};
 
 use super::error::BadContent;
-
-/// No host is obeyed for longer than this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+use crate::time::LONGEST_WAIT;
 
 /// The rest of a file that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,7 +225,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         let sent = DateTime::parse_from_rfc2822(text(headers, &header::DATE)?).ok()?;
         u64::try_from((then - sent).num_seconds()).ok()
     })?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 /// `1*DIGIT`, nothing else: `parse` alone would take a sign.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ureq::http::header::{ACCEPT, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use ureq::http::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use ureq::http::{self, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use ureq::{Agent, AsSendBody, Body};
 
@@ -28,6 +29,10 @@ const MAX_REFUSAL: u64 = 64 * 1024;
 const MAX_EXCERPT: usize = 1024;
 const MAX_REQUEST_ID: usize = 200;
 const MAX_MIME: usize = 100;
+
+const UNKNOWN_SKEW: i64 = i64::MIN;
+/// `Date` has whole seconds and an answer takes its time: less than this is no difference.
+const SAME_TIME: i64 = 60_000;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -70,6 +75,8 @@ struct Inner {
     key: ApiKey,
     timeouts: Timeouts,
     redactor: Redactor,
+    /// How far HeyGen's clock is ahead of ours, in milliseconds; [`UNKNOWN_SKEW`] before its first answer.
+    skew: AtomicI64,
     proxy: Option<Proxy>,
     connector: NotingConnector,
     /// For status requests; made by the first.
@@ -104,6 +111,7 @@ impl Client {
             redactor: Redactor::new(key.expose()),
             key,
             timeouts,
+            skew: AtomicI64::new(UNKNOWN_SKEW),
             proxy,
             connector: NotingConnector::default(),
             shared: OnceLock::new(),
@@ -177,6 +185,19 @@ impl Client {
         self.get("/v3/users/me", wire::anything)
     }
 
+    /// How far HeyGen's clock is ahead of this machine's, in milliseconds, by the latest answer of this run.
+    pub fn clock_skew(&self) -> Option<i64> {
+        Some(self.0.skew.load(Ordering::Relaxed)).filter(|skew| *skew != UNKNOWN_SKEW)
+    }
+
+    fn note_clock(&self, headers: &HeaderMap) {
+        if let Some(date) = text(headers, &DATE).and_then(net::http_date) {
+            let skew = date.millis() - time::now().millis();
+            let skew = if skew.abs() < SAME_TIME { 0 } else { skew };
+            self.0.skew.store(skew, Ordering::Relaxed);
+        }
+    }
+
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
         Request::builder()
             .method(method)
@@ -211,6 +232,7 @@ impl Client {
             .and_then(|request| agent.run(request))
             .map_err(|error| self.without_answer(&error))?;
         let (head, mut body) = response.into_parts();
+        self.note_clock(&head.headers);
         let head = Response::from_parts(head, ());
         if head.status().is_success() {
             self.accepted(&head, &mut body)
@@ -245,6 +267,7 @@ impl Client {
         let status = head.status().as_u16();
         let (bytes, _) = net::read_up_to(body.as_reader(), MAX_REFUSAL);
         let problem = wire::refusal(&bytes, &self.0.redactor);
+        let own_word = wire::is_own_word(&bytes);
         let message = if head.status().is_redirection() {
             let target = self.redirect_target(head.headers());
             format!("HTTP {status} from HeyGen: a redirect{target}, which is never followed")
@@ -256,7 +279,8 @@ impl Client {
         };
         ApiError {
             kind: ErrorKind::Status(status),
-            code: status_code(status, problem.code.as_deref()),
+            own_word,
+            code: status_code(status, problem.code.as_deref(), own_word),
             message,
             request_id: self.request_id(head.headers()),
             retry_after: text(head.headers(), &RETRY_AFTER)
@@ -290,6 +314,7 @@ impl Client {
         let Answer { status, shape, .. } = answer;
         ApiError {
             kind: ErrorKind::BadResponse(*status),
+            own_word: false,
             code,
             message: format!("HeyGen answered HTTP {status} with {what} ({shape})"),
             request_id: answer.request_id.clone(),
@@ -319,6 +344,7 @@ impl Client {
         let message = format!("{what} ({authority}{route}): {}", cause(error));
         ApiError {
             kind: ErrorKind::NoAnswer { timed_out },
+            own_word: false,
             code: if timed_out {
                 "timeout"
             } else {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::error::{Exit, Problem};
-
 /// A request that did not bring what was asked for. No part of it holds the API key or a signed query string.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
     /// How far the request got, and how its answer looked.
     pub kind: ErrorKind,
+    /// The answer is HeyGen's error envelope. Without it a status is whoever's stands between.
+    pub own_word: bool,
     /// Machine-readable: `auth_error`, `insufficient_credit`, `not_found`, `rate_limit_exceeded`, `network_error`, `timeout`,
     /// `bad_response`, else HeyGen's own code, else `http_STATUS`.
     pub code: String,
@@ -17,7 +17,7 @@ pub struct ApiError {
     pub message: String,
     /// `X-Request-Id`, for the support ticket.
     pub request_id: Option<String>,
-    /// How long HeyGen asks us to stay away, at most [`RETRY_AFTER_CAP`](super::RETRY_AFTER_CAP).
+    /// How long HeyGen asks us to stay away, at most [`LONGEST_WAIT`](crate::time::LONGEST_WAIT).
     pub retry_after: Option<Duration>,
     /// The beginning of an answer with a 2xx status that could not be used, at most 1 KiB.
     pub excerpt: Option<String>,
@@ -48,67 +48,16 @@ impl ApiError {
         }
     }
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self.http_status() {
-            None => "check the connection; the next check carries on",
-            Some(401) => "check the key: tracker doctor tells which one is used",
-            Some(402) => "add credit at app.heygen.com; the next check sends what waits",
-            Some(403) => "the key may not do this: check its workspace and plan",
-            Some(404) => {
-                "not there for this key: another workspace? see --db and HEYGEN_API_KEY_FILE"
-            }
-            Some(429) => "HeyGen asks to wait; the next check carries on",
-            Some(500..) => "trouble at HeyGen; the next check carries on",
-            Some(_) => return None,
-        };
-        Some(hint.to_owned())
-    }
-
-    /// The key was refused. HeyGen does not tell a wrong key from a missing one.
-    pub fn is_auth(&self) -> bool {
-        self.kind == ErrorKind::Status(401)
-    }
-
-    /// HeyGen, not a gateway's 2xx page, says that it is not there (for this account).
-    pub fn is_not_found(&self) -> bool {
-        self.kind == ErrorKind::Status(404)
-    }
-
-    /// The account has too many renders in progress, or too many requests were made.
-    pub fn is_rate_limit(&self) -> bool {
-        self.kind == ErrorKind::Status(429)
-    }
-
-    /// Whether the same request may well succeed a little later, without anybody changing anything.
-    pub fn is_transient(&self) -> bool {
-        match self.kind {
-            ErrorKind::NotSent | ErrorKind::NoAnswer { .. } | ErrorKind::BadResponse(_) => true,
-            ErrorKind::Status(status) => matches!(status, 408 | 425 | 429 | 500..=599),
-        }
-    }
-
-    /// For a POST: whether the server may have acted on it although this is the answer. Only a 4xx says that it did not
-    /// (not 408, which a gateway also sends when its own patience ends), and a request that was never sent.
-    pub fn leaves_outcome_open(&self) -> bool {
-        match self.kind {
-            ErrorKind::NotSent => false,
-            ErrorKind::NoAnswer { .. } | ErrorKind::BadResponse(_) => true,
-            ErrorKind::Status(status) => status == 408 || !(400..=499).contains(&status),
-        }
-    }
-}
-
-impl From<ApiError> for Problem {
-    fn from(error: ApiError) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_kind(kind: ErrorKind) -> Self {
         Self {
-            hint: error.hint(),
-            exit: match error.http_status() {
-                Some(401 | 403) => Exit::Auth,
-                _ => Exit::Trouble,
-            },
-            request_id: error.request_id,
-            ..Self::new(error.code, error.message)
+            kind,
+            own_word: true,
+            code: "code".to_owned(),
+            message: "message".to_owned(),
+            request_id: None,
+            retry_after: None,
+            excerpt: None,
         }
     }
 }
@@ -116,14 +65,14 @@ impl From<ApiError> for Problem {
 /// The code of an answer with this status, `sent` being the one in its error envelope.
 ///
 /// Some statuses have one meaning whatever the envelope calls it (401 comes with two codes).
-pub(super) fn status_code(status: u16, sent: Option<&str>) -> String {
+pub(super) fn status_code(status: u16, sent: Option<&str>, own_word: bool) -> String {
     match status {
         401 => "auth_error".to_owned(),
-        402 => "insufficient_credit".to_owned(),
-        404 => "not_found".to_owned(),
+        402 if own_word => "insufficient_credit".to_owned(),
+        404 if own_word => "not_found".to_owned(),
         429 => "rate_limit_exceeded".to_owned(),
         _ => sent
-            .filter(|code| is_sane_code(code))
+            .filter(|code| own_word && is_sane_code(code))
             .map_or_else(|| format!("http_{status}"), str::to_owned),
     }
 }
@@ -140,53 +89,12 @@ pub(super) fn is_sane_code(code: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn error(kind: ErrorKind) -> ApiError {
-        ApiError {
-            kind,
-            code: String::new(),
-            message: String::new(),
-            request_id: None,
-            retry_after: None,
-            excerpt: None,
-        }
-    }
-
-    #[test]
-    fn what_an_error_means() {
-        use ErrorKind::{BadResponse, NoAnswer, NotSent, Status};
-        // kind, transient, may have been acted on
-        let table = [
-            (NotSent, true, false),
-            (NoAnswer { timed_out: true }, true, true),
-            (NoAnswer { timed_out: false }, true, true),
-            (BadResponse(200), true, true),
-            (Status(103), false, true),
-            (Status(302), false, true),
-            (Status(400), false, false),
-            (Status(401), false, false),
-            (Status(402), false, false),
-            (Status(404), false, false),
-            (Status(408), true, true),
-            (Status(409), false, false),
-            (Status(425), true, false),
-            (Status(429), true, false),
-            (Status(500), true, true),
-            (Status(599), true, true),
-            (Status(600), false, true),
-        ];
-        for (kind, transient, open) in table {
-            let error = error(kind);
-            assert_eq!(error.is_transient(), transient, "{kind:?}");
-            assert_eq!(error.leaves_outcome_open(), open, "{kind:?}");
-        }
-    }
-
     #[test]
     fn codes_are_fixed_passed_through_or_made_from_the_status() {
         let long = "x".repeat(65);
         let table = [
             (401, Some("authentication_failed"), "auth_error"),
-            (402, None, "insufficient_credit"),
+            (402, Some("x"), "insufficient_credit"),
             (404, Some("video_not_found"), "not_found"),
             (429, Some("trial_limit"), "rate_limit_exceeded"),
             (400, Some("invalid_parameter"), "invalid_parameter"),
@@ -200,8 +108,11 @@ mod tests {
             (400, Some(long.as_str()), "http_400"),
             (502, None, "http_502"),
         ];
+        // A page in HeyGen's place has no say in what is not found.
+        assert_eq!(status_code(404, None, false), "http_404");
+        assert_eq!(status_code(402, None, false), "http_402");
         for (status, sent, code) in table {
-            assert_eq!(status_code(status, sent), code);
+            assert_eq!(status_code(status, sent, true), code);
         }
     }
 }

@@ -20,7 +20,6 @@ mod retry;
 mod transport;
 mod wire;
 
-pub use crate::net::RETRY_AFTER_CAP;
 pub use access::{ApiKey, BaseUrl, BaseUrlError, account};
 pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
 pub use error::{ApiError, ErrorKind};

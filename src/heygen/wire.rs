@@ -11,6 +11,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::error::is_sane_code;
 use super::redact::{Redactor, truncate};
 use crate::time::Timestamp;
 use crate::video::{RemoteStatus, Urls, VideoId};
@@ -266,6 +267,16 @@ pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> Problem {
             .and_then(|json| problem_object(json.trim(), redactor))
             .unwrap_or_default(),
     }
+}
+
+/// Whether an answer with an error status is HeyGen's word: `{"error": {"code", "message"}}` with a word for a code.
+/// Gateways number their errors, say `{"message"}` alone, or send a page.
+pub(super) fn is_own_word(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|answer| {
+        let says = |name| answer["error"][name].as_str().unwrap_or_default();
+        is_sane_code(says("code")) && !says("message").is_empty()
+    })
 }
 
 fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Envelope<'a>, Unusable> {

@@ -25,14 +25,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 pub(crate) use agent::{AgentOptions, Reuse, agent};
 pub use proxy::Proxy;
 
-use crate::time::Timestamp;
-
-/// The longest `Retry-After` that is believed: a server that asks for a month is confused, and cron comes back anyway.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(60 * 60);
+use crate::time::{LONGEST_WAIT, Timestamp};
 
 /// Reads a `Retry-After` header (RFC 9110 §10.2.3): whole seconds or an HTTP date, the latter relative to `now`.
 ///
-/// At most [`RETRY_AFTER_CAP`]; a date in the past is zero; anything else is `None`.
+/// At most [`LONGEST_WAIT`]; a date in the past is zero; anything else is `None`.
 pub(crate) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -41,7 +38,7 @@ pub(crate) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     } else {
         http_date(value)?.since(now)
     };
-    Some(wait.min(RETRY_AFTER_CAP))
+    Some(wait.min(LONGEST_WAIT))
 }
 
 /// Any of the three forms of an HTTP date (RFC 9110 §5.6.7), from 1970 on.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::gate::{Denied, Gate};
+use super::limiter::{Denied, RateLimiter};
+use crate::decide::{Attempt, Verdict};
 use crate::error::Error;
-use crate::heygen::{ApiError, Backoff, Client, Created, ErrorKind};
+use crate::heygen::{ApiError, Backoff, Client, Created};
 use crate::store::Identity;
 use crate::time::{self, Timestamp};
 use crate::video::IdempotencyKey;
@@ -24,7 +25,7 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) client: Client,
-    pub(super) gate: Arc<Gate>,
+    pub(super) limiter: Arc<RateLimiter>,
     /// How long one request may take, pauses between its tries included, before the next run has to go on.
     pub(super) budget: Duration,
 }
@@ -43,8 +44,7 @@ pub(super) enum CallError {
 pub(super) struct Posted {
     /// The last answer that matters, or why there was none.
     pub(super) answer: Result<Created, PostError>,
-    /// POSTs without an answer.
-    pub(super) unanswered: i64,
+    pub(super) attempt: Attempt,
 }
 
 /// Why a POST brought no video.
@@ -67,7 +67,7 @@ impl Caller {
         let started = Instant::now();
         let mut backoff = Backoff::new(TRIES, self.budget, FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let permit = match self.gate.enter(started + self.budget) {
+            let permit = match self.limiter.enter(started + self.budget) {
                 Ok(permit) => permit,
                 Err(Denied::Closed) => return Err(CallError::Stopped),
                 Err(Denied::HeldBack(error)) => return Err(CallError::Api(error)),
@@ -76,41 +76,44 @@ impl Caller {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            self.heed(&error);
+            let verdict = self.heed(&error);
             drop(permit);
-            if !error.is_transient() || matches!(error.kind, ErrorKind::BadResponse(_)) {
+            if !verdict.is_worth_repeating(error.kind) {
                 return Err(CallError::Api(error));
             }
             match backoff.next(started.elapsed(), error.retry_after, fastrand::f64()) {
-                // The gate does the waiting that Retry-After asks for.
-                Some(_) if error.is_rate_limit() => {}
+                // The limiter does the waiting that Retry-After asks for.
+                Some(_) if verdict == Verdict::Busy => {}
                 Some(pause) => thread::sleep(pause),
                 None => return Err(CallError::Api(error)),
             }
         }
     }
 
-    /// POSTs a row. A first POST (`fresh`) whose answer is missing is repeated once, with the same key and the same
-    /// bytes; further replays are the next runs', at growing distances.
+    /// POSTs a row. A first POST whose answer is missing is repeated once, with the same key and the same bytes;
+    /// further replays are the next runs', at growing distances.
     ///
     /// Nothing is sent into a database that could not take the answer (`identity`).
     pub(super) fn post(
         &self,
         body: &[u8],
         key: &IdempotencyKey,
-        fresh: bool,
+        unanswered_before: bool,
         window: &RangeInclusive<Timestamp>,
         identity: &Identity,
     ) -> Posted {
         let started = Instant::now();
         let mut backoff = Backoff::new(TRIES, self.budget, FIRST_PAUSE, LONGEST_PAUSE);
-        let mut unanswered = 0;
+        let mut attempt = Attempt {
+            unanswered_before,
+            unanswered: 0,
+        };
         let mut last: Option<ApiError> = None;
         let answer = loop {
             if let Err(moved) = identity.check() {
                 break Err(PostError::Database(moved));
             }
-            let permit = match self.gate.enter(started + self.budget) {
+            let permit = match self.limiter.enter(started + self.budget) {
                 Ok(permit) => permit,
                 Err(denied) => {
                     break Err(match (last, denied) {
@@ -127,36 +130,39 @@ impl Caller {
                 Ok(created) => break Ok(created),
                 Err(error) => error,
             };
-            self.heed(&error);
+            let verdict = self.heed(&error);
             drop(permit);
-            let open = error.leaves_outcome_open();
-            unanswered += i64::from(open);
-            let repeat = match error.kind {
-                ErrorKind::NotSent => true,
-                ErrorKind::Status(429) => true,
-                _ => open && fresh && unanswered < 2,
+            attempt.unanswered += i64::from(verdict.leaves_outcome_open());
+            let repeat = match verdict {
+                Verdict::NotSent | Verdict::Busy => true,
+                Verdict::Unanswered | Verdict::Garbled => {
+                    !unanswered_before && attempt.unanswered < 2
+                }
+                _ => false,
             };
             let pause = backoff
                 .next(started.elapsed(), error.retry_after, fastrand::f64())
                 .filter(|_| repeat);
             match pause {
-                Some(_) if error.is_rate_limit() => {}
+                Some(_) if verdict == Verdict::Busy => {}
                 Some(pause) => thread::sleep(pause),
                 None => break Err(PostError::Api(error)),
             }
             last = Some(error);
         };
-        Posted { answer, unanswered }
+        Posted { answer, attempt }
     }
 
     /// What one answer means for everybody's next request.
-    fn heed(&self, error: &ApiError) {
-        if error.is_rate_limit() {
-            self.gate
-                .hold_back(error, error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER));
+    fn heed(&self, error: &ApiError) -> Verdict {
+        let verdict = Verdict::of(error);
+        match verdict {
+            Verdict::Busy => self
+                .limiter
+                .hold_back(error, error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER)),
+            Verdict::KeyRefused => self.limiter.close(),
+            _ => {}
         }
-        if error.is_auth() {
-            self.gate.close();
-        }
+        verdict
     }
 }

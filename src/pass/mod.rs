@@ -15,8 +15,8 @@
 
 mod access;
 mod calls;
-mod gate;
 mod hooks;
+mod limiter;
 mod poll;
 mod pool;
 mod report;
@@ -36,8 +36,8 @@ pub use report::{Reporter, Tally, Voice, unknown_hint};
 pub use wait::Wait;
 
 use calls::{CallError, Caller, Posted};
-use gate::Gate;
 use hooks::{Hooked, Hooks};
+use limiter::RateLimiter;
 use poll::{Asked, Polls};
 use pool::Pool;
 use save::{Learnt, Saves, StalePart};
@@ -45,7 +45,7 @@ use send::Sends;
 use troubles::{Kind, Troubles};
 
 use crate::config::Environment;
-use crate::decide::{Decision, Entry};
+use crate::decide::{self, Decision, Entry};
 use crate::download::{FileClient, FileTimeouts};
 use crate::error::{Error, Exit};
 use crate::event::Event;
@@ -110,7 +110,7 @@ pub enum Scope {
         /// The rows.
         rows: Vec<RowId>,
         /// The spacing of replays does not hold them back: a person asked.
-        eager: bool,
+        ignore_backoff: bool,
     },
     /// Rows just recorded: sent and nothing else. Their send locks were taken before they became visible.
     Fresh(Vec<(RowId, Guard)>),
@@ -132,21 +132,29 @@ pub fn run(
 ) -> Result<(), Error> {
     if matches!(scope, Scope::Unfinished) {
         let hooks = options.hook.is_some();
-        let work = store.read(|tx| Ok(tx.has_unfinished()? || (hooks && tx.has_hooks()?)))?;
+        let now = time::now();
+        let work = store.read(|tx| Ok(has_work(tx, now)? || (hooks && tx.has_hooks()?)))?;
         if !work {
             return Ok(());
         }
     }
-    let eager = matches!(scope, Scope::Named { eager: true, .. });
+    let ignore_backoff = matches!(
+        scope,
+        Scope::Named {
+            ignore_backoff: true,
+            ..
+        }
+    );
+    let everything = matches!(scope, Scope::Unfinished);
     let (outbox, inbox) = channel();
     let mut run = Run {
         env,
         options,
-        eager,
+        ignore_backoff,
         locks: store.locks()?,
         identity: store.identity(),
         access: None,
-        gate: Arc::new(Gate::default()),
+        limiter: Arc::new(RateLimiter::default()),
         outbox,
         inbox,
         started: time::now(),
@@ -166,7 +174,7 @@ pub fn run(
             run.repair(store, None)?;
             run.expire_old(store)?;
             // What is over by now needs no key.
-            if store.read(|tx| tx.has_unfinished())? {
+            if store.read(|tx| has_work(tx, run.started))? {
                 run.polls.everything();
                 run.sends.everything();
             }
@@ -186,19 +194,28 @@ pub fn run(
     }
     let result = run.finish(store);
     run.hooks.end();
-    run.reporter.tally.requests += run.gate.passed();
+    if everything {
+        run.note_outbox_seen(store)?;
+    }
+    run.reporter.tally.requests += run.limiter.passed();
     result
+}
+
+/// Whether there is anything to ask HeyGen or to send.
+fn has_work(tx: &Tx<'_>, now: Timestamp) -> Result<bool, Error> {
+    let since = now.before(decide::MISSING_ASKED_FOR);
+    Ok(tx.has_unfinished()? || !tx.missing_since(since, 1)?.is_empty())
 }
 
 /// One pass under way.
 struct Run<'a, 's> {
     env: &'a Environment,
     options: &'a Options,
-    eager: bool,
+    ignore_backoff: bool,
     locks: Locks,
     identity: Identity,
     access: Option<Access>,
-    gate: Arc<Gate>,
+    limiter: Arc<RateLimiter>,
     outbox: Sender<Message>,
     inbox: Receiver<Message>,
     started: Timestamp,
@@ -228,7 +245,6 @@ enum Message {
     /// What became of a row's POST; the row's send lock comes back with it.
     Posted {
         row: RowId,
-        fresh: bool,
         key: IdempotencyKey,
         posted: Posted,
         guard: Guard,
@@ -400,14 +416,11 @@ impl Run<'_, '_> {
                     Message::Detail { row, answer } => self.detail_answer(tx, row, answer, now)?,
                     Message::Posted {
                         row,
-                        fresh,
                         key: _,
                         posted,
                         guard,
                     } => {
-                        moved = self
-                            .post_answer(tx, row, fresh, posted, now)?
-                            .or(moved.take());
+                        moved = self.post_answer(tx, row, posted, now)?.or(moved.take());
                         self.after.guards.push(guard);
                     }
                     Message::File { row, learnt } => self.learnt(tx, row, learnt, now)?,
@@ -502,13 +515,13 @@ impl Run<'_, '_> {
 
     /// The client, found out at the first request. Without a key the run goes on with what needs none.
     fn caller(&mut self) -> Result<Option<(Caller, Account)>, Error> {
-        if self.access.is_none() && !self.gate.is_closed() {
+        if self.access.is_none() && !self.limiter.is_closed() {
             match Access::resolve(self.env) {
                 Ok(access) => self.access = Some(access),
                 Err(error) if error.exit == Exit::Auth => {
                     self.reporter.tally.auth = true;
-                    self.troubles.error(Kind::Key, &error);
-                    self.gate.close();
+                    self.troubles.error(Kind::Key, "", &error);
+                    self.limiter.close();
                 }
                 Err(error) => return Err(error),
             }
@@ -516,7 +529,7 @@ impl Run<'_, '_> {
         Ok(self.access.as_ref().map(|access| {
             let caller = Caller {
                 client: access.client.clone(),
-                gate: Arc::clone(&self.gate),
+                limiter: Arc::clone(&self.limiter),
                 budget: self.options.budget,
             };
             (caller, access.account.clone())
@@ -541,20 +554,33 @@ impl Run<'_, '_> {
             .clone()
     }
 
-    /// HeyGen answered a request as asked.
+    /// The host and the account of this run, as outages are recorded under them.
+    fn scopes(&self) -> (String, String) {
+        let account = self.account();
+        (account.host().to_owned(), account.as_str().to_owned())
+    }
+
+    /// What HeyGen's clock says, as far as this run knows; this machine's otherwise.
+    fn heygen_now(&self, now: Timestamp) -> Timestamp {
+        let skew = self.access.as_ref().and_then(|a| a.client.clock_skew());
+        Timestamp::from_millis(now.millis().saturating_add(skew.unwrap_or_default()))
+    }
+
+    /// HeyGen answered.
     fn reachable(&mut self) {
-        for kind in [Kind::Network, Kind::Key, Kind::RateLimit] {
-            self.troubles.proves(kind);
-        }
+        let (host, account) = self.scopes();
+        self.troubles.proves(Kind::Network, &host);
+        self.troubles.proves(Kind::Key, &account);
+        self.troubles.proves(Kind::RateLimit, &account);
     }
 
     /// No request of this run has a chance any more.
-    fn stop(&mut self, kind: Kind, error: &ApiError) {
-        if matches!(kind, Kind::Key | Kind::Forbidden) {
+    fn stop(&mut self, kind: Kind, scope: &str, error: &ApiError) {
+        if matches!(kind, Kind::Key | Kind::Forbidden | Kind::SubmitForbidden) {
             self.reporter.tally.auth = true;
         }
-        self.troubles.api(kind, error);
-        self.gate.close();
+        self.troubles.api(kind, scope, error);
+        self.limiter.close();
     }
 }
 

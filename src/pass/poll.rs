@@ -1,7 +1,7 @@
 //! Asking: each unfinished row once. Bulk where that tells enough, the row's own GET where it does not.
 //!
-//! A request that fails for reasons of the whole run (no network, no key) must not be repeated for every row: one own
-//! GET decides for all rows of a failed bulk request, and failures in a row without any success end the asking.
+//! [`Breaker`] judges whose fault a failure is. What failed is recorded when that is known: with the next success, or
+//! at the end.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::calls::CallError;
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
-use crate::decide::{self, Observation};
+use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness};
 use crate::error::Error;
-use crate::heygen::{ApiError, BulkStatus, ErrorKind, MAX_BULK, RemoteVideo, fits_bulk};
+use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::store::{Store, UnfinishedRow};
 use crate::time::Timestamp;
 use crate::video::{Phase, RemoteStatus, RowId, VideoId};
@@ -21,7 +21,9 @@ const PAGE: u32 = 1000;
 /// How many finished videos tell what is usual.
 const USUAL: u32 = 200;
 /// Failures in a row that are taken for the whole run's.
-const STREAK: u32 = 4;
+const FAILURES: u32 = 4;
+/// How many `missing` rows are asked for again beside the others.
+const MISSING: u32 = 1000;
 
 /// A row HeyGen was asked about, as it was then.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub(super) struct Asked {
     settled: Option<RemoteStatus>,
     /// Asking for it failed the last time.
     troubled: bool,
+    /// It is `missing`: asked for beside the others, and never for its own sake.
+    missing: bool,
 }
 
 impl From<UnfinishedRow> for Asked {
@@ -43,13 +47,15 @@ impl From<UnfinishedRow> for Asked {
             video_id: row.video_id,
             settled: row.remote_status.filter(|_| row.settled),
             troubled: row.troubled,
+            missing: false,
         }
     }
 }
 
 /// The asking of one run.
-#[derive(Default)]
 pub(super) struct Polls {
+    /// Every unfinished row is asked about.
+    everything: bool,
     /// Where the next page of unfinished rows begins; `None` when there is no further one.
     next_page: Option<RowId>,
     /// Rows for the next bulk request.
@@ -59,26 +65,43 @@ pub(super) struct Polls {
     /// The same for rows that failed the last time. They come last and in any order: should they fail again and end
     /// the asking, everybody else was asked, and no one of them is always left out.
     troubled: Vec<Asked>,
-    /// The bulk endpoint is no help in this run.
-    bulk_broken: bool,
-    /// Rows of failed bulk requests, waiting for the one GET that decides for all.
-    undecided: Vec<Asked>,
-    /// That GET, before it is made.
-    probe: Option<Asked>,
-    /// Until it is answered nothing else is asked.
-    probing: bool,
-    /// Rows whose GET failed before anything worked: their own trouble, or everybody's.
-    suspects: Vec<(Asked, ApiError)>,
-    worked: bool,
-    streak: u32,
+    /// Rows of failed bulk requests: one GET decides for all. Afterwards bulk is not used again.
+    held: Vec<Asked>,
+    without_bulk: bool,
+    breaker: Breaker,
+    /// What failed since the last success.
+    failed: Vec<(Asked, ApiError)>,
+    /// What HeyGen says is not there; judged when it is known what else it said.
+    not_found: Vec<(Asked, ApiError)>,
+    pub(super) witness: Witness,
     in_flight: usize,
-    /// Rows that belong to another account, and one of them.
-    foreign: u64,
+    /// How many rows belong to another account.
+    other_account: u64,
+}
+
+impl Default for Polls {
+    fn default() -> Self {
+        Self {
+            everything: false,
+            next_page: None,
+            bulk: Vec::new(),
+            details: VecDeque::new(),
+            troubled: Vec::new(),
+            held: Vec::new(),
+            without_bulk: false,
+            breaker: Breaker::closed(FAILURES),
+            failed: Vec::new(),
+            not_found: Vec::new(),
+            witness: Witness::Nothing,
+            in_flight: 0,
+            other_account: 0,
+        }
+    }
 }
 
 impl Polls {
-    /// Every unfinished row is to be asked about.
     pub(super) fn everything(&mut self) {
+        self.everything = true;
         self.next_page = Some(RowId(0));
     }
 
@@ -91,12 +114,8 @@ impl Polls {
         self.only_troubled_left() && self.troubled.is_empty() && self.in_flight == 0
     }
 
-    /// Whether there is nothing left to ask but rows that failed the last time.
     fn only_troubled_left(&self) -> bool {
-        self.next_page.is_none()
-            && self.bulk.is_empty()
-            && self.details.is_empty()
-            && self.probe.is_none()
+        self.next_page.is_none() && self.bulk.is_empty() && self.details.is_empty()
     }
 
     fn give_up(&mut self) {
@@ -104,24 +123,27 @@ impl Polls {
         self.bulk.clear();
         self.details.clear();
         self.troubled.clear();
-        self.probe = None;
-        self.probing = false;
     }
 
     /// A row needs a GET of its own.
     fn own_get(&mut self, asked: Asked) {
-        if asked.troubled {
+        if asked.missing {
+            // It was there again or not worth a request.
+        } else if asked.troubled {
             self.troubled.push(asked);
         } else {
             self.details.push_back(asked);
         }
     }
 
-    /// The bulk endpoint is no help: these and all others get GETs of their own.
-    fn without_bulk(&mut self, rows: Vec<Asked>) {
-        self.bulk_broken = true;
-        let rest = std::mem::take(&mut self.bulk);
-        for asked in rows.into_iter().chain(rest) {
+    /// HeyGen answers, so bulk alone is in trouble: these and all others get GETs of their own.
+    fn release_held(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        self.without_bulk = true;
+        let rows = std::mem::take(&mut self.held);
+        for asked in rows.into_iter().chain(std::mem::take(&mut self.bulk)) {
             self.own_get(asked);
         }
     }
@@ -131,9 +153,16 @@ impl Run<'_, '_> {
     /// Rows the user named: each is asked or sent as its state allows.
     pub(super) fn name(&mut self, store: &mut Store, rows: Vec<RowId>) -> Result<(), Error> {
         for row in rows {
-            let Some(video) = store.read(|tx| tx.video(row))? else {
+            let Some(mut video) = store.read(|tx| tx.video(row))? else {
                 continue;
             };
+            if self.ignore_backoff
+                && let Some(decision) = decide::release(&video)
+            {
+                video.phase = decision.video.phase;
+                store.write(|tx| self.write(tx, decision, crate::time::now()))?;
+                self.committed();
+            }
             match (video.phase, video.video_id) {
                 (Phase::Accepted | Phase::Missing, Some(video_id)) => {
                     self.polls.details.push_back(Asked {
@@ -142,10 +171,12 @@ impl Run<'_, '_> {
                         video_id,
                         settled: None,
                         troubled: false,
+                        missing: false,
                     });
                 }
                 (Phase::Unsent | Phase::Sending, _) => self.sends.named(row),
-                // `unknown` is never sent again: no clock reading of today makes the age of its POST certain.
+                // An unanswered attempt that is too old is never sent again: no clock reading of today makes its age
+                // certain.
                 (Phase::Accepted | Phase::Missing | Phase::Rejected | Phase::Unknown, _) => {}
             }
         }
@@ -154,14 +185,23 @@ impl Run<'_, '_> {
 
     pub(super) fn dispatch_polls(&mut self, store: &Store) -> Result<(), Error> {
         while self.api.free() > 0 {
-            if self.gate.is_closed() {
+            match self.polls.breaker.circuit() {
+                Circuit::Open => {
+                    self.polls.give_up();
+                    return Ok(());
+                }
+                Circuit::HalfOpen if self.polls.in_flight > 0 => return Ok(()),
+                Circuit::HalfOpen if !self.polls.held.is_empty() => {
+                    // Any of them: one that always fails must not decide in every run.
+                    let any = fastrand::usize(..self.polls.held.len());
+                    let asked = self.polls.held.swap_remove(any);
+                    self.ask_for_one(asked)?;
+                    return Ok(());
+                }
+                Circuit::HalfOpen | Circuit::Closed => {}
+            }
+            if self.limiter.is_closed() {
                 self.polls.give_up();
-                return Ok(());
-            }
-            if let Some(probe) = self.polls.probe.take() {
-                self.ask_for_one(probe)?;
-            }
-            if self.polls.probing {
                 return Ok(());
             }
             self.refill(store)?;
@@ -192,17 +232,21 @@ impl Run<'_, '_> {
                 return Ok(());
             };
             let page = store.read(|tx| tx.unfinished_after(after, Some(&account), PAGE))?;
-            let whole = after == RowId(0) && page.len() == 1;
             self.polls.next_page = match page.last() {
                 Some(last) if page.len() == PAGE as usize => Some(last.id),
                 _ => None,
             };
+            if self.polls.next_page.is_none() && !self.polls.without_bulk {
+                self.refill_missing(store)?;
+            }
+            let whole = after == RowId(0) && page.len() == 1 && self.polls.bulk.is_empty();
             for row in page {
                 let completed = row
                     .remote_status
                     .as_ref()
                     .is_some_and(RemoteStatus::is_completed);
-                let own = whole || completed || self.polls.bulk_broken || !fits_bulk(&row.video_id);
+                let own =
+                    whole || completed || self.polls.without_bulk || !fits_bulk(&row.video_id);
                 if own {
                     self.polls.own_get(row.into());
                 } else {
@@ -210,6 +254,18 @@ impl Run<'_, '_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What HeyGen did not have for an hour may be there again: asked with the others, so that it costs nothing.
+    fn refill_missing(&mut self, store: &Store) -> Result<(), Error> {
+        let since = crate::time::now().before(decide::MISSING_ASKED_FOR);
+        let rows = store.read(|tx| tx.missing_since(since, MISSING))?;
+        let rows = rows.into_iter().filter(|row| fits_bulk(&row.video_id));
+        self.polls.bulk.extend(rows.map(|row| Asked {
+            missing: true,
+            ..row.into()
+        }));
         Ok(())
     }
 
@@ -267,28 +323,24 @@ impl Run<'_, '_> {
             Err(CallError::Stopped) => return Ok(()),
             Err(CallError::Api(error)) => error,
         };
-        match error.kind {
-            ErrorKind::Status(401) => self.stop(Kind::Key, &error),
-            ErrorKind::Status(403) => self.stop(Kind::Forbidden, &error),
-            ErrorKind::Status(429) => self.stop(Kind::RateLimit, &error),
-            ErrorKind::NotSent
-            | ErrorKind::NoAnswer { .. }
-            | ErrorKind::Status(408 | 425 | 500..)
-                if !self.polls.bulk_broken =>
-            {
-                self.polls.undecided.extend(rows);
-                if !self.polls.probing {
-                    // Any of them: one that always fails must not decide in every run.
-                    let any = fastrand::usize(..self.polls.undecided.len());
-                    self.polls.probe = Some(self.polls.undecided.swap_remove(any));
-                    self.polls.probing = true;
-                }
-            }
-            // There is no such endpoint, or it does not do what it did: ask for each.
-            ErrorKind::NotSent
-            | ErrorKind::NoAnswer { .. }
-            | ErrorKind::Status(_)
-            | ErrorKind::BadResponse(_) => self.polls.without_bulk(rows),
+        let verdict = Verdict::of(&error);
+        let (host, account) = self.scopes();
+        match verdict {
+            Verdict::KeyRefused => self.stop(Kind::Key, &account, &error),
+            Verdict::Forbidden => self.stop(Kind::Forbidden, &account, &error),
+            Verdict::Busy => self.stop(Kind::RateLimit, &account, &error),
+            Verdict::NotSent => self.troubles.api(Kind::Network, &host, &error),
+            _ => {}
+        }
+        let rows: Vec<Asked> = rows.into_iter().filter(|asked| !asked.missing).collect();
+        if verdict == Verdict::NotSent {
+            let failed = rows.into_iter().map(|asked| (asked, error.clone()));
+            self.polls.failed.extend(failed);
+        } else {
+            self.polls.held.extend(rows);
+        }
+        if !self.polls.held.is_empty() || verdict == Verdict::NotSent {
+            self.polls.breaker.bulk_failure(verdict);
         }
         Ok(())
     }
@@ -301,15 +353,18 @@ impl Run<'_, '_> {
         now: Timestamp,
     ) -> Result<(), Error> {
         self.worked(tx, now)?;
-        self.troubles.proves(Kind::Forbidden);
+        let (_, account) = self.scopes();
+        self.troubles.proves(Kind::Forbidden, &account);
         let words: HashMap<&str, &BulkStatus> = statuses
             .iter()
             .filter_map(|line| Some((line.video_id.as_ref()?.as_str(), line)))
             .collect();
         for asked in rows {
             match words.get(asked.video_id.as_str()) {
+                Some(line) if line.is_not_found() && asked.missing => {}
                 Some(line) if !line.is_not_found() && !line.status.is_terminal() => {
                     self.reporter.tally.polled += 1;
+                    self.polls.witness = Witness::KnowsAnother;
                     if asked.settled.as_ref() == Some(&line.status) {
                         self.after.seen.push(asked.row);
                     } else {
@@ -317,10 +372,14 @@ impl Run<'_, '_> {
                     }
                 }
                 // Another account's: its own GET would say the same and change nothing.
-                Some(line) if line.is_not_found() && self.is_foreign(tx, asked.row)? => {
-                    self.polls.foreign += 1;
+                Some(line) if line.is_not_found() && self.is_of_other_account(tx, asked.row)? => {
+                    self.polls.other_account += 1;
                 }
                 // Over, unknown or left out: only its own GET tells what to do.
+                Some(line) if !line.is_not_found() => self.polls.own_get(Asked {
+                    missing: false,
+                    ..asked
+                }),
                 _ => self.polls.own_get(asked),
             }
         }
@@ -337,82 +396,70 @@ impl Run<'_, '_> {
         let error = match answer {
             Ok(remote) => {
                 self.worked(tx, now)?;
+                self.polls.witness = Witness::KnowsAnother;
                 self.reporter.tally.polled += 1;
                 return self.observe(tx, &asked, Observation::Detail(&remote), now);
             }
             Err(CallError::Stopped) => return Ok(()),
             Err(CallError::Api(error)) => error,
         };
-        match error.kind {
-            ErrorKind::Status(401) => {
-                self.stop(Kind::Key, &error);
-                Ok(())
+        let verdict = Verdict::of(&error);
+        let (host, account) = self.scopes();
+        match verdict {
+            Verdict::KeyRefused => self.stop(Kind::Key, &account, &error),
+            Verdict::Busy => self.stop(Kind::RateLimit, &account, &error),
+            Verdict::NotSent => {
+                self.stop(Kind::Network, &host, &error);
+                self.polls.failed.push((asked, error));
             }
-            ErrorKind::Status(429) => {
-                self.stop(Kind::RateLimit, &error);
-                Ok(())
+            Verdict::NotFound => {
+                // It says that HeyGen is there, if no more: a wrong key gets the same answer.
+                self.reached(tx, now)?;
+                self.polls.not_found.push((asked, error));
             }
-            ErrorKind::NotSent => {
-                self.polls.suspects.push((asked, error.clone()));
-                self.stop(Kind::Network, &error);
-                Ok(())
+            Verdict::Forbidden
+            | Verdict::NoCredit
+            | Verdict::InProgress
+            | Verdict::Refused
+            | Verdict::Declined => {
+                self.reached(tx, now)?;
+                self.observe(tx, &asked, Observation::Failed(&error), now)?;
             }
-            // HeyGen is there, and this is about this row.
-            ErrorKind::Status(400..=407 | 409..=424 | 426..=499) => {
-                self.worked(tx, now)?;
-                self.observe(tx, &asked, Observation::Failed(&error), now)
-            }
-            ErrorKind::NoAnswer { .. } | ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
-                if self.polls.undecided.is_empty() {
-                    // A probe for itself alone has decided.
-                    self.polls.probing = false;
+            Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway => {
+                self.polls.failed.push((asked, error));
+                let others_left = !self.polls.only_troubled_left();
+                self.polls.breaker.failure(verdict);
+                match self.polls.breaker.circuit() {
+                    // Rows that failed before prove nothing about HeyGen: they end the asking, and what is to be sent
+                    // is sent.
+                    Circuit::Open if self.polls.breaker.worked() && !others_left => {
+                        self.polls.give_up();
+                    }
+                    Circuit::Open => {
+                        let (_, first) = &self.polls.failed[0];
+                        self.troubles.api(Kind::Network, &host, first);
+                        self.limiter.close();
+                    }
+                    Circuit::Closed => self.polls.release_held(),
+                    Circuit::HalfOpen => {}
                 }
-                if self.polls.undecided.is_empty() && self.polls.worked {
-                    self.fails_among_others(&error);
-                    return self.observe(tx, &asked, Observation::Failed(&error), now);
-                }
-                self.polls.streak += 1;
-                if !self.polls.undecided.is_empty() || self.polls.streak >= STREAK {
-                    self.stop(Kind::Network, &error);
-                }
-                self.polls.suspects.push((asked, error));
-                Ok(())
             }
         }
+        Ok(())
     }
 
-    /// A row failed in a run in which others worked. A whole answer, however useless, is the row's own trouble; when
-    /// HeyGen seems to have gone away since, the run's requests end. Rows that failed before prove nothing of the
-    /// kind: they end the asking, and what is to be sent is sent.
-    fn fails_among_others(&mut self, error: &ApiError) {
-        if matches!(error.kind, ErrorKind::BadResponse(_)) {
-            return;
-        }
-        self.polls.streak += 1;
-        if self.polls.streak < STREAK {
-            return;
-        }
-        if self.polls.only_troubled_left() {
-            self.polls.troubled.clear();
-        } else {
-            self.stop(Kind::Network, error);
-        }
-    }
-
-    /// Something worked, so what failed before it was not everybody's trouble.
+    /// Something was answered as asked, so what failed before it was not everybody's trouble.
     fn worked(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<(), Error> {
+        self.polls.witness = self.polls.witness.max(Witness::Answered);
+        self.reached(tx, now)
+    }
+
+    /// HeyGen itself answered.
+    fn reached(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<(), Error> {
         self.reachable();
-        self.polls.worked = true;
-        self.polls.streak = 0;
-        if !self.polls.undecided.is_empty() {
-            // The bulk endpoint alone is in trouble.
-            let rows = std::mem::take(&mut self.polls.undecided);
-            self.polls.without_bulk(rows);
-        }
-        self.polls.probing = false;
-        let unasked = self.polls.probe.take();
-        self.polls.details.extend(unasked);
-        for (asked, error) in std::mem::take(&mut self.polls.suspects) {
+        self.polls.breaker.success();
+        self.polls.release_held();
+        for (asked, error) in std::mem::take(&mut self.polls.failed) {
             self.observe(tx, &asked, Observation::Failed(&error), now)?;
         }
         Ok(())
@@ -420,33 +467,59 @@ impl Run<'_, '_> {
 
     /// Everything was asked: what nothing contradicted by then was everybody's trouble, or the only row's.
     pub(super) fn conclude_polls(&mut self, store: &mut Store) -> Result<(), Error> {
-        let suspects = std::mem::take(&mut self.polls.suspects);
-        let undecided = std::mem::take(&mut self.polls.undecided);
         let now = crate::time::now();
-        if self.polls.foreign > 0 {
-            self.foreign_trouble();
-        } else if self.polls.worked {
-            self.troubles.proves(Kind::Account);
+        self.conclude_not_found(store, now)?;
+        let (host, _) = self.scopes();
+        if self.polls.other_account > 0 {
+            self.note_other_account();
         }
-        if self.polls.worked {
+        if self.polls.breaker.worked() {
             self.find_stalled(store)?;
         }
-        let Some((_, first)) = suspects.first().cloned() else {
+        let failed = std::mem::take(&mut self.polls.failed);
+        let held = std::mem::take(&mut self.polls.held);
+        let Some((_, first)) = failed.first().cloned() else {
             return Ok(());
         };
-        let everybodys = self.troubles.has(Kind::Network) || suspects.len() + undecided.len() > 1;
+        let rows = failed.len() + held.len();
+        let everybodys =
+            self.troubles.has(Kind::Network) || self.polls.breaker.blame(rows) == Blame::Everybody;
         if everybodys {
-            self.troubles.api(Kind::Network, &first);
+            self.troubles.api(Kind::Network, &host, &first);
         }
-        let rest = undecided.into_iter().map(|asked| (asked, first.clone()));
+        let rest = held.into_iter().map(|asked| (asked, first.clone()));
         store.write(|tx| {
-            for (asked, error) in suspects.into_iter().chain(rest) {
+            for (asked, error) in failed.into_iter().chain(rest) {
                 let observation = if everybodys {
                     Observation::FailedForAll(&error)
                 } else {
                     Observation::Failed(&error)
                 };
                 self.observe(tx, &asked, observation, now)?;
+            }
+            Ok(())
+        })?;
+        self.committed();
+        Ok(())
+    }
+
+    /// A 404 counts only beside something that HeyGen answered well; where there is nothing, it is asked for something.
+    fn conclude_not_found(&mut self, store: &mut Store, now: Timestamp) -> Result<(), Error> {
+        let not_found = std::mem::take(&mut self.polls.not_found);
+        if not_found.is_empty() {
+            return Ok(());
+        }
+        if self.polls.witness == Witness::Nothing
+            && let Some((caller, _)) = self.caller()?
+            && caller.get(|client| client.whoami()).is_ok()
+        {
+            self.polls.witness = Witness::Answered;
+        }
+        let (witness, at) = (self.polls.witness, self.heygen_now(now));
+        store.write(|tx| {
+            for (asked, error) in &not_found {
+                let observation = Observation::NotFound { error, witness, at };
+                self.observe(tx, asked, observation, now)?;
             }
             Ok(())
         })?;
@@ -479,8 +552,8 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn foreign_trouble(&mut self) {
-        let count = self.polls.foreign;
+    fn note_other_account(&mut self) {
+        let count = self.polls.other_account;
         let videos = if count == 1 {
             "video belongs"
         } else {
@@ -488,14 +561,20 @@ impl Run<'_, '_> {
         };
         self.troubles.note(
             Kind::Account,
+            "",
             "other_key".to_owned(),
             format!("{count} {videos} to another account than this key's and cannot be seen with it"),
             Some("one database per account: give the right one with --db, or the right key with HEYGEN_API_KEY_FILE".to_owned()),
         );
     }
 
+    /// Whether no row was met that belongs to another account, and all were looked at.
+    pub(super) fn all_of_this_account(&self) -> bool {
+        self.polls.everything && self.polls.breaker.worked() && self.polls.other_account == 0
+    }
+
     /// Whether a row belongs to another account than the key of this run.
-    fn is_foreign(&self, tx: &Tx<'_>, row: RowId) -> Result<bool, Error> {
+    fn is_of_other_account(&self, tx: &Tx<'_>, row: RowId) -> Result<bool, Error> {
         let owner = tx.owner(row)?;
         Ok(owner.is_some_and(|owner| owner != self.account()))
     }
@@ -515,25 +594,27 @@ impl Run<'_, '_> {
         // what is known by now.
         let ends = match observation {
             Observation::Detail(remote) => remote.status.is_terminal(),
-            Observation::Bulk(_) | Observation::Failed(_) | Observation::FailedForAll(_) => false,
+            Observation::Bulk(_)
+            | Observation::NotFound { .. }
+            | Observation::Failed(_)
+            | Observation::FailedForAll(_) => false,
         };
         if video.rev != asked.rev && !ends {
             return Ok(());
         }
         let account = self.account();
-        if let Observation::Failed(error) = observation
-            && error.is_not_found()
+        if let Observation::NotFound { .. } = observation
             && video
                 .account
                 .as_ref()
                 .is_some_and(|owner| *owner != account)
         {
-            self.polls.foreign += 1;
+            self.polls.other_account += 1;
         }
         let decision = decide::observed(&video, observation, &account, now);
         let answered = !matches!(
             observation,
-            Observation::Failed(_) | Observation::FailedForAll(_)
+            Observation::NotFound { .. } | Observation::Failed(_) | Observation::FailedForAll(_)
         );
         if answered && !decision.changed {
             self.after.seen.push(asked.row);

@@ -146,6 +146,11 @@ impl<'a> Reporter<'a> {
         self.chatty
     }
 
+    /// Whether only the person who is there now reads it.
+    pub(super) fn is_at_terminal(&self) -> bool {
+        self.screen.err_is_terminal
+    }
+
     /// Says what happened and is committed; `video` is the row afterwards.
     pub(super) fn say(&mut self, video: &Video, event: &Event) {
         let severity = event.severity(video);

@@ -269,7 +269,7 @@ impl Run<'_, '_> {
         repaired: bool,
         now: Timestamp,
     ) -> Result<(), Error> {
-        self.troubles.proves(Kind::Disk);
+        self.troubles.proves(Kind::Disk, "");
         self.saves.alone = false;
         self.file(tx, row, asset, FileFact::Saved { repaired }, now)
     }
@@ -296,13 +296,15 @@ impl Run<'_, '_> {
         local.asset = Some(asset);
         if let Some(error) = &failure.key_refused {
             local.own = false;
-            self.stop(Kind::Key, error);
+            let (_, account) = self.scopes();
+            self.stop(Kind::Key, &account, error);
         }
         if failure.disk_is_full {
             // One full disk strikes every row.
             local.own = false;
             self.troubles.note(
                 Kind::Disk,
+                "",
                 failure.code.clone(),
                 failure.message.clone(),
                 Some("free some room; the next check goes on where this one stopped".to_owned()),

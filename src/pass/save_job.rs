@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::calls::{CallError, Caller};
 use super::save::{FileFailure, Learnt};
 use super::{Message, Options};
+use crate::decide::Verdict;
 use crate::download::{
     self, DownloadError, FileClient, Finished, Ledger, LedgerError, Request, name,
 };
@@ -163,7 +164,7 @@ fn failure(stop: &Stop) -> Option<FileFailure> {
             code: error.code.clone(),
             message: error.message.clone(),
             disk_is_full: false,
-            key_refused: error.is_auth().then(|| error.clone()),
+            key_refused: (Verdict::of(error) == Verdict::KeyRefused).then(|| error.clone()),
         }),
     }
 }

@@ -3,26 +3,35 @@
 //! A row's send lock is held from before its state is read until its answer is committed. A kill in between frees the
 //! lock and leaves `sending`: the next run replays the same bytes under the same key.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::calls::{PostError, Posted};
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
-use crate::decide::{self, Due};
+use crate::decide::{self, Breaker, Circuit, Due, Moment, Verdict, Witness};
 use crate::error::Error;
-use crate::heygen::ErrorKind;
+use crate::heygen::ApiError;
 use crate::locks::{Guard, Purpose};
 use crate::store::Store;
-use crate::time::{self, Timestamp};
-use crate::video::{Account, IdempotencyKey, Phase, RowId, Video};
+use crate::time::{self, LONGEST_WAIT, Timestamp};
+use crate::video::{IdempotencyKey, Phase, RowId, Video};
 
 /// Rows read from the store at once.
 const PAGE: u32 = 256;
-/// Unanswered POSTs in a row after which the rest waits for the next run.
-const STREAK: u32 = 3;
+/// POSTs in a row that came to nothing, after which the rest waits for the next run.
+const FAILURES: u32 = 3;
+/// When a run last looked at the outbox of this database.
+const OUTBOX_SEEN: &str = "outbox_seen";
+/// That is written down no more often than this.
+const OUTBOX_SEEN_EVERY: Duration = Duration::from_secs(3600);
+/// A clock that is off by more than this is worth a word.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+/// Rows that are looked at in one transaction.
+const CANDIDATES: usize = 64;
 /// How long POSTs are held back when HeyGen says "too many" and not for how long.
-const DEFAULT_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
 
 /// The sending of one run.
 #[derive(Default)]
@@ -31,17 +40,17 @@ pub(super) struct Sends {
     pages: VecDeque<(Phase, RowId)>,
     /// Rows to look at, with the lock where it is held already.
     queue: VecDeque<(RowId, Option<Guard>)>,
-    begun: bool,
-    /// The last run was refused, or left POSTs without an answer: one row goes first. Sending many into an outage
-    /// would start the 20 hours of every one of them.
-    alone: bool,
-    over: bool,
-    streak: u32,
+    /// `None` before sending began. The first POST of a run goes alone: sending many into an outage would start the
+    /// 20 hours of every one of them.
+    breaker: Option<Breaker>,
     in_flight: usize,
     /// How many further videos HeyGen may get, where that is limited.
     room: Option<u64>,
-    /// Rows whose unanswered attempt belongs to another account.
-    foreign: u64,
+    outbox_seen_at: Option<Timestamp>,
+    /// Rows whose answer named another row's video, and that were asked once more.
+    asked_again: HashSet<RowId>,
+    /// Rows that only another account may send.
+    other_account: u64,
 }
 
 /// A row that is ready to go.
@@ -49,7 +58,7 @@ struct Ready {
     row: RowId,
     /// When its POST may begin.
     window: RangeInclusive<Timestamp>,
-    fresh: bool,
+    unanswered_before: bool,
     body: String,
     key: IdempotencyKey,
     guard: Guard,
@@ -79,27 +88,45 @@ impl Sends {
     fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.pages.is_empty()
     }
+
+    fn is_over(&self) -> bool {
+        self.breaker
+            .as_ref()
+            .is_some_and(|breaker| breaker.circuit() == Circuit::Open)
+    }
+
+    fn stop(&mut self) {
+        self.breaker
+            .get_or_insert(Breaker::half_open(FAILURES))
+            .open();
+    }
 }
 
 impl Run<'_, '_> {
-    /// What is too old to be replayed needs no key and no network to be told.
+    /// What is too old to be sent needs no key and no network to be reported.
     pub(super) fn expire_old(&mut self, store: &mut Store) -> Result<(), Error> {
-        let mut after = RowId(0);
-        loop {
-            let page = store.read(|tx| tx.outbox_after(Phase::Sending, after, PAGE))?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = *last;
-            for row in page {
-                self.expire_one(store, row)?;
-            }
+        let now = time::now();
+        let rows = store.read(|tx| {
+            tx.expirable(
+                now.before(decide::REPLAY_WINDOW),
+                now.after(CLOCK_TOLERANCE),
+            )
+        })?;
+        for row in rows {
+            self.expire_one(store, row)?;
         }
+        Ok(())
     }
 
     pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
         let now = time::now();
-        let expired = |video: &Video| match decide::due(video, None, false, now) {
+        let moment = Moment {
+            account: None,
+            now,
+            outbox_seen_at: store.read(|tx| tx.mark(OUTBOX_SEEN))?,
+            ignore_backoff: self.ignore_backoff,
+        };
+        let expired = |video: &Video| match decide::due(video, &moment) {
             Due::Expired(why) => Some(why),
             Due::Now | Due::Later(_) | Due::OtherAccount | Due::Not => None,
         };
@@ -130,23 +157,23 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn dispatch_sends(&mut self, store: &mut Store) -> Result<(), Error> {
-        if self.sends.over || self.sends.is_empty() {
+        if self.sends.is_over() || self.sends.is_empty() {
             return Ok(());
         }
-        if !self.sends.begun && !self.begin_sending(store)? {
-            self.sends.over = true;
+        if self.sends.breaker.is_none() && !self.begin_sending(store)? {
+            self.sends.stop();
             return Ok(());
         }
-        let hands = if self.sends.alone {
-            usize::from(self.sends.in_flight == 0)
-        } else {
-            self.api.free()
+        let hands = match self.sends.breaker.as_ref().map(Breaker::circuit) {
+            Some(Circuit::Closed) => self.api.free(),
+            Some(Circuit::HalfOpen) => usize::from(self.sends.in_flight == 0),
+            Some(Circuit::Open) | None => 0,
         };
         if hands == 0 {
             return Ok(());
         }
-        if self.gate.is_closed() {
-            self.sends.over = true;
+        if self.limiter.is_closed() {
+            self.sends.stop();
             return Ok(());
         }
         for ready in self.take_ready(store, hands)? {
@@ -156,48 +183,76 @@ impl Run<'_, '_> {
     }
 
     /// Whether sending has a chance at all, and how much of it.
-    fn begin_sending(&mut self, store: &Store) -> Result<bool, Error> {
-        self.sends.begun = true;
+    fn begin_sending(&mut self, store: &mut Store) -> Result<bool, Error> {
         if self.sends.queue.is_empty() && !store.read(|tx| tx.has_outbox())? {
             return Ok(false);
         }
-        let Some((_, account)) = self.caller()? else {
+        let Some((caller, account)) = self.caller()? else {
             return Ok(false);
         };
         let now = time::now();
-        let (paused, troubled, active) = store.read(|tx| {
+        let (paused, troubled, active, old, seen) = store.read(|tx| {
             let paused = tx.paused_until(&account)?;
-            let refused = tx
-                .troubles()?
-                .iter()
-                .any(|trouble| matches!(trouble.kind.as_str(), "key" | "forbidden" | "credit"));
-            Ok((paused, refused || tx.has_unanswered()?, tx.active_count()?))
+            let refused = tx.troubles()?.iter().any(|trouble| {
+                matches!(
+                    trouble.kind.as_str(),
+                    "key" | "forbidden" | "submit" | "submit_forbidden" | "credit"
+                )
+            });
+            let troubled = refused || tx.has_unanswered()?;
+            let old = tx.has_old_keys(now.before(OUTBOX_SEEN_EVERY))?;
+            let seen = tx.mark(OUTBOX_SEEN)?;
+            Ok((paused, troubled, tx.active_count()?, old, seen))
         })?;
-        self.sends.alone = troubled;
+        self.sends.outbox_seen_at = seen;
+        let failures = if troubled { 1 } else { FAILURES };
+        self.sends.breaker = Some(Breaker::half_open(failures));
         self.sends.room = self
             .options
             .max_active
             .map(|most| most.saturating_sub(active));
-        // No pause is longer than an hour; one that seems to be means that the clock went back.
-        let hour = std::time::Duration::from_secs(3600);
-        Ok(!paused.is_some_and(|until| until > now && until <= now.after(hour)))
+        // A pause that is longer than any can be means that the clock went back.
+        if paused.is_some_and(|until| until > now && until <= now.after(LONGEST_WAIT)) {
+            return Ok(false);
+        }
+        // A key is trusted for its age, and this clock may be wrong about that: HeyGen's is asked once.
+        if old && caller.client.clock_skew().is_none() {
+            caller.get(|client| client.whoami()).ok();
+        }
+        Ok(true)
+    }
+
+    /// Notes that this database is in use, so that its outbox is known to be unsent. What was too old by then is not
+    /// in the outbox any more.
+    pub(super) fn note_outbox_seen(&mut self, store: &mut Store) -> Result<(), Error> {
+        let now = time::now();
+        let (seen, outbox) = store.read(|tx| Ok((tx.mark(OUTBOX_SEEN)?, tx.has_outbox()?)))?;
+        let lately = seen.is_some_and(|at| at <= now && now.since(at) < OUTBOX_SEEN_EVERY);
+        if outbox && !lately {
+            store.write(|tx| tx.set_mark(OUTBOX_SEEN, now))?;
+        }
+        Ok(())
     }
 
     /// Up to `hands` rows, locked and marked `sending` on disk.
     fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<Ready>, Error> {
-        let account = self.account();
         let mut ready = Vec::new();
-        while ready.len() < hands && !self.sends.over {
-            let candidates = self.candidates(store, hands - ready.len())?;
+        while ready.len() < hands && !self.sends.is_over() {
+            let candidates = self.candidates(store)?;
             if candidates.is_empty() {
                 break;
             }
             let now = time::now();
             store.write(|tx| {
-                for (row, guard) in candidates {
-                    if let Some(next) = self.mark(tx, row, guard, &account, now)? {
-                        ready.push(next);
-                    }
+                let mut candidates = candidates.into_iter();
+                while ready.len() < hands
+                    && !self.sends.is_over()
+                    && let Some((row, guard)) = candidates.next()
+                {
+                    ready.extend(self.mark(tx, row, guard, now)?);
+                }
+                for (row, guard) in candidates.rev() {
+                    self.sends.queue.push_front((row, Some(guard)));
                 }
                 Ok(())
             })?;
@@ -206,30 +261,18 @@ impl Run<'_, '_> {
         Ok(ready)
     }
 
-    /// Rows that seem to be due, with their locks. Held locks are skipped: somebody is at it.
-    fn candidates(&mut self, store: &Store, most: usize) -> Result<Vec<(RowId, Guard)>, Error> {
-        let account = self.account();
-        let now = time::now();
+    /// The next rows, with their locks. Held locks are skipped: somebody is at it.
+    fn candidates(&mut self, store: &Store) -> Result<Vec<(RowId, Guard)>, Error> {
         let mut candidates = Vec::new();
-        while candidates.len() < most {
+        while candidates.len() < CANDIDATES {
             let Some((row, guard)) = self.next_in_queue(store)? else {
                 break;
             };
             let guard = match guard {
-                Some(guard) => guard,
-                None => match self.lock_row(Purpose::Send, row)? {
-                    Some(guard) => guard,
-                    None => continue,
-                },
+                Some(guard) => Some(guard),
+                None => self.lock_row(Purpose::Send, row)?,
             };
-            let Some(video) = store.read(|tx| tx.video(row))? else {
-                continue;
-            };
-            match decide::due(&video, Some(&account), self.eager, now) {
-                Due::Now => candidates.push((row, guard)),
-                Due::OtherAccount => self.sends.foreign += 1,
-                Due::Later(_) | Due::Not | Due::Expired(_) => {}
-            }
+            candidates.extend(guard.map(|guard| (row, guard)));
         }
         Ok(candidates)
     }
@@ -258,19 +301,35 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         row: RowId,
         guard: Guard,
-        account: &Account,
         now: Timestamp,
     ) -> Result<Option<Ready>, Error> {
         let Some(video) = tx.video(row)? else {
             return Ok(None);
         };
-        if decide::due(&video, Some(account), self.eager, now) != Due::Now {
-            return Ok(None);
+        let account = self.account();
+        let moment = Moment {
+            account: Some(&account),
+            now: now.max(self.heygen_now(now)),
+            outbox_seen_at: self.sends.outbox_seen_at,
+            ignore_backoff: self.ignore_backoff,
+        };
+        match decide::due(&video, &moment) {
+            Due::Now => {}
+            Due::OtherAccount => {
+                self.sends.other_account += 1;
+                return Ok(None);
+            }
+            Due::Expired(why) => {
+                self.write(tx, decide::expire(&video, why, now), now)?;
+                return Ok(None);
+            }
+            Due::Later(_) | Due::Not => return Ok(None),
         }
-        let fresh = video.phase == Phase::Unsent;
-        if fresh && let Some(room) = &mut self.sends.room {
+        if video.phase == Phase::Unsent
+            && let Some(room) = &mut self.sends.room
+        {
             if *room == 0 {
-                self.sends.over = true;
+                self.sends.stop();
                 return Ok(None);
             }
             *room -= 1;
@@ -278,11 +337,11 @@ impl Run<'_, '_> {
         let (Some(body), Some(key)) = (tx.request(row)?, video.idempotency_key.clone()) else {
             return Ok(None);
         };
-        self.write(tx, decide::begin_send(&video, account, now), now)?;
+        self.write(tx, decide::begin_send(&video, &account, now), now)?;
         Ok(Some(Ready {
             row,
             window: decide::post_window(&video, now),
-            fresh,
+            unanswered_before: video.phase == Phase::Sending,
             body,
             key,
             guard,
@@ -298,11 +357,11 @@ impl Run<'_, '_> {
         self.sends.in_flight += 1;
         self.start_api(move || {
             let body = ready.body.as_bytes();
-            let posted = caller.post(body, &ready.key, ready.fresh, &ready.window, &identity);
+            let before = ready.unanswered_before;
+            let posted = caller.post(body, &ready.key, before, &ready.window, &identity);
             outbox
                 .send(Message::Posted {
                     row: ready.row,
-                    fresh: ready.fresh,
                     key: ready.key,
                     posted,
                     guard: ready.guard,
@@ -316,7 +375,6 @@ impl Run<'_, '_> {
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
-        fresh: bool,
         posted: Posted,
         now: Timestamp,
     ) -> Result<Option<Error>, Error> {
@@ -330,12 +388,12 @@ impl Run<'_, '_> {
             return Ok(None);
         };
         let account = self.account();
-        let untied = fresh && posted.unanswered == 0;
+        let attempt = posted.attempt;
         let answer = match posted.answer {
             Ok(created) => Ok(created),
             Err(PostError::Api(error)) => Err(error),
             Err(PostError::NotAttempted) => {
-                self.write(tx, decide::not_attempted(&video, untied), now)?;
+                self.write(tx, decide::not_attempted(&video, attempt), now)?;
                 return Ok(None);
             }
             Err(PostError::Database(error)) => return Ok(Some(error)),
@@ -343,70 +401,119 @@ impl Run<'_, '_> {
         if let Ok(created) = &answer
             && let Some(other) = tx.by_video_id(&created.video_id)?
             && other != row
+            && let Some(other) = tx.video(other)?
         {
-            let decision = decide::already_tracked(&video, created, other);
+            let first = self.sends.asked_again.insert(row);
+            let decision = decide::already_tracked(&video, created, &other, attempt, first, now);
             self.write(tx, decision, now)?;
+            if first {
+                self.sends.queue.push_back((row, None));
+            }
             return Ok(None);
         }
-        let decision = decide::sent(
-            &video,
-            untied,
-            posted.unanswered,
-            &answer,
-            &account,
-            IdempotencyKey::random(),
-            now,
-        );
+        let key = IdempotencyKey::random();
+        let decision = decide::sent(&video, attempt, &answer, &account, key, now);
         self.write(tx, decision, now)?;
         match answer {
-            Ok(_) => {
-                self.reachable();
-                for kind in [Kind::Credit, Kind::Forbidden, Kind::Account] {
-                    self.troubles.proves(kind);
-                }
-                self.sends.alone = false;
-                self.sends.streak = 0;
-            }
-            Err(error) => match error.kind {
-                ErrorKind::NotSent => self.stop(Kind::Network, &error),
-                ErrorKind::Status(401) => self.stop(Kind::Key, &error),
-                ErrorKind::Status(403) => self.stop(Kind::Forbidden, &error),
-                ErrorKind::Status(402) => {
-                    self.reachable();
-                    self.troubles.api(Kind::Credit, &error);
-                    self.sends.over = true;
-                }
-                ErrorKind::Status(429) => {
-                    let pause = error.retry_after.unwrap_or(DEFAULT_PAUSE);
-                    tx.pause(&account, now.after(pause))?;
-                    self.sends.over = true;
-                }
-                ErrorKind::Status(400..500) => {
-                    self.reachable();
-                    self.sends.streak = 0;
-                }
-                ErrorKind::NoAnswer { .. } | ErrorKind::Status(_) | ErrorKind::BadResponse(_) => {
-                    self.sends.streak += 1;
-                    self.sends.over |= self.sends.alone || self.sends.streak >= STREAK;
-                }
-            },
+            Ok(_) => self.submission_works(true),
+            Err(error) => self.submission_failed(tx, &error, now)?,
         }
         Ok(None)
     }
 
-    /// Replays that only another account may make are said once for all rows.
+    /// HeyGen itself answered a POST; `accepted`: with a video.
+    fn submission_works(&mut self, accepted: bool) {
+        let (host, account) = self.scopes();
+        self.reachable();
+        self.polls.witness = self.polls.witness.max(Witness::Answered);
+        self.troubles.proves(Kind::Submit, &host);
+        if accepted {
+            self.troubles.proves(Kind::Credit, &account);
+            self.troubles.proves(Kind::SubmitForbidden, &account);
+        }
+        if let Some(breaker) = &mut self.sends.breaker {
+            breaker.success();
+        }
+    }
+
+    fn submission_failed(
+        &mut self,
+        tx: &Tx<'_>,
+        error: &ApiError,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let verdict = Verdict::of(error);
+        let (host, account) = self.scopes();
+        match verdict {
+            Verdict::NotSent => self.stop(Kind::Network, &host, error),
+            Verdict::KeyRefused => {
+                self.stop(Kind::Key, &account, error);
+                tx.release_account(&self.account())?;
+            }
+            Verdict::Forbidden => self.stop(Kind::SubmitForbidden, &account, error),
+            Verdict::NoCredit => {
+                self.reachable();
+                self.troubles.api(Kind::Credit, &account, error);
+                self.sends.stop();
+            }
+            Verdict::Busy => {
+                let pause = error.retry_after.unwrap_or(DEFAULT_PAUSE);
+                tx.pause(&self.account(), now.after(pause))?;
+                self.sends.stop();
+            }
+            Verdict::InProgress | Verdict::NotFound | Verdict::Refused | Verdict::Declined => {
+                self.submission_works(false);
+            }
+            Verdict::Gateway => {
+                self.troubles.api(Kind::Submit, &host, error);
+                self.count_failure(verdict);
+            }
+            Verdict::Unanswered | Verdict::Garbled => self.count_failure(Verdict::Unanswered),
+        }
+        Ok(())
+    }
+
+    fn count_failure(&mut self, verdict: Verdict) {
+        if let Some(breaker) = &mut self.sends.breaker {
+            breaker.failure(verdict);
+        }
+    }
+
+    /// What only another account may send is reported once for all rows; so is a clock that is off.
     pub(super) fn conclude_sends(&mut self) {
-        if self.sends.foreign == 0 {
+        let (host, _) = self.scopes();
+        let skew = self.access.as_ref().and_then(|a| a.client.clock_skew());
+        if let Some(skew) = skew {
+            let off = Duration::from_millis(skew.unsigned_abs());
+            if off > CLOCK_TOLERANCE {
+                let way = if skew > 0 { "behind" } else { "ahead of" };
+                let minutes = off.as_secs() / 60;
+                self.troubles.note(
+                    Kind::Clock,
+                    &host,
+                    "clock_skew".to_owned(),
+                    format!("this machine's clock is {minutes} minutes {way} HeyGen's"),
+                    Some("set the clock: idempotency keys are trusted for their age".to_owned()),
+                );
+            } else {
+                self.troubles.proves(Kind::Clock, &host);
+            }
+        }
+        if self.sends.other_account == 0 {
+            if self.all_of_this_account() {
+                self.troubles.proves(Kind::Account, "");
+            }
             return;
         }
         self.troubles.note(
             Kind::Account,
+            "",
             "other_key".to_owned(),
             format!(
-                "{} sent under another key or base URL still wait for their answer and are not repeated under this one",
-                self.sends.foreign
+                "{} submitted under another key or base URL wait, and are not sent under this one",
+                self.sends.other_account
             ),
-            Some("check with the key that sent them; tracker list --status sending shows them".to_owned()),
+            Some("check with the key that they were submitted under; tracker list --status unsent,sending shows them".to_owned()),
         );
     }
 }

@@ -1,9 +1,12 @@
-//! Trouble of the whole run: told when it begins, changes or has lasted for a day, and when it is over.
+//! Outages of whole runs: reported when they begin, change or have lasted for a day, and when they are over.
+//!
+//! An outage is over when a run did the very thing that was in trouble: the same operation, for the same account or at
+//! the same host. Its end is reported where its beginning was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::Reporter;
-use crate::decide::TELL_AGAIN;
+use crate::decide::{TELL_AGAIN, Verdict};
 use crate::error::Error;
 use crate::heygen::ApiError;
 use crate::store::{Store, Trouble};
@@ -14,10 +17,14 @@ use crate::time::Timestamp;
 pub(super) enum Kind {
     /// HeyGen cannot be reached or answers nothing useful.
     Network,
+    /// HeyGen can be reached, and submissions come to nothing.
+    Submit,
     /// No usable key, or it is refused.
     Key,
-    /// The account may not do this.
+    /// The account may not ask.
     Forbidden,
+    /// The account may not submit.
+    SubmitForbidden,
     /// No credit.
     Credit,
     /// HeyGen asks to wait for longer than a run does.
@@ -26,19 +33,29 @@ pub(super) enum Kind {
     Account,
     /// No room for files.
     Disk,
+    /// This machine's clock is not HeyGen's.
+    Clock,
 }
 
 impl Kind {
     fn word(self) -> &'static str {
         match self {
             Self::Network => "network",
+            Self::Submit => "submit",
             Self::Key => "key",
             Self::Forbidden => "forbidden",
+            Self::SubmitForbidden => "submit_forbidden",
             Self::Credit => "credit",
             Self::RateLimit => "rate_limit",
             Self::Account => "account",
             Self::Disk => "disk",
+            Self::Clock => "clock",
         }
+    }
+
+    /// Whether a run that meets it left something undone.
+    fn is_failure(self) -> bool {
+        self != Self::Clock
     }
 }
 
@@ -48,54 +65,73 @@ struct Seen {
     hint: Option<String>,
 }
 
+/// The kind, and the account or host that it concerns (empty: this machine).
+type Place = (Kind, String);
+
 /// What this run suffers from, and what it has proven to work.
 #[derive(Default)]
 pub(super) struct Troubles {
-    seen: BTreeMap<Kind, Seen>,
-    proven: BTreeSet<Kind>,
+    seen: BTreeMap<Place, Seen>,
+    proven: BTreeSet<Place>,
+}
+
+/// An outage of this run beside what is known of it.
+struct Current {
+    kind: Kind,
+    trouble: Trouble,
+    hint: Option<String>,
+    report: bool,
 }
 
 impl Troubles {
-    /// HeyGen's or the network's doing; the first of a kind is the one that is told.
-    pub(super) fn api(&mut self, kind: Kind, error: &ApiError) {
+    /// HeyGen's or the network's doing; the first of a kind is the one that is reported.
+    pub(super) fn api(&mut self, kind: Kind, scope: &str, error: &ApiError) {
         self.note(
             kind,
+            scope,
             error.code.clone(),
             error.message.clone(),
-            error.hint(),
+            Verdict::of(error).hint().map(str::to_owned),
         );
     }
 
     /// Something that would have ended the run.
-    pub(super) fn error(&mut self, kind: Kind, error: &Error) {
+    pub(super) fn error(&mut self, kind: Kind, scope: &str, error: &Error) {
         self.note(
             kind,
+            scope,
             error.code.to_string(),
             error.message.clone(),
             error.hint.clone(),
         );
     }
 
-    /// Anything else.
-    pub(super) fn note(&mut self, kind: Kind, code: String, message: String, hint: Option<String>) {
-        self.seen.entry(kind).or_insert(Seen {
+    pub(super) fn note(
+        &mut self,
+        kind: Kind,
+        scope: &str,
+        code: String,
+        message: String,
+        hint: Option<String>,
+    ) {
+        self.seen.entry((kind, scope.to_owned())).or_insert(Seen {
             code,
             message,
             hint,
         });
     }
 
-    /// Something of this kind worked.
-    pub(super) fn proves(&mut self, kind: Kind) {
-        self.proven.insert(kind);
+    /// The very thing worked.
+    pub(super) fn proves(&mut self, kind: Kind, scope: &str) {
+        self.proven.insert((kind, scope.to_owned()));
     }
 
     /// Whether the run suffers from this.
     pub(super) fn has(&self, kind: Kind) -> bool {
-        self.seen.contains_key(&kind)
+        self.seen.keys().any(|(seen, _)| *seen == kind)
     }
 
-    /// Tells what is to be told, and remembers it.
+    /// Reports what is to be reported, and remembers it.
     pub(super) fn settle(
         self,
         store: &mut Store,
@@ -103,50 +139,69 @@ impl Troubles {
         now: Timestamp,
     ) -> Result<(), Error> {
         let known = store.read(|tx| tx.troubles())?;
-        let before = |kind: Kind| known.iter().find(|trouble| trouble.kind == kind.word());
-        let current: Vec<(Trouble, Option<String>, bool)> = self
-            .seen
-            .into_iter()
-            .map(|(kind, seen)| {
-                let before = before(kind).filter(|before| before.code == seen.code);
-                let told_lately =
-                    before.is_some_and(|b| b.told_at <= now && now.since(b.told_at) < TELL_AGAIN);
-                let tell = !told_lately;
-                let trouble = Trouble {
-                    kind: kind.word().to_owned(),
-                    code: seen.code,
-                    message: seen.message,
-                    since: before.map_or(now, |b| b.since),
-                    told_at: match before {
-                        Some(before) if !tell => before.told_at,
-                        _ => now,
-                    },
-                };
-                (trouble, seen.hint, tell)
-            })
-            .collect();
+        let to_be_read_later = !reporter.is_at_terminal();
+        let mut current = Vec::new();
+        for ((kind, scope), seen) in self.seen {
+            let before = known.iter().find(|before| {
+                before.kind == kind.word() && before.scope == scope && before.code == seen.code
+            });
+            let lately = |b: &Trouble| {
+                b.notified && b.notified_at <= now && now.since(b.notified_at) < TELL_AGAIN
+            };
+            let report = !before.is_some_and(lately);
+            let reported = to_be_read_later && (report || reporter.is_chatty());
+            let trouble = Trouble {
+                kind: kind.word().to_owned(),
+                scope,
+                code: seen.code,
+                message: seen.message,
+                since: before.map_or(now, |b| b.since),
+                notified_at: match before {
+                    Some(before) if !report || !reported => before.notified_at,
+                    _ => now,
+                },
+                notified: reported || before.is_some_and(|b| b.notified),
+            };
+            current.push(Current {
+                kind,
+                trouble,
+                hint: seen.hint,
+                report,
+            });
+        }
         let over: Vec<&Trouble> = known
             .iter()
-            .filter(|trouble| self.proven.iter().any(|kind| kind.word() == trouble.kind))
-            .filter(|trouble| !current.iter().any(|(now, ..)| now.kind == trouble.kind))
+            .filter(|known| {
+                // Before scopes were recorded every one was empty; so is that of a key that was not there.
+                self.proven.iter().any(|(kind, scope)| {
+                    kind.word() == known.kind && (known.scope == *scope || known.scope.is_empty())
+                })
+            })
+            .filter(|known| !current.iter().any(|now| now.trouble.kind == known.kind))
             .collect();
         if current.is_empty() && over.is_empty() {
             return Ok(());
         }
         store.write(|tx| {
-            for (trouble, ..) in &current {
+            for Current { trouble, .. } in &current {
                 tx.put_trouble(trouble)?;
             }
             for trouble in &over {
-                tx.end_trouble(&trouble.kind)?;
+                tx.end_trouble(&trouble.kind, &trouble.scope)?;
             }
             Ok(())
         })?;
-        for (trouble, hint, tell) in &current {
-            reporter.trouble(trouble, hint.as_deref(), *tell);
+        for now in &current {
+            let errors = reporter.tally.errors;
+            reporter.trouble(&now.trouble, now.hint.as_deref(), now.report);
+            if !now.kind.is_failure() {
+                reporter.tally.errors = errors;
+            }
         }
         for trouble in over {
-            reporter.relief(trouble, now);
+            if trouble.notified || !to_be_read_later {
+                reporter.relief(trouble, now);
+            }
         }
         Ok(())
     }

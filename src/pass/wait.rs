@@ -76,11 +76,11 @@ impl Wait {
             None => Scope::Unfinished,
             Some(rows) if first => Scope::Named {
                 rows: rows.clone(),
-                eager: true,
+                ignore_backoff: true,
             },
             Some(_) => Scope::Named {
                 rows: self.open(store)?.iter().map(|video| video.id).collect(),
-                eager: false,
+                ignore_backoff: false,
             },
         })
     }

@@ -79,6 +79,8 @@ fn row(id: i64, phase: Phase, status: Option<&str>) -> Video {
         last_checked_at: None,
         check_count: 0,
         not_found_at: None,
+        not_found_count: 0,
+        missing_at: None,
         stalled_at: None,
         last_error: None,
         output_dir: "/home/ada/work/output".into(),

@@ -83,6 +83,7 @@ mod tests {
         NewVideo {
             request: None,
             body_hash: None,
+            account: None,
             video_id: VideoId::new(id),
             title: None,
             script: None,

@@ -29,7 +29,7 @@ columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
     created_at, completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url,
     video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url, urls_at,
     submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
-    last_checked_at, check_count, not_found_at, stalled_at,
+    last_checked_at, check_count, not_found_at, not_found_count, missing_at, stalled_at,
     error_operation, error_code, error_message, error_at, error_notified_at, error_count,
     output_dir, name_template, retry_of,
 }}
@@ -107,6 +107,8 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
         last_checked_at: get!(last_checked_at),
         check_count: get!(check_count),
         not_found_at: get!(not_found_at),
+        not_found_count: get!(not_found_count),
+        missing_at: get!(missing_at),
         stalled_at: get!(stalled_at),
         last_error,
         output_dir: PathBuf::from(output_dir),

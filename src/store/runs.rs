@@ -11,29 +11,35 @@ use crate::time::Timestamp;
 pub struct Trouble {
     /// What is affected: `network`, `key`, `credit`, ...
     pub kind: String,
+    /// The account or host that it concerns.
+    pub scope: String,
     /// Error code.
     pub code: String,
     /// One sentence.
     pub message: String,
     /// When it began.
     pub since: Timestamp,
-    /// When it was last told.
-    pub told_at: Timestamp,
+    /// When it was last reported, or would have been.
+    pub notified_at: Timestamp,
+    /// Whether that is where somebody reads it later.
+    pub notified: bool,
 }
 
 impl Tx<'_> {
     /// The troubles that have not ended.
     pub fn troubles(&self) -> Result<Vec<Trouble>, Problem> {
         self.all(
-            "SELECT kind, code, message, since, notified_at FROM troubles ORDER BY since, kind",
+            "SELECT kind, scope, code, message, since, notified_at, notified FROM troubles ORDER BY since, kind, scope",
             [],
             |row| {
                 Ok(Trouble {
                     kind: row.get(0)?,
-                    code: row.get(1)?,
-                    message: row.get(2)?,
-                    since: row.get(3)?,
-                    told_at: row.get(4)?,
+                    scope: row.get(1)?,
+                    code: row.get(2)?,
+                    message: row.get(3)?,
+                    since: row.get(4)?,
+                    notified_at: row.get(5)?,
+                    notified: row.get(6)?,
                 })
             },
         )
@@ -50,19 +56,25 @@ impl Tx<'_> {
 
     /// Records a trouble that begins, changes or was told again.
     pub fn put_trouble(&self, trouble: &Trouble) -> Result<(), Problem> {
-        self.run("INSERT INTO troubles (kind, code, message, since, notified_at) VALUES (?1, ?2, ?3, ?4, ?5)
+        self.run("INSERT INTO troubles (kind, scope, code, message, since, notified_at, notified)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (kind, scope) DO UPDATE SET code = excluded.code, message = excluded.message,
-                    since = excluded.since, notified_at = excluded.notified_at", params![
+                    since = excluded.since, notified_at = excluded.notified_at, notified = excluded.notified", params![
                 trouble.kind,
+                trouble.scope,
                 trouble.code,
                 trouble.message,
                 trouble.since,
-                trouble.told_at
+                trouble.notified_at,
+                trouble.notified,
             ])
     }
 
     /// A trouble is over; `false` when there was none.
-    pub fn end_trouble(&self, kind: &str) -> Result<bool, Problem> {
-        self.changed("DELETE FROM troubles WHERE kind = ?1", [kind])
+    pub fn end_trouble(&self, kind: &str, scope: &str) -> Result<bool, Problem> {
+        self.changed(
+            "DELETE FROM troubles WHERE kind = ?1 AND scope = ?2",
+            [kind, scope],
+        )
     }
 }

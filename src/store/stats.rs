@@ -205,6 +205,7 @@ mod tests {
         let new = NewVideo {
             request: None,
             body_hash: None,
+            account: None,
             video_id: VideoId::new(id),
             title: None,
             script: None,

@@ -10,7 +10,7 @@ use crate::decide::{Decision, Entry};
 use crate::error::Problem;
 use crate::event::Event;
 use crate::kind::Kind;
-use crate::time::Timestamp;
+use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{
     Account, Asset, File, IdempotencyKey, Phase, RemoteStatus, RowId, Video, VideoId,
 };
@@ -30,6 +30,8 @@ pub struct NewVideo {
     pub body_hash: Option<String>,
     /// HeyGen's id, for a video made elsewhere.
     pub video_id: Option<VideoId>,
+    /// Whom it belongs to, where that is known.
+    pub account: Option<Account>,
     /// For searching.
     pub title: Option<String>,
     /// For searching.
@@ -125,9 +127,9 @@ impl Tx<'_> {
             Phase::Unsent
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let id: RowId = self.one("INSERT INTO videos (kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, request, body_hash, title,
+        let id: RowId = self.one("INSERT INTO videos (kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, account, request, body_hash, title,
                     script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of)
-                 VALUES (:kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :request, :body_hash, :title,
+                 VALUES (:kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :account, :request, :body_hash, :title,
                     :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of)
                  RETURNING id", named_params! {
                     ":kind": new.kind,
@@ -137,6 +139,7 @@ impl Tx<'_> {
                     ":remote_status": made.map(|_| RemoteStatus::waiting()),
                     ":video_id": new.video_id,
                     ":key": key,
+                    ":account": new.account,
                     ":request": request,
                     ":body_hash": new.body_hash,
                     ":title": new.title,
@@ -244,7 +247,8 @@ impl Tx<'_> {
                     gif_url = :gif, audio_url = :audio, vtt_url = :vtt, urls_at = :urls_at, accepted_at = :accepted_at, ended_at = :ended_at,
                     first_unanswered_at = :first_unanswered_at, last_attempt_at = :last_attempt_at,
                     attempts = :attempts, send_after = :send_after, last_checked_at = :last_checked_at,
-                    check_count = :check_count, not_found_at = :not_found_at, stalled_at = :stalled_at,
+                    check_count = :check_count, not_found_at = :not_found_at,
+                    not_found_count = :not_found_count, missing_at = :missing_at, stalled_at = :stalled_at,
                     error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_at = :error_at,
                     error_notified_at = :error_notified_at, error_count = :error_count,
                     output_dir = :output_dir, tags = :tags
@@ -285,6 +289,8 @@ impl Tx<'_> {
                 ":last_checked_at": video.last_checked_at,
                 ":check_count": video.check_count,
                 ":not_found_at": video.not_found_at,
+                ":not_found_count": video.not_found_count,
+                ":missing_at": video.missing_at,
                 ":stalled_at": video.stalled_at,
                 ":error_operation": error.map(|e| e.operation),
                 ":error_code": error.map(|e| &e.code),
@@ -327,6 +333,78 @@ impl Tx<'_> {
                     troubled: row.get(5)?,
                 })
             })
+    }
+
+    /// The latest `missing` rows that became so since, at most `limit`.
+    pub fn missing_since(
+        &self,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<UnfinishedRow>, Problem> {
+        self.all(
+            "SELECT id, rev, video_id FROM videos
+             WHERE phase = 'missing' AND missing_at >= ?1 AND video_id IS NOT NULL ORDER BY id DESC LIMIT ?2",
+            params![since, limit],
+            |row| {
+                Ok(UnfinishedRow {
+                    id: row.get(0)?,
+                    rev: row.get(1)?,
+                    remote_status: None,
+                    video_id: row.get(2)?,
+                    settled: false,
+                    troubled: false,
+                })
+            },
+        )
+    }
+
+    /// When something that belongs to no row was last done.
+    pub fn mark(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        self.maybe("SELECT at FROM marks WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+    }
+
+    /// Notes that it was done.
+    pub fn set_mark(&self, name: &str, at: Timestamp) -> Result<(), Problem> {
+        self.run(
+            "INSERT INTO marks (name, at) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET at = excluded.at",
+            params![name, at],
+        )
+    }
+
+    /// Rows in the outbox that may have to be given up: an attempt is unanswered since `before` (or the clock went
+    /// back), or nothing is known of them since.
+    pub fn expirable(&self, before: Timestamp, after: Timestamp) -> Result<Vec<RowId>, Problem> {
+        self.all(
+            "SELECT id FROM videos WHERE phase IN ('unsent', 'sending') AND CASE phase
+                WHEN 'sending' THEN first_unanswered_at <= ?1
+                    OR max(first_unanswered_at, coalesce(last_attempt_at, 0)) > ?2
+                ELSE max(submitted_at, coalesce(last_attempt_at, 0)) <= ?1 END ORDER BY id",
+            params![before, after],
+            |row| row.get(0),
+        )
+    }
+
+    /// Whether anything in the outbox has an unanswered attempt, or was recorded before `before`.
+    pub fn has_old_keys(&self, before: Timestamp) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM videos
+                            WHERE phase IN ('unsent', 'sending') AND (phase = 'sending' OR submitted_at < ?1))",
+            [before],
+            |row| row.get(0),
+        )
+    }
+
+    /// A key that never worked names no account: what was submitted under it waits for the right one.
+    pub fn release_account(&self, account: &Account) -> Result<(), Problem> {
+        self.run(
+            "UPDATE videos SET account = NULL, rev = rev + 1
+             WHERE phase IN ('unsent', 'sending') AND phase = 'unsent' AND account = ?1
+             AND NOT EXISTS (SELECT 1 FROM videos WHERE account = ?1
+                             AND (video_id IS NOT NULL OR first_unanswered_at IS NOT NULL))",
+            [account],
+        )
     }
 
     /// A page of rows that wait to be sent in `phase`, by local number.
@@ -450,7 +528,7 @@ impl Tx<'_> {
     pub fn pause(&self, account: &Account, until: Timestamp) -> Result<(), Problem> {
         self.run("INSERT INTO pauses (account, until) VALUES (?1, ?2)
                  ON CONFLICT (account) DO UPDATE SET until =
-                    CASE WHEN until - excluded.until > 3600000 THEN excluded.until ELSE max(until, excluded.until) END", params![account, until])
+                    CASE WHEN until - excluded.until > ?3 THEN excluded.until ELSE max(until, excluded.until) END", params![account, until, LONGEST_WAIT.as_millis() as i64])
     }
 
     /// Removes a row, its files' records and its timeline; no file on disk is touched.

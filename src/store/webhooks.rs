@@ -143,6 +143,7 @@ mod tests {
         let new = NewVideo {
             request: None,
             body_hash: None,
+            account: None,
             video_id: VideoId::new("v1"),
             title: None,
             script: None,

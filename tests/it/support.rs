@@ -163,7 +163,7 @@ impl Bench {
     pub fn shift_database(&self, millis: i64) {
         let db = self.db();
         for table in [
-            "videos", "files", "events", "troubles", "pauses", "hooks", "webhooks",
+            "videos", "files", "events", "troubles", "pauses", "hooks", "webhooks", "marks",
         ] {
             let columns: Vec<String> = db
                 .prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))

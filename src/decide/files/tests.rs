@@ -45,6 +45,7 @@ fn stored(store: &mut Store, state: FileState) -> Video {
     let new = NewVideo {
         request: None,
         body_hash: None,
+        account: None,
         video_id: VideoId::new(format!("v-{state}")),
         title: None,
         script: None,

@@ -79,6 +79,8 @@ fn row(phase: Phase, word: &str) -> Video {
         last_checked_at: Some(since),
         check_count: 1,
         not_found_at: None,
+        not_found_count: 0,
+        missing_at: None,
         stalled_at: None,
         last_error: None,
         output_dir: "/videos".into(),
@@ -127,12 +129,10 @@ fn remote(word: &str) -> RemoteVideo {
 
 fn error(kind: ErrorKind, code: &str) -> ApiError {
     ApiError {
-        kind,
         code: code.to_owned(),
         message: format!("HeyGen said {code}"),
         request_id: Some("request-1".to_owned()),
-        retry_after: None,
-        excerpt: None,
+        ..ApiError::with_kind(kind)
     }
 }
 
@@ -186,6 +186,23 @@ fn errors(decision: &Decision) -> Vec<(bool, bool, bool)> {
 
 fn fails(video: &Video, error: &ApiError, at: Timestamp) -> Decision {
     observed(video, Observation::Failed(error), &mine(), at)
+}
+
+fn not_there(video: &Video, witness: Witness, at: Timestamp) -> Decision {
+    let error = not_found_error();
+    let observation = Observation::NotFound {
+        error: &error,
+        witness,
+        at,
+    };
+    observed(video, observation, &mine(), at)
+}
+
+/// So many 404s so far, the first at that time.
+fn after_404s(mut video: Video, count: i64, first: Timestamp) -> Video {
+    video.not_found_at = Some(first);
+    video.not_found_count = count;
+    video
 }
 
 #[test]
@@ -296,34 +313,38 @@ fn the_account_that_sees_a_video_is_its_account() {
 
 #[test]
 fn a_404_under_another_account_says_nothing() {
-    let mut video = row(Phase::Accepted, "pending");
+    let mut video = after_404s(row(Phase::Accepted, "pending"), 9, now().before(2 * HOUR));
     video.account = Some(other());
-    video.not_found_at = Some(now().before(2 * HOUR));
-    let decision = fails(&video, &not_found_error(), now());
+    let decision = not_there(&video, Witness::KnowsAnother, now());
     assert_eq!(decision.video, video);
     assert!(!decision.changed && decision.events.is_empty());
 }
 
 #[test]
-fn missing_needs_two_404s_an_hour_apart() {
-    let first = Some(now());
-    // The first 404, the time since, whether the video is missing now, and what is the first 404 from now on.
-    let table: [(Option<Timestamp>, Duration, bool, Option<Timestamp>); 5] = [
-        (None, Duration::ZERO, false, Some(now())),
-        (first, Duration::ZERO, false, first),
-        (first, HOUR - SECOND, false, first),
-        (first, HOUR, true, None),
-        (first, 1000 * HOUR, true, None),
+fn missing_needs_three_404s_over_an_hour() {
+    // 404s before, time since the first, whether the video is missing now.
+    let table = [
+        (0, Duration::ZERO, false),
+        (1, HOUR, false),
+        (2, HOUR - SECOND, false),
+        (2, HOUR, true),
+        (9, 1000 * HOUR, true),
     ];
-    for (not_found_at, passed, missing, remembered) in table {
+    for (count, passed, missing) in table {
         let mut video = row(Phase::Accepted, "pending");
-        video.not_found_at = not_found_at;
-        video.last_error =
-            not_found_at.and_then(|at| trouble(Operation::Poll, "not_found", Some(at)));
-        let decision = fails(&video, &not_found_error(), now().after(passed));
-        assert_eq!(decision.video.status() == "missing", missing, "{passed:?}");
-        assert_eq!(decision.video.not_found_at, remembered, "{passed:?}");
-        assert_eq!(decision.video.last_error.is_none(), missing, "{passed:?}");
+        if count > 0 {
+            video = after_404s(video, count, now());
+            video.last_error = trouble(Operation::Poll, "not_found", Some(now()));
+        }
+        let decision = not_there(&video, Witness::Answered, now().after(passed));
+        let after = &decision.video;
+        assert_eq!(after.status() == "missing", missing, "{passed:?}");
+        assert_eq!(after.missing_at.is_some(), missing, "{passed:?}");
+        let first = (!missing).then_some(now());
+        assert_eq!(after.not_found_at, first, "{passed:?}");
+        let remembered = if missing { 0 } else { count + 1 };
+        assert_eq!(after.not_found_count, remembered, "{passed:?}");
+        assert_eq!(after.last_error.is_none(), missing, "{passed:?}");
         let recovered = decision
             .events
             .iter()
@@ -333,14 +354,38 @@ fn missing_needs_two_404s_an_hour_apart() {
 }
 
 #[test]
+fn a_404_counts_only_beside_a_good_answer() {
+    let known = after_404s(row(Phase::Accepted, "pending"), 8, now().before(2 * HOUR));
+    let unseen = Video {
+        account: None,
+        ..known.clone()
+    };
+    for (video, witness, counts) in [
+        (&known, Witness::Nothing, false),
+        (&known, Witness::Answered, true),
+        (&known, Witness::KnowsAnother, true),
+        (&unseen, Witness::Nothing, false),
+        // The key may be another workspace's.
+        (&unseen, Witness::Answered, false),
+        (&unseen, Witness::KnowsAnother, true),
+    ] {
+        let decision = not_there(video, witness, now());
+        assert_eq!(decision.video.status() == "missing", counts, "{witness:?}");
+        assert_eq!(decision.video.account, video.account);
+        if !counts {
+            assert_eq!(decision.video.not_found_count, 8);
+            assert!(decision.video.last_error.is_some());
+        }
+    }
+}
+
+#[test]
 fn a_clock_that_went_back_starts_the_hour_anew() {
-    let mut video = row(Phase::Accepted, "pending");
-    video.not_found_at = Some(now().after(24 * HOUR));
-    let first = fails(&video, &not_found_error(), now());
+    let video = after_404s(row(Phase::Accepted, "pending"), 8, now().after(24 * HOUR));
+    let first = not_there(&video, Witness::Answered, now());
     assert_eq!(first.video.not_found_at, Some(now()));
+    assert_eq!(first.video.not_found_count, 1);
     assert_eq!(first.video.status(), "pending");
-    let second = fails(&first.video, &not_found_error(), now().after(HOUR));
-    assert_eq!(second.video.status(), "missing");
 }
 
 #[test]
@@ -355,14 +400,13 @@ fn seen_in_between_forgets_the_first_404() {
 #[test]
 fn the_end_outlives_the_video_and_open_files_are_given_up() {
     for word in ["completed", "failed"] {
-        let mut video = row(Phase::Accepted, word);
-        video.not_found_at = Some(now().before(HOUR));
-        let decision = fails(&video, &not_found_error(), now());
+        let video = after_404s(row(Phase::Accepted, word), 2, now().before(HOUR));
+        let decision = not_there(&video, Witness::Answered, now());
         assert_eq!(decision.video.status(), word);
         assert_eq!(decision.files, [Asset::Video]);
         assert!(decision.changed && decision.video.is_over());
-        video.not_found_at = Some(now().before(MINUTE));
-        assert!(fails(&video, &not_found_error(), now()).files.is_empty());
+        let video = after_404s(video, 2, now().before(MINUTE));
+        assert!(not_there(&video, Witness::Answered, now()).files.is_empty());
     }
 }
 
@@ -370,7 +414,7 @@ fn the_end_outlives_the_video_and_open_files_are_given_up() {
 fn a_missing_row_stays_missing_at_every_404() {
     let mut video = row(Phase::Missing, "pending");
     for hours in 0..3 {
-        let decision = fails(&video, &not_found_error(), now().after(hours * HOUR));
+        let decision = not_there(&video, Witness::Answered, now().after(hours * HOUR));
         assert_eq!(decision.video.status(), "missing");
         video = decision.video;
     }

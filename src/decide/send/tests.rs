@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::decide::Entry;
-use crate::heygen::RETRY_AFTER_CAP;
-use crate::video::{Asset, File, FileState, RemoteStatus, Urls, VideoId};
+use crate::heygen::ErrorKind;
+use crate::video::{Asset, File, FileState, RemoteStatus, RowId, Urls, VideoId};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -65,6 +65,8 @@ fn unsent() -> Video {
         last_checked_at: None,
         check_count: 0,
         not_found_at: None,
+        not_found_count: 0,
+        missing_at: None,
         stalled_at: None,
         last_error: None,
         output_dir: "/output".into(),
@@ -90,21 +92,35 @@ fn sending() -> Video {
 
 fn error(kind: ErrorKind, retry_after: Option<Duration>) -> ApiError {
     ApiError {
-        kind,
-        code: "code".to_owned(),
-        message: "message".to_owned(),
-        request_id: None,
         retry_after,
-        excerpt: None,
+        ..ApiError::with_kind(kind)
+    }
+}
+
+/// The same from something in front of HeyGen.
+fn page(status: u16) -> ApiError {
+    ApiError {
+        own_word: false,
+        ..ApiError::with_kind(ErrorKind::Status(status))
     }
 }
 
 fn answered(video: &Video, fresh: bool, answer: &Result<Created, ApiError>) -> Decision {
-    let posts = match answer {
-        Err(error) if error.leaves_outcome_open() => 1,
-        _ => 0,
+    let open = matches!(answer, Err(error) if Verdict::of(error).leaves_outcome_open());
+    let attempt = Attempt {
+        unanswered_before: !fresh,
+        unanswered: i64::from(open),
     };
-    sent(video, fresh, posts, answer, &mine(), key("spare"), noon())
+    sent(video, attempt, answer, &mine(), key("spare"), noon())
+}
+
+fn at<'a>(account: Option<&'a Account>, ignore_backoff: bool, now: Timestamp) -> Moment<'a> {
+    Moment {
+        account,
+        now,
+        outbox_seen_at: None,
+        ignore_backoff,
+    }
 }
 
 fn created() -> Created {
@@ -137,7 +153,7 @@ fn each_answer_to_a_first_post_and_to_a_replay() {
         (Status(404), Rejected, "first", Rejected),
         (Status(405), Unsent, "first", Sending),
         (Status(408), Sending, "first", Sending),
-        (Status(409), Unsent, "first", Sending),
+        (Status(409), Sending, "first", Sending),
         (Status(413), Rejected, "first", Rejected),
         (Status(418), Unsent, "first", Sending),
         (Status(422), Rejected, "first", Rejected),
@@ -155,9 +171,7 @@ fn each_answer_to_a_first_post_and_to_a_replay() {
         // What ties a row to account and clock is that HeyGen may have charged for it.
         let tied = phase == Sending;
         assert_eq!(first.first_unanswered_at.is_some(), tied, "{kind:?}");
-        if phase != Rejected {
-            assert_eq!(first.account.is_some(), tied, "{kind:?}");
-        }
+        assert_eq!(first.account, Some(mine()), "{kind:?}");
 
         let replay = answered(&sending(), false, &Err(error(kind, None))).video;
         assert_eq!(replay.phase, replayed, "{kind:?}");
@@ -211,7 +225,7 @@ fn how_long_a_row_waits_after_each_answer() {
         (Status(409), Some(5 * MINUTE), now(5 * MINUTE)),
         (Status(429), None, now(MINUTE)),
         (Status(429), Some(Duration::ZERO), now(Duration::ZERO)),
-        (Status(429), Some(RETRY_AFTER_CAP), now(RETRY_AFTER_CAP)),
+        (Status(429), Some(LONGEST_WAIT), now(LONGEST_WAIT)),
         (Status(500), None, now(Duration::ZERO)),
     ];
     for (kind, retry_after, wanted) in table {
@@ -252,7 +266,11 @@ fn only_rows_that_wait_are_due() {
         };
         let waits = matches!(phase, Phase::Unsent | Phase::Sending);
         let wanted = if waits { Due::Now } else { Due::Not };
-        assert_eq!(due(&video, Some(&mine()), false, noon()), wanted, "{phase}");
+        assert_eq!(
+            due(&video, &at(Some(&mine()), false, noon())),
+            wanted,
+            "{phase}"
+        );
     }
 }
 
@@ -265,11 +283,11 @@ fn a_replay_belongs_to_its_account_a_first_post_to_nobody() {
         (sending(), None, Due::Now),
     ];
     for (video, account, wanted) in table {
-        assert_eq!(due(&video, account.as_ref(), true, noon()), wanted);
+        assert_eq!(due(&video, &at(account.as_ref(), true, noon())), wanted);
     }
     // Too old is too old, whoever asks.
     let late = noon().after(20 * HOUR);
-    let due = due(&sending(), Some(&other()), false, late);
+    let due = due(&sending(), &at(Some(&other()), false, late));
     assert_eq!(due, Due::Expired(Expiry::Age));
 }
 
@@ -301,13 +319,13 @@ fn a_replay_is_possible_for_twenty_hours_of_a_clock_that_goes_forward() {
             ahead(9 * HOUR),
             Due::Expired(Expiry::Clock),
         ),
-        // Never sent, never too old.
-        (unsent(), ahead(9000 * HOUR), Due::Now),
+        // Never sent: too old only once nobody has looked for so long.
+        (unsent(), ahead(20 * HOUR - second), Due::Now),
         (unsent(), noon().before(9000 * HOUR), Due::Now),
     ];
     for (video, now, wanted) in table {
         for eager in [false, true] {
-            assert_eq!(due(&video, Some(&mine()), eager, now), wanted, "{now}");
+            assert_eq!(due(&video, &at(Some(&mine()), eager, now)), wanted, "{now}");
         }
     }
 }
@@ -330,8 +348,8 @@ fn spacing_holds_unless_a_person_asks_or_the_clock_went_back() {
         (later(HOUR + MINUTE), Due::Now),
     ];
     for (video, wanted) in table {
-        assert_eq!(due(&video, Some(&mine()), false, noon()), wanted);
-        assert_eq!(due(&video, Some(&mine()), true, noon()), Due::Now);
+        assert_eq!(due(&video, &at(Some(&mine()), false, noon())), wanted);
+        assert_eq!(due(&video, &at(Some(&mine()), true, noon())), Due::Now);
     }
 }
 
@@ -353,11 +371,15 @@ fn marking_for_a_post_starts_the_clock_once() {
 
 #[test]
 fn a_post_that_was_not_made_unties_only_a_fresh_row() {
-    assert_eq!(not_attempted(&sending(), true).video.phase, Phase::Unsent);
-    assert_eq!(not_attempted(&sending(), true).video.account, None);
-    assert!(!not_attempted(&sending(), false).changed);
+    let fresh = Attempt::default();
+    let replay = Attempt {
+        unanswered_before: true,
+        ..fresh
+    };
+    assert_eq!(not_attempted(&sending(), fresh).video.phase, Phase::Unsent);
+    assert!(!not_attempted(&sending(), replay).changed);
     let accepted = answered(&sending(), true, &Ok(created())).video;
-    assert!(!not_attempted(&accepted, true).changed);
+    assert!(!not_attempted(&accepted, fresh).changed);
 }
 
 #[test]
@@ -372,5 +394,104 @@ fn what_expires_keeps_what_a_person_needs_to_find_out() {
             panic!("{:?}", decision.events)
         };
         assert_eq!(entry.event.status_before(), Some("sending"));
+    }
+}
+
+#[test]
+fn a_gateway_s_page_ends_nothing_and_keeps_the_key() {
+    for status in [400, 402, 403, 404, 405, 413, 422] {
+        let answer = Err(page(status));
+        let first = answered(&sending(), true, &answer).video;
+        assert_eq!(first.phase, Phase::Unsent, "{status}");
+        assert_eq!(first.send_after, None, "{status}");
+        let replay = answered(&sending(), false, &answer).video;
+        assert_eq!(replay.phase, Phase::Sending, "{status}");
+        for row in [first, replay] {
+            assert_eq!(row.idempotency_key, Some(key("first")), "{status}");
+            assert_eq!(row.failure_code, None, "{status}");
+        }
+    }
+    // The same after a lost answer within the run: HeyGen may have acted on that one.
+    let lost = Attempt {
+        unanswered_before: false,
+        unanswered: 1,
+    };
+    let answer = Err(error(ErrorKind::Status(402), None));
+    let row = sent(&sending(), lost, &answer, &mine(), key("spare"), noon()).video;
+    assert_eq!(row.phase, Phase::Sending);
+    assert_eq!(row.idempotency_key, Some(key("first")));
+}
+
+#[test]
+fn an_outbox_that_nobody_looked_at_for_twenty_hours_waits_for_a_person() {
+    let second = Duration::from_secs(1);
+    let late = noon().after(20 * HOUR);
+    let seen = |at_time| Moment {
+        outbox_seen_at: Some(at_time),
+        ..at(None, false, late)
+    };
+    let held = Due::Expired(Expiry::Unattended);
+    assert_eq!(due(&unsent(), &at(None, false, late)), held);
+    assert_eq!(
+        due(&unsent(), &at(None, true, late)),
+        Due::Now,
+        "a person asked"
+    );
+    assert_eq!(due(&unsent(), &seen(noon())), held);
+    assert_eq!(due(&unsent(), &seen(noon().after(second))), Due::Now);
+
+    let unknown = expire(&unsent(), Expiry::Unattended, late).video;
+    assert_eq!(unknown.phase, Phase::Unknown);
+    assert!(!unknown.has_unanswered_attempt());
+    let released = release(&unknown).unwrap().video;
+    assert_eq!(released.phase, Phase::Unsent);
+    assert_eq!(released.idempotency_key, Some(key("first")));
+    let lost = expire(&sending(), Expiry::Age, late).video;
+    assert!(lost.has_unanswered_attempt());
+    assert!(release(&lost).is_none(), "never sent again by itself");
+}
+
+#[test]
+fn a_queued_row_belongs_to_the_account_it_was_submitted_under() {
+    let row = Video {
+        account: Some(mine()),
+        ..unsent()
+    };
+    assert_eq!(due(&row, &at(Some(&mine()), false, noon())), Due::Now);
+    for ignore_backoff in [false, true] {
+        let other = other();
+        let due = due(&row, &at(Some(&other), ignore_backoff, noon()));
+        assert_eq!(due, Due::OtherAccount);
+    }
+}
+
+#[test]
+fn a_video_of_another_row_is_asked_for_once_more() {
+    let other = |key| Video {
+        id: RowId(2),
+        idempotency_key: key,
+        ..unsent()
+    };
+    let added = other(None);
+    let tracked = |by: &Video, first| {
+        already_tracked(
+            &sending(),
+            &created(),
+            by,
+            Attempt::default(),
+            first,
+            noon(),
+        )
+        .video
+    };
+    for (by, first, phase) in [
+        (&added, true, Phase::Sending),
+        (&added, false, Phase::Rejected),
+        (&other(Some(key("x"))), true, Phase::Sending),
+        (&other(Some(key("x"))), false, Phase::Sending),
+    ] {
+        let row = tracked(by, first);
+        assert_eq!(row.phase, phase);
+        assert_eq!(row.idempotency_key, Some(key("first")));
     }
 }

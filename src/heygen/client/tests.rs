@@ -214,7 +214,7 @@ fn paths_and_queries_cannot_be_changed_by_ids_and_tokens() {
     ]);
     let client = server.client();
     let odd = VideoId::new("../a b?c#d,e/\u{e9}").unwrap();
-    assert!(client.video(&odd).unwrap_err().is_not_found());
+    assert_eq!(client.video(&odd).unwrap_err().http_status(), Some(404));
     client.list(None, 1000).unwrap();
     client.list(Some("a=b&c"), 0).unwrap();
     let other = VideoId::new("v-2_").unwrap();
@@ -525,7 +525,7 @@ fn whoami_wants_json_without_an_error() {
     assert!(ask("200 OK", r#"{"data":{"email":"a@b"}}"#).is_ok());
     assert!(ask("200 OK", "<html>log in to the hotel</html>").is_err());
     let refused = ask("401 Unauthorized", r#"{"error":{"code":"unauthorized"}}"#).unwrap_err();
-    assert!(refused.is_auth());
+    assert_eq!(refused.http_status(), Some(401));
     assert_eq!(refused.code, "auth_error");
 }
 

@@ -92,7 +92,7 @@ fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
 struct Row {
     status: String,
     key: String,
-    /// Whether an unanswered attempt ties the row to an account and to the clock.
+    /// Whether an unanswered attempt ties the row to the clock.
     tied: bool,
     error: String,
 }
@@ -102,7 +102,7 @@ fn row(bench: &Bench, id: i64) -> Row {
     let (account, clock) = (ask("account"), ask("first_unanswered_at"));
     let status = bench.status(id);
     if matches!(status.as_str(), "unsent" | "sending") {
-        assert_eq!(account.is_empty(), clock.is_empty(), "tied in part");
+        assert!(clock.is_empty() || !account.is_empty(), "tied in part");
     }
     Row {
         status,

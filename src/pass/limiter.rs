@@ -1,4 +1,4 @@
-//! The gate every request to HeyGen goes through: closed when the key is refused, held back after a 429.
+//! What every request to HeyGen goes through: closed when the key is refused, held back after a 429.
 //!
 //! After a 429 the run goes on one request at a time and never before `Retry-After`: whoever is let in alone is the
 //! only one who can be told to wait again, so at most the requests already under way are wasted.
@@ -10,7 +10,7 @@ use crate::heygen::ApiError;
 
 /// Lets requests through, or not.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct RateLimiter {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -36,9 +36,9 @@ pub(super) enum Denied {
 }
 
 /// The right to make one request; given back when dropped.
-pub(super) struct Permit<'a>(&'a Gate);
+pub(super) struct Permit<'a>(&'a RateLimiter);
 
-impl Gate {
+impl RateLimiter {
     /// Waits for the right to make one request, at most until `deadline`.
     pub(super) fn enter(&self, deadline: Instant) -> Result<Permit<'_>, Denied> {
         let mut state = self.lock();

@@ -1,0 +1,242 @@
+//! Whose fault a failure is: a circuit breaker, folded over the outcomes of one run's requests.
+//!
+//! A request that fails for reasons of the whole run (no network, a gateway's pages) must not be repeated for every
+//! row; a request that fails for reasons of its row must not stop the others.
+
+use super::verdict::Verdict;
+
+/// How the requests of one kind go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circuit {
+    /// As many at once as there are workers.
+    Closed,
+    /// One at a time: its outcome decides.
+    HalfOpen,
+    /// No further one in this run.
+    Open,
+}
+
+/// Who is to blame for a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Others worked.
+    Row,
+    /// The connection, the key or HeyGen.
+    Everybody,
+}
+
+/// The fold. `limit` failures in a row without a success open the circuit.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    circuit: Circuit,
+    limit: u32,
+    failures: u32,
+    worked: bool,
+}
+
+impl Breaker {
+    /// Nothing speaks against asking for many at once.
+    pub fn closed(limit: u32) -> Self {
+        Self {
+            circuit: Circuit::Closed,
+            limit,
+            failures: 0,
+            worked: false,
+        }
+    }
+
+    /// Nothing is known yet, or something was wrong: one request goes first, and `limit` failures end it.
+    pub fn half_open(limit: u32) -> Self {
+        Self {
+            circuit: Circuit::HalfOpen,
+            ..Self::closed(limit)
+        }
+    }
+
+    /// How to go on.
+    pub fn circuit(&self) -> Circuit {
+        self.circuit
+    }
+
+    /// Whether HeyGen answered anything as asked.
+    pub fn worked(&self) -> bool {
+        self.worked
+    }
+
+    /// A request brought what was asked for.
+    pub fn success(&mut self) {
+        self.worked = true;
+        self.failures = 0;
+        if self.circuit == Circuit::HalfOpen {
+            self.circuit = Circuit::Closed;
+        }
+    }
+
+    /// A request for many rows failed: one row is asked alone, and decides for all.
+    pub fn bulk_failure(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::NotSent | Verdict::KeyRefused | Verdict::Forbidden | Verdict::Busy => {
+                self.open();
+            }
+            Verdict::Unanswered
+            | Verdict::Garbled
+            | Verdict::Gateway
+            | Verdict::NoCredit
+            | Verdict::InProgress
+            | Verdict::NotFound
+            | Verdict::Refused
+            | Verdict::Declined => {
+                if self.circuit == Circuit::Closed {
+                    self.circuit = Circuit::HalfOpen;
+                    self.failures = self.limit.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// A request about one row failed.
+    pub fn failure(&mut self, verdict: Verdict) {
+        match verdict {
+            // Nothing else of this run has a chance. (Waiting within the run was tried before.)
+            Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => self.open(),
+            // HeyGen is there, and this is about the row.
+            Verdict::Forbidden
+            | Verdict::NoCredit
+            | Verdict::InProgress
+            | Verdict::NotFound
+            | Verdict::Refused
+            | Verdict::Declined => self.success(),
+            // A whole answer, however useless, is the row's own where others got theirs.
+            Verdict::Garbled if self.worked => {
+                if self.circuit == Circuit::HalfOpen {
+                    self.circuit = Circuit::Closed;
+                }
+            }
+            Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures >= self.limit {
+                    self.open();
+                }
+            }
+        }
+    }
+
+    /// Nothing more in this run.
+    pub fn open(&mut self) {
+        self.circuit = Circuit::Open;
+    }
+
+    /// Who is to blame for the failures of `rows` rows, now that everything was asked.
+    pub fn blame(&self, rows: usize) -> Blame {
+        if !self.worked && (self.circuit == Circuit::Open || rows > 1) {
+            Blame::Everybody
+        } else {
+            Blame::Row
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{
+        Busy, Forbidden, Garbled, Gateway, KeyRefused, NotFound, NotSent, Refused, Unanswered,
+    };
+
+    /// `+` a success, `b` a failed bulk request, `f` a failure, `g` a useless answer, `4` HeyGen's own no.
+    fn fold(mut breaker: Breaker, outcomes: &str) -> Breaker {
+        for outcome in outcomes.chars() {
+            match outcome {
+                '+' => breaker.success(),
+                'b' => breaker.bulk_failure(Unanswered),
+                'f' => breaker.failure(Unanswered),
+                'p' => breaker.failure(Gateway),
+                'g' => breaker.failure(Garbled),
+                '4' => breaker.failure(NotFound),
+                _ => unreachable!(),
+            }
+        }
+        breaker
+    }
+
+    #[test]
+    fn a_run_s_outcomes_decide_how_it_goes_on() {
+        use Circuit::{Closed, HalfOpen, Open};
+        let table = [
+            ("", Closed),
+            ("fff", Closed),
+            ("ffff", Open),
+            ("fff+fff", Closed),
+            ("fffp", Open),
+            ("fff4fff", Closed),
+            ("+ggggggg", Closed),
+            ("gggg", Open),
+            ("b", HalfOpen),
+            ("bb", HalfOpen),
+            ("bf", Open),
+            ("bg", Open),
+            ("+bg", Closed),
+            ("b+", Closed),
+            ("b4", Closed),
+            ("b+b", HalfOpen),
+        ];
+        for (outcomes, circuit) in table {
+            let outcomes = outcomes.trim();
+            assert_eq!(
+                fold(Breaker::closed(4), outcomes).circuit(),
+                circuit,
+                "{outcomes}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_refuses_everybody_opens_at_once() {
+        for verdict in [NotSent, KeyRefused, Busy] {
+            let mut breaker = Breaker::closed(4);
+            breaker.failure(verdict);
+            assert_eq!(breaker.circuit(), Circuit::Open, "{verdict:?}");
+        }
+        let mut breaker = Breaker::closed(4);
+        breaker.failure(Forbidden);
+        breaker.failure(Refused);
+        assert_eq!(breaker.circuit(), Circuit::Closed, "one row's own");
+        breaker.bulk_failure(Forbidden);
+        assert_eq!(breaker.circuit(), Circuit::Open);
+    }
+
+    #[test]
+    fn one_request_goes_first_until_something_works() {
+        for (outcomes, circuit) in [
+            ("", Circuit::HalfOpen),
+            ("ff", Circuit::HalfOpen),
+            ("fff", Circuit::Open),
+            ("f+", Circuit::Closed),
+        ] {
+            assert_eq!(
+                fold(Breaker::half_open(3), outcomes).circuit(),
+                circuit,
+                "{outcomes}"
+            );
+        }
+    }
+
+    #[test]
+    fn blame_is_a_row_s_own_where_others_worked() {
+        // outcomes, failures since the last success, whose fault
+        for (outcomes, rows, blame) in [
+            ("f", 1, Blame::Row),
+            ("ff", 2, Blame::Everybody),
+            ("+ff", 2, Blame::Row),
+            ("+ffff", 4, Blame::Row),
+            ("bf", 1, Blame::Everybody),
+            ("bf", 100, Blame::Everybody),
+        ] {
+            assert_eq!(
+                fold(Breaker::closed(4), outcomes).blame(rows),
+                blame,
+                "{outcomes}"
+            );
+        }
+    }
+}
