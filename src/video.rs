@@ -80,6 +80,20 @@ impl IdempotencyKey {
 pub struct Account(String);
 
 impl Account {
+    /// Whoever has the same key, wherever the API is: what a row belongs to that could not be sent to a host which
+    /// nobody reached.
+    pub fn at_any_host(&self) -> Self {
+        Self(format!(
+            "#{}",
+            self.0.rsplit('#').next().unwrap_or_default()
+        ))
+    }
+
+    /// Whether what belongs to `self` may be submitted under `account`.
+    pub fn covers(&self, account: &Self) -> bool {
+        self == account || *self == account.at_any_host()
+    }
+
     /// Where its API is.
     pub fn host(&self) -> &str {
         self.0.split('#').next().unwrap_or_default()

@@ -76,7 +76,7 @@ pub fn due(video: &Video, moment: &Moment<'_>) -> Due {
         return Due::Expired(expiry);
     }
     if let (Some(owner), Some(account)) = (&video.account, moment.account)
-        && owner != account
+        && !owner.covers(account)
     {
         return Due::OtherAccount;
     }

@@ -511,9 +511,8 @@ impl Run<'_, '_> {
         }
         if self.polls.witness == Witness::Nothing
             && let Some((caller, _)) = self.caller()?
-            && caller.get(|client| client.whoami()).is_ok()
         {
-            self.polls.witness = Witness::Answered;
+            self.greet(&caller);
         }
         let (witness, at) = (self.polls.witness, self.heygen_now(now));
         store.write(|tx| {

@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::calls::{PostError, Posted};
+use super::calls::{CallError, Caller, PostError, Posted};
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Breaker, Circuit, Due, Moment, Verdict, Witness};
@@ -216,10 +216,27 @@ impl Run<'_, '_> {
             return Ok(false);
         }
         // A key is trusted for its age, and this clock may be wrong about that: HeyGen's is asked once.
-        if old && caller.client.clock_skew().is_none() {
-            caller.get(|client| client.whoami()).ok();
+        Ok(!old || caller.client.clock_skew().is_some() || self.greet(&caller))
+    }
+
+    /// Asks HeyGen for nothing in particular: for its clock, and to hear whether it is there. `false`: no request of
+    /// this run has a chance.
+    pub(super) fn greet(&mut self, caller: &Caller) -> bool {
+        let error = match caller.get(|client| client.whoami()) {
+            Ok(()) => {
+                self.polls.witness = self.polls.witness.max(Witness::Answered);
+                return true;
+            }
+            Err(CallError::Stopped) => return false,
+            Err(CallError::Api(error)) => error,
+        };
+        let (host, account) = self.scopes();
+        match Verdict::of(&error) {
+            Verdict::KeyRefused => self.stop(Kind::Key, &account, &error),
+            Verdict::NotSent => self.stop(Kind::Network, &host, &error),
+            _ => return true,
         }
-        Ok(true)
+        false
     }
 
     /// Notes that this database is in use, so that its outbox is known to be unsent. What was too old by then is not
@@ -445,10 +462,14 @@ impl Run<'_, '_> {
         let verdict = Verdict::of(error);
         let (host, account) = self.scopes();
         match verdict {
-            Verdict::NotSent => self.stop(Kind::Network, &host, error),
+            Verdict::NotSent => {
+                self.stop(Kind::Network, &host, error);
+                let account = self.account();
+                tx.release_account(&account, Some(&account.at_any_host()))?;
+            }
             Verdict::KeyRefused => {
                 self.stop(Kind::Key, &account, error);
-                tx.release_account(&self.account())?;
+                tx.release_account(&self.account(), None)?;
             }
             Verdict::Forbidden => self.stop(Kind::SubmitForbidden, &account, error),
             Verdict::NoCredit => {

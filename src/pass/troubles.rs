@@ -133,7 +133,7 @@ impl Troubles {
 
     /// Reports what is to be reported, and remembers it.
     pub(super) fn settle(
-        self,
+        mut self,
         store: &mut Store,
         reporter: &mut Reporter<'_>,
         now: Timestamp,
@@ -141,7 +141,7 @@ impl Troubles {
         let known = store.read(|tx| tx.troubles())?;
         let to_be_read_later = !reporter.is_at_terminal();
         let mut current = Vec::new();
-        for ((kind, scope), seen) in self.seen {
+        for ((kind, scope), seen) in std::mem::take(&mut self.seen) {
             let before = known.iter().find(|before| {
                 before.kind == kind.word() && before.scope == scope && before.code == seen.code
             });
@@ -169,16 +169,13 @@ impl Troubles {
                 report,
             });
         }
-        let over: Vec<&Trouble> = known
-            .iter()
-            .filter(|known| {
-                // Before scopes were recorded every one was empty; so is that of a key that was not there.
-                self.proven.iter().any(|(kind, scope)| {
-                    kind.word() == known.kind && (known.scope == *scope || known.scope.is_empty())
-                })
-            })
-            .filter(|known| !current.iter().any(|now| now.trouble.kind == known.kind))
-            .collect();
+        let mut over = Vec::new();
+        for trouble in &known {
+            let again = current.iter().any(|now| now.trouble.kind == trouble.kind);
+            if !again && self.is_over(store, trouble)? {
+                over.push(trouble);
+            }
+        }
         if current.is_empty() && over.is_empty() {
             return Ok(());
         }
@@ -204,5 +201,23 @@ impl Troubles {
             }
         }
         Ok(())
+    }
+
+    /// Whether the very thing works: or the same thing under another key, where nothing waits for the old one.
+    fn is_over(&self, store: &Store, trouble: &Trouble) -> Result<bool, Error> {
+        let mut proven = self
+            .proven
+            .iter()
+            .filter(|(kind, _)| kind.word() == trouble.kind)
+            .peekable();
+        if proven.peek().is_none() {
+            return Ok(false);
+        }
+        // Before scopes were recorded every one was empty; so is that of a key that was not there.
+        if trouble.scope.is_empty() || proven.any(|(_, scope)| *scope == trouble.scope) {
+            return Ok(true);
+        }
+        let is_account = trouble.scope.contains('#');
+        Ok(is_account && !store.read(|tx| tx.waits_for(&trouble.scope))?)
     }
 }

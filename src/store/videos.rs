@@ -396,14 +396,28 @@ impl Tx<'_> {
         )
     }
 
-    /// A key that never worked names no account: what was submitted under it waits for the right one.
-    pub fn release_account(&self, account: &Account) -> Result<(), Problem> {
+    /// Whether any unfinished row belongs to this account.
+    pub fn waits_for(&self, account: &str) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM videos WHERE finished = 0 AND account = ?1)",
+            [account],
+            |row| row.get(0),
+        )
+    }
+
+    /// An account that never took anything may be a wrong key or a wrong base URL: what was submitted under it, and
+    /// never sent, belongs to `instead`.
+    pub fn release_account(
+        &self,
+        account: &Account,
+        instead: Option<&Account>,
+    ) -> Result<(), Problem> {
         self.run(
-            "UPDATE videos SET account = NULL, rev = rev + 1
+            "UPDATE videos SET account = ?2, rev = rev + 1
              WHERE phase IN ('unsent', 'sending') AND phase = 'unsent' AND account = ?1
              AND NOT EXISTS (SELECT 1 FROM videos WHERE account = ?1
                              AND (video_id IS NOT NULL OR first_unanswered_at IS NOT NULL))",
-            [account],
+            params![account, instead],
         )
     }
 

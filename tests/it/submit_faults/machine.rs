@@ -196,7 +196,7 @@ fn s15_a_database_moved_away_before_the_post_stops_it() {
     // The first one goes alone.
     bench
         .heygen
-        .fault(POST, Fault::delay(SECOND).nth(2).times(16));
+        .fault(POST, Fault::delay(SECOND).nth(1).times(16));
     let check = start(&mut bench.command(["check"]));
     eventually("the POSTs", || bench.heygen.posts().len() == 17);
     std::fs::rename(bench.db_path(), bench.path("away.db")).expect("a move");
@@ -274,7 +274,6 @@ fn s16_one_bad_body_means_none_is_recorded_and_its_place_is_named() {
         ("string.json", b"\"x\"", "string.json: is not a JSON object"),
         ("none.json", b"[]", "none.json: is an empty array"),
         ("hollow.json", b"{}", "hollow.json: is an empty object"),
-        ("bom.json", b"\xef\xbb\xbf{\"a\":1}", "byte order mark"),
         ("nan.json", b"{\"a\":NaN}", "nan.json: is not JSON"),
         ("cut.json", b"{\"a\":", "cut.json: is not JSON"),
         (
