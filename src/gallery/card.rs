@@ -101,7 +101,7 @@ impl Card {
             at_local: local(video.submitted_at),
             at_millis: video.submitted_at.millis(),
             length_seconds: length.map_or(0, |length| length.as_secs()),
-            length: length.map(human::duration),
+            length: length.map(clock),
             rendered: video
                 .is_completed()
                 .then(|| video.render_time())
@@ -135,6 +135,11 @@ impl Card {
                 .filter(|url| url.starts_with("https://") && !url.contains(text::is_harmful)),
         }
     }
+}
+
+/// `1:42`, as a player shows it.
+fn clock(length: Duration) -> String {
+    format!("{}:{:02}", length.as_secs() / 60, length.as_secs() % 60)
 }
 
 fn tone(video: &Video) -> &'static str {
