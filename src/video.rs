@@ -470,6 +470,9 @@ pub struct File {
     /// Tries that failed since the last success.
     #[serde(skip)]
     pub attempts: i64,
+    /// Since when whoever serves it refuses it.
+    #[serde(skip)]
+    pub first_failed_at: Option<Timestamp>,
 }
 
 impl File {
@@ -484,6 +487,7 @@ impl File {
             sha256: None,
             saved_at: None,
             attempts: 0,
+            first_failed_at: None,
         }
     }
 }

@@ -203,6 +203,7 @@ mod tests {
             sha256: Some(crate::net::hex(&digest)),
             saved_at: Some(time::now()),
             attempts: 0,
+            first_failed_at: None,
         }
     }
 

@@ -12,6 +12,12 @@ use crate::video::{Asset, File, FileState, Operation, Part, Video};
 /// An asset without a URL this long after the end of rendering will not get one.
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(3600);
 
+/// A file that is refused is tried this often at least,
+const TRIES: i64 = 20;
+/// and for this long, before it is given up. The video is what was paid for.
+const ASSET_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const VIDEO_PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What was learnt about one file of a row.
 #[derive(Clone, Debug)]
 pub enum FileFact {
@@ -26,8 +32,15 @@ pub enum FileFact {
     },
     /// It was complete, and is neither under its part name nor under its final name.
     Lost,
-    /// Not this time. Without a failure the row's own error stays as it is.
-    Failed(Option<Failure>),
+    /// Not this time.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// The row's own error becomes this one.
+        report: bool,
+        /// By whoever serves the file, not by this machine: what goes on for too long is given up.
+        refused: bool,
+    },
     /// A saved file is not what it was.
     Gone(&'static str),
 }
@@ -41,6 +54,11 @@ pub fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Deci
     let state = file.state;
     match fact {
         FileFact::Part(part) if state.is_open() => {
+            let bytes = |part: &Option<Part>| part.as_ref().map_or(0, |part| part.bytes);
+            if bytes(&part) > bytes(&file.part) {
+                // It comes, however slowly.
+                file.first_failed_at = None;
+            }
             let state = match part {
                 Some(_) => FileState::Partial,
                 None => FileState::Wanted,
@@ -79,6 +97,7 @@ pub fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Deci
                 part: None,
                 saved_at: Some(now),
                 attempts: 0,
+                first_failed_at: None,
                 ..file
             });
             decision.files_settled();
@@ -97,13 +116,11 @@ pub fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Deci
                 what: "the finished part is gone; it is fetched again",
             });
         }
-        FileFact::Failed(failure) if state.is_open() => {
-            file.attempts = file.attempts.saturating_add(1);
-            decision.put_file(file);
-            if let Some(failure) = failure {
-                record_failure(&mut decision, failure, now);
-            }
-        }
+        FileFact::Failed {
+            failure,
+            report,
+            refused,
+        } if state.is_open() => decision.file_failed(file, failure, report, refused, now),
         FileFact::Gone(why) if state == FileState::Saved => {
             decision.event(Event::Gone {
                 asset,
@@ -120,7 +137,7 @@ pub fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Deci
         | FileFact::Complete(_)
         | FileFact::Saved { .. }
         | FileFact::Lost
-        | FileFact::Failed(_)
+        | FileFact::Failed { .. }
         | FileFact::Gone(_) => {}
     }
     decision
@@ -214,16 +231,60 @@ impl Decision {
     }
 
     /// HeyGen says that a video is completed and gives no link to it, hours later.
-    fn withheld(&mut self, mut file: File, now: Timestamp) {
-        file.attempts = file.attempts.saturating_add(1);
+    fn withheld(&mut self, file: File, now: Timestamp) {
         let mut failure = Failure::local(
             Operation::Save,
             "download_failed",
             "completed over an hour ago, and HeyGen still gives no link to the video",
         );
         failure.asset = Some(file.asset);
+        self.file_failed(file, failure, true, true, now);
+    }
+
+    /// What is refused for long enough is given up, so that its row can finish.
+    fn file_failed(
+        &mut self,
+        mut file: File,
+        failure: Failure,
+        report: bool,
+        refused: bool,
+        now: Timestamp,
+    ) {
+        file.attempts = file.attempts.saturating_add(1);
+        if refused {
+            // One in the future means that the clock went back.
+            file.first_failed_at = file.first_failed_at.filter(|at| *at <= now).or(Some(now));
+        }
+        let patience = match file.asset {
+            Asset::Video => VIDEO_PATIENCE,
+            _ => ASSET_PATIENCE,
+        };
+        let over = refused
+            && file.attempts >= TRIES
+            && file
+                .first_failed_at
+                .is_some_and(|first| now.since(first) >= patience);
+        // What is complete only lacks its name.
+        if over && file.state != FileState::Publishing {
+            let id = self.video.id;
+            let why = format!(
+                "{}; given up after {} tries in {} days, `tracker download {id}` asks again",
+                failure.message,
+                file.attempts,
+                patience.as_secs() / 86_400
+            );
+            self.give_up(file, Some(why));
+            // Its error is not over but understood.
+            if !self.is_in_trouble() {
+                let error = &mut self.video.last_error;
+                self.changed |= error.take_if(|e| e.operation == Operation::Save).is_some();
+            }
+            return;
+        }
         self.put_file(file);
-        record_failure(self, failure, now);
+        if report {
+            record_failure(self, failure, now);
+        }
     }
 
     /// HeyGen does not have the video any more: what is not here yet cannot be had.
@@ -248,10 +309,17 @@ impl Decision {
         });
     }
 
+    /// Whether a file that is waited for failed before.
+    fn is_in_trouble(&self) -> bool {
+        let files = self.video.files.iter();
+        files
+            .filter(|file| file.state.is_open())
+            .any(|file| file.attempts > 0)
+    }
+
     /// A file is not waited for any more: was it the one in trouble?
     fn files_settled(&mut self) {
-        let in_trouble = |file: &File| file.state.is_open() && file.attempts > 0;
-        if !self.video.files.iter().any(in_trouble) {
+        if !self.is_in_trouble() {
             let before = self.video.last_error.is_some();
             self.works(Operation::Save);
             self.changed |= before != self.video.last_error.is_some();

@@ -88,6 +88,8 @@ pub(super) struct FileFailure {
     pub(super) code: String,
     pub(super) message: String,
     pub(super) disk_is_full: bool,
+    /// By whoever serves the file, not by this machine.
+    pub(super) refused: bool,
     /// HeyGen refused the key when it was asked for fresh URLs.
     pub(super) key_refused: Option<ApiError>,
 }
@@ -98,6 +100,10 @@ impl From<&DownloadError> for FileFailure {
             code: error.code().to_owned(),
             message: error.to_string(),
             disk_is_full: error.is_full(),
+            refused: matches!(
+                error,
+                DownloadError::Refused { .. } | DownloadError::BadContent { .. }
+            ),
             key_refused: None,
         }
     }
@@ -311,13 +317,12 @@ impl Run<'_, '_> {
             );
         }
         let first = self.saves.with_error.insert(row);
-        self.file(
-            tx,
-            row,
-            asset,
-            FileFact::Failed(first.then_some(local)),
-            now,
-        )
+        let fact = FileFact::Failed {
+            refused: failure.refused && local.own,
+            failure: local,
+            report: first,
+        };
+        self.file(tx, row, asset, fact, now)
     }
 }
 

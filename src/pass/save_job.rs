@@ -164,6 +164,7 @@ fn failure(stop: &Stop) -> Option<FileFailure> {
             code: error.code.clone(),
             message: error.message.clone(),
             disk_is_full: false,
+            refused: false,
             key_refused: (Verdict::of(error) == Verdict::KeyRefused).then(|| error.clone()),
         }),
     }

@@ -100,6 +100,7 @@ fn file(asset: Asset, state: FileState) -> File {
         sha256: None,
         saved_at: None,
         attempts: 0,
+        first_failed_at: None,
     }
 }
 

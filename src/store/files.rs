@@ -24,13 +24,13 @@ impl Tx<'_> {
         let part = file.part.as_ref();
         self.run(
                 "INSERT INTO files (video, asset, state, path, part_name, part_bytes, part_sha256, etag, total,
-                    bytes, sha256, saved_at, attempts)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                    bytes, sha256, saved_at, attempts, first_failed_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                  ON CONFLICT (video, asset) DO UPDATE SET state = excluded.state, path = excluded.path,
                     part_name = excluded.part_name, part_bytes = excluded.part_bytes,
                     part_sha256 = excluded.part_sha256, etag = excluded.etag, total = excluded.total,
                     bytes = excluded.bytes, sha256 = excluded.sha256, saved_at = excluded.saved_at,
-                    attempts = excluded.attempts",
+                    attempts = excluded.attempts, first_failed_at = excluded.first_failed_at",
             params![
                 video,
                 file.asset,
@@ -45,6 +45,7 @@ impl Tx<'_> {
                 file.sha256,
                 file.saved_at,
                 file.attempts,
+                file.first_failed_at,
             ])
     }
 

@@ -36,6 +36,7 @@ columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
 
 columns! { pub(super) FILE_COLUMNS, FileColumn {
     asset, state, path, part_name, part_bytes, part_sha256, etag, total, bytes, sha256, saved_at, attempts,
+    first_failed_at,
 }}
 
 /// A video from a row selected with [`VIDEO_COLUMNS`], without its files.
@@ -147,6 +148,7 @@ pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<File> {
         sha256: get!(sha256),
         saved_at: get!(saved_at),
         attempts: get!(attempts),
+        first_failed_at: get!(first_failed_at),
     })
 }
 

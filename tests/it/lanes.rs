@@ -150,3 +150,37 @@ fn without_any_further_thread_everything_is_done_by_the_first() {
     );
     bench.assert_invariants();
 }
+
+#[test]
+fn a_file_that_is_refused_for_a_day_is_given_up_and_its_row_finishes() {
+    let bench = Bench::new();
+    bench.file(
+        "body.json",
+        r#"{"type":"avatar","avatar_id":"a","voice_id":"v","script":"s"}"#,
+    );
+    bench
+        .tracker("submit body.json --assets video,gif")
+        .exits(0);
+    bench.heygen.finish(&bench.video_id(1));
+    bench
+        .heygen
+        .fault("GET /files/{id}/gif", Fault::status(403).forever());
+    for _ in 1..20 {
+        bench.tracker("check").exits(1);
+        bench.advance(Duration::from_secs(2 * 3600));
+    }
+    let check = bench.tracker("check").exits(0);
+    assert!(
+        check.stdout.contains("tracker download 1"),
+        "{}",
+        check.screen()
+    );
+    bench.tracker("check").exits(0).silent();
+    bench.heygen.clear_faults();
+    bench.tracker("download 1").exits(0);
+    assert_eq!(
+        bench.query("SELECT count(*) FROM files WHERE state = 'saved'"),
+        "2"
+    );
+    bench.assert_invariants();
+}

@@ -88,7 +88,14 @@ fn every_fact_in_every_state() {
             ("complete", FileFact::Complete(finished())),
             ("saved", FileFact::Saved { repaired: false }),
             ("lost", FileFact::Lost),
-            ("failed", FileFact::Failed(Some(failure()))),
+            (
+                "failed",
+                FileFact::Failed {
+                    failure: failure(),
+                    report: true,
+                    refused: true,
+                },
+            ),
             ("gone", FileFact::Gone("missing")),
         ]
     };
@@ -175,4 +182,59 @@ fn what_is_wanted_again_starts_afresh_unless_it_is_half_here() {
         assert_eq!(there.video.output_dir, Path::new("/elsewhere"));
         assert_eq!(there.events.len(), 1);
     }
+}
+
+#[test]
+fn what_is_refused_for_long_enough_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for (asset, since, tries, refused, over) in [
+        (Asset::Gif, DAY, 19, true, true),
+        (Asset::Gif, DAY, 18, true, false),
+        (Asset::Gif, DAY / 2, 900, true, false),
+        (Asset::Gif, 30 * DAY, 900, false, false),
+        (Asset::Video, 6 * DAY, 900, true, false),
+        (Asset::Video, 7 * DAY, 900, true, true),
+    ] {
+        let mut video = stored(&mut store, Wanted);
+        video.files = vec![File {
+            attempts: tries,
+            first_failed_at: Some(now().before(since)),
+            ..File::wanted(asset)
+        }];
+        let fact = FileFact::Failed {
+            failure: Failure::local(Operation::Save, "download_failed", "HTTP 404"),
+            report: true,
+            refused,
+        };
+        let decision = file(&video, asset, fact, now());
+        let state = decision.video.file(asset).unwrap().state;
+        assert_eq!(
+            state == Unavailable,
+            over,
+            "{asset} {since:?} {tries} {refused}"
+        );
+        assert_eq!(decision.finishes(), over);
+        let [entry] = decision.events.as_slice() else {
+            panic!("{:?}", decision.events)
+        };
+        match &entry.event {
+            Event::Unavailable { why: Some(why), .. } => {
+                assert!(over && why.contains("tracker download 1"), "{why}");
+            }
+            Event::Error(_) => assert!(!over),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_download_that_comes_on_is_not_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+    let mut video = stored(&mut store, Wanted);
+    video.files[0].first_failed_at = Some(now());
+    let decision = file(&video, Asset::Video, FileFact::Part(Some(part())), now());
+    assert_eq!(decision.video.files[0].first_failed_at, None);
 }

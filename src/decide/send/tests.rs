@@ -81,6 +81,7 @@ fn unsent() -> Video {
             sha256: None,
             saved_at: None,
             attempts: 0,
+            first_failed_at: None,
         }],
     }
 }
