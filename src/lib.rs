@@ -43,7 +43,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod decide;
-pub mod download;
+mod download;
 pub mod error;
 pub(crate) mod event;
 mod gallery;

@@ -1,5 +1,6 @@
 //! SIGINT and SIGTERM: a crash with manners. One line, the exit code a shell expects, nothing joined or flushed:
-//! what matters is on disk already, and the way back after a crash is the only way back there is.
+//! what matters is on disk already, and the way back after a crash is the only way back there is. Only downloads
+//! get a moment to record how far they are: on a slow line that is all there is.
 //!
 //! `listen` differs in two things: whoever is being answered gets the answer, and SIGTERM is its ordinary end.
 
@@ -15,6 +16,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
+use crate::download::stop;
 use crate::render::screen::Screen;
 
 /// From here on a write beyond `ulimit -f` fails with an error like any other instead of ending the process.
@@ -23,6 +25,8 @@ pub fn outlive_file_size_limit() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
+/// How long downloads may take to record what they have.
+const LAST_RECORDS: Duration = Duration::from_millis(800);
 /// How long the last line may take.
 const MANNERS: Duration = Duration::from_millis(200);
 
@@ -30,6 +34,7 @@ const MANNERS: Duration = Duration::from_millis(200);
 pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
     let screen = Arc::clone(screen);
     on_first(move |signal| {
+        stop::stop_all(LAST_RECORDS);
         // Whoever reads our output may have stalled, and the screen with it; that must not keep us.
         let (said, done) = channel();
         let last_line = thread::Builder::new().spawn(move || {
@@ -52,6 +57,7 @@ pub fn install_draining(
 ) -> io::Result<()> {
     let screen = Arc::clone(screen);
     on_first(move |signal| {
+        stop::stop_all(LAST_RECORDS);
         screen.progress().end();
         drain();
         screen.note("ended; nothing is lost, the next listen or check carries on");

@@ -7,7 +7,7 @@ use crate::commands::file_options::parse_assets;
 use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load};
 use crate::decide;
-use crate::download::{Verdict, verify};
+use crate::download::{OnDisk, verify};
 use crate::error::{Error, Exit};
 use crate::locks::{Locks, Purpose};
 use crate::pass::{self, Options, Reporter, Scope, Voice};
@@ -149,9 +149,9 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool, Error> {
         return Ok(false);
     };
     match verify(path, bytes, sha256) {
-        Verdict::Intact => Ok(true),
-        Verdict::Missing | Verdict::Changed => Ok(false),
-        Verdict::Unreadable(source) => Err(Error::file("read", &path, &source)),
+        OnDisk::Intact => Ok(true),
+        OnDisk::Missing | OnDisk::Changed => Ok(false),
+        OnDisk::Unreadable(source) => Err(Error::file("read", &path, &source)),
     }
 }
 

@@ -81,6 +81,43 @@ pub struct Tuning {
     /// Longest silence within a download
     #[arg(long, value_name = "D", default_value = "60s", value_parser = humantime::parse_duration, help_heading = "Tuning")]
     read_timeout: Duration,
+    /// Take no larger file: bytes, or with a unit as in 500MB, 2GiB
+    #[arg(long, value_name = "BYTES", default_value = "64GiB", value_parser = parse_bytes, help_heading = "Tuning")]
+    max_size: u64,
+}
+
+/// `1500`, `500MB`, `1.5 GiB`.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 13] = [
+        ("", 1),
+        ("b", 1),
+        ("k", 1 << 10),
+        ("kb", 1000),
+        ("kib", 1 << 10),
+        ("m", 1 << 20),
+        ("mb", 1_000_000),
+        ("mib", 1 << 20),
+        ("g", 1 << 30),
+        ("gb", 1_000_000_000),
+        ("gib", 1 << 30),
+        ("tb", 1_000_000_000_000),
+        ("tib", 1 << 40),
+    ];
+    let unit = |word: &str| {
+        let known = UNITS.iter().find(|(name, _)| *name == word);
+        known.map(|(_, bytes)| *bytes)
+    };
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, word) = text.split_at(digits.unwrap_or(text.len()));
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let bytes = unit(word.trim()).and_then(|unit| {
+        let thousandths = format!("{:0<3}", part.get(..3.min(part.len()))?);
+        let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+        let part = thousandths.parse::<u64>().ok()?.checked_mul(unit)? / 1000;
+        whole.checked_add(part).filter(|bytes| *bytes > 0)
+    });
+    bytes.ok_or_else(|| "a number of bytes, as in 500000, 500MB or 2GiB".to_owned())
 }
 
 impl Tuning {
@@ -91,6 +128,7 @@ impl Tuning {
             retries: self.retries,
             retry_delay: self.retry_delay,
             read_timeout: self.read_timeout.max(Duration::from_millis(1)),
+            max_size: self.max_size,
             ..Options::default()
         }
     }
@@ -201,5 +239,29 @@ impl TypedValueParser for Suggest {
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_may_have_a_unit() {
+        for (text, bytes) in [
+            ("1500", Some(1500)),
+            ("500MB", Some(500_000_000)),
+            ("2 GiB", Some(2 << 30)),
+            ("1.5k", Some(1536)),
+            ("64GiB", Some(64 << 30)),
+            ("0", None),
+            ("", None),
+            ("-1", None),
+            ("1.2.3", None),
+            ("9e9", None),
+            ("99999999999TiB", None),
+        ] {
+            assert_eq!(parse_bytes(text).ok(), bytes, "{text}");
+        }
     }
 }

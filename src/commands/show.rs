@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Context, find, pulse};
 use crate::decide::{self, FileFact};
-use crate::download::{Verdict, verify};
+use crate::download::{OnDisk, verify};
 use crate::error::{Error, Exit};
 use crate::event::TimelineEntry;
 use crate::render::json::TicketObject;
@@ -138,10 +138,10 @@ fn look(file: &File) -> Result<Option<&'static str>, (&Path, io::Error)> {
         return Ok(None);
     }
     match verify(path, bytes, sha256) {
-        Verdict::Intact => Ok(None),
-        Verdict::Missing => Ok(Some("missing")),
-        Verdict::Changed => Ok(Some("changed")),
-        Verdict::Unreadable(error) => Err((path, error)),
+        OnDisk::Intact => Ok(None),
+        OnDisk::Missing => Ok(Some("missing")),
+        OnDisk::Changed => Ok(Some("changed")),
+        OnDisk::Unreadable(error) => Err((path, error)),
     }
 }
 

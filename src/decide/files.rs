@@ -20,7 +20,7 @@ const VIDEO_PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What was learnt about one file of a row.
 #[derive(Clone, Debug)]
-pub enum FileFact {
+pub(crate) enum FileFact {
     /// What is durable under a part name, or that nothing is.
     Part(Option<Part>),
     /// Complete and durable under its part name; the rename comes next.
@@ -46,7 +46,7 @@ pub enum FileFact {
 }
 
 /// What a fact about the file of `asset` means. A file in a state that the fact does not fit stays as it is.
-pub fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Decision {
+pub(crate) fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     let Some(mut file) = video.file(asset).cloned() else {
         return decision;
@@ -145,7 +145,7 @@ pub fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Deci
 
 /// The user wants files that are not there and intact, perhaps in another directory. What is half fetched goes on
 /// where it stopped, unless it has to be somewhere else.
-pub fn want_again(video: &Video, assets: &[Asset], moved_to: Option<&Path>) -> Decision {
+pub(crate) fn want_again(video: &Video, assets: &[Asset], moved_to: Option<&Path>) -> Decision {
     let mut decision = Decision::new(video);
     if let Some(dir) = moved_to {
         dir.clone_into(&mut decision.video.output_dir);
@@ -190,7 +190,7 @@ fn saved_event(file: &File, repaired: bool) -> Option<Event> {
 
 /// The files of a completed row that can be fetched: open ones that have a URL. What is complete needs no URL, only
 /// its name.
-pub fn to_fetch(video: &Video) -> Vec<Asset> {
+pub(crate) fn to_fetch(video: &Video) -> Vec<Asset> {
     let open = |file: &&File| matches!(file.state, FileState::Wanted | FileState::Partial);
     let files = video.files.iter().filter(|_| video.is_completed());
     files

@@ -28,7 +28,7 @@ mod verdict;
 use std::time::Duration;
 
 pub use blame::{Blame, Breaker, Circuit};
-pub use files::{FileFact, file, to_fetch, want_again};
+pub(crate) use files::{FileFact, file, to_fetch, want_again};
 pub use poll::{MISSING_ASKED_FOR, Observation, Witness, observed, stalled, stalls_after};
 pub use send::{
     Attempt, Due, Expiry, Moment, REPLAY_WINDOW, already_tracked, begin_send, due, expire,

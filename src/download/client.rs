@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::Uri;
-use ureq::http::header::LOCATION;
+use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
-use super::error::{BadUrl, DownloadError, Place};
-use super::range::Asked;
+use super::error::{DownloadError, shown};
+use super::range::RangeRequest;
 use super::surplus::{self, WatchConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse};
 
@@ -20,18 +20,18 @@ pub(super) const MAX_REDIRECTS: usize = 5;
 
 /// Time-outs of one request. A body as a whole has none: it may be long.
 #[derive(Clone, Copy, Debug)]
-pub struct FileTimeouts {
+pub(crate) struct FileTimeouts {
     /// Name resolution; and again TCP and TLS together.
-    pub connect: Duration,
+    pub(crate) connect: Duration,
     /// From the request sent to the response's headers complete.
-    pub response: Duration,
+    pub(crate) response: Duration,
     /// Between two reads that bring something.
-    pub read: Duration,
+    pub(crate) read: Duration,
 }
 
 impl FileTimeouts {
     /// 10 s to connect, `read` (`--read-timeout`) for all the headers and again between bytes of the body.
-    pub fn with_read(read: Duration) -> Self {
+    pub(crate) fn with_read(read: Duration) -> Self {
         Self {
             connect: Duration::from_secs(10),
             response: read,
@@ -43,10 +43,10 @@ impl FileTimeouts {
 /// Fetches files, each over a connection of its own (see [`crate::net`]). Creating one does no work: certificates are loaded before the
 /// first https request.
 #[derive(Clone, Debug)]
-pub struct FileClient(Arc<Inner>);
+pub(crate) struct FileClient(Arc<Agents>);
 
 #[derive(Debug)]
-struct Inner {
+struct Agents {
     allow_loopback_http: bool,
     timeouts: FileTimeouts,
     proxy: Option<Proxy>,
@@ -56,20 +56,21 @@ struct Inner {
 }
 
 /// The final answer to a request, its body still on the wire. Dropping it unread closes the connection.
-pub(super) struct Answer {
+pub(super) struct FileAnswer {
     pub(super) head: Parts,
-    pub(super) body: Body,
+    pub(super) body: FileBody,
 }
 
 /// A body being read.
-pub(super) struct Body {
+pub(super) struct FileBody {
     reader: ureq::BodyReader<'static>,
     /// More bytes were seen behind the proven end.
     pub(super) surplus: bool,
-    pub(super) from: Place,
+    /// Who sends it, as shown to a person.
+    pub(super) from: String,
 }
 
-impl Body {
+impl FileBody {
     /// Bytes read; 0 is the end as ureq proves it: `Content-Length` reached or the last chunk seen. After an error the
     /// body must not be read again: ureq then reports an end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ureq::Error> {
@@ -87,8 +88,12 @@ impl FileClient {
     }
 
     /// `allow_loopback_http`: plain http to this machine is fine, because the API is on this machine, too.
-    pub fn new(allow_loopback_http: bool, timeouts: FileTimeouts, proxy: Option<Proxy>) -> Self {
-        Self(Arc::new(Inner {
+    pub(crate) fn new(
+        allow_loopback_http: bool,
+        timeouts: FileTimeouts,
+        proxy: Option<Proxy>,
+    ) -> Self {
+        Self(Arc::new(Agents {
             allow_loopback_http,
             timeouts,
             proxy,
@@ -99,17 +104,18 @@ impl FileClient {
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
-    pub(super) fn get(&self, url: &str, asked: Option<&Asked>) -> Result<Answer, DownloadError> {
+    pub(super) fn get(
+        &self,
+        url: &str,
+        asked: Option<&RangeRequest>,
+    ) -> Result<FileAnswer, DownloadError> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let from = Place::of(&url);
-            let bad_url = |why| DownloadError::BadUrl {
-                why,
-                url: from.clone(),
-            };
+            let from = shown(&url);
+            let bad_url = |why| DownloadError::bad_url(&from, why);
             let target = Target::parse(&url, self.0.allow_loopback_http).map_err(bad_url)?;
             let mut request = self.agent(&target).get(&target.uri);
-            if let Some(Asked { offset, etag, .. }) = asked {
+            if let Some(RangeRequest { offset, etag, .. }) = asked {
                 request = request
                     .header("Range", format!("bytes={offset}-"))
                     .header("If-Range", etag);
@@ -117,30 +123,32 @@ impl FileClient {
             let answer = request.call().map_err(|error| {
                 let proxy = self.0.proxy.as_ref();
                 let route = proxy.and_then(|proxy| proxy.on_the_way_to(&url));
-                DownloadError::network(error, &from.clone().by(route))
+                DownloadError::network(&error, &(from.clone() + &route.unwrap_or_default()))
             })?;
             let (head, body) = answer.into_parts();
             if let (301 | 302 | 303 | 307 | 308, Some(location)) =
                 (head.status.as_u16(), head.headers.get(LOCATION))
             {
-                let location = location.to_str().map_err(|_| bad_url(BadUrl::Malformed))?;
+                let location = location.to_str().map_err(|_| bad_url(MALFORMED))?;
                 url = resolve(&target.uri, location);
                 continue;
             }
+            if head.status.is_success() && is_named_otherwise(&target.uri, &head) {
+                let why = "the answer belongs to another file";
+                return Err(DownloadError::retry("network_error", &from, why));
+            }
             let reader = body.into_reader();
-            return Ok(Answer {
+            return Ok(FileAnswer {
                 head,
-                body: Body {
+                body: FileBody {
                     reader,
                     surplus: false,
                     from,
                 },
             });
         }
-        Err(DownloadError::BadUrl {
-            why: BadUrl::TooManyRedirects,
-            url: Place::of(&url),
-        })
+        let why = format_args!("redirected more than {MAX_REDIRECTS} times");
+        Err(DownloadError::bad_url(&shown(&url), why))
     }
 
     fn agent(&self, target: &Target) -> &Agent {
@@ -167,6 +175,44 @@ impl FileClient {
     }
 }
 
+/// A presigned URL can name the file that its host is to answer with; an answer with another name is an answer to
+/// another question (a proxy or a host that mixes up its connections).
+fn is_named_otherwise(uri: &Uri, head: &Parts) -> bool {
+    let parameters = uri.query().unwrap_or_default().split('&');
+    let wanted = parameters
+        .filter_map(|parameter| parameter.split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("response-content-disposition"));
+    match (wanted, head.headers.get(CONTENT_DISPOSITION)) {
+        (Some((_, wanted)), Some(named)) => decoded(wanted) != named.as_bytes(),
+        _ => false,
+    }
+}
+
+/// The value of a query's parameter.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut ahead = rest.clone();
+        let digits = [ahead.next(), ahead.next()];
+        let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
+        match (byte, hex(digits[0]), hex(digits[1])) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(16 * high + low));
+                rest = ahead;
+            }
+            (b'+', ..) => bytes.push(b' '),
+            _ => bytes.push(byte),
+        }
+    }
+    bytes
+}
+
+const MALFORMED: &str = "not a valid URL";
+const SCHEME: &str = "refused, only https is fetched from";
+/// It would be sent as `Authorization`.
+const USER_INFO: &str = "refused, it contains a user name";
+
 /// A URL that may be asked.
 struct Target {
     uri: Uri,
@@ -175,23 +221,23 @@ struct Target {
 }
 
 impl Target {
-    fn parse(url: &str, allow_loopback_http: bool) -> Result<Self, BadUrl> {
+    fn parse(url: &str, allow_loopback_http: bool) -> Result<Self, &'static str> {
         let scheme = url.split(':').next().unwrap_or_default();
         let https = scheme.eq_ignore_ascii_case("https");
         if !https && !scheme.eq_ignore_ascii_case("http") {
-            return Err(BadUrl::Scheme);
+            return Err(SCHEME);
         }
-        let uri: Uri = url.parse().map_err(|_| BadUrl::Malformed)?;
+        let uri: Uri = url.parse().map_err(|_| MALFORMED)?;
         let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else {
-            return Err(BadUrl::Malformed);
+            return Err(MALFORMED);
         };
         if authority.as_str().contains('@') {
-            return Err(BadUrl::UserInfo);
+            return Err(USER_INFO);
         }
         let loopback = net::is_loopback(host);
         let allowed = https || (loopback && allow_loopback_http);
         if !allowed {
-            return Err(BadUrl::Scheme);
+            return Err(SCHEME);
         }
         Ok(Self {
             uri,
@@ -235,50 +281,43 @@ mod tests {
         for (url, with, without) in [
             ("https://files.example/v?s=1", None, None),
             ("HTTPS://files.example/v", None, None),
-            ("http://127.0.0.1:8080/v", None, Some(BadUrl::Scheme)),
-            ("http://localhost/v", None, Some(BadUrl::Scheme)),
-            ("http://[::1]:8080/v", None, Some(BadUrl::Scheme)),
-            (
-                "http://files.example/v",
-                Some(BadUrl::Scheme),
-                Some(BadUrl::Scheme),
-            ),
-            (
-                "http://localhost.example/v",
-                Some(BadUrl::Scheme),
-                Some(BadUrl::Scheme),
-            ),
-            (
-                "file:///etc/passwd",
-                Some(BadUrl::Scheme),
-                Some(BadUrl::Scheme),
-            ),
-            (
-                "ftp://127.0.0.1/v",
-                Some(BadUrl::Scheme),
-                Some(BadUrl::Scheme),
-            ),
-            (
-                "data:video/mp4,x",
-                Some(BadUrl::Scheme),
-                Some(BadUrl::Scheme),
-            ),
-            ("/v", Some(BadUrl::Scheme), Some(BadUrl::Scheme)),
+            ("http://127.0.0.1:8080/v", None, Some(SCHEME)),
+            ("http://localhost/v", None, Some(SCHEME)),
+            ("http://[::1]:8080/v", None, Some(SCHEME)),
+            ("http://files.example/v", Some(SCHEME), Some(SCHEME)),
+            ("http://localhost.example/v", Some(SCHEME), Some(SCHEME)),
+            ("file:///etc/passwd", Some(SCHEME), Some(SCHEME)),
+            ("ftp://127.0.0.1/v", Some(SCHEME), Some(SCHEME)),
+            ("data:video/mp4,x", Some(SCHEME), Some(SCHEME)),
+            ("/v", Some(SCHEME), Some(SCHEME)),
             (
                 "https://u:p@files.example/v",
-                Some(BadUrl::UserInfo),
-                Some(BadUrl::UserInfo),
+                Some(USER_INFO),
+                Some(USER_INFO),
             ),
-            ("https://", Some(BadUrl::Malformed), Some(BadUrl::Malformed)),
-            (
-                "https://a b/v",
-                Some(BadUrl::Malformed),
-                Some(BadUrl::Malformed),
-            ),
+            ("https://", Some(MALFORMED), Some(MALFORMED)),
+            ("https://a b/v", Some(MALFORMED), Some(MALFORMED)),
         ] {
             assert_eq!(Target::parse(url, true).err(), with, "{url}");
             assert_eq!(Target::parse(url, false).err(), without, "{url}");
         }
+    }
+
+    #[test]
+    fn an_answer_has_the_name_that_its_url_gives_it() {
+        let is_other = |query: &str, name: Option<&str>| {
+            let uri: Uri = format!("https://h/v?{query}").parse().unwrap();
+            let mut answer = ureq::http::Response::builder();
+            if let Some(name) = name {
+                answer = answer.header("Content-Disposition", name);
+            }
+            is_named_otherwise(&uri, &answer.body(()).unwrap().into_parts().0)
+        };
+        let query = "a=b&response-content-disposition=attachment%3B+filename%3D%22a.mp4%22";
+        assert!(!is_other(query, Some("attachment; filename=\"a.mp4\"")));
+        assert!(is_other(query, Some("attachment; filename=\"b.mp4\"")));
+        assert!(!is_other(query, None));
+        assert!(!is_other("a=b", Some("attachment; filename=\"b.mp4\"")));
     }
 
     #[test]

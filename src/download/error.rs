@@ -1,76 +1,38 @@
-//! What can go wrong with a download, in the words its caller acts on.
+//! What a failed download means for whoever asked for it, and what there is to say about it.
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-/// Why there is no verified file under the final name.
+use crate::error::{Problem, code};
+
+/// Why there is no verified file under the final name, by what is to be done about it.
 ///
-/// Whatever part file survives is what the [`Ledger`](super::Ledger) was told last.
-#[derive(Debug, thiserror::Error)]
-pub enum DownloadError {
-    /// The host will not serve this URL (4xx): it has expired, or is not ready yet. A fresh one may work.
-    #[error("{from} refused the file (HTTP {status})")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// Who answered.
-        from: Place,
+/// Whatever part file survives is what the [`Ledger`](super::Ledger) heard of last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DownloadError {
+    /// The host does not serve this URL (4xx): it has expired, or is not ready yet. A fresh one may work.
+    Refresh(Problem),
+    /// The same URL may work in a moment; a host's wish to be left alone is bounded by an hour.
+    Retry {
+        after: Option<Duration>,
+        problem: Problem,
     },
-    /// May work later with the same URL.
-    #[error("{from}: {why}")]
-    Transient {
-        /// What happened.
-        why: Trouble,
-        /// How long the host asked us to wait, at most an hour.
-        retry_after: Option<Duration>,
-        /// Who answered, or did not.
-        from: Place,
-    },
-    /// What was served is not the file, or cannot be proven to be all of it.
-    #[error("{from} {why}")]
-    BadContent {
-        /// What is wrong with it.
-        why: BadContent,
-        /// Who sent it.
-        from: Place,
-    },
-    /// The URL, or a redirect from it, leads where files are not fetched from.
-    #[error("{url}: {why}")]
-    BadUrl {
-        /// What is wrong with it.
-        why: BadUrl,
-        /// The offending URL without its query.
-        url: Place,
-    },
-    /// The final name is in use; what is there was not touched.
-    #[error("{} {why}", path.display())]
-    TargetTaken {
-        /// The final path.
-        path: PathBuf,
-        /// What is there.
-        why: Occupant,
-    },
-    /// The disk, or the directory, would not have it.
-    #[error("cannot {op} {}: {source}", path.display())]
-    Disk {
-        /// What was tried, as a verb.
-        op: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The ledger could not write down what must be durable before going on.
-    #[error("the download could not be recorded")]
+    /// Nothing to be done in this run.
+    GiveUp(Problem),
+    /// No room (`ENOSPC`, `EDQUOT`): nor has any other file.
+    Full(Problem),
+    /// A signal: what is here is recorded.
+    Stopped,
+    /// What must be durable could not be recorded.
     Ledger,
 }
 
 /// The ledger failed; it knows why, this module does not need to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the download could not be recorded")]
-pub struct LedgerError;
+pub(crate) struct LedgerError;
 
 impl From<LedgerError> for DownloadError {
     fn from(_: LedgerError) -> Self {
@@ -78,210 +40,162 @@ impl From<LedgerError> for DownloadError {
     }
 }
 
-/// Trouble that may be over the next time.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// Nothing came within the time allowed: no connection, no complete headers, or a body that stood still.
-    #[error("timed out ({0})")]
-    TimedOut(ureq::Timeout),
-    /// The body ended early.
-    #[error("the connection ended after {got} of {} bytes", Announced(*.of))]
-    CutShort {
-        /// Bytes of the whole file present by then.
-        got: u64,
-        /// Bytes announced, where they were.
-        of: Option<u64>,
-    },
-    /// A status that speaks of the server's condition (5xx, 408, 425, 429).
-    #[error("HTTP {0}")]
-    Status(u16),
-    /// No connection, no TLS, or no HTTP.
-    #[error("{0}")]
-    Network(ureq::Error),
-}
-
-struct Announced(Option<u64>);
-
-impl fmt::Display for Announced {
+impl fmt::Display for DownloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(bytes) => bytes.fmt(f),
-            None => f.write_str("an unannounced number of"),
-        }
-    }
-}
-
-/// Why a body is not taken for the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadContent {
-    /// An HTML, XML or JSON page.
-    #[error("sent a page instead of the file")]
-    Page,
-    /// No bytes at all.
-    #[error("sent an empty file")]
-    Empty,
-    /// More bytes than announced.
-    #[error("sent more bytes than it announced")]
-    Longer,
-    /// Neither a length nor a chunked terminator: its end cannot be told from a cut connection.
-    #[error("sent a file whose end cannot be proven")]
-    EndUnknown,
-    /// Contradictory or unreadable `Content-Length` and `Transfer-Encoding`.
-    #[error("sent contradictory lengths")]
-    Lengths,
-    /// Compressed although `identity` was asked for.
-    #[error("sent a compressed file although that was not asked for")]
-    Encoded,
-    /// A status that does not answer the question (a 206 to a plain request, a 204).
-    #[error("answered out of turn (HTTP {0})")]
-    Status(u16),
-}
-
-/// Why a URL is not followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadUrl {
-    /// Not an absolute URL.
-    #[error("not a valid URL")]
-    Malformed,
-    /// Neither https nor permitted loopback http.
-    #[error("refused, only https is fetched from")]
-    Scheme,
-    /// A user name in the URL would be sent as `Authorization`.
-    #[error("refused, it contains a user name")]
-    UserInfo,
-    /// Redirected once too often.
-    #[error("redirected more than {} times", super::client::MAX_REDIRECTS)]
-    TooManyRedirects,
-}
-
-/// What is in the way under a final name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Occupant {
-    /// A regular file with other content.
-    #[error("exists with other content")]
-    OtherFile,
-    /// A directory, symbolic link, FIFO, socket or device.
-    #[error("exists and is not a regular file")]
-    NotAFile,
-}
-
-/// Scheme, host and path of a URL: what may be shown. A presigned URL's signature is in its query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place(String);
-
-impl Place {
-    /// Longest form shown, in characters.
-    const MAX_CHARS: usize = 120;
-
-    /// Drops user name, query and fragment; control characters and over-length become harmless.
-    pub(super) fn of(url: &str) -> Self {
-        let bare = url.split(['?', '#']).next().unwrap_or_default();
-        let bare = match bare.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                let host = authority.rsplit('@').next().unwrap_or_default();
-                format!("{scheme}://{host}{path}")
+        f.write_str(match self {
+            Self::Refresh(problem) | Self::GiveUp(problem) | Self::Full(problem) => {
+                &problem.message
             }
-            // `data:` carries its content where others have a path.
-            None => bare.split(':').next().unwrap_or_default().to_owned(),
-        };
-        let shown = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-        let mut text: String = bare.chars().take(Self::MAX_CHARS).map(shown).collect();
-        if text.len() < bare.len() {
-            text.push('…');
-        }
-        Self(text)
-    }
-
-    /// The same, and how it was tried to get there.
-    pub(super) fn by(self, route: Option<String>) -> Self {
-        Self(self.0 + route.as_deref().unwrap_or_default())
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+            Self::Retry { problem, .. } => &problem.message,
+            Self::Stopped => "the download was interrupted",
+            Self::Ledger => "the download could not be recorded",
+        })
     }
 }
 
 impl DownloadError {
     /// The machine-readable code of the error envelope.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &str {
         match self {
-            Self::Refused { .. } | Self::BadContent { .. } | Self::BadUrl { .. } => {
-                "download_failed"
-            }
-            Self::Transient { why, .. } => match why {
-                Trouble::TimedOut(_) => "timeout",
-                Trouble::Status(_) => "download_failed",
-                Trouble::CutShort { .. } | Trouble::Network(_) => "network_error",
-            },
-            Self::TargetTaken { .. } => "file_exists",
-            Self::Disk { .. } if self.is_full() => "disk_full",
-            Self::Disk { .. } => "file_error",
-            Self::Ledger => "database_error",
+            Self::Refresh(problem) | Self::GiveUp(problem) | Self::Full(problem) => &problem.code,
+            Self::Retry { problem, .. } => &problem.code,
+            Self::Stopped => "network_error",
+            Self::Ledger => code::DATABASE,
         }
     }
 
-    /// Whether there is no room (`ENOSPC`, `EDQUOT`): trying again at once is pointless.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Disk { source, .. } if matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Retry { after, .. } => *after,
+            _ => None,
+        }
+    }
+
+    /// `from` answered with something that is not the file, or not provably all of it.
+    pub(super) fn content(from: &str, what: impl fmt::Display) -> Self {
+        Self::GiveUp(Problem::new("download_failed", format!("{from} {what}")))
+    }
+
+    pub(super) fn bad_url(url: &str, why: impl fmt::Display) -> Self {
+        Self::GiveUp(Problem::new("download_failed", format!("{url}: {why}")))
+    }
+
+    /// 4xx.
+    pub(super) fn refused(from: &str, status: u16) -> Self {
+        let message = format!("{from} refused the file (HTTP {status})");
+        Self::Refresh(Problem::new("download_failed", message))
+    }
+
+    pub(super) fn retry(code: &'static str, from: &str, why: impl fmt::Display) -> Self {
+        Self::Retry {
+            after: None,
+            problem: Problem::new(code, format!("{from}: {why}")),
+        }
+    }
+
+    /// A status that speaks of the server's condition (5xx, 408, 425, 429).
+    pub(super) fn busy(from: &str, status: u16, after: Option<Duration>) -> Self {
+        Self::Retry {
+            after,
+            problem: Problem::new("download_failed", format!("{from}: HTTP {status}")),
+        }
+    }
+
+    /// The final name is in use; what is there was not touched.
+    pub(super) fn taken(path: &Path) -> Self {
+        let what = match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.is_file() => "exists and is not a regular file",
+            _ => "exists with other content",
+        };
+        Self::GiveUp(Problem::new(
+            "file_exists",
+            format!("{} {what}", path.display()),
         ))
     }
 
-    /// How long the host asked us to wait, at most an hour.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Transient { retry_after, .. } => *retry_after,
-            _ => None,
-        }
+    /// Another program was at the part file.
+    pub(super) fn meddled(part: &Path) -> Self {
+        Self::GiveUp(Problem::new(
+            code::FILE,
+            format!(
+                "another program replaced or changed {} during the download; it starts over",
+                part.display()
+            ),
+        ))
+    }
+
+    /// Larger than `--max-size` allows.
+    pub(super) fn too_large(from: &str, max: u64) -> Self {
+        let message = format!("{from} sent more than the {max} bytes that --max-size allows");
+        let hint = "if the file is that large, give a larger --max-size";
+        Self::GiveUp(Problem::new("download_failed", message).with_hint(hint))
     }
 
     /// For `map_err`: what was tried on which path.
     pub(super) fn disk(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Disk { op, path, source }
+        move |source| {
+            let message = format!("cannot {op} {}: {source}", path.display());
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Self::Full(Problem::new(code::DISK_FULL, message))
+                }
+                _ => Self::GiveUp(Problem::new(code::FILE, message)),
+            }
+        }
     }
 
     /// An error of ureq's, whose texts name no URL but for two kinds.
-    pub(super) fn network(error: ureq::Error, from: &Place) -> Self {
-        let why = match error {
+    pub(super) fn network(error: &ureq::Error, from: &str) -> Self {
+        match error {
             ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_) => {
-                return Self::BadUrl {
-                    why: BadUrl::Malformed,
-                    url: from.clone(),
-                };
+                Self::bad_url(from, "not a valid URL")
             }
-            ureq::Error::Timeout(which) => Trouble::TimedOut(which),
-            other => Trouble::Network(other),
-        };
-        Self::Transient {
-            why,
-            retry_after: None,
-            from: from.clone(),
+            ureq::Error::Timeout(which) => {
+                Self::retry("timeout", from, format_args!("timed out ({which})"))
+            }
+            other => Self::retry("network_error", from, other),
         }
     }
 
     /// A body that comes, but in drops.
-    pub(super) fn too_slow(from: &Place) -> Self {
-        Self::Transient {
-            why: Trouble::TimedOut(ureq::Timeout::RecvBody),
-            retry_after: None,
-            from: from.clone(),
-        }
+    pub(super) fn too_slow(from: &str) -> Self {
+        Self::network(&ureq::Error::Timeout(ureq::Timeout::RecvBody), from)
     }
 
     /// A body that stopped when `got` bytes of the whole file were here.
-    pub(super) fn cut_short(got: u64, of: Option<u64>, from: &Place) -> Self {
-        Self::Transient {
-            why: Trouble::CutShort { got, of },
-            retry_after: None,
-            from: from.clone(),
-        }
+    pub(super) fn cut_short(got: u64, of: Option<u64>, from: &str) -> Self {
+        let of = of.map_or("an unannounced number of".to_owned(), |of| of.to_string());
+        let why = format_args!("the connection ended after {got} of {of} bytes");
+        Self::retry("network_error", from, why)
     }
+}
+
+/// Scheme, host and path of a URL: what may be shown. A presigned URL's signature is in its query.
+///
+/// Drops user name, query and fragment; replaces control characters, and cuts what is too long.
+pub(super) fn shown(url: &str) -> String {
+    const MAX_CHARS: usize = 120;
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    let bare = match bare.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        // `data:` carries its content where others have a path.
+        None => bare.split(':').next().unwrap_or_default().to_owned(),
+    };
+    let plain = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+    let mut text: String = bare.chars().take(MAX_CHARS).map(plain).collect();
+    if text.len() < bare.len() {
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -289,8 +203,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_never_shows_a_signature() {
-        for (url, shown) in [
+    fn a_shown_url_never_has_its_signature() {
+        for (url, expected) in [
             ("https://h/p/v.mp4?X-Amz-Signature=s", "https://h/p/v.mp4"),
             ("https://h?sig=s", "https://h"),
             ("https://h/p#sig", "https://h/p"),
@@ -298,10 +212,10 @@ mod tests {
             ("data:text/plain,secret", "data"),
             ("https://h/\u{1b}[2J", "https://h/?[2J"),
         ] {
-            assert_eq!(Place::of(url).to_string(), shown);
+            assert_eq!(shown(url), expected);
         }
-        let long = Place::of(&format!("https://h/{}", "é".repeat(1000))).to_string();
-        assert_eq!(long.chars().count(), Place::MAX_CHARS + 1);
+        let long = shown(&format!("https://h/{}", "é".repeat(1000)));
+        assert_eq!(long.chars().count(), 121);
     }
 
     #[test]

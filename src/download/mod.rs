@@ -16,11 +16,13 @@
 //! One buffer per transfer: memory does not depend on the size of the file.
 
 mod client;
+mod content;
 mod error;
-pub mod name;
+pub(crate) mod name;
 mod part;
 mod publish;
 mod range;
+pub(crate) mod stop;
 mod surplus;
 #[cfg(test)]
 mod tests;
@@ -28,45 +30,48 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use client::{FileClient, FileTimeouts};
-pub use error::{BadContent, BadUrl, DownloadError, LedgerError, Occupant, Place, Trouble};
-pub use part::discard;
-pub use publish::{Finished, Recovered, Verdict, recover, verify};
+pub(crate) use client::{FileClient, FileTimeouts};
+pub(crate) use error::{DownloadError, LedgerError};
+pub(crate) use part::discard;
+pub(crate) use publish::{Finished, OnDisk, Recovered, recover, verify};
 
 use sha2::{Digest, Sha256};
 
-use crate::video::{Asset, Part};
-use client::{Answer, Body};
+use crate::video::{Asset, Part, RowId};
+use client::{FileAnswer, FileBody};
+use content::HEAD;
 use part::PartFile;
-use range::{Fault, Rest, Whole};
+use range::{Question, Rest, Whole};
 
 /// Size of the one buffer of a transfer.
 const BUFFER: usize = 64 * 1024;
-/// How much of a body is looked at before a part file is created.
-const HEAD: usize = 4 * 1024;
 
 /// One file to fetch.
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub(crate) struct FileRequest<'a> {
+    /// Whose file it is.
+    pub(crate) row: RowId,
     /// Presigned; its query is a secret.
-    pub url: &'a str,
+    pub(crate) url: &'a str,
     /// Where the file goes: absolute, created if missing.
-    pub dir: &'a Path,
+    pub(crate) dir: &'a Path,
     /// The final name without its extension, from [`name::stem`].
-    pub stem: &'a str,
+    pub(crate) stem: &'a str,
     /// Decides the extension.
-    pub asset: Asset,
+    pub(crate) asset: Asset,
     /// Take the place of a regular file with other content that has the final name already.
-    pub replace: bool,
+    pub(crate) replace: bool,
+    /// No larger file is taken, in bytes.
+    pub(crate) max_size: u64,
     /// What the ledger last heard of an unfinished download of this file.
-    pub part: Option<Part>,
+    pub(crate) part: Option<Part>,
 }
 
 /// Writes down what a crash must not forget. An error ends the download as [`DownloadError::Ledger`].
 ///
 /// After [`fetch`] failed, the last word said here is what is on disk; if nothing was said, the part of the
-/// [`Request`] is as it was.
-pub trait Ledger {
+/// [`FileRequest`] is as it was.
+pub(crate) trait Ledger {
     /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
     /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
     fn part(&self, part: &Part) -> Result<(), LedgerError>;
@@ -81,47 +86,46 @@ pub trait Ledger {
 /// Downloads one file to its final name, going on from `request.part` where that is provably right.
 ///
 /// The caller must hold the file's lock: two fetches of one file would not corrupt it, but would do the work twice.
-pub fn fetch(
+pub(crate) fn fetch(
     client: &FileClient,
-    request: &Request<'_>,
+    request: &FileRequest<'_>,
+    ledger: &dyn Ledger,
+) -> Result<Finished, DownloadError> {
+    let _under_way = stop::UnderWay::begin();
+    let result = fetch_file(client, request, ledger);
+    // Whatever ended it: at a signal nothing is the file's own trouble.
+    match result {
+        Err(_) if stop::is_requested() => Err(DownloadError::Stopped),
+        result => result,
+    }
+}
+
+fn fetch_file(
+    client: &FileClient,
+    request: &FileRequest<'_>,
     ledger: &dyn Ledger,
 ) -> Result<Finished, DownloadError> {
     let fetch = Fetch::prepare(client.patience(), request, ledger)?;
+    let asset = request.asset;
     let recorded = request.part.as_ref();
-    let part = recorded.map(|recorded| PartFile::reopen(&fetch.dir, recorded));
+    let part = recorded.map(|recorded| PartFile::reopen(&fetch.dir, request, recorded));
     if let Some(part) = part.transpose()?.flatten()
         && let Some(asked) = part.asked()
     {
         let answer = client.get(request.url, Some(&asked))?;
-        match range::rest(&asked, &answer.head) {
+        let from = &answer.body.from;
+        match range::rest(Question { asset, from }, &asked, &answer.head) {
             Rest::Append { total } => return fetch.go_on(answer, part, total),
-            Rest::Complete => return fetch.finish(part),
+            Rest::Complete => return fetch.finish(part, from),
             Rest::Whole(whole) => return fetch.start(answer, whole),
-            Rest::Fault(fault) => return Err(fault_of(fault, &answer.body)),
+            Rest::Failed(error) => return Err(error),
             Rest::Again => {}
         }
     }
     let answer = client.get(request.url, None)?;
-    match range::whole(&answer.head) {
-        Ok(whole) => fetch.start(answer, whole),
-        Err(fault) => Err(fault_of(fault, &answer.body)),
-    }
-}
-
-fn fault_of(fault: Fault, body: &Body) -> DownloadError {
-    let from = body.from.clone();
-    match fault {
-        Fault::Refused(status) => DownloadError::Refused { status, from },
-        Fault::Transient {
-            status,
-            retry_after,
-        } => DownloadError::Transient {
-            why: Trouble::Status(status),
-            retry_after,
-            from,
-        },
-        Fault::Bad(why) => DownloadError::BadContent { why, from },
-    }
+    let from = &answer.body.from;
+    let whole = range::whole(Question { asset, from }, &answer.head)?;
+    fetch.start(answer, whole)
 }
 
 /// Whether a body comes at a pace at all: a byte now and then defeats every time-out per read.
@@ -157,7 +161,7 @@ impl Pace {
 struct Fetch<'a> {
     /// The longest silence allowed.
     patience: Duration,
-    request: &'a Request<'a>,
+    request: &'a FileRequest<'a>,
     ledger: &'a dyn Ledger,
     dir: PathBuf,
 }
@@ -166,7 +170,7 @@ impl<'a> Fetch<'a> {
     /// No request is made for a file that could not be put where it belongs.
     fn prepare(
         patience: Duration,
-        request: &'a Request<'a>,
+        request: &'a FileRequest<'a>,
         ledger: &'a dyn Ledger,
     ) -> Result<Self, DownloadError> {
         let usable = if name::is_safe_stem(request.stem) {
@@ -187,9 +191,11 @@ impl<'a> Fetch<'a> {
         })
     }
 
-    /// The whole file from byte 0, in a part file of its own. Nothing is created for a page or an empty body.
-    fn start(&self, answer: Answer, whole: Whole) -> Result<Finished, DownloadError> {
+    /// The whole file from byte 0, in a part file of its own. Nothing is created for what is not the file.
+    fn start(&self, answer: FileAnswer, whole: Whole) -> Result<Finished, DownloadError> {
         let mut body = answer.body;
+        self.check_size(whole.length, &body.from)?;
+        let mut pace = Pace::start(self.patience, 0);
         let mut head = vec![0; HEAD];
         let mut filled = 0;
         while filled < HEAD {
@@ -197,37 +203,48 @@ impl<'a> Fetch<'a> {
                 Ok(0) => break,
                 Ok(bytes) => filled += bytes,
                 Err(error) => {
-                    return Err(interrupted(error, filled as u64, whole.length, &body));
+                    return Err(interrupted(&error, filled as u64, whole.length, &body));
                 }
+            }
+            if !pace.holds(filled as u64) {
+                return Err(DownloadError::too_slow(&body.from));
             }
         }
         head.truncate(filled);
-        let bad = match filled {
-            0 => Some(BadContent::Empty),
-            _ => range::is_page(&head).then_some(BadContent::Page),
-        };
-        if let Some(why) = bad {
-            return Err(bad_content(why, &body));
+        if let Some(what) = content::wrong_beginning(self.request.asset, &head) {
+            return Err(DownloadError::content(&body.from, what));
         }
         self.check_target(&head, whole.length)?;
         // Removed before the new one is recorded: a crash in between leaves a record of nothing.
         if let Some(old) = &self.request.part {
-            part::discard(&self.dir, &old.name)?;
+            if part::is_part_of(&old.name, self.request.row, Some(self.request.stem)) {
+                part::discard(&self.dir, &old.name, self.request.row)?;
+            }
         }
-        let part = PartFile::create(&self.dir, self.request.stem, whole, self.ledger)?;
-        self.transfer(body, part, &head)
+        let part = PartFile::create(&self.dir, self.request, whole, self.ledger)?;
+        self.transfer(body, part, &head, pace)
     }
 
     /// The rest of the file behind what `part` holds.
     fn go_on(
         &self,
-        answer: Answer,
+        answer: FileAnswer,
         mut part: PartFile,
         total: u64,
     ) -> Result<Finished, DownloadError> {
+        self.check_size(Some(total), &answer.body.from)?;
         part.set_total(total);
         self.check_target(&part.head()?, Some(total))?;
-        self.transfer(answer.body, part, &[])
+        let pace = Pace::start(self.patience, part.bytes());
+        self.transfer(answer.body, part, &[], pace)
+    }
+
+    fn check_size(&self, size: Option<u64>, from: &str) -> Result<(), DownloadError> {
+        let max = self.request.max_size;
+        match size {
+            Some(size) if size > max => Err(DownloadError::too_large(from, max)),
+            _ => Ok(()),
+        }
     }
 
     /// A file of another size under the final name is not this one; no need to fetch it to know.
@@ -235,25 +252,26 @@ impl<'a> Fetch<'a> {
         let path = self.final_path(head);
         match (publish::size_under(&path)?, total) {
             (Some(size), Some(total)) if size != total && !self.request.replace => {
-                Err(publish::taken(&path))
+                Err(DownloadError::taken(&path))
             }
             _ => Ok(()),
         }
     }
 
     fn final_path(&self, head: &[u8]) -> PathBuf {
-        let Request { stem, asset, .. } = *self.request;
+        let FileRequest { stem, asset, .. } = *self.request;
         self.dir.join(name::file_name(stem, asset, head))
     }
 
     fn transfer(
         &self,
-        mut body: Body,
+        mut body: FileBody,
         mut part: PartFile,
         head: &[u8],
+        pace: Pace,
     ) -> Result<Finished, DownloadError> {
-        match self.receive(&mut body, &mut part, head) {
-            Ok(()) => self.finish(part),
+        match self.receive(&mut body, &mut part, head, pace) {
+            Ok(()) => self.finish(part, &body.from),
             Err(error) => Err(part.end(error, self.ledger)),
         }
     }
@@ -261,24 +279,34 @@ impl<'a> Fetch<'a> {
     /// Appends `head` and what follows it until the proven end.
     fn receive(
         &self,
-        body: &mut Body,
+        body: &mut FileBody,
         part: &mut PartFile,
         head: &[u8],
+        mut pace: Pace,
     ) -> Result<(), DownloadError> {
         let total = part.total();
         part.write(head, self.ledger)?;
         let mut buffer = vec![0; BUFFER];
-        let mut pace = Pace::start(self.patience, part.bytes());
         loop {
+            if stop::is_requested() {
+                return Err(DownloadError::Stopped);
+            }
             if !pace.holds(part.bytes()) {
                 return Err(DownloadError::too_slow(&body.from));
             }
             self.ledger.progress(part.bytes(), total);
             let bytes = body
                 .read(&mut buffer)
-                .map_err(|error| interrupted(error, part.bytes(), total, body))?;
-            if body.surplus || total.is_some_and(|total| part.bytes() + bytes as u64 > total) {
-                return Err(bad_content(BadContent::Longer, body));
+                .map_err(|error| interrupted(&error, part.bytes(), total, body))?;
+            let so_far = part.bytes() + bytes as u64;
+            if body.surplus || total.is_some_and(|total| so_far > total) {
+                part.distrust();
+                let what = "sent more bytes than it announced";
+                return Err(DownloadError::content(&body.from, what));
+            }
+            if let Err(error) = self.check_size(Some(so_far), &body.from) {
+                part.distrust();
+                return Err(error);
             }
             if bytes == 0 {
                 break;
@@ -296,12 +324,21 @@ impl<'a> Fetch<'a> {
     }
 
     /// Every byte is here: make it durable, record it, rename it.
-    fn finish(&self, mut part: PartFile) -> Result<Finished, DownloadError> {
-        let path = self.final_path(&part.head()?);
+    fn finish(&self, mut part: PartFile, from: &str) -> Result<Finished, DownloadError> {
+        let head = part.head()?;
+        let path = self.final_path(&head);
+        if let Some(what) = content::wrong_beginning(self.request.asset, &head) {
+            part.distrust();
+            return Err(part.end(DownloadError::content(from, what), self.ledger));
+        }
         let sha256 = match part.seal(publish::final_mode(), self.ledger) {
             Ok(sha256) => sha256,
             Err(error) => return Err(part.end(error, self.ledger)),
         };
+        if !part.is_untouched()? {
+            part.discard(self.ledger)?;
+            return Err(DownloadError::meddled(&self.dir.join(part.name())));
+        }
         let finished = Finished {
             part_name: part.name().to_owned(),
             path,
@@ -309,7 +346,8 @@ impl<'a> Fetch<'a> {
             sha256,
         };
         self.ledger.publishing(&finished)?;
-        publish::place(&self.dir, &finished, self.request.replace)?;
+        let FileRequest { row, replace, .. } = *self.request;
+        publish::place(&self.dir, row, part.file(), &finished, replace)?;
         Ok(finished)
     }
 }
@@ -323,12 +361,7 @@ fn hex(hash: Sha256) -> String {
         })
 }
 
-fn bad_content(why: BadContent, body: &Body) -> DownloadError {
-    let from = body.from.clone();
-    DownloadError::BadContent { why, from }
-}
-
-fn interrupted(error: ureq::Error, got: u64, of: Option<u64>, body: &Body) -> DownloadError {
+fn interrupted(error: &ureq::Error, got: u64, of: Option<u64>, body: &FileBody) -> DownloadError {
     match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             DownloadError::cut_short(got, of, &body.from)

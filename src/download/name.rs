@@ -6,6 +6,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::content;
 use crate::video::{Asset, RowId, VideoId};
 
 /// Longest stem in bytes: leaves room for `.captioned.webm` and for a part file's affixes below NAME_MAX (255).
@@ -21,7 +22,7 @@ const DEFAULT_TEMPLATE: &str = "{video_id}";
 
 /// Why a name template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
+pub(crate) enum TemplateError {
     /// A placeholder that does not exist.
     #[error("unknown placeholder {{{0}}}; there are {{id}}, {{video_id}} and {{title}}")]
     Unknown(String),
@@ -44,13 +45,18 @@ enum Piece<'a> {
 }
 
 /// Whether `template` can name files: see [`stem`].
-pub fn check_template(template: &str) -> Result<(), TemplateError> {
+pub(crate) fn check_template(template: &str) -> Result<(), TemplateError> {
     pieces(template).map(drop)
 }
 
 /// A final name without its extension: one component, legal on Linux, macOS and (characters) Windows, never hidden,
 /// never an option to a command, at most 180 bytes. An unusable template counts as the default, `{video_id}`.
-pub fn stem(template: Option<&str>, id: RowId, video_id: &VideoId, title: Option<&str>) -> String {
+pub(crate) fn stem(
+    template: Option<&str>,
+    id: RowId,
+    video_id: &VideoId,
+    title: Option<&str>,
+) -> String {
     let pieces = pieces(template.unwrap_or(DEFAULT_TEMPLATE)).unwrap_or(vec![Piece::VideoId]);
     let mut name = String::new();
     for piece in pieces {
@@ -168,7 +174,7 @@ pub(super) fn is_safe_stem(stem: &str) -> bool {
 }
 
 /// Every final name an asset of this stem can get.
-pub fn candidates(stem: &str, asset: Asset) -> Vec<String> {
+pub(crate) fn candidates(stem: &str, asset: Asset) -> Vec<String> {
     let of = |extension: &str| format!("{stem}.{extension}");
     match asset {
         Asset::Video => vec![of("mp4"), of("webm")],
@@ -181,12 +187,15 @@ pub fn candidates(stem: &str, asset: Asset) -> Vec<String> {
     }
 }
 
-/// The final name of a file that begins with `head`: WebM is known by its EBML magic, all else is what was asked for.
+/// The final name of a file that begins with `head`: WebM, MP3 and WAV are known by their magic, all else is what was asked for.
 pub(super) fn file_name(stem: &str, asset: Asset, head: &[u8]) -> String {
-    let webm = head.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
-    let mut names = candidates(stem, asset);
-    let at = usize::from(webm && names.len() > 1);
-    names.swap_remove(at)
+    let at = match asset {
+        Asset::Video | Asset::Captioned => usize::from(content::is_webm(head)),
+        Asset::Audio if content::is_mp3(head) => 1,
+        Asset::Audio if content::is_wave(head) => 2,
+        _ => 0,
+    };
+    candidates(stem, asset).swap_remove(at)
 }
 
 #[cfg(test)]
@@ -274,6 +283,11 @@ mod tests {
             (Asset::Captioned, &webm, "v.captioned.webm"),
             (Asset::Subtitle, &webm, "v.srt"),
             (Asset::Thumbnail, b"", "v.jpg"),
+            (Asset::Audio, b"\0\0\0\x18ftyp", "v.m4a"),
+            (Asset::Audio, b"ID3\x04", "v.mp3"),
+            (Asset::Audio, b"\xff\xfb\x90", "v.mp3"),
+            (Asset::Audio, b"RIFF\0\0\0\0WAVE", "v.wav"),
+            (Asset::Vtt, b"", "v.vtt"),
             (Asset::Gif, b"", "v.gif"),
         ] {
             assert_eq!(file_name("v", asset, head), name);

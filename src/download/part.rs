@@ -9,18 +9,22 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::content::HEAD;
 use super::error::DownloadError;
-use super::range::{self, Asked, Whole};
-use super::{BUFFER, Ledger, hex};
-use crate::video::Part;
+use super::range::{self, RangeRequest, Whole};
+use super::{BUFFER, FileRequest, Ledger, hex};
+use crate::video::{Part, RowId};
 
 /// After this many new bytes the beginning is made durable and recorded. Twice this is what a crash can cost.
 const CHECKPOINT: u64 = 16 * 1024 * 1024;
+/// The same after this long: a slow line must not lose what a fast one would have recorded.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(3);
 const SUFFIX: &str = ".part";
 
 pub(super) struct PartFile {
@@ -32,6 +36,7 @@ pub(super) struct PartFile {
     now: Part,
     /// How many of its bytes the ledger knows to be durable.
     recorded: u64,
+    recorded_at: Instant,
     /// A beginning on its way to the disk while more is being received.
     syncing: Option<Syncing>,
     /// A failed fsync is reported once and its pages then count as clean, so a later success proves nothing (fsync(2)).
@@ -49,12 +54,13 @@ impl PartFile {
     /// nobody knows.
     pub(super) fn create(
         dir: &Path,
-        stem: &str,
+        request: &FileRequest<'_>,
         whole: Whole,
         ledger: &dyn Ledger,
     ) -> Result<Self, DownloadError> {
         let random = Uuid::new_v4().simple().to_string();
-        let name = format!(".{stem}.{}{SUFFIX}", &random[..12]);
+        let FileRequest { stem, row, .. } = request;
+        let name = format!(".{stem}.{row}-{}{SUFFIX}", &random[..12]);
         let path = dir.join(&name);
         let hash = Sha256::new();
         let now = Part {
@@ -74,6 +80,7 @@ impl PartFile {
                 hash,
                 now,
                 recorded: 0,
+                recorded_at: Instant::now(),
                 syncing: None,
                 sync_failed: false,
             }),
@@ -86,9 +93,14 @@ impl PartFile {
 
     /// The recorded part, cut back to what was recorded; `None` when it is not that file any more or could not be
     /// resumed anyway.
-    pub(super) fn reopen(dir: &Path, recorded: &Part) -> Result<Option<Self>, DownloadError> {
+    pub(super) fn reopen(
+        dir: &Path,
+        request: &FileRequest<'_>,
+        recorded: &Part,
+    ) -> Result<Option<Self>, DownloadError> {
         let strong = recorded.etag.as_deref().is_some_and(range::is_strong);
-        if !strong || recorded.bytes == 0 || !is_part_name(&recorded.name) {
+        let ours = is_part_of(&recorded.name, request.row, Some(request.stem));
+        if !strong || recorded.bytes == 0 || !ours {
             return Ok(None);
         }
         let path = dir.join(&recorded.name);
@@ -115,14 +127,15 @@ impl PartFile {
             hash,
             now: recorded.clone(),
             recorded: recorded.bytes,
+            recorded_at: Instant::now(),
             syncing: None,
             sync_failed: false,
         }))
     }
 
     /// How to ask for the rest; `None` without a validator that would prove it to be the rest of the same file.
-    pub(super) fn asked(&self) -> Option<Asked> {
-        Some(Asked {
+    pub(super) fn asked(&self) -> Option<RangeRequest> {
+        Some(RangeRequest {
             offset: self.now.bytes,
             etag: self.now.etag.clone()?,
             total: self.now.total,
@@ -143,17 +156,34 @@ impl PartFile {
     }
 
     /// The first bytes, enough to tell the kind of file.
-    pub(super) fn head(&self) -> Result<[u8; 4], DownloadError> {
-        let mut head = [0; 4];
-        let wanted = usize::try_from(self.now.bytes).map_or(4, |bytes| bytes.min(4));
-        self.file
-            .read_exact_at(&mut head[..wanted], 0)
-            .map_err(DownloadError::disk("read", &self.path))?;
+    pub(super) fn head(&self) -> Result<Vec<u8>, DownloadError> {
+        let wanted = usize::try_from(self.now.bytes).map_or(HEAD, |bytes| bytes.min(HEAD));
+        let mut head = vec![0; wanted];
+        let read = self.file.read_at(&mut head, 0);
+        head.truncate(read.map_err(DownloadError::disk("read", &self.path))?);
         Ok(head)
     }
 
-    /// Appends; every 16 MiB what is there is made durable in the background, and recorded when it is.
+    /// Nothing of it may be resumed: it is not what it was taken for.
+    pub(super) fn distrust(&mut self) {
+        self.now.etag = None;
+    }
+
+    /// Only what was written here is published: the name must still lead to it, and to it alone.
+    pub(super) fn is_untouched(&self) -> Result<bool, DownloadError> {
+        is_under(&self.file, &self.path, self.now.bytes)
+            .map_err(DownloadError::disk("look at", &self.path))
+    }
+
+    /// Appends; every 16 MiB, or few seconds, what is there is made durable in the background, and recorded when it is.
     pub(super) fn write(&mut self, bytes: &[u8], ledger: &dyn Ledger) -> Result<(), DownloadError> {
+        let found = self.file.metadata();
+        let found = found.map_err(DownloadError::disk("look at", &self.path))?;
+        // Cut shorter by another program, it would get a hole here and its right length again.
+        if found.len() != self.now.bytes {
+            self.distrust();
+            return Err(DownloadError::meddled(&self.path));
+        }
         self.file
             .write_all(bytes)
             .map_err(DownloadError::disk("write", &self.path))?;
@@ -172,7 +202,9 @@ impl PartFile {
             .is_some_and(|sync| wait || sync.thread.is_finished())
         {
             self.synced(ledger)?;
-        } else if self.syncing.is_none() && pending >= CHECKPOINT {
+        } else if self.syncing.is_none()
+            && (pending >= CHECKPOINT || self.recorded_at.elapsed() >= CHECKPOINT_EVERY)
+        {
             let file = Arc::clone(&self.file);
             match thread::Builder::new().spawn(move || file.sync_data()) {
                 Ok(thread) => {
@@ -201,6 +233,7 @@ impl PartFile {
         self.checked(result)?;
         ledger.part(&beginning)?;
         self.recorded = beginning.bytes;
+        self.recorded_at = Instant::now();
         Ok(())
     }
 
@@ -237,17 +270,20 @@ impl PartFile {
         Ok(hex(self.hash.clone()))
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.now.name
     }
 
     /// Leaves as much as can be resumed, recorded exactly, and returns why it ended; the ledger failing comes first.
     pub(super) fn end(mut self, error: DownloadError, ledger: &dyn Ledger) -> DownloadError {
-        let worthless = matches!(error, DownloadError::BadContent { .. });
         if matches!(error, DownloadError::Ledger) {
             return error;
         }
-        if worthless || self.now.etag.is_none() || self.now.bytes == 0 {
+        if self.now.etag.is_none() || self.now.bytes == 0 {
             return self.discard(ledger).err().unwrap_or(error);
         }
         // A failed write may have added a piece that is not in the hash.
@@ -267,16 +303,16 @@ impl PartFile {
         error
     }
 
-    fn discard(&self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+    pub(super) fn discard(&self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
         discard_in(&self.path)?;
         Ok(ledger.no_part()?)
     }
 }
 
-/// Removes the part file `part_name` of `dir`. Only a regular file that is named like a part is touched; links are
-/// never followed, a missing file is fine.
-pub fn discard(dir: &Path, part_name: &str) -> Result<(), DownloadError> {
-    if is_part_name(part_name) {
+/// Removes the part file `part_name` of `dir`. Only a regular file that is named like a part of this row is touched;
+/// links are never followed, a missing file is fine.
+pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> Result<(), DownloadError> {
+    if is_part_of(part_name, row, None) {
         discard_in(&dir.join(part_name))?;
     }
     Ok(())
@@ -295,8 +331,20 @@ fn discard_in(path: &Path) -> Result<(), DownloadError> {
     }
 }
 
-pub(super) fn is_part_name(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(SUFFIX) && !name.contains(['/', '\0'])
+/// Whether a part's recorded name is one that this row would give it: `.STEM.ROW-RANDOM.part`. Names of earlier
+/// versions, `.STEM.RANDOM.part`, say nothing about the row; with `stem` they must at least begin with it.
+pub(super) fn is_part_of(name: &str, row: RowId, stem: Option<&str>) -> bool {
+    let inner = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(SUFFIX));
+    let Some((start, end)) = inner.and_then(|inner| inner.rsplit_once('.')) else {
+        return false;
+    };
+    let ours = match end.split_once('-') {
+        Some((number, _)) => number == row.to_string(),
+        None => stem.is_none_or(|stem| stem == start),
+    };
+    ours && !name.contains(['/', '\0'])
 }
 
 pub(super) fn is_missing(error: &io::Error) -> bool {
@@ -323,6 +371,18 @@ pub(super) fn open_own(path: &Path) -> io::Result<Option<File>> {
     // Looked at again through the descriptor: the name may have changed hands since.
     let found = file.metadata()?;
     Ok((found.is_file() && found.nlink() == 1).then_some(file))
+}
+
+/// Whether `path` is the name, and the only one, of the open `file`, and that has exactly `bytes` bytes.
+pub(super) fn is_under(file: &File, path: &Path, bytes: u64) -> io::Result<bool> {
+    let named = match fs::symlink_metadata(path) {
+        Err(error) if is_missing(&error) => return Ok(false),
+        found => found?,
+    };
+    let open = file.metadata()?;
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino())
+        && open.nlink() == 1
+        && open.len() == bytes)
 }
 
 /// The digest of the next `bytes` bytes of `file`; fewer are an error.

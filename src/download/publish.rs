@@ -8,26 +8,27 @@ use std::sync::OnceLock;
 
 use nix::fcntl::OFlag;
 
-use super::error::{DownloadError, Occupant};
+use super::error::DownloadError;
 use super::hex;
-use super::part::{self, hash_of, is_missing};
+use super::part::{self, hash_of, is_missing, is_under};
+use crate::video::RowId;
 
 /// A complete file, durable under its part name and about to get, or already having, its final one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// The part file's name within the directory of `path`.
-    pub part_name: String,
+    pub(crate) part_name: String,
     /// The final path, absolute.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Size in bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Digest of the content, lower-case hexadecimal.
     pub sha256: String,
 }
 
 /// What [`recover`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovered {
+pub(crate) enum Recovered {
     /// The final name already has exactly this content; it is durable now and no part is left.
     Adopted,
     /// The complete part got its final name.
@@ -38,7 +39,7 @@ pub enum Recovered {
 
 /// What [`verify`] found under a path.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum OnDisk {
     /// A regular file with exactly this content.
     Intact,
     /// Nothing.
@@ -51,7 +52,7 @@ pub enum Verdict {
 
 /// Whether `path` is a regular file of `bytes` bytes with this digest. Follows no link; reads the file only if its
 /// size is right.
-pub fn verify(path: &Path, bytes: u64, sha256: &str) -> Verdict {
+pub(crate) fn verify(path: &Path, bytes: u64, sha256: &str) -> OnDisk {
     let matches = || -> io::Result<bool> {
         let found = fs::symlink_metadata(path)?;
         if !found.is_file() || found.len() != bytes {
@@ -64,72 +65,102 @@ pub fn verify(path: &Path, bytes: u64, sha256: &str) -> Verdict {
         Ok(hex(hash_of(&mut file, bytes)?) == sha256)
     };
     match matches() {
-        Ok(true) => Verdict::Intact,
-        Ok(false) => Verdict::Changed,
-        Err(error) if is_missing(&error) => Verdict::Missing,
+        Ok(true) => OnDisk::Intact,
+        Ok(false) => OnDisk::Changed,
+        Err(error) if is_missing(&error) => OnDisk::Missing,
         // It became shorter while it was read.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Verdict::Changed,
-        Err(error) => Verdict::Unreadable(error),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => OnDisk::Changed,
+        Err(error) => OnDisk::Unreadable(error),
     }
 }
 
 /// Finishes what a crash, or a taken final name, left behind once `finished` was recorded. Needs no network.
 ///
 /// `replace` lets it take the place of a regular file with other content.
-pub fn recover(dir: &Path, finished: &Finished, replace: bool) -> Result<Recovered, DownloadError> {
+pub(crate) fn recover(
+    dir: &Path,
+    row: RowId,
+    finished: &Finished,
+    replace: bool,
+) -> Result<Recovered, DownloadError> {
     match verify(&finished.path, finished.bytes, &finished.sha256) {
-        Verdict::Intact => return adopt(dir, finished).map(|()| Recovered::Adopted),
-        Verdict::Unreadable(error) => {
+        OnDisk::Intact => return adopt(dir, row, finished).map(|()| Recovered::Adopted),
+        OnDisk::Unreadable(error) => {
             return Err(DownloadError::disk("read", &finished.path)(error));
         }
-        Verdict::Missing | Verdict::Changed => {}
+        OnDisk::Missing | OnDisk::Changed => {}
     }
-    if !is_complete_part(dir, finished)? {
-        part::discard(dir, &finished.part_name)?;
+    let Some(part) = complete_part(dir, row, finished)? else {
+        part::discard(dir, &finished.part_name, row)?;
         return Ok(Recovered::Lost);
-    }
-    place(dir, finished, replace).map(|()| Recovered::Published)
+    };
+    place(dir, row, &part, finished, replace).map(|()| Recovered::Published)
 }
 
-fn is_complete_part(dir: &Path, finished: &Finished) -> Result<bool, DownloadError> {
-    if !part::is_part_name(&finished.part_name) {
-        return Ok(false);
+fn complete_part(
+    dir: &Path,
+    row: RowId,
+    finished: &Finished,
+) -> Result<Option<File>, DownloadError> {
+    if !part::is_part_of(&finished.part_name, row, None) {
+        return Ok(None);
     }
     let path = dir.join(&finished.part_name);
-    let complete = || -> io::Result<bool> {
+    let complete = || -> io::Result<Option<File>> {
         let Some(mut file) = part::open_own(&path)? else {
-            return Ok(false);
+            return Ok(None);
         };
-        Ok(file.metadata()?.len() == finished.bytes
-            && hex(hash_of(&mut file, finished.bytes)?) == finished.sha256)
+        let whole = file.metadata()?.len() == finished.bytes
+            && hex(hash_of(&mut file, finished.bytes)?) == finished.sha256;
+        Ok(whole.then_some(file))
     };
     complete().map_err(DownloadError::disk("read", &path))
 }
 
-/// Gives the complete part its final name, or finds that name already has the same content.
+/// Gives the complete `part` its final name, or finds that name already has the same content.
 ///
 /// A crash before the rename leaves the part, one after it the final file; `recover` tells them apart by the digest.
-pub(super) fn place(dir: &Path, finished: &Finished, replace: bool) -> Result<(), DownloadError> {
-    let part = dir.join(&finished.part_name);
-    match rename_new(&part, &finished.path) {
-        Ok(()) => sync_dir(dir),
+pub(super) fn place(
+    dir: &Path,
+    row: RowId,
+    part: &File,
+    finished: &Finished,
+    replace: bool,
+) -> Result<(), DownloadError> {
+    let path = dir.join(&finished.part_name);
+    let is_ours = |name: &Path| {
+        is_under(part, name, finished.bytes).map_err(DownloadError::disk("look at", name))
+    };
+    if !is_ours(&path)? {
+        return Err(DownloadError::meddled(&path));
+    }
+    match rename_new(&path, &finished.path) {
+        Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             match verify(&finished.path, finished.bytes, &finished.sha256) {
-                Verdict::Intact => adopt(dir, finished),
-                Verdict::Unreadable(error) => {
-                    Err(DownloadError::disk("read", &finished.path)(error))
+                OnDisk::Intact => return adopt(dir, row, finished),
+                OnDisk::Unreadable(error) => {
+                    return Err(DownloadError::disk("read", &finished.path)(error));
                 }
-                Verdict::Changed if replace && is_regular(&finished.path) => {
-                    // Atomic: at every instant the name has the old file or the new one.
-                    fs::rename(&part, &finished.path)
+                // Atomic: at every instant the name has the old file or the new one.
+                OnDisk::Changed if replace && is_regular(&finished.path) => {
+                    fs::rename(&path, &finished.path)
                         .map_err(DownloadError::disk("rename to", &finished.path))?;
-                    sync_dir(dir)
                 }
-                Verdict::Changed | Verdict::Missing => Err(taken(&finished.path)),
+                OnDisk::Changed | OnDisk::Missing => {
+                    return Err(DownloadError::taken(&finished.path));
+                }
             }
         }
-        Err(error) => Err(DownloadError::disk("rename to", &finished.path)(error)),
+        Err(error) => return Err(DownloadError::disk("rename to", &finished.path)(error)),
     }
+    // Whatever came under the part's name between the look at it and its renaming must not keep the final one.
+    if !is_ours(&finished.path)? {
+        rename_new(&finished.path, &path)
+            .map_err(DownloadError::disk("rename back", &finished.path))?;
+        return Err(DownloadError::meddled(&path));
+    }
+    sync_dir(dir)
 }
 
 fn is_regular(path: &Path) -> bool {
@@ -137,11 +168,11 @@ fn is_regular(path: &Path) -> bool {
 }
 
 /// The final name is right, but perhaps not durable yet, and the part may still be there.
-fn adopt(dir: &Path, finished: &Finished) -> Result<(), DownloadError> {
+fn adopt(dir: &Path, row: RowId, finished: &Finished) -> Result<(), DownloadError> {
     File::open(&finished.path)
         .and_then(|file| file.sync_all())
         .map_err(DownloadError::disk("sync", &finished.path))?;
-    part::discard(dir, &finished.part_name)?;
+    part::discard(dir, &finished.part_name, row)?;
     sync_dir(dir)
 }
 
@@ -172,20 +203,9 @@ fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) fn size_under(path: &Path) -> Result<Option<u64>, DownloadError> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found.len())),
-        Ok(_) => Err(taken(path)),
+        Ok(_) => Err(DownloadError::taken(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DownloadError::disk("look at", path)(error)),
-    }
-}
-
-pub(super) fn taken(path: &Path) -> DownloadError {
-    let why = match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => Occupant::NotAFile,
-        _ => Occupant::OtherFile,
-    };
-    DownloadError::TargetTaken {
-        path: path.to_owned(),
-        why,
     }
 }
 

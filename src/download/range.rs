@@ -12,12 +12,24 @@ use ureq::http::header::{
 use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, Version};
 
-use super::error::BadContent;
+use super::content;
+use super::error::DownloadError;
 use crate::time::LONGEST_WAIT;
+use crate::video::Asset;
+
+/// A validator is stored; one longer than this is none.
+const MAX_ETAG: usize = 512;
+
+const EMPTY: &str = "sent an empty file";
+/// Neither a length nor a chunked terminator: the end cannot be told from a cut connection.
+const END_UNKNOWN: &str = "sent a file whose end cannot be proven";
+const LENGTHS: &str = "sent contradictory or impossible lengths";
+/// Although `identity` was asked for.
+const ENCODED: &str = "sent a compressed file although that was not asked for";
 
 /// The rest of a file that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct RangeRequest {
     /// First byte wanted = bytes already here.
     pub(super) offset: u64,
     /// The strong validator the bytes here were fetched under.
@@ -47,42 +59,47 @@ pub(super) enum Rest {
     /// It does not add up: take nothing from it and ask once more, without a range.
     Again,
     /// No body to take.
-    Fault(Fault),
+    Failed(DownloadError),
 }
 
-/// An answer without the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    Refused(u16),
-    Transient {
-        status: u16,
-        retry_after: Option<Duration>,
-    },
-    Bad(BadContent),
+/// What was asked for, and of whom, as shown to a person.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) asset: Asset,
+    pub(super) from: &'a str,
 }
 
 /// Judges the answer to a plain request.
-pub(super) fn whole(answer: &Parts) -> Result<Whole, Fault> {
+pub(super) fn whole(question: Question<'_>, answer: &Parts) -> Result<Whole, DownloadError> {
+    let (from, headers) = (question.from, &answer.headers);
     match answer.status.as_u16() {
         200 => {
-            let length = length(answer).map_err(Fault::Bad)?;
+            let length = length(question.asset, answer)
+                .map_err(|what| DownloadError::content(from, what))?;
             Ok(Whole {
                 length,
-                etag: strong_etag(&answer.headers).map(str::to_owned),
+                etag: strong_etag(headers).map(str::to_owned),
             })
         }
-        status => Err(fault(status, &answer.headers)),
+        status @ (408 | 416 | 425 | 429 | 500..=599) => {
+            Err(DownloadError::busy(from, status, retry_after(headers)))
+        }
+        status @ 400..=499 => Err(DownloadError::refused(from, status)),
+        status => {
+            let what = format_args!("answered out of turn (HTTP {status})");
+            Err(DownloadError::content(from, what))
+        }
     }
 }
 
 /// Judges the answer to a request with `Range` and `If-Range`.
-pub(super) fn rest(asked: &Asked, answer: &Parts) -> Rest {
+pub(super) fn rest(question: Question<'_>, asked: &RangeRequest, answer: &Parts) -> Rest {
     let headers = &answer.headers;
     let same_file = strong_etag(headers) == Some(&asked.etag);
     match answer.status.as_u16() {
         206 => {
             let range = text(headers, &CONTENT_RANGE).and_then(content_range);
-            let fits = match (range, length(answer)) {
+            let fits = match (range, length(question.asset, answer)) {
                 (Some(ContentRange::Part { first, last, total }), Ok(length)) => {
                     first == asked.offset
                         && last.checked_add(1) == Some(total)
@@ -104,81 +121,45 @@ pub(super) fn rest(asked: &Asked, answer: &Parts) -> Rest {
             }
             _ => Rest::Again,
         },
-        _ => match whole(answer) {
+        _ => match whole(question, answer) {
             Ok(whole) => Rest::Whole(whole),
-            Err(fault) => Rest::Fault(fault),
+            Err(error) => Rest::Failed(error),
         },
-    }
-}
-
-fn fault(status: u16, headers: &HeaderMap) -> Fault {
-    match status {
-        408 | 416 | 425 | 429 | 500..=599 => Fault::Transient {
-            status,
-            retry_after: retry_after(headers),
-        },
-        400..=499 => Fault::Refused(status),
-        _ => Fault::Bad(BadContent::Status(status)),
     }
 }
 
 /// How many bytes the body has: `None` when it is chunked.
-fn length(answer: &Parts) -> Result<Option<u64>, BadContent> {
+fn length(asset: Asset, answer: &Parts) -> Result<Option<u64>, &'static str> {
     let headers = &answer.headers;
     if list(headers, &CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(BadContent::Encoded);
+        return Err(ENCODED);
     }
-    if text(headers, &CONTENT_TYPE).is_some_and(is_page_type) {
-        return Err(BadContent::Page);
+    let wrong = text(headers, &CONTENT_TYPE).and_then(|kind| content::wrong_type(asset, kind));
+    if let Some(what) = wrong {
+        return Err(what);
     }
     let mut lengths = list(headers, &CONTENT_LENGTH);
     let chunked = match list(headers, &TRANSFER_ENCODING).collect::<Vec<_>>()[..] {
         [] => false,
         // ureq reads a chunked HTTP/1.0 body, which cannot exist, up to the end of the connection.
         [one] if one.eq_ignore_ascii_case("chunked") && answer.version == Version::HTTP_11 => true,
-        _ => return Err(BadContent::Lengths),
+        _ => return Err(LENGTHS),
     };
     match (lengths.next(), chunked) {
         (None, true) => Ok(None),
-        (None, false) => Err(BadContent::EndUnknown),
-        (Some(_), true) => Err(BadContent::Lengths),
+        (None, false) => Err(END_UNKNOWN),
+        (Some(_), true) => Err(LENGTHS),
         (Some(first), false) => {
             if lengths.any(|other| other != first) {
-                return Err(BadContent::Lengths);
+                return Err(LENGTHS);
             }
             match decimal(first) {
-                None => Err(BadContent::Lengths),
-                Some(0) => Err(BadContent::Empty),
+                None => Err(LENGTHS),
+                Some(0) => Err(EMPTY),
                 some => Ok(some),
             }
         }
     }
-}
-
-/// A page about a file is never the file, whichever asset was asked for.
-fn is_page_type(content_type: &str) -> bool {
-    let mime = content_type.split(';').next().unwrap_or_default().trim();
-    [
-        "text/html",
-        "application/xhtml+xml",
-        "application/xml",
-        "text/xml",
-        "application/json",
-    ]
-    .iter()
-    .any(|page| mime.eq_ignore_ascii_case(page))
-}
-
-/// Whether a body begins like a page, whatever its `Content-Type` says. Everything else may be the file.
-pub(super) fn is_page(head: &[u8]) -> bool {
-    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    let head = head.trim_ascii_start();
-    ["<!doctype", "<html", "<?xml", "<error"]
-        .iter()
-        .any(|mark| {
-            head.get(..mark.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(mark.as_bytes()))
-        })
 }
 
 /// The `ETag` if it is strong (RFC 9110 §8.8.3): equal ones mean equal bytes.
@@ -188,7 +169,7 @@ fn strong_etag(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether an entity tag is quoted and not marked weak.
 pub(super) fn is_strong(etag: &str) -> bool {
-    etag.len() > 2
+    (3..=MAX_ETAG).contains(&etag.len())
         && etag.starts_with('"')
         && etag
             .find('"')
@@ -228,10 +209,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
-/// `1*DIGIT`, nothing else: `parse` alone would take a sign.
+/// `1*DIGIT`, nothing else: `parse` alone would take a sign. No file has 2^63 bytes, and no column holds that many.
 fn decimal(digits: &str) -> Option<u64> {
     let plain = digits.bytes().all(|b| b.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
+    let number = plain.then(|| digits.parse::<u64>().ok()).flatten();
+    number.filter(|number| i64::try_from(*number).is_ok())
 }
 
 /// A header's value if it is there once and readable.
@@ -266,8 +248,13 @@ mod tests {
         answer.body(()).unwrap().into_parts().0
     }
 
-    fn asked() -> Asked {
-        Asked {
+    const QUESTION: Question<'_> = Question {
+        asset: Asset::Video,
+        from: "h",
+    };
+
+    fn asked() -> RangeRequest {
+        RangeRequest {
             offset: 5,
             etag: "\"a\"".to_owned(),
             total: Some(10),
@@ -276,14 +263,18 @@ mod tests {
 
     #[test]
     fn a_whole_file_needs_a_provable_end() {
-        use BadContent::*;
         let taken = |length, etag: Option<&str>| {
             Ok(Whole {
                 length,
                 etag: etag.map(str::to_owned),
             })
         };
-        let bad = |why| Err(Fault::Bad(why));
+        let bad = |why| Err(DownloadError::content("h", why));
+        let out_of_turn = |status| {
+            let what = format!("answered out of turn (HTTP {status})");
+            Err(DownloadError::content("h", what))
+        };
+        let refused = |status| Err(DownloadError::refused("h", status));
         for (line, expected) in [
             (
                 "200 | Content-Length: 7 | ETag: \"a\"",
@@ -311,55 +302,66 @@ mod tests {
                 "200 | Content-Length: 7 | Content-Type: video/mp4",
                 taken(Some(7), None),
             ),
-            ("200", bad(EndUnknown)),
-            ("200 | Content-Length: 0", bad(Empty)),
-            ("200 | Content-Length: 7 | Content-Length: 8", bad(Lengths)),
-            ("200 | Content-Length: 7, 8", bad(Lengths)),
-            ("200 | Content-Length: +7", bad(Lengths)),
-            ("200 | Content-Length: 99999999999999999999", bad(Lengths)),
+            ("200", bad(END_UNKNOWN)),
+            ("200 | Content-Length: 0", bad(EMPTY)),
+            ("200 | Content-Length: 7 | Content-Length: 8", bad(LENGTHS)),
+            ("200 | Content-Length: 7, 8", bad(LENGTHS)),
+            ("200 | Content-Length: +7", bad(LENGTHS)),
+            ("200 | Content-Length: 99999999999999999999", bad(LENGTHS)),
+            ("200 | Content-Length: 9223372036854775808", bad(LENGTHS)),
+            (
+                "200 | Content-Length: 9223372036854775807",
+                taken(Some(i64::MAX as u64), None),
+            ),
             (
                 "200 | Content-Length: 7 | Transfer-Encoding: chunked",
-                bad(Lengths),
+                bad(LENGTHS),
             ),
-            ("200 | Transfer-Encoding: gzip, chunked", bad(Lengths)),
+            ("200 | Transfer-Encoding: gzip, chunked", bad(LENGTHS)),
             (
                 "200 | Content-Length: 7 | Content-Encoding: gzip",
-                bad(Encoded),
+                bad(ENCODED),
             ),
             (
                 "200 | Content-Length: 7 | Content-Type: Text/HTML; charset=utf-8",
-                bad(Page),
+                bad("sent a page instead of the file"),
             ),
             (
                 "200 | Content-Length: 7 | Content-Type: application/json",
-                bad(Page),
+                bad("sent a page instead of the file"),
             ),
             (
                 "206 | Content-Length: 7 | Content-Range: bytes 0-6/7",
-                bad(Status(206)),
+                out_of_turn(206),
             ),
-            ("204", bad(Status(204))),
-            ("304", bad(Status(304))),
-            ("403", Err(Fault::Refused(403))),
-            ("404", Err(Fault::Refused(404))),
-            ("410", Err(Fault::Refused(410))),
+            ("204", out_of_turn(204)),
+            ("304", out_of_turn(304)),
+            ("403", refused(403)),
+            ("404", refused(404)),
+            ("410", refused(410)),
         ] {
-            assert_eq!(whole(&head(line)), expected, "{line}");
+            assert_eq!(whole(QUESTION, &head(line)), expected, "{line}");
         }
         let mut http10 = head("200 | Transfer-Encoding: chunked");
         http10.version = Version::HTTP_10;
-        assert_eq!(whole(&http10), bad(Lengths));
+        assert_eq!(whole(QUESTION, &http10), bad(LENGTHS));
     }
 
     #[test]
     fn the_rest_is_taken_only_when_everything_agrees() {
         let fits = "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 5-9/10";
-        assert_eq!(rest(&asked(), &head(fits)), Rest::Append { total: 10 });
-        let unknown = Asked {
+        assert_eq!(
+            rest(QUESTION, &asked(), &head(fits)),
+            Rest::Append { total: 10 }
+        );
+        let unknown = RangeRequest {
             total: None,
             ..asked()
         };
-        assert_eq!(rest(&unknown, &head(fits)), Rest::Append { total: 10 });
+        assert_eq!(
+            rest(QUESTION, &unknown, &head(fits)),
+            Rest::Append { total: 10 }
+        );
         for line in [
             "206 | ETag: \"b\" | Content-Length: 5 | Content-Range: bytes 5-9/10",
             "206 | ETag: W/\"a\" | Content-Length: 5 | Content-Range: bytes 5-9/10",
@@ -370,6 +372,7 @@ mod tests {
             "206 | ETag: \"a\" | Content-Length: 4 | Content-Range: bytes 5-9/10",
             "206 | ETag: \"a\" | Content-Length: 6 | Content-Range: bytes 5-10/11",
             "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 5-9/*",
+            "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 5-9/9223372036854775808",
             "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: items 5-9/10",
             "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 9-5/10",
             "206 | ETag: \"a\" | Content-Range: bytes 5-9/10",
@@ -377,30 +380,34 @@ mod tests {
             "416 | ETag: \"a\" | Content-Range: bytes */10",
             "416 | ETag: \"a\"",
         ] {
-            assert_eq!(rest(&asked(), &head(line)), Rest::Again, "{line}");
+            assert_eq!(rest(QUESTION, &asked(), &head(line)), Rest::Again, "{line}");
         }
     }
 
     #[test]
     fn a_416_completes_only_what_it_proves() {
-        let all = Asked {
+        let all = RangeRequest {
             offset: 10,
             ..asked()
         };
         let line = "416 | ETag: \"a\" | Content-Range: bytes */10";
-        assert_eq!(rest(&all, &head(line)), Rest::Complete);
+        assert_eq!(rest(QUESTION, &all, &head(line)), Rest::Complete);
         for line in [
             "416 | Content-Range: bytes */10",
             "416 | ETag: \"b\" | Content-Range: bytes */10",
             "416 | ETag: \"a\" | Content-Range: bytes */11",
         ] {
-            assert_eq!(rest(&all, &head(line)), Rest::Again, "{line}");
+            assert_eq!(rest(QUESTION, &all, &head(line)), Rest::Again, "{line}");
         }
     }
 
     #[test]
     fn a_200_to_a_range_is_the_whole_file() {
-        let answer = rest(&asked(), &head("200 | ETag: \"b\" | Content-Length: 12"));
+        let answer = rest(
+            QUESTION,
+            &asked(),
+            &head("200 | ETag: \"b\" | Content-Length: 12"),
+        );
         let (length, etag) = (Some(12), Some("\"b\"".to_owned()));
         assert_eq!(answer, Rest::Whole(Whole { length, etag }));
     }
@@ -420,32 +427,8 @@ mod tests {
         ] {
             let status = head(line).status.as_u16();
             let retry_after = seconds.map(Duration::from_secs);
-            let expected = Fault::Transient {
-                status,
-                retry_after,
-            };
-            assert_eq!(whole(&head(line)), Err(expected), "{line}");
-        }
-    }
-
-    #[test]
-    fn pages_are_known_by_their_beginning() {
-        for page in [
-            "<!DOCTYPE html>",
-            "\n <html>",
-            "<?xml version=",
-            "\u{feff}<Error><Code>",
-        ] {
-            assert!(is_page(page.as_bytes()), "{page}");
-        }
-        for file in [
-            "",
-            "<",
-            "1\n00:00:00,000 --> 00:00:01,000\n<i>hi</i>",
-            "\0\0\0\x18ftyp",
-            "GIF89a",
-        ] {
-            assert!(!is_page(file.as_bytes()), "{file}");
+            let expected = DownloadError::busy("h", status, retry_after);
+            assert_eq!(whole(QUESTION, &head(line)), Err(expected), "{line}");
         }
     }
 

@@ -7,10 +7,16 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::io;
+use std::time::{self, Instant};
 
 use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use super::stop;
+
+/// How long is waited for bytes at once.
+const SLICE: time::Duration = time::Duration::from_millis(100);
 /// How long a spent connection is listened to.
 const GRACE: Duration = Duration::from_millis(1);
 
@@ -81,8 +87,28 @@ impl<T: Transport> Transport for Watched<T> {
         self.0.transmit_output(amount, timeout)
     }
 
+    /// In slices: a signal ends a transfer although nothing comes.
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.0.await_input(timeout)
+        let timeout = timeout.for_read();
+        let begun = Instant::now();
+        loop {
+            if stop::is_requested() {
+                return Err(ureq::Error::Io(io::ErrorKind::ConnectionAborted.into()));
+            }
+            let left = timeout.after.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(ureq::Error::Timeout(timeout.reason));
+            }
+            let slice = NextTimeout {
+                after: Duration::from(left.min(SLICE)),
+                reason: timeout.reason,
+                ..NextTimeout::default()
+            };
+            match self.0.await_input(slice) {
+                Err(ureq::Error::Timeout(_)) if left > SLICE => {}
+                result => return result,
+            }
+        }
     }
 
     /// Asked by ureq before it keeps a connection; one with bytes left over is not kept.

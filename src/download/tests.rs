@@ -13,6 +13,9 @@ use std::time::Duration;
 use super::*;
 use tempfile::TempDir;
 
+const ROW: RowId = RowId(7);
+const MAX: u64 = 1 << 30;
+
 // The host
 
 enum Act {
@@ -211,7 +214,9 @@ impl Row {
     fn fetch_url(&self, url: &str) -> Result<Finished, DownloadError> {
         let read = Duration::from_millis(300);
         let client = FileClient::new(true, FileTimeouts::with_read(read), None);
-        let request = Request {
+        let request = FileRequest {
+            row: ROW,
+            max_size: MAX,
             replace: false,
             url,
             dir: &self.dir(),
@@ -244,7 +249,7 @@ impl Row {
         assert_eq!(self.files(), ["v.mp4"]);
         assert!(fs::read(&finished.path).unwrap() == content, "another file");
         let verdict = verify(&finished.path, finished.bytes, &finished.sha256);
-        assert!(matches!(verdict, Verdict::Intact));
+        assert!(matches!(verdict, OnDisk::Intact));
     }
 
     fn files(&self) -> Vec<String> {
@@ -277,7 +282,7 @@ impl Row {
             let path = self.home.path().join("beginning");
             fs::write(&path, content).unwrap();
             let verdict = verify(&path, part.bytes, &part.sha256);
-            assert!(matches!(verdict, Verdict::Intact), "{verdict:?}");
+            assert!(matches!(verdict, OnDisk::Intact), "{verdict:?}");
         }
     }
 
@@ -310,7 +315,8 @@ fn saves_a_file() {
 
 #[test]
 fn long_files_are_recorded_on_the_way() {
-    let long = vec![7; 40 * 1024 * 1024];
+    let mut long = film();
+    long.resize(40 * 1024 * 1024, 7);
     let (row, host) = (Row::new(), host(vec![Send(ok(&long))]));
     row.saves(&host, &long);
     // A sync that takes its time is waited for before a second 16 MiB are at stake.
@@ -361,11 +367,7 @@ fn more_bytes_than_announced_are_not_a_file() {
         );
         let host = host(vec![Send([head.into_bytes(), film()].concat())]);
         let error = row.fails(&host, "download_failed");
-        let longer = BadContent::Longer;
-        assert!(
-            matches!(error, DownloadError::BadContent { why, .. } if why == longer),
-            "{error}"
-        );
+        assert!(error.to_string().contains("more bytes"), "{error}");
         assert!(row.files().is_empty());
     }
 }
@@ -400,7 +402,7 @@ fn a_refusal_keeps_the_part_and_a_later_try_resumes_it() {
         let row = Row::partial(100_000);
         let xml = answer(&format!("{status} | Content-Length: 8"), b"<Error/>");
         let error = row.fails(&host(vec![Send(xml)]), "download_failed");
-        assert!(matches!(error, DownloadError::Refused { .. }));
+        assert!(matches!(error, DownloadError::Refresh(_)));
         row.saves(&host(vec![Send(rest_from(100_000))]), &film());
     }
     let row = Row::partial(100_000);
@@ -467,7 +469,8 @@ fn without_a_strong_etag_nothing_is_kept() {
 
 #[test]
 fn an_answer_that_does_not_fit_restarts_cleanly() {
-    let other: Vec<u8> = film().iter().map(|byte| byte ^ 1).collect();
+    let mut other = film();
+    other[8..].iter_mut().for_each(|byte| *byte ^= 1);
     let whole = || {
         Send(answer(
             &format!("200 OK | ETag: \"b\" | Content-Length: {}", other.len()),
@@ -565,7 +568,9 @@ fn a_part_that_became_a_symlink_is_neither_followed_nor_written() {
     let name = row.notes.part.borrow().as_ref().unwrap().name.clone();
     let read = Duration::from_secs(1);
     let host = host(vec![Send(ok(&film()))]);
-    let request = Request {
+    let request = FileRequest {
+        row: ROW,
+        max_size: MAX,
         replace: false,
         url: &host.url,
         dir: &row.dir(),
@@ -611,13 +616,10 @@ fn redirects_are_followed_a_few_times() {
 
     let looping = host((0..6).map(|_| location("/again")).collect());
     let error = Row::new().fails(&looping, "download_failed");
-    assert!(matches!(
-        error,
-        DownloadError::BadUrl {
-            why: BadUrl::TooManyRedirects,
-            ..
-        }
-    ));
+    assert!(
+        error.to_string().contains("redirected more than 5"),
+        "{error}"
+    );
 
     for to in [
         "http://files.example/v?SECRET",
@@ -627,16 +629,7 @@ fn redirects_are_followed_a_few_times() {
     ] {
         let row = Row::new();
         let error = row.fails(&host(vec![location(to)]), "download_failed");
-        assert!(
-            matches!(
-                error,
-                DownloadError::BadUrl {
-                    why: BadUrl::Scheme,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(error.to_string().contains("only https"), "{error}");
         assert!(row.files().is_empty());
     }
 }
@@ -645,7 +638,9 @@ fn redirects_are_followed_a_few_times() {
 fn plain_http_needs_permission() {
     let client = FileClient::new(false, FileTimeouts::with_read(Duration::from_secs(1)), None);
     let row = Row::new();
-    let request = Request {
+    let request = FileRequest {
+        row: ROW,
+        max_size: MAX,
         replace: false,
         url: "http://127.0.0.1:1/v",
         dir: &row.dir(),
@@ -654,13 +649,7 @@ fn plain_http_needs_permission() {
         part: None,
     };
     let error = fetch(&client, &request, &row.notes).unwrap_err();
-    assert!(matches!(
-        error,
-        DownloadError::BadUrl {
-            why: BadUrl::Scheme,
-            ..
-        }
-    ));
+    assert!(error.to_string().contains("only https"), "{error}");
 }
 
 #[test]
@@ -694,12 +683,14 @@ fn another_file_under_the_final_name_is_left_alone() {
     assert!(fs::read(row.path("v.mp4")).unwrap() == mine);
     let finished = row.notes.finished.take().unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished, false).unwrap_err().code(),
+        recover(&row.dir(), ROW, &finished, false)
+            .unwrap_err()
+            .code(),
         "file_exists"
     );
     fs::rename(row.path("v.mp4"), row.home.path().join("mine")).unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished, false).unwrap(),
+        recover(&row.dir(), ROW, &finished, false).unwrap(),
         Recovered::Published
     );
     assert_eq!(row.files(), ["v.mp4"]);
@@ -717,8 +708,7 @@ fn what_is_not_a_file_is_in_the_way_before_any_request() {
         let row = Row::new().with("x", b"");
         obstacle(&row.path("v.mp4"));
         let error = row.fails(&host(vec![]), "file_exists");
-        let not_a_file = Occupant::NotAFile;
-        assert!(matches!(error, DownloadError::TargetTaken { why, .. } if why == not_a_file));
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 }
 
@@ -733,7 +723,9 @@ fn a_directory_that_is_a_file_is_a_file_error() {
 fn names_that_leave_the_directory_are_refused() {
     for stem in ["../v", "/v", ".v", "", "a/b", "a\0b"] {
         let row = Row::new();
-        let request = Request {
+        let request = FileRequest {
+            row: ROW,
+            max_size: MAX,
             replace: false,
             url: "http://127.0.0.1:1/v",
             dir: &row.dir(),
@@ -749,7 +741,7 @@ fn names_that_leave_the_directory_are_refused() {
     }
     let row = Row::new().with("keep", b"");
     for name in ["../out/keep", "keep", ".", "..", "/etc/.x.part"] {
-        discard(&row.dir(), name).unwrap();
+        discard(&row.dir(), name, ROW).unwrap();
     }
     assert_eq!(row.files(), ["keep"]);
 }
@@ -767,21 +759,21 @@ fn recover_finishes_whatever_a_crash_left() {
     let (row, finished) = made();
     let part = row.path(&finished.part_name);
     assert_eq!(
-        recover(&row.dir(), &finished, false).unwrap(),
+        recover(&row.dir(), ROW, &finished, false).unwrap(),
         Recovered::Adopted
     );
 
     // Between link and unlink, on file systems without RENAME_NOREPLACE.
     fs::hard_link(&finished.path, &part).unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished, false).unwrap(),
+        recover(&row.dir(), ROW, &finished, false).unwrap(),
         Recovered::Adopted
     );
     assert_eq!(row.files(), ["v.mp4"]);
 
     fs::rename(&finished.path, &part).unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished, false).unwrap(),
+        recover(&row.dir(), ROW, &finished, false).unwrap(),
         Recovered::Published
     );
     assert_eq!(row.files(), ["v.mp4"]);
@@ -789,7 +781,7 @@ fn recover_finishes_whatever_a_crash_left() {
     fs::rename(&finished.path, &part).unwrap();
     fs::write(&part, &film()[1..]).unwrap();
     assert_eq!(
-        recover(&row.dir(), &finished, false).unwrap(),
+        recover(&row.dir(), ROW, &finished, false).unwrap(),
         Recovered::Lost
     );
     assert!(row.files().is_empty());
@@ -813,26 +805,23 @@ fn verify_tells_missing_from_changed() {
     let row = Row::new().with("a", b"abc");
     let sha256 = hex(Sha256::new_with_prefix("abc"));
     symlink(row.path("a"), row.path("link")).unwrap();
-    assert!(matches!(
-        verify(&row.path("a"), 3, &sha256),
-        Verdict::Intact
-    ));
+    assert!(matches!(verify(&row.path("a"), 3, &sha256), OnDisk::Intact));
     assert!(matches!(
         verify(&row.path("b"), 3, &sha256),
-        Verdict::Missing
+        OnDisk::Missing
     ));
     assert!(matches!(
         verify(&row.path("link"), 3, &sha256),
-        Verdict::Changed
+        OnDisk::Changed
     ));
-    assert!(matches!(verify(&row.dir(), 3, &sha256), Verdict::Changed));
+    assert!(matches!(verify(&row.dir(), 3, &sha256), OnDisk::Changed));
     assert!(matches!(
         verify(&row.path("a"), 4, &sha256),
-        Verdict::Changed
+        OnDisk::Changed
     ));
     fs::write(row.path("a"), b"abd").unwrap();
     assert!(matches!(
         verify(&row.path("a"), 3, &sha256),
-        Verdict::Changed
+        OnDisk::Changed
     ));
 }

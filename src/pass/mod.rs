@@ -80,6 +80,8 @@ pub struct Options {
     pub replace: bool,
     /// Nothing is waited for any longer than this.
     pub deadline: Option<Instant>,
+    /// No larger file is taken, in bytes.
+    pub max_size: u64,
 }
 
 impl Default for Options {
@@ -96,6 +98,7 @@ impl Default for Options {
             run_hooks: true,
             replace: false,
             deadline: None,
+            max_size: 64 << 30,
         }
     }
 }

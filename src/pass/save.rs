@@ -146,7 +146,8 @@ impl Run<'_, '_> {
         finished: Finished,
     ) -> Result<(), Error> {
         let now = time::now();
-        let result = download::recover(&video.output_dir, &finished, self.options.replace);
+        let result =
+            download::recover(&video.output_dir, video.id, &finished, self.options.replace);
         let row = video.id;
         store.write(|tx| match result {
             Ok(Recovered::Adopted | Recovered::Published) => self.saved(tx, row, asset, true, now),
@@ -286,7 +287,7 @@ impl Run<'_, '_> {
             return;
         }
         if let Ok(Some(_guard)) = self.lock_row(Purpose::Save, part.row) {
-            download::discard(&part.dir, &part.part_name).ok();
+            download::discard(&part.dir, &part.part_name, part.row).ok();
         }
     }
 

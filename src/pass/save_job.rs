@@ -13,7 +13,7 @@ use super::save::{FileFailure, Learnt};
 use super::{Message, Options};
 use crate::decide::Verdict;
 use crate::download::{
-    self, DownloadError, FileClient, Finished, Ledger, LedgerError, Request, name,
+    self, DownloadError, FileClient, FileRequest, Finished, Ledger, LedgerError, name, stop,
 };
 use crate::heygen::Backoff;
 use crate::locks::Guard;
@@ -53,6 +53,8 @@ impl SaveJob {
         for asset in assets {
             match self.save(asset, deliver) {
                 Ok(_) => self.tell(deliver, Learnt::Saved { asset }),
+                // The process ends: a run that ended by itself first would say how, and with what exit code.
+                Err(Stop::Download(DownloadError::Stopped)) => return,
                 Err(stop) => {
                     if let Some(failure) = failure(&stop) {
                         self.tell(deliver, Learnt::Failed { asset, failure });
@@ -101,14 +103,14 @@ impl SaveJob {
                 Err(stop) => return Err(stop),
             };
             match &error {
-                DownloadError::Refused { .. } if !self.refreshed => {
+                DownloadError::Refresh(_) if !self.refreshed => {
                     self.refresh(deliver)?;
                     if self.urls.get(asset).is_none() {
                         return Err(Stop::Download(error));
                     }
                     continue;
                 }
-                DownloadError::Transient { .. } => {}
+                DownloadError::Retry { .. } => {}
                 _ => return Err(Stop::Download(error)),
             }
             match backoff.next(waited, error.retry_after(), fastrand::f64()) {
@@ -130,12 +132,14 @@ impl SaveJob {
             video_id,
             self.video.title.as_deref(),
         );
-        let request = Request {
+        let request = FileRequest {
+            row: self.video.id,
             url,
             dir: &self.video.output_dir,
             stem: &stem,
             asset,
             replace: self.options.replace,
+            max_size: self.options.max_size,
             part: ledger.recorded(),
         };
         download::fetch(&self.files, &request, ledger).map_err(Stop::Download)
@@ -158,7 +162,9 @@ impl SaveJob {
 /// What a stop means for the row; `None` when it means nothing.
 fn failure(stop: &Stop) -> Option<FileFailure> {
     match stop {
-        Stop::Download(DownloadError::Ledger) | Stop::Api(CallError::Stopped) | Stop::NoUrl => None,
+        Stop::Download(DownloadError::Ledger | DownloadError::Stopped)
+        | Stop::Api(CallError::Stopped)
+        | Stop::NoUrl => None,
         Stop::Download(error) => Some(FileFailure::from(error)),
         Stop::Api(CallError::Api(error)) => Some(FileFailure {
             code: error.code.clone(),
@@ -210,10 +216,10 @@ impl Ledger for JobLedger<'_> {
             part: Some(part.clone()),
             ack,
         };
-        if part.bytes > 0 {
+        if part.bytes > 0 && !stop::is_requested() {
             return self.tell(learnt(None));
         }
-        // About to be created: a crash must not leave a file nobody knows.
+        // About to be created: a crash must not leave a file nobody knows. Or this is the last word before the end.
         let (ack, committed) = channel();
         self.tell(learnt(Some(ack)))?;
         committed.recv().map_err(|_| LedgerError)

@@ -297,7 +297,7 @@ fn error_codes() -> Words {
     let mut codes = Words::new();
     for (file, signature) in [
         ("src/error.rs", "pub mod code"),
-        ("src/download/error.rs", "pub fn code(&self)"),
+        ("src/download/error.rs", "impl DownloadError {"),
         ("src/heygen/error.rs", "fn status_code("),
         ("src/heygen/client.rs", "fn no_answer("),
     ] {

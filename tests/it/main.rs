@@ -26,6 +26,7 @@
 //! | `verbs_terminal` | what a person sees at terminals of several widths |
 //! | `verbs_errors` | each error a person meets: message, hint, exit code, envelope |
 //! | `download_faults` | D1–D9, X1, X2: hosts and networks that misbehave during a download |
+//! | `download_hosts` | D17, D21–D23: a raw file host that says anything, and a meddler in the output directory |
 //! | `download_disk` | D10–D13, D18, D20: disks, directories and file names that are not as they should be |
 //! | `download_runs` | D14, D15, D17, D19, X6: names, overlapping and interrupted runs, certificates |
 //! | `database_faults` | B1 to B9: locked, damaged, newer, full, read-only and moved databases |
@@ -75,6 +76,7 @@ mod contract;
 mod database_faults;
 mod download_disk;
 mod download_faults;
+mod download_hosts;
 mod download_runs;
 mod frozen;
 mod gallery;
