@@ -100,10 +100,11 @@ impl From<&DownloadError> for FileFailure {
             code: error.code().to_owned(),
             message: error.to_string(),
             disk_is_full: error.is_full(),
-            refused: matches!(
-                error,
-                DownloadError::Refused { .. } | DownloadError::BadContent { .. }
-            ),
+            refused: match error {
+                DownloadError::Refresh(_) => true,
+                DownloadError::GiveUp(problem) => problem.code == "download_failed",
+                _ => false,
+            },
             key_refused: None,
         }
     }
