@@ -203,6 +203,7 @@ CREATE INDEX videos_outbox ON videos (id) WHERE phase IN ('unsent', 'sending');
 CREATE INDEX videos_missing ON videos (id) WHERE phase = 'missing';
 CREATE INDEX videos_by_status ON videos (status, id);
 CREATE INDEX videos_by_body ON videos (body_hash) WHERE body_hash IS NOT NULL;
+CREATE INDEX videos_submitted ON videos (submitted_at) WHERE request IS NOT NULL;
 CREATE INDEX videos_retried ON videos (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX files_publishing ON files (video) WHERE state = 'publishing';
 CREATE INDEX hooks_by_video ON hooks (video);

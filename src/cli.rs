@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::commands::options::Globals;
 use crate::commands::{
     Context, add, check, completions, demo, doctor, download, edit, forget, gallery, list, listen,
-    man, open, retry, sandbox, show, submit,
+    man, mcp, open, retry, sandbox, show, submit,
 };
 use crate::error::{Error, Exit};
 
@@ -15,6 +15,7 @@ const SETUP: &str = "\
 Setting up:
   listen       Receive HeyGen's webhooks: what is ready is downloaded at once
   sandbox      Run the local stand-in for HeyGen as a server
+  mcp          Serve the tracker's tools to an agent
   completions  Print the completions for a shell
   man          Print a manual page";
 
@@ -75,6 +76,9 @@ pub enum Verb {
     /// Print the completions for a shell
     #[command(hide = true)]
     Completions(completions::Args),
+    /// Serve the tracker's tools to an agent, over stdin and stdout
+    #[command(hide = true)]
+    Mcp(mcp::Args),
     /// Print a manual page
     #[command(hide = true)]
     Man(man::Args),
@@ -104,6 +108,7 @@ impl Verb {
             Self::Demo(args) => demo::run(args, context),
             Self::Listen(args) => listen::run(args, context),
             Self::Sandbox(args) => sandbox::run(args, context),
+            Self::Mcp(args) => mcp::run(args, context),
             Self::Completions(args) => completions::run(args, Cli::command(), context),
             Self::Man(args) => man::run(args, Cli::command(), context),
         }

@@ -44,6 +44,8 @@ pub mod code {
     pub const FILE: &str = "file_error";
     /// `disk_full`
     pub const DISK_FULL: &str = "disk_full";
+    /// `cap_reached`
+    pub const CAP_REACHED: &str = "cap_reached";
     /// `no_database`
     pub const NO_DATABASE: &str = "no_database";
     /// `database_newer`

@@ -53,6 +53,7 @@ pub mod import;
 pub mod kind;
 pub mod listen;
 pub mod locks;
+pub(crate) mod mcp;
 pub mod net;
 pub mod pass;
 pub mod render;

@@ -14,6 +14,7 @@ pub mod gallery;
 pub mod list;
 pub mod listen;
 pub mod man;
+pub mod mcp;
 pub mod open;
 pub mod options;
 mod pulse;

@@ -20,6 +20,8 @@ use crate::video::{Account, IdempotencyKey, Phase, RowId, Video};
 
 /// A completed duplicate older than this is submitted again by `--if-new`.
 const DUPLICATE_AGE: Duration = Duration::from_secs(24 * 3600);
+/// What `--max-per-day` counts over.
+const CAP_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How long a row is tried before it is left to `check`.
 const BUDGET: Duration = Duration::from_secs(10);
 /// Why a row is rejected whose answer named a video that another row has.
@@ -39,6 +41,12 @@ pub(super) struct SubmitOptions {
     /// Validate only: print what would be sent, and every row with the same body
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Refuse what would make more than N submissions in 24 h, whoever made them [env: TRACKER_MAX_PER_DAY]
+    #[arg(long, value_name = "N")]
+    max_per_day: Option<u64>,
+    /// The caller's own name for one submission: the same again is the same row, for ever
+    #[arg(long, value_name = "KEY", hide = true)]
+    request_key: Option<String>,
     /// Wait until everything is rendered and saved
     #[arg(long)]
     wait: bool,
@@ -96,6 +104,8 @@ impl SubmitOptions {
             if_new: self.if_new,
             again,
             account,
+            max_per_day: self.max_per_day(context)?,
+            request_key: self.request_key.as_deref(),
             now: time::now(),
         };
         let recorded = record(&mut store, new, &rules)?;
@@ -171,6 +181,17 @@ impl SubmitOptions {
         wait.until_finished(store, &context.env, &options, reporter)
     }
 
+    fn max_per_day(&self, context: &Context) -> Result<Option<u64>, Error> {
+        let text = context.env.text("TRACKER_MAX_PER_DAY")?;
+        match (self.max_per_day, text) {
+            (None, Some(text)) => text.trim().parse().map(Some).map_err(|_| {
+                let message = format!("TRACKER_MAX_PER_DAY is not a number: {text}");
+                Error::usage(message, "a number of submissions, or unset it")
+            }),
+            (flag, _) => Ok(flag),
+        }
+    }
+
     fn print(&self, context: &Context, videos: &[Video]) {
         let mut fields = Field::SUBMIT.to_vec();
         if self.wait {
@@ -199,11 +220,13 @@ fn exit(tally: &Tally, videos: &[Video], waited: Option<Exit>) -> Exit {
 }
 
 /// What makes submitting a body needless.
-struct Rules {
+struct Rules<'a> {
     if_new: bool,
     again: bool,
     /// Whom the new rows belong to: no run with another key may submit them.
     account: Option<Account>,
+    max_per_day: Option<u64>,
+    request_key: Option<&'a str>,
     now: Timestamp,
 }
 
@@ -222,13 +245,18 @@ struct Recorded {
 
 /// Writes all bodies down in one transaction: all of them or none. Each new row's send lock is taken before the row
 /// becomes visible, so that no `check` comes between recording and sending.
-fn record(store: &mut Store, new: &[NewVideo], rules: &Rules) -> Result<Recorded, Error> {
+fn record(store: &mut Store, new: &[NewVideo], rules: &Rules<'_>) -> Result<Recorded, Error> {
     let locks = store.locks()?;
     store.write(|tx| {
         let mut recorded = Recorded::default();
         for video in new {
             let row = record_one(tx, &locks, video, rules, &mut recorded)?;
             recorded.rows.push(row);
+        }
+        if let Some(most) = rules.max_per_day
+            && !recorded.fresh.is_empty()
+        {
+            refuse_over_cap(tx, most, rules.now)?;
         }
         Ok(recorded)
     })
@@ -239,13 +267,20 @@ fn record_one(
     tx: &Tx<'_>,
     locks: &Locks,
     video: &NewVideo,
-    rules: &Rules,
+    rules: &Rules<'_>,
     recorded: &mut Recorded,
 ) -> Result<RowId, Error> {
     let mut video = NewVideo {
         account: rules.account.clone(),
         ..video.clone()
     };
+    if let Some(key) = rules.request_key {
+        if let Some(row) = tx.by_request_key(key)? {
+            recorded.known += 1;
+            return Ok(row);
+        }
+        video.request_key = Some(key.to_owned());
+    }
     let found = match video.retry_of {
         Some(original) => retry::settle(tx, &mut video, original, rules.again)?,
         None => None,
@@ -272,6 +307,23 @@ fn record_one(
     let guard = locks.try_row(Purpose::Send, row)?;
     recorded.fresh.extend(guard.map(|guard| (row, guard)));
     Ok(row)
+}
+
+/// Counts what is recorded by now, this transaction included, so that submissions at once do not pass the cap together.
+fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<(), Error> {
+    let since = now.before(CAP_PERIOD);
+    if tx.submitted_since(since)? <= most {
+        return Ok(());
+    }
+    let hint = match tx.first_submitted_since(since)? {
+        Some(first) if first < now => format!(
+            "nothing was recorded; the oldest of them is 24 h old at {}",
+            human::clock(first.after(CAP_PERIOD), now, &chrono::Local)
+        ),
+        _ => "nothing was recorded; submit fewer at once".to_owned(),
+    };
+    let message = format!("that would be more than {most} submissions in 24 hours");
+    Err(Error::new(code::CAP_REACHED, message).with_hint(hint))
 }
 
 impl Recorded {

@@ -48,6 +48,8 @@ pub struct NewVideo {
     pub output_dir: PathBuf,
     /// See [`Video::name_template`].
     pub name_template: Option<String>,
+    /// The caller's own name for the submission.
+    pub request_key: Option<String>,
     /// The files wanted.
     pub assets: Vec<Asset>,
     /// The row this one buys again.
@@ -127,11 +129,12 @@ impl Tx<'_> {
             Phase::Unsent
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let id: RowId = self.one("INSERT INTO videos (kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, account, request, body_hash, title,
+        let id: RowId = self.one("INSERT INTO videos (request_key, kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, account, request, body_hash, title,
                     script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of)
-                 VALUES (:kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :account, :request, :body_hash, :title,
+                 VALUES (:request_key, :kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :account, :request, :body_hash, :title,
                     :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of)
                  RETURNING id", named_params! {
+                    ":request_key": new.request_key,
                     ":kind": new.kind,
                     ":template_id": new.template_id,
                     ":session_id": new.session_id,
@@ -203,6 +206,33 @@ impl Tx<'_> {
         self.maybe("SELECT id FROM videos WHERE video_id = ?1", [id], |row| {
             row.get(0)
         })
+    }
+
+    /// The row of a submission by the caller's own name for it.
+    pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>, Problem> {
+        self.maybe(
+            "SELECT id FROM videos WHERE request_key = ?1",
+            [key],
+            |row| row.get(0),
+        )
+    }
+
+    /// How many submissions were recorded at or after `since`.
+    pub fn submitted_since(&self, since: Timestamp) -> Result<u64, Problem> {
+        self.one(
+            "SELECT count(*) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?1",
+            [since],
+            |row| row.get(0),
+        )
+    }
+
+    /// When the first of them was.
+    pub fn first_submitted_since(&self, since: Timestamp) -> Result<Option<Timestamp>, Problem> {
+        self.one(
+            "SELECT min(submitted_at) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?1",
+            [since],
+            |row| row.get(0),
+        )
     }
 
     /// The rows whose HeyGen id starts with `prefix`, at most `limit`.

@@ -1,0 +1,40 @@
+//! `tracker mcp`: the table for agents.
+
+use super::Context;
+use crate::error::{Error, Exit};
+use crate::mcp::Server;
+
+/// Serve the tracker's tools to an agent, over stdin and stdout (Model Context Protocol)
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  claude mcp add tracker -- tracker mcp
+  claude mcp add tracker -- tracker mcp --allow-submit --max-per-day 3
+
+Without --allow-submit no tool submits anything.")]
+pub struct Args {
+    /// Offer the tools that submit, which may cost money
+    #[arg(long)]
+    allow_submit: bool,
+    /// Refuse to submit more than this in 24 hours, whoever submitted it
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        requires = "allow_submit"
+    )]
+    max_per_day: u32,
+}
+
+/// Serves until the client goes away.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let database = std::path::absolute(context.database()?)
+        .map_err(|source| Error::system("find the working directory", &source))?;
+    Server::new(
+        context.env.clone(),
+        database,
+        args.allow_submit,
+        args.max_per_day,
+    )
+    .run()?;
+    Ok(Exit::Ok)
+}

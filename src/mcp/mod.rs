@@ -1,0 +1,92 @@
+//! The tracker for agents: a Model Context Protocol server on stdin and stdout.
+//!
+//! What only reads asks the store at once. What talks to HeyGen is a child: this same program with `--json`, one at a
+//! time, so that a long check never holds up a `ping` or a read, a cancelled call is a killed run, which is always safe,
+//! and nothing but protocol can reach stdout. The runtime lives in this one command; everything else stays blocking.
+
+mod child;
+mod tools;
+mod types;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rmcp::ServiceExt;
+use rmcp::transport::stdio;
+
+use crate::config::Environment;
+use crate::error::{Problem, code};
+
+/// What one server may do, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    env: Environment,
+    database: PathBuf,
+    /// Whether tools that submit are there at all.
+    allow_submit: bool,
+    /// How many submissions of the last 24 hours the database may have.
+    max_per_day: u32,
+    /// Held by the child that is at work.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        env: Environment,
+        database: PathBuf,
+        allow_submit: bool,
+        max_per_day: u32,
+    ) -> Self {
+        Self {
+            env,
+            database,
+            allow_submit,
+            max_per_day,
+            turn: Arc::default(),
+        }
+    }
+
+    /// Serves until the client goes away.
+    pub(crate) fn run(self) -> Result<(), Problem> {
+        let broken = |error: String| Problem::new(code::FILE, format!("MCP: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|source| Problem::system("start the MCP server", &source))?;
+        let served = runtime.block_on(async {
+            let service = match self.serve(stdio()).await {
+                Ok(service) => service,
+                // A client that leaves before it has said anything is none.
+                Err(error) if is_closed(&error) => return Ok(()),
+                Err(error) => return Err(broken(error.to_string())),
+            };
+            service
+                .waiting()
+                .await
+                .map(drop)
+                .map_err(|e| broken(e.to_string()))
+        });
+        // The thread that waits for the next line of stdin cannot be woken; the process is about to end.
+        runtime.shutdown_background();
+        served
+    }
+
+    /// The program itself with these arguments.
+    fn command(&self, verb: &str) -> Vec<OsString> {
+        [
+            "--db".into(),
+            self.database.clone().into(),
+            "--json".into(),
+            verb.into(),
+        ]
+        .to_vec()
+    }
+}
+
+fn is_closed(error: &rmcp::service::ServerInitializeError) -> bool {
+    matches!(
+        error,
+        rmcp::service::ServerInitializeError::ConnectionClosed(_)
+    )
+}

@@ -1,0 +1,293 @@
+//! What tools are given and what they answer. Answers are read from the JSON that every verb prints and hold no more
+//! than what is named here: no presigned URL, no key.
+
+use rmcp::model::CallToolResult;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Problem, code};
+
+/// A video as tools answer it.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct VideoInfo {
+    /// The local number: what every other tool takes.
+    pub(super) id: Option<i64>,
+    /// HeyGen's id, once there is one.
+    video_id: Option<String>,
+    /// An agent's session.
+    session_id: Option<String>,
+    /// video, agent, template, translation, lipsync or model.
+    kind: Option<String>,
+    /// unsent, sending, rejected, unknown, missing, or HeyGen's own word (completed, failed, processing, …).
+    status: String,
+    /// Whether nothing is left to do: ended, and every wanted file is saved.
+    pub(super) finished: bool,
+    /// Renders unusually long.
+    stalled: Option<bool>,
+    /// Per cent, where HeyGen says so.
+    progress: Option<f64>,
+    title: Option<String>,
+    tags: Vec<String>,
+    submitted_at: Option<String>,
+    completed_at: Option<String>,
+    pub(super) last_checked_at: Option<String>,
+    /// Length of the video in seconds.
+    duration: Option<f64>,
+    failure_code: Option<String>,
+    failure_message: Option<String>,
+    /// The video's page at HeyGen.
+    video_page_url: Option<String>,
+    /// The saved video on this machine.
+    path: Option<String>,
+    files: Vec<FileInfo>,
+    /// What is wrong at the moment, if anything.
+    last_error: Option<Value>,
+    /// The row this one submitted again.
+    retry_of: Option<i64>,
+}
+
+impl VideoInfo {
+    /// For a person: `15 completed "Launch teaser": /path`.
+    pub(super) fn line(&self) -> String {
+        let id = match (self.id, &self.video_id) {
+            (Some(id), _) => id.to_string(),
+            (None, id) => id.clone().unwrap_or_default(),
+        };
+        let title = self.title.as_ref().map(|title| format!(" {title:?}"));
+        let facts = self.path.as_ref().or(self.failure_message.as_ref());
+        let facts = facts.map(|fact| format!(": {fact}"));
+        format!(
+            "{id} {}{}{}",
+            self.status,
+            title.unwrap_or_default(),
+            facts.unwrap_or_default()
+        )
+    }
+}
+
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+struct FileInfo {
+    /// video, captioned, subtitle, thumbnail, gif, audio or vtt.
+    asset: String,
+    /// wanted, partial, publishing, saved, unavailable or gone.
+    state: String,
+    path: Option<String>,
+    bytes: Option<u64>,
+    sha256: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VideoAnswer {
+    pub(super) video: VideoInfo,
+    /// false: no row knows it; this is what HeyGen says now. track_video records it.
+    pub(super) tracked: bool,
+    /// Everything that happened to it, oldest first; only when asked for.
+    pub(super) timeline: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct VideoList {
+    /// Newest first.
+    pub(super) videos: Vec<VideoInfo>,
+    /// Give it to list_videos for the next page; null at the end.
+    pub(super) next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StatsAnswer {
+    /// The keys of `tracker list --stats --json`: videos, unfinished, by_status, render_seconds, months, files, bytes.
+    pub(super) stats: Map<String, Value>,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(super) struct CheckAnswer {
+    /// Status words that changed.
+    pub(super) changes: Vec<Value>,
+    /// Files that were saved.
+    pub(super) saved: Vec<Value>,
+    /// Videos that could not be asked for or saved this time; the next check tries again.
+    pub(super) errors: Vec<Value>,
+    /// What is still going on.
+    pub(super) unfinished: Option<u64>,
+    /// When checking again makes sense; null when nothing is unfinished.
+    pub(super) next_check_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Rows {
+    pub(super) videos: Vec<VideoInfo>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Submission {
+    /// The row; null for a dry run.
+    pub(super) video: Option<VideoInfo>,
+    /// With dry_run: the body that would be sent, and rows that have the same.
+    pub(super) dry_run: Option<Value>,
+    /// How many more submissions fit into the last 24 hours' limit.
+    pub(super) left_today: u64,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(super) struct GetVideo {
+    /// The local number, HeyGen's video id, or a unique beginning of it.
+    #[serde(alias = "videoId", alias = "video_id")]
+    pub(super) id: Id,
+    /// Add what happened to it, oldest first.
+    #[serde(default)]
+    pub(super) timeline: bool,
+}
+
+/// A number or a text: models give either.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Id {
+    #[default]
+    None,
+    Number(i64),
+    Text(String),
+}
+
+impl Id {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct ListVideos {
+    /// Any of these status words.
+    pub(super) status: Vec<String>,
+    /// All of these tags.
+    pub(super) tags: Vec<String>,
+    /// Part of the title, the script or the failure message.
+    pub(super) search: Option<String>,
+    /// Only what is not finished.
+    pub(super) unfinished: bool,
+    /// Only what ended badly and was not submitted again.
+    pub(super) failed: bool,
+    /// Submitted at or after: 2026-11-23, today, yesterday, or an age such as 7d.
+    pub(super) since: Option<String>,
+    /// Submitted before.
+    pub(super) until: Option<String>,
+    /// 1 to 100; 20 when left out.
+    pub(super) limit: Option<u32>,
+    /// next_cursor of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct CheckVideos {
+    /// Only these; all that is unfinished when left out.
+    pub(super) ids: Vec<Id>,
+    /// Ask for the status only and leave the files for later.
+    pub(super) no_download: bool,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(super) struct DownloadVideo {
+    #[serde(alias = "videoId", alias = "video_id")]
+    pub(super) id: Id,
+    /// Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt.
+    #[serde(default)]
+    pub(super) assets: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(super) struct TrackVideo {
+    /// HeyGen's id of a video that was made elsewhere.
+    #[serde(alias = "videoId")]
+    pub(super) video_id: String,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(super) struct SubmitVideo {
+    /// The body of HeyGen's request, for a video: {"type":"avatar","avatar_id":…,"voice_id":…,"script":…,"title":…}.
+    pub(super) body: Map<String, Value>,
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
+    /// Your own name for this submission: the same again is the same row, for ever, whatever broke in between.
+    #[serde(default)]
+    pub(super) request_key: Option<String>,
+    /// Submit although the same body is in progress or was completed within 24 hours.
+    #[serde(default)]
+    pub(super) allow_duplicate: bool,
+    /// Show what would be sent; nothing is recorded or sent.
+    #[serde(default)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(super) struct RetryVideo {
+    /// A video that failed, or was rejected, unknown or missing.
+    #[serde(alias = "videoId", alias = "video_id")]
+    pub(super) id: Id,
+    /// Show what would be sent; nothing is recorded or sent.
+    #[serde(default)]
+    pub(super) dry_run: bool,
+}
+
+/// What a tool could not do: a result that the model can read and act on.
+#[derive(Debug, Deserialize)]
+pub(super) struct Failure {
+    code: String,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// Something of this machine.
+    pub(super) fn local(message: &str) -> Self {
+        Self {
+            code: code::FILE.to_owned(),
+            message: message.to_owned(),
+            hint: None,
+        }
+    }
+
+    /// The error that ended a run, if it said one.
+    pub(super) fn said(talk: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Said {
+            error: Failure,
+        }
+        let lines = talk.split(|byte| *byte == b'\n');
+        lines
+            .filter_map(|line| serde_json::from_slice::<Said>(line).ok())
+            .next_back()
+            .map(|said| said.error)
+    }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        self.code == code::NOT_FOUND || self.code == code::NO_DATABASE
+    }
+
+    pub(super) fn result(self) -> CallToolResult {
+        CallToolResult::structured_error(json!({
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+        }))
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self {
+            code: problem.code.into_owned(),
+            message: problem.message,
+            hint: problem.hint,
+        }
+    }
+}
