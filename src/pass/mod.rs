@@ -44,6 +44,8 @@ use save::{Learnt, Saves, StalePart};
 use send::Sends;
 use troubles::{Kind, Troubles};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::config::Environment;
 use crate::decide::{self, Decision, Entry};
 use crate::download::{FileClient, FileTimeouts};
@@ -149,6 +151,7 @@ pub fn run(
         }
     );
     let everything = matches!(scope, Scope::Unfinished);
+    let jobs = options.jobs.min(affordable_jobs());
     let (outbox, inbox) = channel();
     let mut run = Run {
         env,
@@ -161,8 +164,8 @@ pub fn run(
         outbox,
         inbox,
         started: time::now(),
-        api: Pool::new("api", options.jobs),
-        savers: Pool::new("save", options.jobs),
+        api: Pool::new("api", jobs),
+        savers: Pool::new("save", jobs),
         polls: Polls::default(),
         sends: Sends::default(),
         saves: Saves::default(),
@@ -208,6 +211,17 @@ pub fn run(
 fn has_work(tx: &Tx<'_>, now: Timestamp) -> Result<bool, Error> {
     let since = now.before(decide::MISSING_ASKED_FOR);
     Ok(tx.has_unfinished()? || !tx.missing_since(since, 1)?.is_empty())
+}
+
+/// How many jobs there are file descriptors for: the program itself needs some, each request one, each download up to
+/// four.
+fn affordable_jobs() -> usize {
+    const PROGRAM: u64 = 14;
+    const JOB: u64 = 5;
+    // What cannot be asked is as it usually is.
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    let jobs = limit.saturating_sub(PROGRAM) / JOB;
+    usize::try_from(jobs.max(1)).unwrap_or(usize::MAX)
 }
 
 /// One pass under way.

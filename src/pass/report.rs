@@ -285,9 +285,16 @@ impl<'a> Reporter<'a> {
 
     /// A purchase that the database could not take; told whatever else is silent.
     pub(super) fn unrecorded(&self, purchase: &str) {
-        self.screen.error(purchase);
-        self.screen
-            .hint("the next check with this database finds out by itself; do not submit again");
+        const HINT: &str =
+            "the next check with this database finds out by itself; do not submit again";
+        if self.screen.json {
+            self.screen.json_message(&json!({
+                "error": { "code": "database_error", "message": purchase, "hint": HINT, "request_id": null },
+            }));
+        } else {
+            self.screen.error(purchase);
+            self.screen.hint(HINT);
+        }
     }
 
     /// The last line of `check --json`.

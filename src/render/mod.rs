@@ -10,6 +10,7 @@ mod grid;
 pub mod human;
 pub mod json;
 mod json_text;
+mod outlet;
 pub mod progress;
 pub mod screen;
 pub mod show;

@@ -7,17 +7,21 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
+use crate::render::outlet::Outlet;
 use crate::render::progress::Progress;
 use crate::render::style::{Tone, paint};
 use crate::render::{json, text};
 
 /// Listings leave in blocks of about this many bytes.
 const BLOCK: usize = 64 * 1024;
+/// How long a message waits for the results before it to be read.
+const ORDER: Duration = Duration::from_millis(200);
 /// Columns when nobody knows.
 const DEFAULT_WIDTH: usize = 80;
 
@@ -59,11 +63,17 @@ pub struct Screen {
 }
 
 struct Streams {
-    out: Box<dyn Write + Send>,
+    out: Out,
     err: Box<dyn Write + Send>,
     /// Whole lines of a listing that were not written yet.
     pending: Vec<u8>,
     state: OutState,
+}
+
+enum Out {
+    /// A terminal, or a test's.
+    Direct(Box<dyn Write + Send>),
+    Behind(Outlet),
 }
 
 enum OutState {
@@ -86,6 +96,9 @@ impl Screen {
             AutoStream::choice(&err) != ColorChoice::Never,
         );
         let screen = Self::new(Box::new(out), Box::new(err), terminals, size, options);
+        if !terminals.0 {
+            screen.lock().out = Out::Behind(Outlet::default());
+        }
         Self { colors, ..screen }
     }
 
@@ -104,7 +117,7 @@ impl Screen {
         let width = columns.or(size).filter(|&columns| columns > 0);
         Self {
             streams: Mutex::new(Streams {
-                out,
+                out: Out::Direct(out),
                 err,
                 pending: Vec::new(),
                 state: OutState::Open,
@@ -224,6 +237,11 @@ impl Screen {
     pub fn finish(&self) -> io::Result<()> {
         let mut streams = self.lock();
         streams.flush();
+        if let Out::Behind(outlet) = &mut streams.out
+            && let Err(error) = outlet.flush()
+        {
+            streams.fail(error);
+        }
         match std::mem::replace(&mut streams.state, OutState::Closed) {
             OutState::Open => {
                 streams.state = OutState::Open;
@@ -255,8 +273,11 @@ impl Screen {
         message.push('\n');
         self.undisturbed(|| {
             let mut streams = self.lock();
-            // Whoever sees both streams in one place sees them in order.
+            // Whoever sees both streams in one place sees them in order, unless stdout is not read at all.
             streams.flush();
+            if let Out::Behind(outlet) = &streams.out {
+                outlet.settle(ORDER);
+            }
             let _nobody_to_tell = streams.err.write_all(message.as_bytes());
         });
     }
@@ -286,8 +307,11 @@ impl Streams {
         if self.pending.is_empty() {
             return;
         }
-        let written = self.out.write_all(&self.pending);
-        if let Err(error) = written.and_then(|()| self.out.flush()) {
+        let written = match &mut self.out {
+            Out::Direct(out) => out.write_all(&self.pending).and_then(|()| out.flush()),
+            Out::Behind(outlet) => outlet.write_all(&self.pending),
+        };
+        if let Err(error) = written {
             self.fail(error);
         }
         self.pending.clear();

@@ -127,6 +127,52 @@ fn waiting_ends_in_time_whatever_hangs() {
 }
 
 #[test]
+fn a_reader_that_stalls_holds_up_no_answer() {
+    let bench = Bench::new();
+    bench.submit(40).exits(0);
+    for row in 1..=40 {
+        bench
+            .heygen
+            .fail(&bench.video_id(row), "x", &"y".repeat(4000));
+    }
+    // A pipe holds 64 KiB, and nobody reads.
+    let mut check = crate::support::start(&mut bench.command(["check", "--json"]));
+    eventually("every answer is recorded", || {
+        bench.query("SELECT count(*) FROM videos WHERE finished") == "40"
+    });
+    let (Some(mut out), Some(err)) = (check.stdout.take(), check.stderr.take()) else {
+        panic!("two pipes")
+    };
+    drop(err);
+    let mut lines = String::new();
+    std::io::Read::read_to_string(&mut out, &mut lines).unwrap();
+    assert_eq!(
+        lines
+            .lines()
+            .filter(|line| line.contains("\"change\""))
+            .count(),
+        40
+    );
+    assert!(check.wait().unwrap().success());
+}
+
+#[test]
+fn with_sixteen_descriptors_a_check_goes_on() {
+    let bench = Bench::new();
+    bench.submit(5).exits(0);
+    for row in 1..=5 {
+        bench.heygen.finish(&bench.video_id(row));
+    }
+    let check = bench.shell("ulimit -n 16; timeout 60 tracker check");
+    assert_eq!(
+        bench.query("SELECT count(*) FROM files WHERE state = 'saved'"),
+        "5",
+        "{}",
+        check.screen()
+    );
+}
+
+#[test]
 fn without_any_further_thread_everything_is_done_by_the_first() {
     let bench = Bench::new();
     bench.submit(3).exits(0);
