@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use super::envelope::{invalid, json, of_status};
 use super::files::{Signer, URL_LIFETIME};
+use super::jobs::{self, Shape};
 use super::world::{Account, Order, Progress, Seen, Stored, Video, World};
 use crate::http::{Body, Request, Response};
 
 /// Most ids of one bulk question.
-const MAX_BULK: usize = 100;
+pub(super) const MAX_BULK: usize = 100;
 
 /// Answers one request.
 pub(super) fn answer(world: &mut World, signer: &Signer, request: &Request) -> Response {
@@ -18,19 +19,36 @@ pub(super) fn answer(world: &mut World, signer: &Signer, request: &Request) -> R
     };
     let segments = request.segments();
     let segments: Vec<_> = segments.iter().map(String::as_str).collect();
+    if request.method == "POST"
+        && let Some(shape) = jobs::created_at(&segments)
+    {
+        return create(world, signer, account, Some(shape), request);
+    }
     match (request.method.as_str(), segments.as_slice()) {
-        ("POST", ["v3", "videos"]) => create(world, account, request),
+        ("POST", ["v3", "videos"]) => create(world, signer, account, None, request),
+        ("POST", ["v3", "videos", "batches"]) => create_batch(world, account, request),
+        ("GET", ["v3", "videos", "batches", id]) => batch(world, id),
         ("GET", ["v3", "videos"]) => list(world, signer, account, request),
         ("GET", ["v3", "videos", "statuses"]) => statuses(world, account, request),
         ("GET", ["v3", "videos", id]) => detail(world, signer, account, id),
-        ("GET", ["v3", "users", "me"]) => me(account),
+        ("GET", ["v3", "users", "me"]) => me(world, account),
         (_, ["v3", "videos"] | ["v3", "videos", _] | ["v3", "users", "me"]) => of_status(405),
-        _ => of_status(404),
+        _ => jobs::answer(world, signer, account, &segments, request)
+            .unwrap_or_else(|| of_status(404)),
     }
 }
 
-fn create(world: &mut World, account: Account, request: &Request) -> Response {
+/// Makes a job: of a kind with a `shape` of its own, else a video.
+fn create(
+    world: &mut World,
+    signer: &Signer,
+    account: Account,
+    shape: Option<&Shape>,
+    request: &Request,
+) -> Response {
     let key = request.header("Idempotency-Key").map(str::to_owned);
+    // Where HeyGen promises nothing, it is as if there were no key.
+    let key = key.filter(|_| shape.is_none_or(|shape| shape.replays));
     if let Some(key) = &key {
         if !is_idempotency_key(key) {
             let message = "Idempotency-Key must be 1 to 255 of [A-Za-z0-9_:.-].";
@@ -44,11 +62,17 @@ fn create(world: &mut World, account: Account, request: &Request) -> Response {
             }
         }
     }
-    let response = match order(request) {
-        Err(refusal) => refusal,
+    let response = match (shape, order(request)) {
+        (Some(_), _) if world.is_full(account) => {
+            return of_status(429).with_header("Retry-After", "1");
+        }
+        (Some(shape), _) => jobs::create(world, signer, account, shape, request),
+        (None, Err(refusal)) => refusal,
         // Not remembered: the same key may be used again once there is room.
-        Ok(_) if world.is_full(account) => return of_status(429).with_header("Retry-After", "1"),
-        Ok((order, format)) => {
+        (None, Ok(_)) if world.is_full(account) => {
+            return of_status(429).with_header("Retry-After", "1");
+        }
+        (None, Ok((order, format))) => {
             let id = world.make(account, order);
             let data = json!({"video_id": id, "status": "waiting", "output_format": format});
             json(200, &json!({"data": data}))
@@ -101,12 +125,68 @@ fn order(request: &Request) -> Result<(Order, String), Response> {
 fn detail(world: &World, signer: &Signer, account: Account, id: &str) -> Response {
     match world.find(id).filter(|video| video.account == account) {
         Some(video) => json(200, &json!({"data": object(world, signer, video)})),
-        None => of_status(404),
+        None => match jobs::session_of(world, account, id) {
+            Some(session) => {
+                let data = jobs::session_video(world, signer, session);
+                json(200, &json!({"data": data}))
+            }
+            None => of_status(404),
+        },
     }
 }
 
+/// `POST /v3/videos/batches`: each body becomes a video, or says why not.
+fn create_batch(world: &mut World, account: Account, request: &Request) -> Response {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let Some(bodies) = body["videos"]
+        .as_array()
+        .filter(|bodies| bodies.len() <= MAX_BULK)
+    else {
+        return invalid("videos", "videos must be a list of at most 100 bodies.");
+    };
+    let items = bodies
+        .iter()
+        .map(|body| {
+            if body["type"].is_null() {
+                return Err("type is required.".to_owned());
+            }
+            let title = body["title"].as_str().map(str::to_owned);
+            Ok(world.make(
+                account,
+                Order {
+                    title,
+                    ..Order::default()
+                },
+            ))
+        })
+        .collect();
+    let id = format!("{:032x}", world.random.u128(..));
+    world.batches.insert(id.clone(), items);
+    json(200, &json!({"data": {"batch_id": id}}))
+}
+
+fn batch(world: &World, id: &str) -> Response {
+    let Some(items) = world.batches.get(id) else {
+        return of_status(404);
+    };
+    let items: Vec<Value> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| {
+            let video = item.as_ref().ok().and_then(|id| world.find(id));
+            let status = video.map_or("failed".to_owned(), |video| world.progress(video).as_str().to_owned());
+            let error = item.as_ref().err().map(|message| json!({"code": "invalid_parameter", "message": message}));
+            json!({"item_index": index, "status": status, "video_id": item.as_ref().ok(), "error": error})
+        })
+        .collect();
+    json(
+        200,
+        &json!({"data": {"batch_id": id, "items": items}, "has_more": false, "next_token": null}),
+    )
+}
+
 /// HeyGen's video object, with freshly minted URLs.
-fn object(world: &World, signer: &Signer, video: &Video) -> Value {
+pub(super) fn object(world: &World, signer: &Signer, video: &Video) -> Value {
     let progress = world.progress(video);
     let (completed_at, failure) = match &progress {
         Progress::Completed { at } => (Some(*at), None),
@@ -156,6 +236,7 @@ fn list(world: &World, signer: &Signer, account: Account, request: &Request) -> 
         .of(account)
         .rev()
         .filter(|(number, _)| *number < before)
+        .filter(|(_, video)| video.kind == "video" || video.kind == "template")
         .filter(|(_, video)| title.is_empty() || matches_title(video, &title))
         .filter(|(_, video)| folder.is_none() || video.folder_id == folder)
         .peekable();
@@ -209,20 +290,21 @@ fn bulk_word(progress: &Progress) -> &str {
 }
 
 /// A list: the cursor stands beside `data`, not in it.
-fn page(data: Vec<Value>, next: Option<String>) -> Response {
+pub(super) fn page(data: Vec<Value>, next: Option<String>) -> Response {
     let more = next.is_some();
     let page = json!({"data": data, "has_more": more, "next_token": next});
     json(200, &page)
 }
 
-fn me(account: Account) -> Response {
-    let data = json!({
+fn me(world: &World, account: Account) -> Response {
+    let mut data = json!({
         "username": format!("sandbox-{account}"),
         "email": format!("sandbox-{account}@example.com"),
         "first_name": "Sandbox",
         "last_name": null,
-        "billing_type": "wallet",
-        "wallet": {"currency": "usd", "remaining_balance": 100.0},
     });
+    if let (Some(data), Some(billing)) = (data.as_object_mut(), world.billing.as_object()) {
+        data.extend(billing.clone());
+    }
     json(200, &json!({"data": data}))
 }

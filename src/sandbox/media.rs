@@ -61,6 +61,8 @@ pub(super) fn content_type(asset: &str) -> Option<&'static str> {
         "subtitle" => Some("application/x-subrip"),
         "thumbnail" => Some("image/jpeg"),
         "gif" => Some("image/gif"),
+        "audio" => Some("audio/mp4"),
+        "vtt" => Some("text/vtt"),
         _ => None,
     }
 }
@@ -75,6 +77,7 @@ impl Media {
         let (clip, thumbnail) = CLIPS[usize::from(of_video[0]) % CLIPS.len()];
         let (head, length) = match asset {
             "subtitle" => whole(subtitles(id, version)),
+            "vtt" => whole([b"WEBVTT\n\n", web_vtt(id, version).as_slice()].concat()),
             // Decoders stop at the end of the picture; what follows makes the file one of a kind.
             "thumbnail" => whole([thumbnail, own.as_bytes()].concat()),
             "gif" => whole([include_bytes!("media/loop.gif"), own.as_bytes()].concat()),
@@ -151,6 +154,11 @@ impl Read for Reader {
 fn whole(bytes: Vec<u8>) -> (Vec<u8>, u64) {
     let length = bytes.len() as u64;
     (bytes, length)
+}
+/// The same lines, timed as WebVTT does.
+fn web_vtt(id: &str, version: u32) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&subtitles(id, version)).replace(',', ".");
+    text.into_bytes()
 }
 
 fn subtitles(id: &str, version: u32) -> Vec<u8> {

@@ -10,11 +10,12 @@
 //! There is one seam, [`Sandbox::start_with`]: every request goes through a function that is handed the real work. What
 //! can go wrong with a request, and what the tests know about it, is built on that, outside the program.
 //!
-//! Not done: batches (404), real URL signatures, TLS, `callback_url`.
+//! Not done: real URL signatures, TLS, `callback_url`.
 
 mod api;
 mod envelope;
 mod files;
+mod jobs;
 pub mod media;
 mod webhooks;
 mod world;

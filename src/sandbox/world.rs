@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::Options;
 use super::media::Media;
+use super::{Options, jobs};
 use crate::time;
 
 /// How long an `Idempotency-Key` is remembered.
@@ -23,6 +23,10 @@ pub struct World {
     pub random: fastrand::Rng,
     /// Added to the time.
     pub skipped: Duration,
+    /// What `GET /v3/users/me` says of money.
+    pub billing: serde_json::Value,
+    /// By batch id: the video of each item, or why there is none.
+    pub batches: BTreeMap<String, Vec<Result<String, String>>>,
     pub(super) options: Options,
     started: (Duration, Instant),
     numbers: HashMap<String, u64>,
@@ -35,12 +39,24 @@ pub struct World {
 pub struct Video {
     /// HeyGen's.
     pub id: String,
+    /// The kind of job, `video` unless made as another.
+    pub kind: &'static str,
     pub(super) account: Account,
     pub(super) created: Duration,
     pub(super) title: Option<String>,
     pub(super) folder_id: Option<String>,
     /// Goes back with the webhook.
     pub(super) callback_id: Option<String>,
+    /// Of a translation.
+    pub(super) language: Option<String>,
+    /// Of an agent's session.
+    pub(super) prompt: Option<String>,
+    /// What a session was told.
+    pub messages: Vec<String>,
+    /// What a session says of itself, where somebody says otherwise than its word does.
+    pub per_cent: Option<u8>,
+    /// When a session was last answered: rendering begins anew.
+    pub(super) revived: Option<Duration>,
     /// How far it is.
     pub progress: Progress,
     /// Rendering will fail.
@@ -110,6 +126,11 @@ impl World {
             videos: BTreeMap::new(),
             random: fastrand::Rng::new(),
             skipped: Duration::ZERO,
+            billing: serde_json::json!({
+                "billing_type": "wallet",
+                "wallet": {"currency": "usd", "remaining_balance": 100.0},
+            }),
+            batches: BTreeMap::new(),
             started: (Duration::from_millis(now), Instant::now()),
             options,
             numbers: HashMap::new(),
@@ -189,11 +210,17 @@ impl World {
         let created = self.now();
         self.videos.entry(number).or_insert_with(|| Video {
             id: id.to_owned(),
+            kind: "video",
             account: 0,
             created,
             title: None,
             folder_id: None,
             callback_id: None,
+            language: None,
+            prompt: None,
+            messages: Vec::new(),
+            per_cent: None,
+            revived: None,
             progress,
             doomed: false,
             version: 0,
@@ -240,9 +267,15 @@ impl World {
         let Some(total) = self.options.render_time else {
             return Progress::Word("pending".to_owned());
         };
-        let age = self.now().saturating_sub(video.created);
+        let since = video.revived.unwrap_or(video.created);
+        let age = self.now().saturating_sub(since);
+        if let Some(prompt) = &video.prompt
+            && let Some(progress) = jobs::life(prompt, video.revived.is_some(), age, total)
+        {
+            return progress;
+        }
         if age >= total {
-            let at = video.created + total;
+            let at = since + total;
             return if video.doomed {
                 Progress::too_long(at)
             } else {
