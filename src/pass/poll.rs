@@ -567,9 +567,12 @@ impl Run<'_, '_> {
         );
     }
 
-    /// Whether no row was met that belongs to another account, and all were looked at.
+    /// Whether every unfinished row was looked at, and none belongs to another account.
     pub(super) fn all_of_this_account(&self) -> bool {
-        self.polls.everything && self.polls.breaker.worked() && self.polls.other_account == 0
+        self.polls.everything
+            && self.polls.breaker.circuit() != Circuit::Open
+            && self.polls.other_account == 0
+            && self.access.is_some()
     }
 
     /// Whether a row belongs to another account than the key of this run.

@@ -521,7 +521,7 @@ impl Run<'_, '_> {
             }
         }
         if self.sends.other_account == 0 {
-            if self.all_of_this_account() {
+            if self.all_of_this_account() && self.sends.is_empty() {
                 self.troubles.proves(Kind::Account, "");
             }
             return;

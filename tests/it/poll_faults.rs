@@ -741,3 +741,94 @@ fn p12_another_account_s_rows_are_left_alone_and_told_in_one_line() {
     assert!(cured.stderr.contains(": over after "), "{}", cured.screen());
     converges(&bench);
 }
+
+/// What a gateway, a proxy or a wrong base URL answers in HeyGen's place.
+fn pages() -> Vec<Fault> {
+    vec![
+        Fault::html(404),
+        Fault::body(404, "text/plain", ""),
+        Fault::json(404, &json!({})),
+        Fault::json(
+            404,
+            &json!({"error": {"code": 404, "message": "Not Found"}}),
+        ),
+    ]
+}
+
+#[test]
+fn p04b_hours_of_a_gateway_s_404_pages_make_nothing_missing() {
+    for page in pages() {
+        for count in [1, 6] {
+            let bench = rendering(count);
+            bench.heygen.fault(BULK, page.clone().forever());
+            bench.heygen.fault(OWN, page.clone().forever());
+            for _ in 0..5 {
+                let (check, requests) = bench.asking("check");
+                check.exits(1);
+                assert!(requests.own <= 1, "one own GET decides for all");
+                bench.advance(31 * MINUTE);
+            }
+            assert_eq!(self::count(&bench, "phase = 'accepted'"), count.to_string());
+            bench.heygen.clear_faults();
+            converges(&bench);
+        }
+    }
+}
+
+#[test]
+fn p04b_another_workspace_s_key_says_nothing_about_rows_never_seen() {
+    let bench = Bench::with(Options {
+        render: Render::Manual,
+        other_keys: vec!["another-key".to_owned()],
+        ..Options::default()
+    });
+    bench.heygen.add_video("added-video-1", "processing");
+    bench.heygen.add_video("added-video-2", "processing");
+    bench.tracker("add added-video-1 added-video-2").exits(0);
+    for _ in 0..5 {
+        let mut command = bench.command(["check"]);
+        crate::support::run(command.env("HEYGEN_API_KEY", "another-key")).exits(1);
+        bench.advance(31 * MINUTE);
+    }
+    assert_eq!(count(&bench, "phase = 'accepted'"), "2");
+    converges(&bench);
+}
+
+#[test]
+fn p04_a_missing_row_is_asked_for_again_and_found() {
+    let bench = rendering(3);
+    let path = own(&bench, 1);
+    let id = bench.video_id(1);
+    bench.heygen.forget_video(&id);
+    for _ in 0..3 {
+        bench.tracker("check");
+        bench.advance(31 * MINUTE);
+    }
+    assert_eq!(bench.status(1), "missing");
+    let (check, requests) = bench.asking("check");
+    check.exits(0);
+    assert_eq!(requests, asked(1, 0), "{path} is asked in bulk alone");
+    bench.heygen.add_video(&id, "processing");
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.status(1), "processing");
+    converges(&bench);
+}
+
+#[test]
+fn p04_a_video_that_is_gone_alone_needs_heygen_to_answer_something_else() {
+    let bench = rendering(1);
+    bench.heygen.forget_video(&bench.video_id(1));
+    bench
+        .heygen
+        .fault("GET /v3/users/me", Fault::html(404).times(4));
+    for _ in 0..4 {
+        bench.tracker("check").exits(1);
+        bench.advance(31 * MINUTE);
+    }
+    assert_eq!(bench.status(1), "waiting");
+    for _ in 0..3 {
+        bench.tracker("check");
+        bench.advance(31 * MINUTE);
+    }
+    assert_eq!(bench.status(1), "missing");
+}

@@ -5,11 +5,13 @@
 //!
 //! | file | rows |
 //! |---|---|
+//! | `judged` | S4, S7b, S11, S20: whose word an answer is, whose row it is, how old a key may be |
 //! | `lost` | S1, S2, S3, S6, S9, S10: answers that never come |
 //! | `refused` | S4, S5, S7, S8, S11, S13, S17, S18: answers that say no |
 //! | `machine` | S12, S14, S15, S16: overlapping runs, the disk, bad bodies |
 //! | `options` | the options that are about buying |
 
+mod judged;
 mod lost;
 mod machine;
 mod options;
