@@ -510,9 +510,16 @@ impl Run<'_, '_> {
             return Ok(());
         }
         if self.polls.witness == Witness::Nothing
-            && let Some((caller, _)) = self.caller()?
+            && let Some((caller, account)) = self.caller()?
         {
-            self.greet(&caller);
+            let own = store.read(|tx| {
+                let owners = not_found.iter().map(|(asked, _)| tx.owner(asked.row));
+                owners.collect::<Result<Vec<_>, Error>>()
+            })?;
+            // For rows of another account, or of nobody yet, it would prove nothing.
+            if own.contains(&Some(account)) {
+                self.greet(&caller);
+            }
         }
         let (witness, at) = (self.polls.witness, self.heygen_now(now));
         store.write(|tx| {
