@@ -12,9 +12,9 @@
 //! not mistaken for "nothing to do".
 
 use chrono::TimeZone;
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::object::{self, Fields, is_array, is_null};
 use crate::time::Timestamp;
 use crate::video::VideoId;
 use crate::when::parse_when;
@@ -106,7 +106,7 @@ pub fn parse<Tz: TimeZone>(bytes: &[u8], now: Timestamp, tz: &Tz) -> Result<Impo
         } else {
             format!("value {documents}")
         };
-        reader.document(value, &place)?;
+        reader.read(value, &place, &["data", "items"])?;
     }
     let import = reader.import;
     if documents == 0 {
@@ -118,70 +118,6 @@ pub fn parse<Tz: TimeZone>(bytes: &[u8], now: Timestamp, tz: &Tz) -> Result<Impo
     Ok(import)
 }
 
-/// One object, whichever of the shapes it has. A key that is there with `null` differs from one that is not.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct Entry<'a> {
-    #[serde(rename = "videoId", default, deserialize_with = "present")]
-    camel_video_id: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    video_id: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    items: Option<&'a RawValue>,
-    #[serde(rename = "createdAt", default, deserialize_with = "present")]
-    camel_created_at: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    created_at: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    title: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    script: Option<&'a RawValue>,
-    #[serde(rename = "avatarId", default, deserialize_with = "present")]
-    camel_avatar_id: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    avatar_id: Option<&'a RawValue>,
-    #[serde(rename = "voiceId", default, deserialize_with = "present")]
-    camel_voice_id: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    voice_id: Option<&'a RawValue>,
-}
-
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
-}
-
-/// What an object says about its video id.
-enum Id<'a> {
-    /// No key for one.
-    Absent,
-    /// A key, and `null`.
-    Null,
-    /// The key and its value.
-    Here(&'static str, &'a RawValue),
-}
-
-impl<'a> Entry<'a> {
-    fn id(&self) -> Id<'a> {
-        let keys = [
-            ("videoId", self.camel_video_id),
-            ("video_id", self.video_id),
-            ("id", self.id),
-        ];
-        let named = keys.map(|(key, value)| value.map(|value| (key, value)));
-        let mut named = named.into_iter().flatten().peekable();
-        if named.peek().is_none() {
-            return Id::Absent;
-        }
-        named
-            .find(|(_, value)| !is_null(value))
-            .map_or(Id::Null, |(key, value)| Id::Here(key, value))
-    }
-}
-
 struct Reader<'t, Tz> {
     import: Import,
     now: Timestamp,
@@ -189,31 +125,23 @@ struct Reader<'t, Tz> {
 }
 
 impl<Tz: TimeZone> Reader<'_, Tz> {
-    /// A value at the top: a video, an envelope of the official client, or an array of videos.
-    fn document(&mut self, value: &RawValue, place: &str) -> Result<(), Unusable> {
+    /// A video, an array of videos, or an object around one of them under the first of `around`.
+    fn read(&mut self, value: &RawValue, place: &str, around: &[&str]) -> Result<(), Unusable> {
         if is_array(value) {
             return self.list(value, place);
         }
         let entry = entry(value, place)?;
-        match (entry.id(), entry.data) {
-            (Id::Absent, Some(data)) => self.data(data, &below(place, "data")),
-            (Id::Absent, None) => Err(Unusable::new(
-                place,
-                "no video id in it (videoId, video_id, id, or data with one)",
-            )),
-            _ => self.video(&entry, place),
-        }
-    }
-
-    fn data(&mut self, value: &RawValue, place: &str) -> Result<(), Unusable> {
-        if is_array(value) {
-            return self.list(value, place);
-        }
-        let entry = entry(value, place)?;
-        match (entry.id(), entry.items) {
-            (Id::Absent, Some(items)) => self.list(items, &below(place, "items")),
-            (Id::Absent, None) => Err(Unusable::new(place, "no video id in it")),
-            _ => self.video(&entry, place),
+        match around {
+            _ if named(&entry, &IDS).is_some() => self.video(&entry, place),
+            [name, deeper @ ..] => match entry.get(*name) {
+                Some(value) if deeper.is_empty() => self.list(value, &below(place, name)),
+                Some(value) => self.read(value, &below(place, name), deeper),
+                None => Err(Unusable::new(
+                    place,
+                    "no video id in it (videoId, video_id, id, or data with one)",
+                )),
+            },
+            [] => Err(Unusable::new(place, "no video id in it")),
         }
     }
 
@@ -231,36 +159,33 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         Ok(())
     }
 
-    fn video(&mut self, entry: &Entry<'_>, place: &str) -> Result<(), Unusable> {
+    fn video(&mut self, entry: &Fields<'_>, place: &str) -> Result<(), Unusable> {
         // In HeyGen's lists a field that is left out means null.
-        let Id::Here(key, id) = entry.id() else {
+        let Some((key, id)) = named(entry, &IDS).filter(|(_, id)| !is_null(id)) else {
             self.import.skipped += 1;
             return Ok(());
         };
         let place_of = |key| below(place, key);
-        let Some(id) = text(Some(id)) else {
+        let Some(id) = object::string(Some(&id)) else {
             return Err(Unusable::new(&place_of(key), "a video id is text"));
         };
         let Some(video_id) = VideoId::new(id) else {
             let why = format!("a video id has 1 to {} bytes", VideoId::MAX_BYTES);
             return Err(Unusable::new(&place_of(key), why));
         };
-        let created = [
-            ("createdAt", entry.camel_created_at),
-            ("created_at", entry.created_at),
-        ];
-        let created_at = match created.into_iter().find_map(|(k, v)| Some((k, v?))) {
+        let created_at = match named(entry, &["createdAt", "created_at"]) {
             Some((key, value)) => self
                 .instant(value)
                 .map_err(|why| Unusable::new(&place_of(key), why))?,
             None => None,
         };
+        let text = |names: &[&'static str]| object::string(Some(&named(entry, names)?.1));
         self.import.videos.push(Made {
             video_id,
-            title: text(entry.title),
-            script: text(entry.script),
-            avatar_id: text(entry.camel_avatar_id.or(entry.avatar_id)),
-            voice_id: text(entry.camel_voice_id.or(entry.voice_id)),
+            title: text(&["title"]),
+            script: text(&["script"]),
+            avatar_id: text(&["avatarId", "avatar_id"]),
+            voice_id: text(&["voiceId", "voice_id"]),
             created_at,
         });
         Ok(())
@@ -273,7 +198,7 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         if is_null(value) {
             return Ok(None);
         }
-        let text = text(Some(value)).unwrap_or_else(|| value.get().to_owned());
+        let text = object::string(Some(&value)).unwrap_or_else(|| value.get().to_owned());
         let text = text.trim();
         if text.is_empty() {
             return Ok(None);
@@ -299,24 +224,25 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
     }
 }
 
-fn entry<'a>(value: &'a RawValue, place: &str) -> Result<Entry<'a>, Unusable> {
+const IDS: [&str; 3] = ["videoId", "video_id", "id"];
+
+/// The first of the names that has a value, else the first that is there with `null`.
+fn named<'a>(entry: &Fields<'a>, names: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {
+    let mut there = names
+        .iter()
+        .filter_map(|name| Some((*name, *entry.get(*name)?)));
+    let first = there.next()?;
+    let value = std::iter::once(first)
+        .chain(there)
+        .find(|(_, value)| !is_null(value));
+    Some(value.unwrap_or(first))
+}
+
+fn entry<'a>(value: &'a RawValue, place: &str) -> Result<Fields<'a>, Unusable> {
     if !value.get().starts_with('{') {
         return Err(Unusable::new(place, "not a JSON object"));
     }
-    serde_json::from_str(value.get()).map_err(|error| Unusable::new(place, error.to_string()))
-}
-
-/// The text a value is; `None` for every other kind of value.
-fn text(value: Option<&RawValue>) -> Option<String> {
-    serde_json::from_str(value?.get()).ok()
-}
-
-fn is_null(value: &RawValue) -> bool {
-    value.get() == "null"
-}
-
-fn is_array(value: &RawValue) -> bool {
-    value.get().starts_with('[')
+    object::fields(value.get()).map_err(|error| Unusable::new(place, error.to_string()))
 }
 
 fn below(place: &str, key: &str) -> String {

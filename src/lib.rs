@@ -55,6 +55,7 @@ pub mod listen;
 pub mod locks;
 pub(crate) mod mcp;
 pub mod net;
+mod object;
 pub mod pass;
 pub mod render;
 pub mod sandbox;

@@ -4,15 +4,12 @@
 //! odd field must not hide a finished video. To that end every field is first taken as raw text, which also keeps memory
 //! bounded by the answer's size whatever is nested in it. serde_json's depth limit stays on.
 
-use std::fmt;
-
 use chrono::{DateTime, NaiveDateTime};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::error::is_sane_code;
 use super::redact::{Redactor, truncate};
+use crate::object::{self, Fields, fields, number};
 use crate::time::Timestamp;
 use crate::video::{RemoteStatus, Urls, VideoId};
 
@@ -23,8 +20,6 @@ const MAX_TEXT: usize = 64 * 1024;
 /// Longer than any server accepts; half a URL is useless, so a longer one counts as missing.
 const MAX_URL: usize = 16 * 1024;
 pub(super) const MAX_MESSAGE: usize = 4 * 1024;
-/// HeyGen's pages have at most 100 items; what is beyond this is not read.
-const MAX_ITEMS: usize = 1000;
 
 /// The answer to an accepted `POST /v3/videos`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +28,6 @@ pub struct Created {
     pub video_id: VideoId,
     /// Usually `waiting`, which also stands in for a missing word: the id alone proves the purchase.
     pub status: RemoteStatus,
-    /// `mp4` or `webm`.
-    pub output_format: Option<String>,
     /// The answer's `X-Request-Id`.
     pub request_id: Option<String>,
 }
@@ -75,8 +68,6 @@ pub struct BulkStatus {
     pub video_id: Option<VideoId>,
     /// HeyGen's word; here also `queued` and `not_found`.
     pub status: RemoteStatus,
-    /// What is wrong with it.
-    pub error: Option<Problem>,
 }
 
 impl BulkStatus {
@@ -121,95 +112,12 @@ pub(super) enum Unusable {
     OtherVideo,
 }
 
-type Raw<'a> = Option<&'a RawValue>;
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    data: Raw<'a>,
-    #[serde(borrow)]
-    error: Raw<'a>,
-    /// Beside `data`, not in it.
-    #[serde(borrow)]
-    next_token: Raw<'a>,
-    #[serde(borrow)]
-    has_more: Raw<'a>,
-}
-
-#[derive(Deserialize)]
-struct CreatedData<'a> {
-    #[serde(borrow)]
-    video_id: Raw<'a>,
-    #[serde(borrow)]
-    status: Raw<'a>,
-    #[serde(borrow)]
-    output_format: Raw<'a>,
-}
-
-#[derive(Deserialize)]
-struct VideoData<'a> {
-    #[serde(borrow)]
-    id: Raw<'a>,
-    #[serde(borrow)]
-    status: Raw<'a>,
-    #[serde(borrow)]
-    title: Raw<'a>,
-    #[serde(borrow)]
-    created_at: Raw<'a>,
-    #[serde(borrow)]
-    completed_at: Raw<'a>,
-    #[serde(borrow)]
-    video_url: Raw<'a>,
-    #[serde(borrow)]
-    captioned_video_url: Raw<'a>,
-    #[serde(borrow)]
-    subtitle_url: Raw<'a>,
-    #[serde(borrow)]
-    thumbnail_url: Raw<'a>,
-    #[serde(borrow)]
-    gif_url: Raw<'a>,
-    #[serde(borrow)]
-    duration: Raw<'a>,
-    #[serde(borrow)]
-    folder_id: Raw<'a>,
-    #[serde(borrow)]
-    output_language: Raw<'a>,
-    #[serde(borrow)]
-    failure_code: Raw<'a>,
-    #[serde(borrow)]
-    failure_message: Raw<'a>,
-    #[serde(borrow)]
-    video_page_url: Raw<'a>,
-}
-
-#[derive(Deserialize)]
-struct BulkData<'a> {
-    #[serde(borrow)]
-    video_id: Raw<'a>,
-    #[serde(borrow)]
-    status: Raw<'a>,
-    #[serde(borrow)]
-    error: Raw<'a>,
-}
-
-#[derive(Deserialize)]
-struct ProblemData<'a> {
-    #[serde(borrow)]
-    code: Raw<'a>,
-    #[serde(borrow)]
-    message: Raw<'a>,
-    /// What some gateways say instead of `message`.
-    #[serde(borrow)]
-    detail: Raw<'a>,
-}
-
 /// Reads the answer to a POST; `request_id` is left for the caller to fill in.
 pub(super) fn created(body: &[u8], redactor: &Redactor) -> Result<Created, Unusable> {
-    let data: CreatedData = data(&envelope(body, redactor)?)?;
+    let data = data(&envelope(body, redactor)?)?;
     Ok(Created {
-        video_id: id(data.video_id).ok_or(Unusable::NoVideoId)?,
-        status: status(data.status).unwrap_or_else(RemoteStatus::waiting),
-        output_format: text(data.output_format, MAX_WORD),
+        video_id: id(&data, "video_id", redactor).ok_or(Unusable::NoVideoId)?,
+        status: status(&data, redactor).unwrap_or_else(RemoteStatus::waiting),
         request_id: None,
     })
 }
@@ -220,8 +128,7 @@ pub(super) fn video(
     asked: &VideoId,
     redactor: &Redactor,
 ) -> Result<RemoteVideo, Unusable> {
-    let data: VideoData = data(&envelope(body, redactor)?)?;
-    let video = remote_video(&data, redactor)?;
+    let video = remote_video(&data(&envelope(body, redactor)?)?, redactor)?;
     if video.id == *asked {
         Ok(video)
     } else {
@@ -231,11 +138,10 @@ pub(super) fn video(
 
 /// Reads a bulk answer. An entry that cannot be used is left out, like an id that HeyGen leaves out.
 pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatus>, Unusable> {
-    items(&envelope(body, redactor)?, |data: BulkData| {
+    items(&envelope(body, redactor)?, |data| {
         Some(BulkStatus {
-            video_id: id(data.video_id),
-            status: status(data.status)?,
-            error: data.error.and_then(|error| problem(error, redactor)),
+            video_id: id(data, "video_id", redactor),
+            status: status(data, redactor)?,
         })
     })
 }
@@ -243,12 +149,13 @@ pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatu
 /// Reads one page of the list.
 pub(super) fn page(body: &[u8], redactor: &Redactor) -> Result<Page, Unusable> {
     let envelope = envelope(body, redactor)?;
-    let has_more = envelope.has_more.is_none_or(|raw| raw.get() != "false");
+    // Beside `data`, not in it.
+    let has_more = envelope
+        .get("has_more")
+        .is_none_or(|raw| raw.get() != "false");
     Ok(Page {
-        videos: items(&envelope, |data: VideoData| {
-            remote_video(&data, redactor).ok()
-        })?,
-        next: url(envelope.next_token).filter(|_| has_more),
+        videos: items(&envelope, |data| remote_video(data, redactor).ok())?,
+        next: url(&envelope, "next_token", redactor).filter(|_| has_more),
     })
 }
 
@@ -279,100 +186,67 @@ pub(super) fn is_own_word(body: &[u8]) -> bool {
     })
 }
 
-fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Envelope<'a>, Unusable> {
+fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, Unusable> {
     let json = std::str::from_utf8(body).map_err(|_| Unusable::NotJson)?;
     let json = json.trim_start_matches('\u{feff}').trim();
-    let envelope: Envelope = object(json).ok_or(Unusable::NotJson)?;
-    match envelope.error.and_then(|error| problem(error, redactor)) {
+    let envelope = fields(json).map_err(|_| Unusable::NotJson)?;
+    match envelope
+        .get("error")
+        .and_then(|error| problem(error, redactor))
+    {
         Some(problem) => Err(Unusable::Refused(problem)),
         None => Ok(envelope),
     }
 }
 
-fn data<'a, T: Deserialize<'a>>(envelope: &Envelope<'a>) -> Result<T, Unusable> {
-    envelope
-        .data
-        .and_then(|raw| object(raw.get()))
-        .ok_or(Unusable::NoData)
-}
-
-/// serde also reads a struct from an array of its fields, which is never what was meant.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    json.starts_with('{')
-        .then(|| serde_json::from_str(json).ok())?
+fn data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, Unusable> {
+    let raw: &'a RawValue = envelope.get("data").ok_or(Unusable::NoData)?;
+    fields(raw.get()).map_err(|_| Unusable::NoData)
 }
 
 /// The usable elements of the array in `data`.
-fn items<'a, D: Deserialize<'a>, T>(
-    envelope: &Envelope<'a>,
-    read: impl Fn(D) -> Option<T>,
+fn items<T>(
+    envelope: &Fields<'_>,
+    read: impl Fn(&Fields<'_>) -> Option<T>,
 ) -> Result<Vec<T>, Unusable> {
-    let raw = envelope.data.ok_or(Unusable::NoData)?;
-    let Items(elements) = serde_json::from_str(raw.get()).map_err(|_| Unusable::NoData)?;
+    let raw = envelope.get("data").ok_or(Unusable::NoData)?;
+    let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| Unusable::NoData)?;
     Ok(elements
         .into_iter()
-        .filter_map(|element| object(element.get()).and_then(&read))
+        .filter_map(|element| read(&fields(element.get()).ok()?))
         .collect())
 }
 
-/// The first [`MAX_ITEMS`] elements of an array, unread. A `Vec` would also hold the millions of a hostile one.
-struct Items<'a>(Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements;
-
-        impl<'de> Visitor<'de> for Elements {
-            type Value = Vec<&'de RawValue>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = array.next_element()? {
-                    if elements.len() < MAX_ITEMS {
-                        elements.push(element);
-                    }
-                }
-                Ok(elements)
-            }
-        }
-
-        deserializer.deserialize_seq(Elements).map(Items)
-    }
-}
-
-fn remote_video(data: &VideoData, redactor: &Redactor) -> Result<RemoteVideo, Unusable> {
+fn remote_video(data: &Fields<'_>, redactor: &Redactor) -> Result<RemoteVideo, Unusable> {
+    let text = |name, max| text(data, name, max, redactor);
+    let url = |name| url(data, name, redactor);
+    let message = string(data, "failure_message");
     Ok(RemoteVideo {
-        id: id(data.id).ok_or(Unusable::OtherVideo)?,
-        status: status(data.status).ok_or(Unusable::NoStatus)?,
-        title: text(data.title, MAX_TEXT),
-        created_at: instant(data.created_at),
-        completed_at: instant(data.completed_at),
+        id: id(data, "id", redactor).ok_or(Unusable::OtherVideo)?,
+        status: status(data, redactor).ok_or(Unusable::NoStatus)?,
+        title: text("title", MAX_TEXT),
+        created_at: instant(data, "created_at"),
+        completed_at: instant(data, "completed_at"),
         urls: Urls {
-            audio: None,
-            vtt: None,
-            video: url(data.video_url),
-            captioned: url(data.captioned_video_url),
-            subtitle: url(data.subtitle_url),
-            thumbnail: url(data.thumbnail_url),
-            gif: url(data.gif_url),
+            video: url("video_url"),
+            captioned: url("captioned_video_url"),
+            subtitle: url("subtitle_url"),
+            thumbnail: url("thumbnail_url"),
+            gif: url("gif_url"),
+            ..Urls::default()
         },
-        duration: number(data.duration).filter(|seconds| *seconds >= 0.0),
-        folder_id: text(data.folder_id, MAX_WORD),
-        output_language: text(data.output_language, MAX_WORD),
-        failure_code: code(data.failure_code).map(|code| redactor.clean(&code, MAX_WORD)),
-        failure_message: string(data.failure_message)
-            .map(|message| redactor.clean(&message, MAX_TEXT)),
-        video_page_url: url(data.video_page_url),
+        duration: number(data.get("duration")).filter(|seconds| *seconds >= 0.0),
+        folder_id: text("folder_id", MAX_WORD),
+        output_language: text("output_language", MAX_WORD),
+        failure_code: code(data, "failure_code", redactor),
+        failure_message: message.map(|message| redactor.clean(&message, MAX_TEXT)),
+        video_page_url: url("video_page_url"),
     })
 }
 
 /// `None` when nothing is wrong: some APIs send `"error": {}` or `""` along with every good answer.
 fn problem(error: &RawValue, redactor: &Redactor) -> Option<Problem> {
-    match string(Some(error)) {
+    match object::string(Some(&error)).filter(|text| !text.is_empty()) {
         Some(message) => Some(Problem {
             code: None,
             message: Some(redactor.clean(&message, MAX_MESSAGE)),
@@ -382,66 +256,61 @@ fn problem(error: &RawValue, redactor: &Redactor) -> Option<Problem> {
 }
 
 fn problem_object(json: &str, redactor: &Redactor) -> Option<Problem> {
-    let data: ProblemData = object(json)?;
+    let data = fields(json).ok()?;
     let problem = Problem {
-        code: code(data.code).map(|code| redactor.clean(&code, MAX_WORD)),
-        message: string(data.message)
-            .or_else(|| string(data.detail))
+        code: code(&data, "code", redactor),
+        // What some gateways say instead.
+        message: string(&data, "message")
+            .or_else(|| string(&data, "detail"))
             .map(|message| redactor.clean(&message, MAX_MESSAGE)),
     };
     (problem != Problem::default()).then_some(problem)
 }
 
-fn string(raw: Raw) -> Option<String> {
-    serde_json::from_str::<String>(raw?.get())
-        .ok()
-        .filter(|text| !text.is_empty())
+fn string(data: &Fields<'_>, name: &str) -> Option<String> {
+    object::string(data.get(name)).filter(|text| !text.is_empty())
 }
 
-fn text(raw: Raw, max: usize) -> Option<String> {
-    let mut text = string(raw)?;
+fn text(data: &Fields<'_>, name: &str, max: usize, redactor: &Redactor) -> Option<String> {
+    let mut text = redactor.without_key(string(data, name)?);
     truncate(&mut text, max);
     Some(text)
 }
 
-fn url(raw: Raw) -> Option<String> {
-    string(raw).filter(|url| url.len() <= MAX_URL)
+fn url(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<String> {
+    let url = string(data, name).filter(|url| url.len() <= MAX_URL)?;
+    Some(redactor.without_key(url))
 }
 
-fn id(raw: Raw) -> Option<VideoId> {
-    string(raw).and_then(VideoId::new)
+/// An id with the key in it is none: masked, it would be somebody else's, or nobody's.
+fn id(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<VideoId> {
+    let id = string(data, name)?;
+    (redactor.without_key(id.clone()) == id).then_some(())?;
+    VideoId::new(id)
 }
 
-fn status(raw: Raw) -> Option<RemoteStatus> {
-    string(raw)
+fn status(data: &Fields<'_>, redactor: &Redactor) -> Option<RemoteStatus> {
+    string(data, "status")
         .filter(|word| !word.trim().is_empty() && word.len() <= MAX_STATUS)
-        .map(RemoteStatus::new)
+        .map(|word| RemoteStatus::new(redactor.without_key(word)))
 }
 
 /// Older endpoints of HeyGen number their errors.
-fn code(raw: Raw) -> Option<String> {
-    string(raw).or_else(|| {
-        serde_json::from_str::<i64>(raw?.get())
-            .ok()
-            .map(|number| number.to_string())
-    })
-}
-
-fn number(raw: Raw) -> Option<f64> {
-    let json = raw?.get();
-    serde_json::from_str::<f64>(json)
-        .ok()
-        .or_else(|| string(raw)?.trim().parse().ok())
-        .filter(|number| number.is_finite())
+fn code(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<String> {
+    let code = string(data, name).or_else(|| {
+        let number: i64 = serde_json::from_str(data.get(name)?.get()).ok()?;
+        Some(number.to_string())
+    })?;
+    Some(redactor.clean(&code, MAX_WORD))
 }
 
 /// Unix seconds, whole or not, or ISO 8601 text; without an offset that is UTC.
-fn instant(raw: Raw) -> Option<Timestamp> {
-    if let Some(seconds) = number(raw) {
+fn instant(data: &Fields<'_>, name: &str) -> Option<Timestamp> {
+    if let Some(seconds) = number(data.get(name)) {
         // The cast saturates, and Timestamp clamps.
         return Some(Timestamp::from_millis((seconds * 1000.0).round() as i64));
     }
-    let text = string(raw)?;
+    let text = string(data, name)?;
     let text = text.trim();
     DateTime::parse_from_rfc3339(text)
         .map(|instant| instant.timestamp_millis())

@@ -334,6 +334,65 @@ fn x03_key_and_signatures_are_in_no_output_and_nowhere_in_the_database() {
     bench.assert_invariants();
 }
 
+/// A server that echoes the key wherever text comes from it: nothing of that is stored or shown.
+#[test]
+fn x07_a_key_that_heygen_echoes_is_masked() {
+    let bench = bench();
+    bench.submit(2).exits(0);
+    let told = format!("a {KEY} b");
+    let patch = json!({
+        "title": told, "folder_id": told, "output_language": told, "status": told,
+        "video_page_url": format!("https://app.heygen.com/{KEY}"),
+        "gif_url": format!("https://files.heygen.ai/{KEY}.gif"),
+    });
+    bench
+        .heygen
+        .fault("GET /v3/videos/{id}", Fault::patch_detail(patch).forever());
+    let bulk = json!({"data": [{"video_id": bench.video_id(1), "status": KEY},
+                               {"video_id": bench.video_id(2), "status": KEY}]});
+    bench
+        .heygen
+        .fault("GET /v3/videos/statuses", Fault::json(200, &bulk).forever());
+    let mut screens = Vec::new();
+    for verb in [
+        "check 1 -vv",
+        "check --json",
+        "list --json",
+        "show 1 --json",
+        "show 1",
+        "list",
+    ] {
+        screens.push(bench.tracker(verb).screen());
+    }
+    assert!(screens[3].contains("***"), "{}", screens[3]);
+    // An id with the key in it is none.
+    let made = json!({"data": {"video_id": format!("v-{KEY}"), "status": "waiting"}});
+    bench
+        .heygen
+        .fault("POST /v3/videos", Fault::json(200, &made).forever());
+    screens.push(bench.tracker("submit bodies.jsonl -v").screen());
+    for screen in screens {
+        assert!(!screen.contains(KEY), "{screen}");
+    }
+    assert_clean_database(&bench);
+    bench.heygen.allow_unused();
+}
+
+/// What HeyGen says of a wrong key stays readable, although the key is one of its words.
+#[test]
+fn x07_a_key_that_is_a_word_does_not_eat_the_message() {
+    let bench = bench();
+    bench.submit(1).exits(0);
+    let message = "The API key is missing or wrong.";
+    let refusal = json!({"error": {"code": "unauthorized", "message": message}});
+    bench
+        .heygen
+        .fault("GET /v3/videos/{id}", Fault::json(401, &refusal));
+    let mut command = bench.command(["check", "1"]);
+    let run = run(command.env("HEYGEN_API_KEY", "wrong")).exits(3);
+    assert!(run.stderr.contains(message), "{}", run.screen());
+}
+
 #[test]
 fn x03_show_prints_signatures_in_its_url_fields_only() {
     let bench = bench();

@@ -128,7 +128,6 @@ fn created() -> Created {
     Created {
         video_id: VideoId::new("v1").unwrap(),
         status: RemoteStatus::waiting(),
-        output_format: None,
         request_id: None,
     }
 }
