@@ -153,7 +153,23 @@ fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<
         reporter.summary(open.unfinished, next);
         return Ok(());
     }
+    let tally = reporter.tally();
     let mut parts = Vec::new();
+    for (count, what) in [(tally.polled, "checked"), (tally.sent, "sent")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    if tally.saved > 0 {
+        parts.push(format!(
+            "{} saved ({})",
+            tally.saved,
+            human::bytes(tally.bytes)
+        ));
+    }
+    if tally.failed > 0 {
+        parts.push(format!("{} failed", tally.failed));
+    }
     if open.rendering > 0 {
         let oldest = open.oldest_rendering.map_or_else(String::new, |since| {
             format!(", oldest {}", human::duration(time::now().since(since)))
@@ -166,10 +182,11 @@ fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<
     if open.to_send > 0 {
         parts.push(format!("{} to send", open.to_send));
     }
-    screen.note(&if parts.is_empty() {
-        "nothing unfinished".to_owned()
+    parts.push(if open.unfinished > 0 {
+        format!("check again in {}", human::duration(NEXT_CHECK))
     } else {
-        parts.join("; ")
+        "nothing unfinished".to_owned()
     });
+    screen.note(&parts.join("; "));
     Ok(())
 }

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use chrono::{Local, NaiveDate};
+use clap::builder::PossibleValuesParser;
 
 use super::options::Suggest;
 use super::{Context, pulse, stats};
 use crate::error::{Error, Exit, code};
+use crate::kind::Kind;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::{View, csv, table, tsv};
@@ -84,6 +86,9 @@ pub struct FilterArgs {
     /// Only rows with all of these tags, comma-separated
     #[arg(long, value_name = "T", value_delimiter = ',')]
     tag: Vec<String>,
+    /// Only these kinds of job, comma-separated
+    #[arg(long, value_name = "K", value_delimiter = ',', value_parser = PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.word())))]
+    kind: Vec<String>,
     /// Part of the title, the script or the failure message
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
@@ -144,6 +149,11 @@ impl FilterArgs {
             failed: self.failed,
             since: when("since", &self.since)?,
             until: when("until", &self.until.as_deref().map(end_of_day))?,
+            kinds: self
+                .kind
+                .iter()
+                .filter_map(|kind| kind.parse().ok())
+                .collect(),
             tags: words(&self.tag),
             search: self.search.clone(),
         })
@@ -162,7 +172,7 @@ impl FilterArgs {
             let before = words.len();
             words.extend(here.iter().filter(|word| same(&word.as_str())).cloned());
             if words.len() == before {
-                if !STATUSES.iter().any(|word| same(word)) {
+                if !STATUSES.iter().any(same) {
                     let known = here.join(", ");
                     let note = format!("no video is {typed:?}; the status words here: {known}");
                     context.screen.warn(&note);
@@ -306,14 +316,14 @@ impl Listing<'_> {
 
 /// Which rows submit again those of the page that ended badly.
 fn retries(store: &Store, videos: &[Video]) -> Result<HashMap<RowId, RowId>, Error> {
-    Ok(store.read(|tx| {
+    store.read(|tx| {
         let mut retries = HashMap::new();
         for video in videos.iter().filter(|video| video.ended_badly()) {
             let retry = tx.retries(video.id)?;
             retries.extend(retry.last().map(|(retry, _)| (video.id, *retry)));
         }
         Ok(retries)
-    })?)
+    })
 }
 
 #[cfg(test)]

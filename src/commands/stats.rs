@@ -60,7 +60,7 @@ fn lines(stats: &Stats, room: usize) -> String {
         for month in &stats.months {
             let line = month_line(&cells(month));
             let bar = bar(month.submitted, most, room);
-            out.push_str(&format!("{} {bar}", line.trim_end()).trim_end());
+            out.push_str(format!("{} {bar}", line.trim_end()).trim_end());
             out.push('\n');
         }
     }

@@ -92,7 +92,7 @@ impl Card {
             id: video.id,
             tone: tone(video),
             status: text::fit(video.status(), 40),
-            kind: "video".to_owned(),
+            kind: video.kind.word().to_owned(),
             name: name(video),
             poster: link(Asset::Thumbnail),
             video: film,
@@ -116,7 +116,10 @@ impl Card {
                 } else {
                     String::new()
                 },
-                percent: saved_percent(video),
+                percent: video
+                    .progress
+                    .and_then(|progress| u8::try_from(progress.clamp(0, 100)).ok())
+                    .or_else(|| saved_percent(video)),
             }),
             failure: failure(video),
             tags_joined: tags.join("\n"),

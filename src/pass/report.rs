@@ -26,6 +26,8 @@ pub struct Tally {
     pub changed: u64,
     /// Files saved.
     pub saved: u64,
+    /// Their size.
+    pub bytes: u64,
     /// Videos that ended badly.
     pub failed: u64,
     /// Rows and runs in trouble.
@@ -58,6 +60,7 @@ impl Tally {
         self.polled += round.polled;
         self.changed += round.changed;
         self.saved += round.saved;
+        self.bytes += round.bytes;
         self.failed += round.failed;
         self.requests += round.requests;
         self.rejected += round.rejected;
@@ -201,7 +204,11 @@ impl<'a> Reporter<'a> {
         let tally = &mut self.tally;
         match event {
             Event::Accepted { .. } => tally.sent += 1,
-            Event::Saved { .. } | Event::Repaired { .. } => tally.saved += 1,
+            Event::Saved { bytes, .. } => {
+                tally.saved += 1;
+                tally.bytes += bytes;
+            }
+            Event::Repaired { .. } => tally.saved += 1,
             _ => {}
         }
         if let Severity::Error { .. } = severity {

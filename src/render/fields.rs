@@ -61,6 +61,9 @@ fields! {
         Files = "files",
         LastError = "last_error",
         RetryOf = "retry_of",
+        Kind = "kind",
+        SessionId = "session_id",
+        Progress = "progress",
     }
     extended {
         Script = "script",
@@ -71,6 +74,9 @@ fields! {
         ThumbnailUrl = "thumbnail_url",
         GifUrl = "gif_url",
         UrlsAt = "urls_at",
+        AudioUrl = "audio_url",
+        VttUrl = "vtt_url",
+        TemplateId = "template_id",
     }
 }
 
@@ -150,6 +156,9 @@ impl Field {
             Self::RetryOf => video
                 .retry_of
                 .map_or(Value::Null, |id| Value::Integer(id.0)),
+            Self::Kind => Value::text(Some(video.kind.word())),
+            Self::SessionId => Value::text(video.session_id.as_ref().map(VideoId::as_str)),
+            Self::Progress => video.progress.map_or(Value::Null, Value::Integer),
             Self::Script => Value::text(video.script.as_deref()),
             Self::AvatarId => Value::text(video.avatar_id.as_deref()),
             Self::VoiceId => Value::text(video.voice_id.as_deref()),
@@ -158,6 +167,9 @@ impl Field {
             Self::ThumbnailUrl => Value::text(video.urls.thumbnail.as_deref()),
             Self::GifUrl => Value::text(video.urls.gif.as_deref()),
             Self::UrlsAt => Value::at(video.urls_at),
+            Self::AudioUrl => Value::text(video.urls.audio.as_deref()),
+            Self::VttUrl => Value::text(video.urls.vtt.as_deref()),
+            Self::TemplateId => Value::text(video.template_id.as_deref()),
         }
     }
 }
@@ -248,7 +260,7 @@ mod tests {
         for &field in Field::ALL {
             assert_eq!(Field::parse(field.name()), Ok(field));
         }
-        assert_eq!(Field::ALL.len(), 31);
+        assert_eq!(Field::ALL.len(), 37);
     }
 
     #[test]
@@ -263,7 +275,7 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         for list in ["id,nope", "", "id,", "ID", "\x1b[2J"] {
             let error = Field::parse_list(list).unwrap_err().to_string();
-            assert!(error.ends_with("gif_url, urls_at"), "{error}");
+            assert!(error.ends_with("template_id"), "{error}");
             assert!(!error.contains('\x1b'));
         }
     }

@@ -8,6 +8,7 @@ use anstream::adapter::strip_str;
 use chrono::TimeZone;
 
 use crate::event::TimelineEntry;
+use crate::kind::Kind;
 use crate::render::json::TicketObject;
 use crate::render::style::{Tone, paint, status_tone};
 use crate::render::table::reason;
@@ -67,6 +68,17 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         }
         self.text("title", video.title.as_deref());
         self.exact("id", Some(&video.id.to_string()));
+        if video.kind != Kind::default() {
+            self.exact("kind", Some(video.kind.word()));
+        }
+        let session = video.session_id.as_ref().map(VideoId::as_str);
+        self.exact("session", session);
+        self.exact("template", video.template_id.as_deref());
+        let progress = video.progress.filter(|_| !video.finished);
+        self.exact(
+            "progress",
+            progress.map(|per_cent| format!("{per_cent}%")).as_deref(),
+        );
         self.exact("video id", video.video_id.as_ref().map(VideoId::as_str));
         self.text("tags", Some(&video.tags.join(", ")));
         self.text("script", video.script.as_deref());

@@ -129,6 +129,9 @@ fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -
     if is_stalled(video) {
         return Cell::new("stalled", Tone::Bad);
     }
+    if let Some(progress) = video.progress.filter(|_| video.is_rendering()) {
+        return Cell::new(format!("{progress}%"), Tone::Rendering);
+    }
     if video.is_completed() {
         file(video, view)
     } else {

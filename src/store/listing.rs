@@ -6,6 +6,7 @@ use rusqlite::{ToSql, params, params_from_iter};
 use super::Tx;
 use super::row::{self, VIDEO_COLUMNS};
 use crate::error::Problem;
+use crate::kind::Kind;
 use crate::time::Timestamp;
 use crate::video::{RowId, Video, VideoId};
 
@@ -18,6 +19,8 @@ pub struct Filter {
     pub unfinished: bool,
     /// Only rows that ended badly and were not submitted again.
     pub failed: bool,
+    /// Any of these kinds of job.
+    pub kinds: Vec<Kind>,
     /// `submitted_at` not before.
     pub since: Option<Timestamp>,
     /// `submitted_at` before.
@@ -58,6 +61,13 @@ impl Filter {
         }
         if self.unfinished {
             conditions.push("finished = 0".to_owned());
+        }
+        if !self.kinds.is_empty() {
+            let kinds = self.kinds.iter();
+            let marks: Vec<String> = kinds
+                .map(|kind| bind(Value::Text(kind.word().to_owned())))
+                .collect();
+            conditions.push(format!("kind IN ({})", marks.join(", ")));
         }
         if self.failed {
             conditions.push(

@@ -158,6 +158,14 @@ fn a_browser_shows_it() {
             .is_some_and(|seconds| (seconds - duration).abs() < 0.5),
         "{film}, not {duration}"
     );
+    let decoded = browser.eval(
+        "(async () => { const v = document.querySelector('video'); v.muted = true; await v.play();
+         await new Promise((done) => v.requestVideoFrameCallback(done)); v.pause(); return v.videoWidth * v.videoHeight; })()",
+    );
+    assert!(
+        decoded.as_u64().is_some_and(|pixels| pixels > 0),
+        "{decoded}"
+    );
     let seen = "Array.from(document.querySelectorAll('.card')).filter((c) => !c.hidden).map((c) => c.id).sort().join()";
     assert_eq!(browser.eval(seen), "v1,v2,v3");
     for (control, value, left) in [

@@ -54,12 +54,12 @@ fn usage_error() {
     {"error":{"code":"usage_error","message":"invalid value 'many' for '--limit <N>': invalid digit found in string","hint":"tracker --help lists what can be typed","request_id":null}}
     --- exit 2
     "#);
-    assert_snapshot!(bench.shows("list --fields id,titel"), @r#"
+    assert_snapshot!(bench.shows("list --fields id,titel"), @r"
     $ tracker list --fields id,titel
     --- stderr
-    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at
+    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, kind, session_id, progress, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at, audio_url, vtt_url, template_id
     --- exit 2
-    "#);
+    ");
     assert_snapshot!(bench.shows("list --since soon --json"), @r#"
     $ tracker list --since soon --json
     --- stderr
@@ -358,7 +358,7 @@ fn refused_by_heygen() {
     assert_snapshot!(bench.shows("submit body.json --json"), @r#"
     $ tracker submit body.json --json
     --- stdout
-    {"id":2,"video_id":null,"status":"rejected","finished":true,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":"invalid_parameter","failure_message":"no such avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null}
+    {"id":2,"video_id":null,"status":"rejected","finished":true,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":"invalid_parameter","failure_message":"no such avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null}
     --- stderr
     warning: 2 has the same body as 1 (unsent, submitted just now); --if-new skips such a body
     error: 2 rejected: invalid_parameter: no such avatar

@@ -75,12 +75,12 @@ fn at_a_terminal() {
     follow up with: tracker check (from cron), or tracker check --wait 4
     --- exit 0
     "#);
-    assert_snapshot!(screen(80, "check --color never"), @r#"
+    assert_snapshot!(screen(80, "check --color never"), @r"
     $ tracker check --color never
     --- stdout
-    2 rendering, oldest 20m
+    2 checked; 2 rendering, oldest 20m; check again in 1m
     --- exit 0
-    "#);
+    ");
     assert_snapshot!(screen(80, "forget 1 --color never"), @r#"
     $ tracker forget 1 --color never
     --- stdout
@@ -279,4 +279,42 @@ fn what_is_to_come_is_not_just_now() {
         line.is_some_and(|line| line.ends_with("(in 1m)")),
         "{shown}"
     );
+}
+
+#[test]
+fn a_check_ends_with_totals() {
+    let bench = history();
+    bench.tracker("submit body1.json").exits(0);
+    bench.heygen.finish(&bench.video_id(4));
+    let Some(screen) = bench.terminal_shows(80, "check --color never") else {
+        return;
+    };
+    let last = screen.lines().rev().nth(1).unwrap_or_default();
+    assert_eq!(
+        last,
+        "2 checked; 1 saved (65.5 kB); 1 rendering, oldest 20m; check again in 1m"
+    );
+}
+
+#[test]
+fn kinds_of_job_are_told_apart() {
+    let bench = history();
+    bench
+        .db()
+        .execute_batch(
+            "UPDATE videos SET kind = 'agent', session_id = 'sess-3', progress = 40 WHERE id = 3",
+        )
+        .expect("a row");
+    let listed = bench.tracker("list --kind agent --fields id,kind,session_id,progress");
+    assert_eq!(listed.exits(0).stdout, "3\tagent\tsess-3\t40\n");
+    let unknown = bench.tracker("list --kind nonsense").exits(2);
+    assert!(unknown.stderr.contains("translation"), "{}", unknown.stderr);
+    let shown = bench.tracker("show 3").exits(0).stdout;
+    for line in [
+        "kind         agent",
+        "session      sess-3",
+        "progress     40%",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
 }
