@@ -220,6 +220,7 @@ impl Server {
             statuses: asked.status.clone(),
             unfinished: asked.unfinished,
             failed: asked.failed,
+            kinds: Vec::new(),
             since: when(&asked.since)?,
             until: when(&asked.until)?,
             tags: asked.tags.clone(),
