@@ -7,13 +7,13 @@ use crate::commands::file_options::parse_assets;
 use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load};
 use crate::decide;
-use crate::download::{OnDisk, verify};
+use crate::download::{OnDisk, discard, verify};
 use crate::error::{Error, Exit};
 use crate::locks::{Locks, Purpose};
 use crate::pass::{self, Options, Reporter, Scope, Voice};
 use crate::store::Store;
-use crate::time;
-use crate::video::{Asset, FileState, Phase, RowId, Video};
+use crate::time::{self, Timestamp};
+use crate::video::{Asset, File, FileState, Phase, RowId, Video};
 
 /// Fetch files now: again, other ones, or into another directory.
 #[derive(Debug, clap::Args)]
@@ -54,6 +54,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         refuse_unless_made(&video)?;
     }
     let locks = store.locks()?;
+    let begun = time::now();
     for row in &rows {
         want(
             &mut store,
@@ -75,7 +76,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     };
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     let exit = reporter.tally().exit(false);
-    Ok(tell_rest(context, &load(&store, &rows)?, exit))
+    Ok(report_rest(context, &load(&store, &rows)?, begun, exit))
 }
 
 fn refuse_unless_made(video: &Video) -> Result<(), Error> {
@@ -113,6 +114,12 @@ fn want(
     for asset in chosen {
         if moved || !is_there(&video, asset)? {
             again.push(asset);
+        }
+    }
+    if moved {
+        // What is half there is of no use elsewhere. Before the record goes: a crash in between loses a part, not its name.
+        for part in video.files.iter().filter_map(|file| file.part.as_ref()) {
+            discard(&video.output_dir, &part.name, row).ok();
         }
     }
     let now = time::now();
@@ -156,13 +163,18 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool, Error> {
 }
 
 /// What was asked for and could not be had yet, and what needed no fetching.
-fn tell_rest(context: &Context, videos: &[Video], exit: Exit) -> Exit {
+fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, exit: Exit) -> Exit {
     let mut exit = exit;
     for video in videos {
         let id = video.id;
         if !video.is_completed() {
+            let hint = if video.ended_badly() {
+                format!("tracker show {id} says why")
+            } else {
+                format!("tracker check {id} --wait waits for it")
+            };
             context.screen.note(&format!(
-                "{id} is {}: there is nothing to download; tracker check {id} --wait waits for it",
+                "{id} is {}: there is nothing to download; {hint}",
                 video.status()
             ));
             exit = match exit {
@@ -180,7 +192,9 @@ fn tell_rest(context: &Context, videos: &[Video], exit: Exit) -> Exit {
                 other => other,
             };
         }
-        for file in &video.files {
+        // What was saved just now was reported when it was.
+        let before = |file: &&File| file.saved_at.is_none_or(|at| at < begun);
+        for file in video.files.iter().filter(before) {
             if let (FileState::Saved, Some(path)) = (file.state, &file.path) {
                 context
                     .screen

@@ -20,7 +20,7 @@ pub struct FileOptions {
     /// Which files: video, captioned, subtitle, thumbnail, gif, or none [default: video]
     #[arg(long, value_name = "LIST", value_parser = Suggest(ASSETS), hide_possible_values = true, help_heading = "Files")]
     pub assets: Option<String>,
-    /// How they are named, from {id}, {video_id} and {title} [env: TRACKER_NAME]
+    /// How they are named, from {id}, {video_id}, {title} and {date} [env: TRACKER_NAME]
     #[arg(long, value_name = "TEMPLATE", help_heading = "Files")]
     pub name: Option<String>,
 }

@@ -24,7 +24,7 @@ const DEFAULT_TEMPLATE: &str = "{video_id}";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
     /// A placeholder that does not exist.
-    #[error("unknown placeholder {{{0}}}; there are {{id}}, {{video_id}} and {{title}}")]
+    #[error("unknown placeholder {{{0}}}; there are {{id}}, {{video_id}}, {{title}} and {{date}}")]
     Unknown(String),
     /// `{` without `}` or the other way round.
     #[error("unbalanced brace")]
@@ -42,6 +42,7 @@ enum Piece<'a> {
     Id,
     VideoId,
     Title,
+    Date,
 }
 
 /// Whether `template` can name files: see [`stem`].
@@ -56,6 +57,7 @@ pub(crate) fn stem(
     id: RowId,
     video_id: &VideoId,
     title: Option<&str>,
+    date: &str,
 ) -> String {
     let pieces = pieces(template.unwrap_or(DEFAULT_TEMPLATE)).unwrap_or(vec![Piece::VideoId]);
     let mut name = String::new();
@@ -64,6 +66,7 @@ pub(crate) fn stem(
             Piece::Text(text) => name.extend(text.chars().map(legal)),
             Piece::Id => name.push_str(&id.to_string()),
             Piece::VideoId => name.push_str(&escaped(video_id.as_str())),
+            Piece::Date => name.push_str(date),
             Piece::Title => name.push_str(&cleaned(title.unwrap_or_default())),
         }
     }
@@ -74,6 +77,12 @@ pub(crate) fn stem(
         name.replace_range(name.len() - 1.., "_");
     }
     bounded(name, MAX_STEM)
+}
+
+/// The name of a second row that would get the same one: `{title}{id}` is `a11` for `a1` of row 1 and `a` of row 11.
+pub(crate) fn own(stem: &str, id: RowId) -> String {
+    let end = format!("~{id}");
+    cut(stem, MAX_STEM - end.len()).to_owned() + &end
 }
 
 fn pieces(template: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
@@ -93,6 +102,7 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
             "id" => Piece::Id,
             "video_id" => Piece::VideoId,
             "title" => Piece::Title,
+            "date" => Piece::Date,
             _ => return Err(TemplateError::Unknown(name.to_owned())),
         });
         rest = after;
@@ -203,8 +213,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const DAY: &str = "2026-02-28";
+
     fn of_id(id: &str) -> String {
-        stem(None, RowId(1), &VideoId::new(id).unwrap(), None)
+        stem(None, RowId(1), &VideoId::new(id).unwrap(), None, DAY)
     }
 
     fn of(template: &str, title: &str) -> String {
@@ -213,6 +225,7 @@ mod tests {
             RowId(7),
             &VideoId::new("abc").unwrap(),
             Some(title),
+            DAY,
         )
     }
 
@@ -259,6 +272,8 @@ mod tests {
         for (template, result) in [
             ("{video_id}", Ok(())),
             ("{title} ({id})", Ok(())),
+            ("{date} {video_id}", Ok(())),
+            ("{date}", Err(NoId)),
             ("", Err(NoId)),
             ("{title}", Err(NoId)),
             ("{ID}", Err(Unknown("ID".to_owned()))),
@@ -309,7 +324,8 @@ mod tests {
             template in prop_oneof![template(), ".*"], id in ".{1,200}", title in ".{0,300}",
         ) {
             prop_assume!(VideoId::new(id.as_str()).is_some());
-            let name = stem(Some(&template), RowId(i64::MAX), &VideoId::new(id).unwrap(), Some(&title));
+            let name = stem(Some(&template), RowId(i64::MAX), &VideoId::new(id).unwrap(), Some(&title), DAY);
+            prop_assert!(is_safe_stem(&own(&name, RowId(i64::MAX))));
             prop_assert!(is_safe_stem(&name));
             prop_assert!(!name.ends_with(['.', ' ']));
             prop_assert!(!name.contains(['<', '>', ':', '"', '\\', '|', '?', '*']));

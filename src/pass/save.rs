@@ -1,16 +1,18 @@
 //! Saving, the main thread's side: which rows get a job, and what the job's facts mean for the row.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
+
+use chrono::Local;
 
 use super::save_job::SaveJob;
 use super::troubles::Kind;
 use super::{Run, Tx};
 use crate::decide::{self, FileFact};
-use crate::download::{self, DownloadError, FileClient, Finished, Recovered};
+use crate::download::{self, DownloadError, FileClient, Finished, Recovered, name};
 use crate::error::Error;
 use crate::event::Failure;
 use crate::heygen::{ApiError, RemoteVideo};
@@ -28,6 +30,8 @@ pub(super) struct Saves {
     pub(super) alone: bool,
     /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
     busy: HashSet<RowId>,
+    /// Directory and name of the files that they fetch.
+    names: HashMap<RowId, (PathBuf, String)>,
     /// Rows whose error is recorded. A row has one: of several files that fail differently the first one stands for
     /// all, or each run would report each of them as a change.
     with_error: HashSet<RowId>,
@@ -49,7 +53,31 @@ impl Saves {
         self.busy.contains(&row) || self.queue.contains(&row)
     }
 
+    /// What the files of a row are called. A template may give two rows one name; the second gets its own.
+    fn stem(&self, store: &Store, video: &Video) -> Result<Option<String>, Error> {
+        let (Some(video_id), row) = (&video.video_id, video.id) else {
+            return Ok(None);
+        };
+        let template = video.name_template.as_deref();
+        let day = video.submitted_at.to_chrono().with_timezone(&Local);
+        let day = day.format("%Y-%m-%d").to_string();
+        let stem = name::stem(template, row, video_id, video.title.as_deref(), &day);
+        if template.is_none() {
+            return Ok(Some(stem));
+        }
+        let dir = &video.output_dir;
+        let mut taken = (self.names.iter())
+            .any(|(other, (at, name))| *other != row && at == dir && *name == stem);
+        for file in &video.files {
+            for name in name::candidates(&stem, file.asset) {
+                taken = taken || store.read(|tx| tx.is_path_of_another(row, &dir.join(name)))?;
+            }
+        }
+        Ok(Some(if taken { name::own(&stem, row) } else { stem }))
+    }
+
     pub(super) fn done(&mut self, row: RowId) {
+        self.names.remove(&row);
         self.busy.remove(&row);
     }
 }
@@ -179,8 +207,15 @@ impl Run<'_, '_> {
             let Some((caller, _)) = self.caller()?.filter(|_| !assets.is_empty()) else {
                 continue;
             };
+            let Some(stem) = self.saves.stem(store, &video)? else {
+                continue;
+            };
             self.saves.busy.insert(row);
+            self.saves
+                .names
+                .insert(row, (video.output_dir.clone(), stem.clone()));
             let job = SaveJob {
+                stem,
                 urls: video.urls.clone(),
                 refreshed: false,
                 video,

@@ -13,7 +13,7 @@ use super::save::{FileFailure, Learnt};
 use super::{Message, Options};
 use crate::decide::Verdict;
 use crate::download::{
-    self, DownloadError, FileClient, FileRequest, Finished, Ledger, LedgerError, name, stop,
+    self, DownloadError, FileClient, FileRequest, Finished, Ledger, LedgerError, stop,
 };
 use crate::heygen::Backoff;
 use crate::locks::Guard;
@@ -30,6 +30,8 @@ pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
 /// Fetches the open files of one row.
 pub(super) struct SaveJob {
     pub(super) video: Video,
+    /// The files' name.
+    pub(super) stem: String,
     pub(super) urls: Urls,
     pub(super) refreshed: bool,
     pub(super) caller: Caller,
@@ -125,18 +127,11 @@ impl SaveJob {
 
     fn fetch(&self, asset: Asset, ledger: &JobLedger<'_>) -> Result<Finished, Stop> {
         let url = self.urls.get(asset).ok_or(Stop::NoUrl)?;
-        let video_id = self.video.video_id.as_ref().ok_or(Stop::NoUrl)?;
-        let stem = name::stem(
-            self.video.name_template.as_deref(),
-            self.video.id,
-            video_id,
-            self.video.title.as_deref(),
-        );
         let request = FileRequest {
             row: self.video.id,
             url,
             dir: &self.video.output_dir,
-            stem: &stem,
+            stem: &self.stem,
             asset,
             replace: self.options.replace,
             max_size: self.options.max_size,

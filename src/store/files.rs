@@ -1,5 +1,7 @@
 //! Statements on `files`.
 
+use std::path::Path;
+
 use rusqlite::params;
 
 use super::Tx;
@@ -47,6 +49,15 @@ impl Tx<'_> {
                 file.attempts,
                 file.first_failed_at,
             ])
+    }
+
+    /// Whether another row has, or is about to have, its file there.
+    pub fn is_path_of_another(&self, video: RowId, path: &Path) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM files WHERE path = ?2 AND video <> ?1 AND state IN ('publishing', 'saved'))",
+            params![video, path.to_string_lossy()],
+            |row| row.get(0),
+        )
     }
 
     /// The videos with a file between `publishing` and `saved`: what a crash may have left.

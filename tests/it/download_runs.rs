@@ -463,3 +463,78 @@ fn x06_an_unknown_wrong_or_expired_certificate_is_refused() {
         row.converges();
     }
 }
+
+#[test]
+fn a_half_downloaded_row_that_moves_leaves_no_part_behind() {
+    let row = Rendered::partial(20_000);
+    row.bench
+        .tracker("download 1 --output-dir elsewhere")
+        .exits(0);
+    assert_eq!(row.names(), [""; 0], "nothing is left in the old directory");
+    row.is_saved();
+}
+
+#[test]
+fn download_prints_each_file_once() {
+    let row = Rendered::new();
+    row.check("--no-download").exits(0);
+    let path = row.path().to_string_lossy().into_owned();
+    for round in ["fetched", "there already"] {
+        let run = row.bench.tracker("download 1").exits(0);
+        let times = run.screen().matches(&path).count();
+        assert_eq!(times, 1, "{round}: {}", run.screen());
+    }
+}
+
+#[test]
+fn download_of_a_failed_row_has_nothing_to_wait_for() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    bench
+        .heygen
+        .fail(&bench.video_id(1), "moderation_failed", "No.");
+    bench.tracker("check");
+    let run = bench.tracker("download 1").exits(1);
+    assert!(run.stderr.contains("tracker show 1"), "{}", run.screen());
+    assert!(!run.stderr.contains("--wait"), "{}", run.screen());
+}
+
+#[test]
+fn two_rows_whose_template_gives_them_one_name_get_two() {
+    let bench = Bench::new();
+    bench.submit(11).exits(0);
+    let template = "UPDATE videos SET name_template = '{title}{id}'";
+    bench.db().execute_batch(template).expect("a template");
+    let titles =
+        "UPDATE videos SET title = 'a1' WHERE id = 1; UPDATE videos SET title = 'a' WHERE id = 11";
+    for row in [1, 11] {
+        let id = bench.video_id(row);
+        bench.heygen.finish(&id);
+        let title = if row == 1 { "a1" } else { "a" };
+        let detail = format!("GET /v3/videos/{id}");
+        let fault = Fault::patch_detail(serde_json::json!({ "title": title }));
+        bench.heygen.fault(&detail, fault.forever());
+    }
+    bench.db().execute_batch(titles).expect("titles");
+    bench.tracker("check --retries 0").exits(0);
+    let mut names: Vec<String> = crate::support::files_below(&bench.path("output"))
+        .iter()
+        .map(|path| path.file_name().expect("a name").to_string_lossy().into())
+        .collect();
+    names.sort();
+    assert!(
+        names == ["a11.mp4", "a11~11.mp4"] || names == ["a11.mp4", "a11~1.mp4"],
+        "{names:?}"
+    );
+    bench.assert_invariants();
+}
+
+#[test]
+fn a_name_may_have_the_date() {
+    let row = Rendered::with(Options::default(), "--name {date}_{id}");
+    row.check("").exits(0);
+    let day = row
+        .bench
+        .query("SELECT strftime('%Y-%m-%d', submitted_at / 1000, 'unixepoch') FROM videos");
+    assert_eq!(row.names(), [format!("{day}_1.mp4")]);
+}
