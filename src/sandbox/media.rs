@@ -162,8 +162,8 @@ fn web_vtt(id: &str, version: u32) -> Vec<u8> {
 }
 
 fn subtitles(id: &str, version: u32) -> Vec<u8> {
-    let take = version + 1;
-    format!("1\n00:00:00,000 --> 00:00:04,000\nSandbox video {id}, take {take}\n").into_bytes()
+    let take = "!".repeat(usize::try_from(version).unwrap_or(0));
+    format!("1\n00:00:00,000 --> 00:00:04,000\nSandbox video {id}{take}\n").into_bytes()
 }
 
 /// The clip with a comment of its own and the head of the padding, and the length of both with the padding.
