@@ -37,25 +37,26 @@ pub fn run(_: Args, context: &Context) -> Result<Exit, Error> {
     let stage = Stage::set(context, &sandbox)?;
     let screen = &context.screen;
     screen.line(
-        "A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is bought.",
+        "A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.",
     );
 
-    screen.line("\nThree videos are bought. They are recorded before anything is sent:");
+    screen.line("\nThree videos are submitted. They are recorded before anything is sent:");
     stage.tracker(&["submit", "bodies.jsonl"])?;
+    // At a terminal an uneventful check says how things stand, from cron nothing: what is said here fits both.
     screen.line(
-        "\nCron would run this every minute. HeyGen is still rendering, so it has nothing to say:",
+        "\nCron would run this every minute, and print nothing while there is no news. HeyGen is still rendering:",
     );
     stage.tracker(&["check"])?;
     screen.line(&format!("\n({} seconds later)", RENDER_TIME.as_secs()));
     thread::sleep(RENDER_TIME);
     screen.line("One video failed, and says why; two files are downloaded, verified and in place:");
     stage.tracker(&["check"])?;
-    screen.line("\nNothing is unfinished any more: no request, no output:");
+    screen.line("\nNow nothing is unfinished, so a check no longer asks HeyGen anything:");
     stage.tracker(&["check"])?;
-    screen.line("\nThe history:");
-    stage.tracker(&["list"])?;
     screen.line("\nEverything about the one that failed:");
     stage.tracker(&["show", "2"])?;
+    screen.line("\nThe history:");
+    stage.tracker(&["list"])?;
 
     screen.line("\nAnd the same to look at, in a browser:");
     stage.tracker(&["gallery"])?;

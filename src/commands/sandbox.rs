@@ -31,13 +31,19 @@ pub struct Args {
     /// Bytes per video file
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     file_size: u64,
-    /// Tell this address on this machine when a video ends, as HeyGen does
+    /// Bytes a second of each download [default: unlimited]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    throttle: Option<u64>,
+    /// Jobs of one account at once; beyond them HeyGen answers 429
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    slots: usize,
+    /// Call this address on this machine when a video ends, as HeyGen does
     #[arg(long, value_name = "URL", requires = "webhook_secret")]
     webhook: Option<String>,
-    /// What that is signed with
+    /// Secret the webhooks are signed with
     #[arg(long, value_name = "S", requires = "webhook")]
     webhook_secret: Option<String>,
-    /// Tell it so many times more than once
+    /// Extra copies of each webhook
     #[arg(
         long,
         value_name = "N",
@@ -64,6 +70,8 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         fail_rate: args.fail_rate,
         latency: args.latency,
         file_size: args.file_size,
+        throttle: args.throttle,
+        slots: Some(args.slots),
         webhook,
         ..Options::default()
     })

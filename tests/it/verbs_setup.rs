@@ -1,12 +1,14 @@
 //! What sets things up: `doctor`, `completions`, `man`, `sandbox`.
 
 use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Bench, end, run};
+use crate::support::{Bench, TRACKER, end, machine_can, run};
 
 #[test]
 fn doctor() {
@@ -88,9 +90,7 @@ fn what_is_generated() {
 #[test]
 fn sandbox_prints_exports_that_work() {
     let bench = Bench::seeded();
-    let mut sandbox = bench.start("sandbox --render-time 0s");
-    let out = BufReader::new(sandbox.stdout.take().expect("stdout"));
-    let exports: Vec<String> = out.lines().take(3).map(|line| line.unwrap()).collect();
+    let (exports, sandbox) = sandbox(&bench, "--render-time 0s");
     let names: Vec<_> = exports
         .iter()
         .filter_map(|line| line.split('=').next())
@@ -109,8 +109,7 @@ fn sandbox_prints_exports_that_work() {
     assert!(run.stdout.contains("1 saved"), "{}", run.screen());
     let nothing_here = bench.heygen.requests().is_empty() && !bench.db_path().exists();
     assert!(nothing_here, "it is a world of its own");
-    kill(Pid::from_raw(sandbox.id() as i32), Signal::SIGINT).expect("a signal");
-    end(sandbox);
+    interrupt(sandbox);
 }
 
 #[test]
@@ -304,5 +303,99 @@ fn list_takes_status_words_in_any_case_and_names_those_there_are() {
     for since in ["today", "yesterday", "2w"] {
         let run = bench.tracker(&format!("list --since {since}")).exits(0);
         assert_eq!(run.stdout.lines().count(), 2, "{}", run.screen());
+
+/// What the stand-in prints until it serves, and the stand-in.
+fn sandbox(bench: &Bench, arguments: &str) -> (Vec<String>, Child) {
+    let mut sandbox = bench.start(&format!("sandbox {arguments}"));
+    let out = BufReader::new(sandbox.stdout.take().expect("stdout"));
+    let exports = out.lines().take(3).map(|line| line.unwrap());
+    (exports.collect(), sandbox)
+}
+
+fn interrupt(sandbox: Child) {
+    kill(Pid::from_raw(sandbox.id() as i32), Signal::SIGTERM).expect("a signal");
+    end(sandbox);
+}
+
+#[test]
+fn sandbox_has_slots_and_can_be_slow() {
+    let bench = Bench::new();
+    let (exports, sandbox) = sandbox(
+        &bench,
+        "--slots 2 --render-time 1h --throttle 100000 --file-size 50000",
+    );
+    let post = "curl -s -o /dev/null -w '%{http_code} %header{retry-after}\\n' -H \"X-Api-Key: $HEYGEN_API_KEY\" \
+                -d '{\"type\":\"avatar\",\"avatar_id\":\"a\"}' $HEYGEN_API_BASE/v3/videos";
+    let run = bench.shell(&format!("{}\n{post}\n{post}\n{post}", exports.join("\n")));
+    assert_eq!(run.stdout, "200 \n200 \n429 1\n", "{}", run.screen());
+    interrupt(sandbox);
+
+    let (exports, sandbox) = self::sandbox(
+        &bench,
+        "--render-time 0s --throttle 100000 --file-size 50000",
+    );
+    let started = Instant::now();
+    let script = "tracker submit --avatar-id a --voice-id v --script Hello && tracker check";
+    let run = bench.shell(&format!("{}\n{script}", exports.join("\n")));
+    assert!(run.stdout.contains("1 saved"), "{}", run.screen());
+    assert!(started.elapsed() >= Duration::from_millis(500));
+    interrupt(sandbox);
+}
+
+/// What differs from run to run: ids, and where the demo worked.
+fn without_ids(text: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
+        let id = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+        out.push_str(if id.len() == 32 { "ID" } else { id });
+        out.push_str(&word[id.len()..]);
+    }
+    out
+}
+
+#[test]
+fn the_demo_says_what_is_so_and_ends_as_the_readme_says() {
+    let bench = Bench::new();
+    let mut probe = Command::new("script");
+    if !machine_can(
+        "pretend to be a terminal",
+        probe.args(["-qec", "true", "/dev/null"]),
+    ) {
+        return;
+    }
+    let mut terminal = Command::new("script");
+    terminal.args([
+        "-qec",
+        &format!("stty cols 80 rows 24; NO_COLOR=1 TMPDIR=/tmp {TRACKER} demo"),
+        "/dev/null",
+    ]);
+    bench.prepare(&mut terminal);
+    let demo = run(terminal.env("TERM", "xterm").env("SHELL", "/bin/sh")).exits(0);
+    let screen = demo.stdout.replace('\r', "");
+    let place = screen
+        .split_whitespace()
+        .find(|word| word.starts_with("/tmp/heygen-tracker-demo-") && !word.ends_with("output"))
+        .expect("its directory");
+    let place = place.split("/output").next().expect("its directory");
+    std::fs::remove_dir_all(place).expect("its directory");
+
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, end) = readme
+        .split_once("it ends like this:\n\n")
+        .expect("the end");
+    let (end, _) = end.split_once("\nContents:").expect("the contents");
+    let end: String = end
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line)))
+        .collect();
+    let (shown, promised) = (without_ids(&screen), without_ids(&end));
+    assert!(
+        shown.ends_with(&promised),
+        "README:\n{promised}\nthe demo:\n{shown}"
+    );
+    // At a terminal `check` says how things stand, so the demo must not say that it says nothing.
+    for untrue in ["nothing to say", "no output", "bought"] {
+        assert!(!screen.contains(untrue), "{untrue}: {screen}");
     }
 }
