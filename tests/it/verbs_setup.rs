@@ -303,6 +303,8 @@ fn list_takes_status_words_in_any_case_and_names_those_there_are() {
     for since in ["today", "yesterday", "2w"] {
         let run = bench.tracker(&format!("list --since {since}")).exits(0);
         assert_eq!(run.stdout.lines().count(), 2, "{}", run.screen());
+    }
+}
 
 /// What the stand-in prints until it serves, and the stand-in.
 fn sandbox(bench: &Bench, arguments: &str) -> (Vec<String>, Child) {
@@ -324,10 +326,23 @@ fn sandbox_has_slots_and_can_be_slow() {
         &bench,
         "--slots 2 --render-time 1h --throttle 100000 --file-size 50000",
     );
-    let post = "curl -s -o /dev/null -w '%{http_code} %header{retry-after}\\n' -H \"X-Api-Key: $HEYGEN_API_KEY\" \
-                -d '{\"type\":\"avatar\",\"avatar_id\":\"a\"}' $HEYGEN_API_BASE/v3/videos";
-    let run = bench.shell(&format!("{}\n{post}\n{post}\n{post}", exports.join("\n")));
-    assert_eq!(run.stdout, "200 \n200 \n429 1\n", "{}", run.screen());
+    let value = |line: usize| exports[line].split_once('=').expect("a value").1;
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let answers: Vec<_> = (0..3)
+        .map(|_| {
+            let post = agent.post(format!("{}/v3/videos", value(0)));
+            let body = r#"{"type":"avatar","avatar_id":"a"}"#;
+            let answer = post.header("X-Api-Key", value(1)).send(body).unwrap();
+            let pause = answer.headers().get("Retry-After").cloned();
+            let pause = pause.map(|pause| pause.to_str().unwrap().to_owned());
+            (answer.status().as_u16(), pause)
+        })
+        .collect();
+    let refused = (429, Some("1".to_owned()));
+    assert_eq!(answers, [(200, None), (200, None), refused]);
     interrupt(sandbox);
 
     let (exports, sandbox) = self::sandbox(
