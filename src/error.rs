@@ -42,6 +42,10 @@ pub mod code {
     pub const AMBIGUOUS_ID: &str = "ambiguous_id";
     /// `file_error`
     pub const FILE: &str = "file_error";
+    /// `other_key`
+    pub const OTHER_KEY: &str = "other_key";
+    /// `clock_skew`
+    pub const CLOCK_SKEW: &str = "clock_skew";
     /// `disk_full`
     pub const DISK_FULL: &str = "disk_full";
     /// `cap_reached`

@@ -10,7 +10,7 @@ use super::calls::CallError;
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness};
-use crate::error::Error;
+use crate::error::{Error, code};
 use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::store::{Store, UnfinishedRow};
 use crate::time::Timestamp;
@@ -568,7 +568,7 @@ impl Run<'_, '_> {
         self.troubles.note(
             Kind::Account,
             "",
-            "other_key".to_owned(),
+            code::OTHER_KEY.to_owned(),
             format!("{count} {videos} to another account than this key's and cannot be seen with it"),
             Some("one database per account: give the right one with --db, or the right key with HEYGEN_API_KEY_FILE".to_owned()),
         );

@@ -11,7 +11,7 @@ use super::calls::{CallError, Caller, PostError, Posted};
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Breaker, Circuit, Due, Moment, Verdict, Witness};
-use crate::error::Error;
+use crate::error::{Error, code};
 use crate::heygen::ApiError;
 use crate::locks::{Guard, Purpose};
 use crate::store::Store;
@@ -512,7 +512,7 @@ impl Run<'_, '_> {
                 self.troubles.note(
                     Kind::Clock,
                     &host,
-                    "clock_skew".to_owned(),
+                    code::CLOCK_SKEW.to_owned(),
                     format!("this machine's clock is {minutes} minutes {way} HeyGen's"),
                     Some("set the clock: idempotency keys are trusted for their age".to_owned()),
                 );
@@ -529,7 +529,7 @@ impl Run<'_, '_> {
         self.troubles.note(
             Kind::Account,
             "",
-            "other_key".to_owned(),
+            code::OTHER_KEY.to_owned(),
             format!(
                 "{} submitted under another key or base URL wait, and are not sent under this one",
                 self.sends.other_account

@@ -306,14 +306,11 @@ fn error_codes() -> Words {
         assert!(!found.is_empty(), "{file}: {signature}");
         codes.extend(found);
     }
-    // Made on the spot: the code of an answer without sense, of a trouble of the whole run, of a hook.
+    // Made on the spot: the code of an answer without sense, of a hook.
     for source in sources() {
-        let lines: Vec<&str> = source.lines().collect();
-        for (n, line) in lines.iter().enumerate() {
-            let follows = |word: &str| n > 0 && lines[n - 1].contains(word);
-            let is_code = line.contains(r#""code": ""#)
-                || line.contains("let code = code.unwrap_or_else")
-                || follows("Kind::Account,");
+        for line in source.lines() {
+            let is_code =
+                line.contains(r#""code": ""#) || line.contains("let code = code.unwrap_or_else");
             if is_code {
                 let code = literals(line)
                     .filter(|text| !["code", "message", "hint", "error", "type"].contains(text));
