@@ -128,7 +128,11 @@ fn request_a_hundred_statuses(bencher: Bencher) {
     let (_sandbox, client) = sandbox(100);
     let ids = ids(100);
     let ids: Vec<&VideoId> = ids.iter().collect();
-    bencher.bench_local(|| client.statuses(&ids).unwrap());
+    bencher.bench_local(|| {
+        client
+            .statuses(heygen_tracker::kind::Kind::Video, &ids)
+            .unwrap()
+    });
 }
 
 #[divan::bench]

@@ -207,6 +207,7 @@ CREATE INDEX videos_submitted ON videos (submitted_at) WHERE request IS NOT NULL
 CREATE INDEX videos_retried ON videos (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX files_publishing ON files (video) WHERE state = 'publishing';
 CREATE INDEX hooks_by_video ON hooks (video);
+CREATE INDEX messages_unsent ON messages (id) WHERE state = 'unsent';
 CREATE INDEX messages_by_video ON messages (video, id);
 
 -- `finished` is derived from the phase, the outcome and the files: whoever changes one of them, it follows.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::time::Timestamp;
-use crate::video::{Asset, HookEvent, Operation, Video};
+use crate::video::{Asset, HookEvent, MessageKind, MessageState, Operation, Video};
 
 /// The timeline stores it as its kind and the other fields that are not null.
 ///
@@ -66,6 +66,19 @@ pub enum Event {
         there_again: bool,
     },
     Stalled,
+    /// A session waits for a person.
+    Attention {
+        said: Option<String>,
+        page: Option<String>,
+    },
+    /// A message to a session, and what became of it.
+    Message {
+        message: MessageKind,
+        text: String,
+        state: MessageState,
+        run_id: Option<String>,
+        why: Option<String>,
+    },
     /// Durable under its final name.
     Saved {
         asset: Asset,
@@ -186,6 +199,7 @@ impl Event {
     pub fn hook(&self, video: &Video) -> Option<HookEvent> {
         match self {
             Self::Stalled => Some(HookEvent::Stalled),
+            Self::Attention { .. } => Some(HookEvent::Attention),
             Self::Saved { .. } | Self::Repaired { .. } => Some(HookEvent::Saved),
             _ if self.status_before().is_none() => None,
             _ if video.ended_badly() => Some(HookEvent::Failed),
@@ -208,7 +222,12 @@ impl Event {
             _ if self.status_before().is_some() && video.ended_badly() => Severity::Bad,
             _ if self.status_before().is_some() => Severity::Step,
             Self::Accepted { by: None, .. } | Self::Postponed { .. } => Severity::Step,
-            Self::Stalled => Severity::Bad,
+            Self::Stalled | Self::Attention { .. } => Severity::Bad,
+            Self::Message {
+                state: MessageState::Sent,
+                ..
+            } => Severity::Step,
+            Self::Message { .. } => Severity::Outcome,
             Self::Saved { .. } | Self::Repaired { .. } | Self::Lost { .. } => Severity::Outcome,
             // Without the video itself there is nothing left of what was paid for.
             Self::Unavailable {

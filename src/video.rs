@@ -47,6 +47,15 @@ impl fmt::Display for VideoId {
     }
 }
 
+/// HeyGen's name for a job: its kind says where it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What it makes.
+    pub kind: Kind,
+    /// A session's id for an agent, else the video's.
+    pub id: VideoId,
+}
+
 /// The request header value that makes a repeated POST harmless (`Idempotency-Key`, HeyGen: 1–255 of
 /// `[A-Za-z0-9_:.-]`, remembered for 24 h). One row owns one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,8 +235,36 @@ words! {
         Failed = "failed",
         /// It renders unusually long.
         Stalled = "stalled",
+        /// A session waits for a person.
+        Attention = "attention",
         /// Nothing is unfinished any more.
         Idle = "idle",
+    }
+}
+
+words! {
+    /// Why a session is written to.
+    MessageKind {
+        /// A person answers.
+        Reply = "reply",
+        /// A failed session is asked to go on.
+        Nudge = "nudge",
+        /// The stop at the plan is answered as the user said beforehand.
+        Proceed = "proceed",
+    }
+}
+
+words! {
+    /// How far a message got. It is never sent twice: what has no answer stays so.
+    MessageState {
+        /// Recorded.
+        Unsent = "unsent",
+        /// On its way, or without an answer.
+        Sending = "sending",
+        /// HeyGen took it.
+        Sent = "sent",
+        /// HeyGen refused it.
+        Refused = "refused",
     }
 }
 
@@ -273,9 +310,14 @@ impl RemoteStatus {
         &self.0
     }
 
-    /// What the word means: every word but two counts as unfinished.
+    /// What the word means: every word but these counts as unfinished.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.0.parse().ok()
+        match self.0.as_str() {
+            "completed" => Some(Outcome::Completed),
+            // The last four were seen at other endpoints; they end a job as surely.
+            "failed" | "cancelled" | "canceled" | "deleted" | "expired" => Some(Outcome::Failed),
+            _ => None,
+        }
     }
 
     /// Rendering ended well; the files may still be unsaved.
@@ -400,6 +442,18 @@ pub struct Video {
     pub not_found_count: i64,
     /// When it became `missing`.
     pub missing_at: Option<Timestamp>,
+    /// Since when its session says `failed`, as long as that may change.
+    pub failed_since: Option<Timestamp>,
+    /// How often it was asked since.
+    pub failed_polls: i64,
+    /// When its session last moved.
+    pub moved_at: Option<Timestamp>,
+    /// How many failures of its session are still answered by a message.
+    pub nudges_left: i64,
+    /// The stop at the plan is answered without a person.
+    pub auto_proceed: bool,
+    /// Since when its session waits for an answer.
+    pub attention_at: Option<Timestamp>,
     /// When it was found to render unusually long.
     pub stalled_at: Option<Timestamp>,
     /// The trouble it is in.
@@ -435,6 +489,22 @@ pub struct Urls {
 }
 
 impl Urls {
+    /// The same with the URL of one more asset.
+    #[must_use]
+    pub fn with(mut self, asset: Asset, url: Option<String>) -> Self {
+        let place = match asset {
+            Asset::Video => &mut self.video,
+            Asset::Captioned => &mut self.captioned,
+            Asset::Subtitle => &mut self.subtitle,
+            Asset::Thumbnail => &mut self.thumbnail,
+            Asset::Gif => &mut self.gif,
+            Asset::Audio => &mut self.audio,
+            Asset::Vtt => &mut self.vtt,
+        };
+        *place = url;
+        self
+    }
+
     /// The URL of one asset.
     pub fn get(&self, asset: Asset) -> Option<&str> {
         match asset {
@@ -525,6 +595,16 @@ impl Video {
                 self.phase.word()
             }
         }
+    }
+
+    /// Where HeyGen is asked for it, once it has a name there.
+    pub fn job(&self) -> Option<Job> {
+        let id = match self.kind {
+            Kind::Agent => self.session_id.clone(),
+            _ => self.video_id.clone(),
+        };
+        let kind = self.kind;
+        id.map(|id| Job { kind, id })
     }
 
     /// Whether HeyGen said the video is ready.

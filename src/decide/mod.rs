@@ -18,6 +18,7 @@
 //!                                 completed and failed are final)
 //! ```
 
+mod agent;
 mod blame;
 mod files;
 mod poll;
@@ -27,9 +28,12 @@ mod verdict;
 
 use std::time::Duration;
 
+pub use agent::wants_answer;
 pub use blame::{Blame, Breaker, Circuit};
 pub(crate) use files::{FileFact, file, to_fetch, want_again};
-pub use poll::{MISSING_ASKED_FOR, Observation, Witness, observed, stalled, stalls_after};
+pub use poll::{
+    MISSING_ASKED_FOR, Observation, Witness, observed, session_stalls_after, stalled, stalls_after,
+};
 pub use send::{
     Attempt, Due, Expiry, Moment, REPLAY_WINDOW, already_tracked, begin_send, due, expire,
     not_attempted, post_window, release, sent,
@@ -40,7 +44,7 @@ pub use verdict::Verdict;
 use crate::event::{Event, Failure};
 use crate::heygen::ApiError;
 use crate::time::Timestamp;
-use crate::video::{Asset, LastError, Operation, Video};
+use crate::video::{Asset, LastError, MessageKind, Operation, Video};
 
 /// Trouble that lasts is told again after this long.
 pub const TELL_AGAIN: Duration = Duration::from_secs(24 * 3600);
@@ -58,6 +62,8 @@ pub struct Decision {
     pub events: Vec<Entry>,
     /// The files that can be fetched now.
     pub fetch: Vec<Asset>,
+    /// What is to be written to its session.
+    pub messages: Vec<(MessageKind, String)>,
     /// Names of part files that nobody will go on with.
     pub stale_parts: Vec<String>,
 }
@@ -89,6 +95,7 @@ impl Decision {
             files: Vec::new(),
             events: Vec::new(),
             fetch: Vec::new(),
+            messages: Vec::new(),
             stale_parts: Vec::new(),
         }
     }
@@ -160,6 +167,13 @@ impl Failure {
         self.own = false;
         self
     }
+}
+
+/// Something happened that leaves the row as it is.
+pub fn happened(video: &Video, entry: Entry) -> Decision {
+    let mut decision = Decision::new(video);
+    decision.events.push(entry);
+    decision
 }
 
 /// An operation on a row failed: the row keeps its state and gets a `last_error`.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Decision, record_failure};
+use super::{Decision, agent, record_failure};
 use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, RemoteVideo};
+use crate::kind::Kind;
 use crate::time::Timestamp;
 use crate::video::{Account, Operation, Phase, RemoteStatus, Video};
 
@@ -20,6 +21,9 @@ const USUAL_NEEDS: u64 = 20;
 
 /// However fast the others were, nothing stalls before this.
 const NEVER_STALLS_BEFORE: Duration = Duration::from_secs(3600);
+
+/// Healthy sessions were seen quiet for up to five minutes.
+const SESSION_NEVER_STALLS: Duration = Duration::from_secs(1800);
 
 /// What was learnt about a row from HeyGen.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +105,10 @@ fn seen(
     row.phase = Phase::Accepted;
     if !ended {
         row.remote_status = Some(status.clone());
-        row.outcome = status.outcome();
+        row.outcome = match row.kind {
+            Kind::Agent => agent::outcome(row, status, now),
+            _ => status.outcome(),
+        };
         if row.outcome.is_some() {
             row.ended_at = Some(now);
             row.stalled_at = None;
@@ -113,6 +120,7 @@ fn seen(
         && !stale
     {
         take_over(row, remote, now);
+        agent::follow(&mut decision, video, remote, now);
     }
     let was = decision.status_before(video);
     let new_word = decision.video.remote_status != video.remote_status;
@@ -122,10 +130,12 @@ fn seen(
             there_again: true,
         });
     }
-    if new_word {
+    // A session says `failed` for a while before it is believed.
+    let ends_late = !ended && decision.video.outcome.is_some() && !new_word;
+    if new_word || ends_late {
         let row = &decision.video;
         decision.event(Event::Status {
-            was,
+            was: was.or_else(|| ends_late.then(|| video.status().to_owned())),
             from: video
                 .remote_status
                 .as_ref()
@@ -232,6 +242,14 @@ pub fn stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
     match p90 {
         Some(p90) if finished >= USUAL_NEEDS => p90.saturating_mul(3).max(NEVER_STALLS_BEFORE),
         _ => NEVER_STALLS_BEFORE,
+    }
+}
+
+/// The same for a session that does not move.
+pub fn session_stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
+    match p90 {
+        Some(p90) if finished >= USUAL_NEEDS => p90.saturating_mul(3).max(SESSION_NEVER_STALLS),
+        _ => SESSION_NEVER_STALLS,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Decision, Verdict, record_failure};
 use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, Created};
+use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, Video};
 
@@ -46,6 +47,8 @@ pub enum Expiry {
     Age,
     /// An attempt is unanswered, and the clock went backwards.
     Clock,
+    /// An attempt is unanswered, and HeyGen does not promise that the same key makes a repetition harmless.
+    NoReplay,
     /// No attempt is known of, but this database was not in use for so long that another copy of it may have sent the row.
     Unattended,
 }
@@ -69,6 +72,7 @@ pub fn due(video: &Video, moment: &Moment<'_>) -> Due {
     let expiry = match video.phase {
         Phase::Unsent if moment.ignore_backoff => None,
         Phase::Unsent => unattended(video, moment),
+        Phase::Sending if !video.kind.strategy().replays => Some(Expiry::NoReplay),
         Phase::Sending => expiry(video, now),
         Phase::Accepted | Phase::Rejected | Phase::Unknown | Phase::Missing => return Due::Not,
     };
@@ -147,6 +151,9 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
             Expiry::Age | Expiry::Clock => {
                 "HeyGen never answered, and it is too late to ask again safely"
             }
+            Expiry::NoReplay => {
+                "no answer came, and for this kind of job HeyGen promises no safe repetition"
+            }
             Expiry::Unattended => {
                 "this database was not in use for 20 hours, and another copy of it may have sent the row"
             }
@@ -159,6 +166,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     decision.event(Event::Unknown {
         was: decision.status_before(video),
         why: match expiry {
+            Expiry::NoReplay => "HeyGen promises no safe repetition for this kind of job",
             Expiry::Age => "20 hours since the first attempt without an answer",
             Expiry::Clock => "the clock went back, so the age of the first attempt is not known",
             Expiry::Unattended => "20 hours since this database was last in use",
@@ -221,6 +229,9 @@ pub fn sent(
     let first = attempt.is_first();
     let verdict = Verdict::of(error);
     match verdict {
+        Verdict::Unanswered | Verdict::Garbled if !video.kind.strategy().replays => {
+            expire(video, Expiry::NoReplay, now)
+        }
         Verdict::Unanswered | Verdict::Garbled => unanswered(video, attempt, error, now),
         Verdict::InProgress => in_progress(video, attempt, error, now),
         Verdict::Refused | Verdict::NotFound => rejected(video, first, error),
@@ -306,7 +317,11 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
     decision.works(Operation::Send);
     let row = &mut decision.video;
     row.phase = Phase::Accepted;
-    row.video_id = Some(created.video_id.clone());
+    let id = Some(created.video_id.clone());
+    match row.kind {
+        Kind::Agent => row.session_id = id,
+        _ => row.video_id = id,
+    }
     // How it ended is said by its own GET, with the reason or the links.
     row.remote_status = Some(if created.status.is_terminal() {
         RemoteStatus::waiting()

@@ -15,9 +15,10 @@ use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
 use super::wire::{self, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo, Unusable};
+use crate::kind::Kind;
 use crate::net::{self, AgentOptions, Proxy, Reuse};
 use crate::time;
-use crate::video::{IdempotencyKey, VideoId};
+use crate::video::{IdempotencyKey, Job, VideoId};
 
 /// How many ids HeyGen takes in one bulk status request.
 pub const MAX_BULK: usize = 100;
@@ -119,62 +120,125 @@ impl Client {
         }))
     }
 
-    /// `POST /v3/videos`: buys a video. `body` goes out as it is; HeyGen answers a repeated `key` with the first answer for 24 h.
+    /// Creates a job, as its kind's [`Strategy`](crate::kind::Strategy) says. `body` goes out as it is; where HeyGen
+    /// promises it, a repeated `key` is answered with the first answer for 24 h.
     ///
     /// # Errors
-    /// [`ApiError::leaves_outcome_open`] tells whether a video may have been bought nevertheless.
-    pub fn create(&self, body: &[u8], key: &IdempotencyKey) -> Result<Created, ApiError> {
+    /// A job may have been created nevertheless: `decide::Verdict` tells.
+    pub fn create(
+        &self,
+        kind: Kind,
+        template: Option<&str>,
+        body: &[u8],
+        key: &IdempotencyKey,
+    ) -> Result<Created, ApiError> {
+        let segment =
+            template.map_or_else(String::new, |id| format!("/{}", net::percent_encoded(id)));
         let request = self
-            .request(Method::POST, "/v3/videos")
+            .request(
+                Method::POST,
+                &format!("{}{segment}", kind.strategy().create),
+            )
             .header(CONTENT_TYPE, "application/json")
             .header(IDEMPOTENCY_KEY, key.as_str())
             .body(body);
         let answer = self.exchange(request, Reuse::Never)?;
-        let created = self.read(&answer, wire::created)?;
+        let created = self.read(&answer, |body, redactor| {
+            wire::created(kind, body, redactor)
+        })?;
         Ok(Created {
             request_id: answer.request_id,
             ..created
         })
     }
 
-    /// `GET /v3/videos/{id}`: everything about one video, with fresh URLs.
+    /// Everything about one job, with fresh URLs. An agent's files are its video's.
     ///
     /// # Errors
-    /// Also when the answer is about another video.
-    pub fn video(&self, id: &VideoId) -> Result<RemoteVideo, ApiError> {
-        let path = format!("/v3/videos/{}", net::percent_encoded(id.as_str()));
-        self.get(&path, |body, redactor| wire::video(body, id, redactor))
+    /// Also when the answer is about another job.
+    pub fn job(&self, job: &Job) -> Result<RemoteVideo, ApiError> {
+        let read = job.kind.strategy().read;
+        let path = format!("{read}/{}", net::percent_encoded(job.id.as_str()));
+        self.get(&path, |body, redactor| wire::video(body, job, redactor))
     }
 
-    /// `GET /v3/videos/statuses`: the status words of up to [`MAX_BULK`] videos (HeyGen refuses more).
+    /// `GET /v3/videos/{id}`.
+    ///
+    /// # Errors
+    /// As [`Client::job`].
+    pub fn video(&self, id: &VideoId) -> Result<RemoteVideo, ApiError> {
+        self.job(&Job {
+            kind: Kind::Video,
+            id: id.clone(),
+        })
+    }
+
+    /// The status words of up to [`MAX_BULK`] jobs of a kind that has such an endpoint (HeyGen refuses more).
     ///
     /// Ids that do not [fit](fits_bulk) are not asked about. The answer may leave ids out, and comes in any order.
     ///
     /// # Errors
     /// As a whole only: an unknown id is a [`BulkStatus`] of its own.
-    pub fn statuses(&self, ids: &[&VideoId]) -> Result<Vec<BulkStatus>, ApiError> {
+    pub fn statuses(&self, kind: Kind, ids: &[&VideoId]) -> Result<Vec<BulkStatus>, ApiError> {
         let ids: Vec<&str> = ids
             .iter()
             .filter(|id| fits_bulk(id))
             .map(|id| id.as_str())
             .collect();
-        if ids.is_empty() {
+        let (false, Some(path)) = (ids.is_empty(), kind.strategy().bulk) else {
             return Ok(Vec::new());
-        }
-        let path = format!("/v3/videos/statuses?video_ids={}", ids.join(","));
+        };
+        let path = format!("{path}?video_ids={}", ids.join(","));
         self.get(&path, wire::statuses)
     }
 
-    /// `GET /v3/videos`: one page of the account's videos, newest first; `limit` is brought into HeyGen's 1 to 100.
+    /// One page of the account's jobs of a kind that can be listed, newest first; `limit` is brought into HeyGen's 1 to 100.
     ///
     /// # Errors
     /// Like any request's.
-    pub fn list(&self, token: Option<&str>, limit: u32) -> Result<Page, ApiError> {
+    pub fn list(&self, kind: Kind, token: Option<&str>, limit: u32) -> Result<Page, ApiError> {
+        let Some(path) = kind.strategy().list else {
+            return Ok(Page::default());
+        };
         let token = token.map_or_else(String::new, |token| {
             format!("&token={}", net::percent_encoded(token))
         });
-        let path = format!("/v3/videos?limit={}{token}", limit.clamp(1, 100));
-        self.get(&path, wire::page)
+        let path = format!("{path}?limit={}{token}", limit.clamp(1, 100));
+        self.get(&path, |body, redactor| wire::page(kind, body, redactor))
+    }
+
+    /// `POST /v3/video-agents/{id}`: answers or revives a session; returns HeyGen's name for what that started.
+    ///
+    /// # Errors
+    /// As for a creation: it may have been taken nevertheless.
+    pub fn message(&self, session: &VideoId, text: &str) -> Result<Option<String>, ApiError> {
+        let body = serde_json::json!({ "message": text }).to_string();
+        let answer = self.to_session(session, "", body)?;
+        self.read(&answer, wire::run_id)
+    }
+
+    /// `POST /v3/video-agents/{id}/stop`: ends a session and frees its slot.
+    ///
+    /// # Errors
+    /// Like any request's.
+    pub fn stop(&self, session: &VideoId) -> Result<(), ApiError> {
+        let answer = self.to_session(session, "/stop", "{}".to_owned())?;
+        self.read(&answer, wire::anything)
+    }
+
+    fn to_session(
+        &self,
+        session: &VideoId,
+        action: &str,
+        body: String,
+    ) -> Result<Answer, ApiError> {
+        let read = Kind::Agent.strategy().read;
+        let path = format!("{read}/{}{action}", net::percent_encoded(session.as_str()));
+        let request = self
+            .request(Method::POST, &path)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.into_bytes());
+        self.exchange(request, Reuse::Never)
     }
 
     /// `GET /v3/users/me`: whether the key is accepted.

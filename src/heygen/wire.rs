@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 
 use super::error::is_sane_code;
 use super::redact::{Redactor, truncate};
+use crate::kind::Kind;
 use crate::object::{self, Fields, fields, number};
 use crate::time::Timestamp;
-use crate::video::{RemoteStatus, Urls, VideoId};
+use crate::video::{Job, RemoteStatus, Urls, VideoId};
 
 /// HeyGen's longest status word has 10 letters.
 const MAX_STATUS: usize = 256;
@@ -59,6 +60,21 @@ pub struct RemoteVideo {
     pub failure_message: Option<String>,
     /// The video's page at HeyGen.
     pub video_page_url: Option<String>,
+    /// An agent's only.
+    pub session: Option<RemoteSession>,
+}
+
+/// What an agent's session says besides its status word and title.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteSession {
+    /// Per cent.
+    pub progress: Option<i64>,
+    /// The video it makes; sometimes a placeholder that never renders.
+    pub video_id: Option<VideoId>,
+    /// Its newest message that says what went wrong.
+    pub error: Option<String>,
+    /// Its newest words.
+    pub said: Option<String>,
 }
 
 /// One entry of a bulk status answer.
@@ -78,7 +94,7 @@ impl BulkStatus {
 }
 
 /// One page of the list of videos, newest first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
     /// Entries without a usable id or status are left out.
     pub videos: Vec<RemoteVideo>,
@@ -113,23 +129,38 @@ pub(super) enum Unusable {
 }
 
 /// Reads the answer to a POST; `request_id` is left for the caller to fill in.
-pub(super) fn created(body: &[u8], redactor: &Redactor) -> Result<Created, Unusable> {
+pub(super) fn created(kind: Kind, body: &[u8], redactor: &Redactor) -> Result<Created, Unusable> {
     let data = data(&envelope(body, redactor)?)?;
+    let name = kind.strategy().id;
     Ok(Created {
-        video_id: id(&data, "video_id", redactor).ok_or(Unusable::NoVideoId)?,
+        video_id: id(&data, name, redactor)
+            .or_else(|| first_id(&data, name, redactor))
+            .ok_or(Unusable::NoVideoId)?,
         status: status(&data, redactor).unwrap_or_else(RemoteStatus::waiting),
         request_id: None,
     })
 }
 
-/// Reads the detail of the video `asked`.
+/// The first of an array of ids.
+fn first_id(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<VideoId> {
+    let ids: Vec<String> = serde_json::from_str(data.get(name)?.get()).ok()?;
+    let first = ids.into_iter().next()?;
+    (redactor.without_key(first.clone()) == first).then_some(())?;
+    VideoId::new(first)
+}
+
+/// Reads the detail of the job `asked`.
 pub(super) fn video(
     body: &[u8],
-    asked: &VideoId,
+    asked: &Job,
     redactor: &Redactor,
 ) -> Result<RemoteVideo, Unusable> {
-    let video = remote_video(&data(&envelope(body, redactor)?)?, redactor)?;
-    if video.id == *asked {
+    let data = data(&envelope(body, redactor)?)?;
+    let mut video = remote_video(asked.kind, &data, redactor)?;
+    if asked.kind == Kind::Agent {
+        video.session = Some(session(&data, redactor));
+    }
+    if video.id == asked.id {
         Ok(video)
     } else {
         Err(Unusable::OtherVideo)
@@ -147,16 +178,24 @@ pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatu
 }
 
 /// Reads one page of the list.
-pub(super) fn page(body: &[u8], redactor: &Redactor) -> Result<Page, Unusable> {
+pub(super) fn page(kind: Kind, body: &[u8], redactor: &Redactor) -> Result<Page, Unusable> {
     let envelope = envelope(body, redactor)?;
     // Beside `data`, not in it.
     let has_more = envelope
         .get("has_more")
         .is_none_or(|raw| raw.get() != "false");
     Ok(Page {
-        videos: items(&envelope, |data| remote_video(data, redactor).ok())?,
+        videos: items(&envelope, |data| remote_video(kind, data, redactor).ok())?,
         next: url(&envelope, "next_token", redactor).filter(|_| has_more),
     })
+}
+
+/// What a message to a session started.
+pub(super) fn run_id(body: &[u8], redactor: &Redactor) -> Result<Option<String>, Unusable> {
+    let envelope = envelope(body, redactor)?;
+    Ok(data(&envelope)
+        .ok()
+        .and_then(|data| text(&data, "run_id", MAX_WORD, redactor)))
 }
 
 /// Any JSON object that is not an error envelope: all that an answer has to be when its content does not matter.
@@ -217,24 +256,56 @@ fn items<T>(
         .collect())
 }
 
-fn remote_video(data: &Fields<'_>, redactor: &Redactor) -> Result<RemoteVideo, Unusable> {
+/// What a session says of itself.
+fn session(data: &Fields<'_>, redactor: &Redactor) -> RemoteSession {
+    let messages: Vec<&RawValue> = data
+        .get("messages")
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default();
+    let newest = |wanted: &dyn Fn(&str, &str) -> bool| {
+        messages.iter().rev().find_map(|message| {
+            let message = fields(message.get()).ok()?;
+            let role = string(&message, "role").unwrap_or_default();
+            let what = string(&message, "type").unwrap_or_default();
+            let content = text(&message, "content", MAX_MESSAGE, redactor)?;
+            wanted(&role, &what).then_some(content)
+        })
+    };
+    RemoteSession {
+        progress: number(data.get("progress")).map(|per_cent| per_cent.clamp(0.0, 100.0) as i64),
+        video_id: id(data, "video_id", redactor),
+        error: newest(&|_, what| what == "error"),
+        said: newest(&|role, what| role != "user" && what == "text"),
+    }
+}
+
+fn remote_video(
+    kind: Kind,
+    data: &Fields<'_>,
+    redactor: &Redactor,
+) -> Result<RemoteVideo, Unusable> {
     let text = |name, max| text(data, name, max, redactor);
     let url = |name| url(data, name, redactor);
     let message = string(data, "failure_message");
+    let strategy = kind.strategy();
+    let name = if kind == Kind::Agent {
+        strategy.id
+    } else {
+        "id"
+    };
     Ok(RemoteVideo {
-        id: id(data, "id", redactor).ok_or(Unusable::OtherVideo)?,
+        id: id(data, name, redactor).ok_or(Unusable::OtherVideo)?,
         status: status(data, redactor).ok_or(Unusable::NoStatus)?,
         title: text("title", MAX_TEXT),
         created_at: instant(data, "created_at"),
         completed_at: instant(data, "completed_at"),
-        urls: Urls {
-            video: url("video_url"),
-            captioned: url("captioned_video_url"),
-            subtitle: url("subtitle_url"),
-            thumbnail: url("thumbnail_url"),
-            gif: url("gif_url"),
-            ..Urls::default()
-        },
+        urls: strategy
+            .files
+            .iter()
+            .fold(Urls::default(), |urls, (field, asset)| {
+                urls.with(*asset, url(field))
+            }),
+        session: None,
         duration: number(data.get("duration")).filter(|seconds| *seconds >= 0.0),
         folder_id: text("folder_id", MAX_WORD),
         output_language: text("output_language", MAX_WORD),

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use super::limiter::{Denied, RateLimiter};
 use crate::decide::{Attempt, Verdict};
 use crate::error::Error;
-use crate::heygen::{ApiError, Backoff, Client, Created};
+use crate::heygen::{ApiError, Backoff, Client, Created, RemoteVideo};
+use crate::kind::Kind;
 use crate::store::Identity;
 use crate::time::{self, Timestamp};
-use crate::video::IdempotencyKey;
+use crate::video::{IdempotencyKey, Job};
 
 /// Tries per request within one run.
 const TRIES: u32 = 3;
@@ -90,13 +91,52 @@ impl Caller {
         }
     }
 
+    /// Everything about a job. An agent's session has no files: they are its video's, and so is the reason of a failure.
+    pub(super) fn job(&self, job: &Job) -> Result<RemoteVideo, CallError> {
+        let remote = self.get(|client| client.job(job))?;
+        let video_id = match &remote.session {
+            Some(session) if remote.status.is_terminal() => session.video_id.clone(),
+            _ => None,
+        };
+        let Some(video_id) = video_id else {
+            return Ok(remote);
+        };
+        match self.get(|client| client.video(&video_id)) {
+            Ok(video) => Ok(RemoteVideo {
+                id: remote.id,
+                status: remote.status,
+                title: remote.title.or(video.title.clone()),
+                failure_message: video.failure_message.clone().or(remote.failure_message),
+                failure_code: video.failure_code.clone().or(remote.failure_code),
+                session: remote.session,
+                ..video
+            }),
+            // A placeholder that never rendered: the session's word stands.
+            Err(CallError::Api(error)) if Verdict::of(&error) == Verdict::NotFound => Ok(remote),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes to a session, once: whatever comes back, it may have arrived.
+    pub(super) fn message(&self, job: &Job, text: &str) -> Result<Option<String>, CallError> {
+        let permit = self.limiter.enter(Instant::now() + self.budget);
+        let _permit = permit.map_err(|denied| match denied {
+            Denied::Closed => CallError::Stopped,
+            Denied::HeldBack(error) => CallError::Api(error),
+        })?;
+        self.client.message(&job.id, text).map_err(|error| {
+            self.heed(&error);
+            CallError::Api(error)
+        })
+    }
+
     /// POSTs a row. A first POST whose answer is missing is repeated once, with the same key and the same bytes;
     /// further replays are the next runs', at growing distances.
     ///
     /// Nothing is sent into a database that could not take the answer (`identity`).
     pub(super) fn post(
         &self,
-        body: &[u8],
+        (kind, template, body): (Kind, Option<&str>, &[u8]),
         key: &IdempotencyKey,
         unanswered_before: bool,
         window: &RangeInclusive<Timestamp>,
@@ -126,7 +166,7 @@ impl Caller {
             if !window.contains(&time::now()) {
                 break Err(last.map_or(PostError::NotAttempted, PostError::Api));
             }
-            let error = match self.client.create(body, key) {
+            let error = match self.client.create(kind, template, body, key) {
                 Ok(created) => break Ok(created),
                 Err(error) => error,
             };
@@ -136,7 +176,7 @@ impl Caller {
             let repeat = match verdict {
                 Verdict::NotSent | Verdict::Busy => true,
                 Verdict::Unanswered | Verdict::Garbled => {
-                    !unanswered_before && attempt.unanswered < 2
+                    kind.strategy().replays && !unanswered_before && attempt.unanswered < 2
                 }
                 _ => false,
             };

@@ -17,6 +17,7 @@ mod access;
 mod calls;
 mod hooks;
 mod limiter;
+mod messages;
 mod poll;
 mod pool;
 mod report;
@@ -336,6 +337,7 @@ impl Run<'_, '_> {
         }
         self.conclude_polls(store)?;
         self.conclude_sends();
+        self.send_messages(store)?;
         Ok(true)
     }
 

@@ -12,9 +12,10 @@ use super::{Message, Run, Tx};
 use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness};
 use crate::error::{Error, code};
 use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
+use crate::kind::Kind as JobKind;
 use crate::store::{Store, UnfinishedRow};
 use crate::time::Timestamp;
-use crate::video::{Phase, RemoteStatus, RowId, VideoId};
+use crate::video::{Job, Phase, RemoteStatus, RowId, VideoId};
 
 /// Rows read from the store at once.
 const PAGE: u32 = 1000;
@@ -30,7 +31,7 @@ const MISSING: u32 = 1000;
 pub(super) struct Asked {
     row: RowId,
     rev: i64,
-    video_id: VideoId,
+    job: Job,
     /// The word that would be no news.
     settled: Option<RemoteStatus>,
     /// Asking for it failed the last time.
@@ -44,7 +45,7 @@ impl From<UnfinishedRow> for Asked {
         Self {
             row: row.id,
             rev: row.rev,
-            video_id: row.video_id,
+            job: row.job,
             settled: row.remote_status.filter(|_| row.settled),
             troubled: row.troubled,
             missing: false,
@@ -125,6 +126,17 @@ impl Polls {
         self.troubled.clear();
     }
 
+    /// The next rows of one kind that one bulk request can be about.
+    fn next_bulk(&mut self) -> (JobKind, Vec<Asked>) {
+        let kind = self
+            .bulk
+            .first()
+            .map_or(JobKind::Video, |asked| bulk_kind(&asked.job));
+        let same = |asked: &mut Asked| bulk_kind(&asked.job) == kind;
+        let rows = self.bulk.extract_if(.., same).take(MAX_BULK).collect();
+        (kind, rows)
+    }
+
     /// A row needs a GET of its own.
     fn own_get(&mut self, asked: Asked) {
         if asked.missing {
@@ -149,6 +161,19 @@ impl Polls {
     }
 }
 
+/// Whether a job can be asked for together with others.
+fn has_bulk(job: &Job) -> bool {
+    job.kind.strategy().bulk.is_some() && fits_bulk(&job.id)
+}
+
+/// What comes from a template is a video from then on.
+fn bulk_kind(job: &Job) -> JobKind {
+    match job.kind {
+        JobKind::Template => JobKind::Video,
+        kind => kind,
+    }
+}
+
 impl Run<'_, '_> {
     /// Rows the user named: each is asked or sent as its state allows.
     pub(super) fn name(&mut self, store: &mut Store, rows: Vec<RowId>) -> Result<(), Error> {
@@ -163,12 +188,12 @@ impl Run<'_, '_> {
                 store.write(|tx| self.write(tx, decision, crate::time::now()))?;
                 self.committed();
             }
-            match (video.phase, video.video_id) {
-                (Phase::Accepted | Phase::Missing, Some(video_id)) => {
+            match (video.phase, video.job()) {
+                (Phase::Accepted | Phase::Missing, Some(job)) => {
                     self.polls.details.push_back(Asked {
                         row,
                         rev: video.rev,
-                        video_id,
+                        job,
                         settled: None,
                         troubled: false,
                         missing: false,
@@ -208,9 +233,8 @@ impl Run<'_, '_> {
             if let Some(asked) = self.polls.details.pop_front() {
                 self.ask_for_one(asked)?;
             } else if !self.polls.bulk.is_empty() {
-                let most = self.polls.bulk.len().min(MAX_BULK);
-                let rows = self.polls.bulk.drain(..most).collect();
-                self.ask_for_many(rows)?;
+                let (kind, rows) = self.polls.next_bulk();
+                self.ask_for_many(kind, rows)?;
             } else if !self.polls.troubled.is_empty() {
                 let any = fastrand::usize(..self.polls.troubled.len());
                 let asked = self.polls.troubled.swap_remove(any);
@@ -245,8 +269,7 @@ impl Run<'_, '_> {
                     .remote_status
                     .as_ref()
                     .is_some_and(RemoteStatus::is_completed);
-                let own =
-                    whole || completed || self.polls.without_bulk || !fits_bulk(&row.video_id);
+                let own = whole || completed || self.polls.without_bulk || !has_bulk(&row.job);
                 if own {
                     self.polls.own_get(row.into());
                 } else {
@@ -261,7 +284,7 @@ impl Run<'_, '_> {
     fn refill_missing(&mut self, store: &Store) -> Result<(), Error> {
         let since = crate::time::now().before(decide::MISSING_ASKED_FOR);
         let rows = store.read(|tx| tx.missing_since(since, MISSING))?;
-        let rows = rows.into_iter().filter(|row| fits_bulk(&row.video_id));
+        let rows = rows.into_iter().filter(|row| has_bulk(&row.job));
         self.polls.bulk.extend(rows.map(|row| Asked {
             missing: true,
             ..row.into()
@@ -276,7 +299,7 @@ impl Run<'_, '_> {
         let outbox = self.outbox.clone();
         self.polls.in_flight += 1;
         self.start_api(move || {
-            let answer = caller.get(|client| client.video(&asked.video_id));
+            let answer = caller.job(&asked.job);
             // The run may be over; then nobody listens, and nothing is lost by it.
             outbox
                 .send(Message::Detail {
@@ -287,15 +310,15 @@ impl Run<'_, '_> {
         })
     }
 
-    fn ask_for_many(&mut self, rows: Vec<Asked>) -> Result<(), Error> {
+    fn ask_for_many(&mut self, kind: JobKind, rows: Vec<Asked>) -> Result<(), Error> {
         let Some((caller, _)) = self.caller()? else {
             return Ok(());
         };
         let outbox = self.outbox.clone();
         self.polls.in_flight += 1;
         self.start_api(move || {
-            let ids: Vec<&VideoId> = rows.iter().map(|asked| &asked.video_id).collect();
-            let answer = caller.get(|client| client.statuses(&ids));
+            let ids: Vec<&VideoId> = rows.iter().map(|asked| &asked.job.id).collect();
+            let answer = caller.get(|client| client.statuses(kind, &ids));
             outbox.send(Message::Bulk { rows, answer }).ok();
         })
     }
@@ -360,7 +383,7 @@ impl Run<'_, '_> {
             .filter_map(|line| Some((line.video_id.as_ref()?.as_str(), line)))
             .collect();
         for asked in rows {
-            match words.get(asked.video_id.as_str()) {
+            match words.get(asked.job.id.as_str()) {
                 Some(line) if line.is_not_found() && asked.missing => {}
                 Some(line) if !line.is_not_found() && !line.status.is_terminal() => {
                     self.reporter.tally.polled += 1;
@@ -540,8 +563,9 @@ impl Run<'_, '_> {
         let rows = store.read(|tx| {
             let usual = tx.usual_render_times(USUAL)?;
             let p90 = usual.p90.map(Duration::from_millis);
-            let cutoff = now.before(decide::stalls_after(usual.count, p90));
-            tx.rendering_since_before(cutoff, started)
+            let after = decide::stalls_after(usual.count, p90);
+            let session = now.before(decide::session_stalls_after(usual.count, p90));
+            tx.rendering_since_before(now.before(after), session, started)
         })?;
         if rows.is_empty() {
             return Ok(());

@@ -13,7 +13,7 @@ use crate::render::screen::Screen;
 use crate::render::{human, text};
 use crate::store::Trouble;
 use crate::time::Timestamp;
-use crate::video::{Asset, HookEvent, LastError, Phase, RowId, Video, VideoId};
+use crate::video::{Asset, HookEvent, LastError, MessageState, Phase, RowId, Video, VideoId};
 
 /// What a run amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -372,6 +372,27 @@ fn sentence(video: &Video, event: &Event) -> String {
             rendering_since(video),
             video.id
         ),
+        Event::Attention { said, page } => {
+            attention_sentence(video, said.as_deref(), page.as_deref())
+        }
+        Event::Message {
+            message,
+            state,
+            why,
+            ..
+        } => format!(
+            "{}: {}",
+            subject(video, message.word()),
+            match (state, why) {
+                (MessageState::Sent, _) => "sent".to_owned(),
+                (MessageState::Refused, Some(why)) =>
+                    format!("refused: {}", text::fit(why, REASON_WIDTH)),
+                _ => format!(
+                    "no answer came, and it is not sent twice (tracker show {})",
+                    video.id
+                ),
+            }
+        ),
         Event::Recovered { code, .. } => format!(
             "{}: no {} any more",
             subject(video, "works again"),
@@ -412,6 +433,18 @@ fn sentence(video: &Video, event: &Event) -> String {
         | Event::Edited { .. }
         | Event::Hook { .. } => subject(video, video.status()),
     }
+}
+
+fn attention_sentence(video: &Video, said: Option<&str>, page: Option<&str>) -> String {
+    let said = said.map_or_else(String::new, |said| {
+        format!(": {}", text::fit(said, REASON_WIDTH))
+    });
+    let page = page.map_or_else(String::new, |page| format!(", {}", text::sanitize(page)));
+    let id = video.id;
+    format!(
+        "{}{said} (tracker reply {id} TEXT{page})",
+        subject(video, video.status())
+    )
 }
 
 fn saved_sentence(head: &str, asset: Asset, path: &str, bytes: u64) -> String {

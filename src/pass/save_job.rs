@@ -143,11 +143,8 @@ impl SaveJob {
     /// Presigned URLs expire; asking for the video mints new ones.
     fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Stop> {
         self.refreshed = true;
-        let video_id = self.video.video_id.clone().ok_or(Stop::NoUrl)?;
-        let remote = self
-            .caller
-            .get(|client| client.video(&video_id))
-            .map_err(Stop::Api)?;
+        let job = self.video.job().ok_or(Stop::NoUrl)?;
+        let remote = self.caller.job(&job).map_err(Stop::Api)?;
         self.urls = remote.urls.clone();
         self.tell(deliver, Learnt::Refreshed(Box::new(remote)));
         Ok(())

@@ -13,10 +13,11 @@ use super::{Message, Run, Tx};
 use crate::decide::{self, Breaker, Circuit, Due, Moment, Verdict, Witness};
 use crate::error::{Error, code};
 use crate::heygen::ApiError;
+use crate::kind::Kind as JobKind;
 use crate::locks::{Guard, Purpose};
 use crate::store::Store;
 use crate::time::{self, LONGEST_WAIT, Timestamp};
-use crate::video::{IdempotencyKey, Phase, RowId, Video};
+use crate::video::{IdempotencyKey, Job, Phase, RowId, Video};
 
 /// Rows read from the store at once.
 const PAGE: u32 = 256;
@@ -59,6 +60,8 @@ struct Ready {
     /// When its POST may begin.
     window: RangeInclusive<Timestamp>,
     unanswered_before: bool,
+    kind: JobKind,
+    template: Option<String>,
     body: String,
     key: IdempotencyKey,
     guard: Guard,
@@ -359,6 +362,8 @@ impl Run<'_, '_> {
             row,
             window: decide::post_window(&video, now),
             unanswered_before: video.phase == Phase::Sending,
+            kind: video.kind,
+            template: video.template_id.clone(),
             body,
             key,
             guard,
@@ -373,7 +378,7 @@ impl Run<'_, '_> {
         let identity = self.identity.clone();
         self.sends.in_flight += 1;
         self.start_api(move || {
-            let body = ready.body.as_bytes();
+            let body = (ready.kind, ready.template.as_deref(), ready.body.as_bytes());
             let before = ready.unanswered_before;
             let posted = caller.post(body, &ready.key, before, &ready.window, &identity);
             outbox
@@ -416,11 +421,15 @@ impl Run<'_, '_> {
             Err(PostError::Database(error)) => return Ok(Some(error)),
         };
         if let Ok(created) = &answer
-            && let Some(other) = tx.by_video_id(&created.video_id)?
+            && let Some(other) = tx.by_job(&Job {
+                kind: video.kind,
+                id: created.video_id.clone(),
+            })?
             && other != row
             && let Some(other) = tx.video(other)?
         {
-            let first = self.sends.asked_again.insert(row);
+            let replays = video.kind.strategy().replays;
+            let first = self.sends.asked_again.insert(row) && replays;
             let decision = decide::already_tracked(&video, created, &other, attempt, first, now);
             self.write(tx, decision, now)?;
             if first {

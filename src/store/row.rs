@@ -8,8 +8,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use crate::kind::Kind;
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, File, FileState, HookEvent, IdempotencyKey, LastError, Operation, Outcome,
-    Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
+    Account, Asset, File, FileState, HookEvent, IdempotencyKey, Job, LastError, MessageKind,
+    MessageState, Operation, Outcome, Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
 };
 
 /// Names the columns of a table once: `COLUMNS` for the statement and an index for each name, so that a row is
@@ -29,7 +29,7 @@ columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
     created_at, completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url,
     video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url, urls_at,
     submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
-    last_checked_at, check_count, not_found_at, not_found_count, missing_at, stalled_at,
+    last_checked_at, check_count, not_found_at, failed_since, failed_polls, moved_at, nudges_left, auto_proceed, attention_at, not_found_count, missing_at, stalled_at,
     error_operation, error_code, error_message, error_at, error_notified_at, error_count,
     output_dir, name_template, retry_of,
 }}
@@ -110,6 +110,12 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
         not_found_at: get!(not_found_at),
         not_found_count: get!(not_found_count),
         missing_at: get!(missing_at),
+        failed_since: get!(failed_since),
+        failed_polls: get!(failed_polls),
+        moved_at: get!(moved_at),
+        nudges_left: get!(nudges_left),
+        auto_proceed: get!(auto_proceed),
+        attention_at: get!(attention_at),
         stalled_at: get!(stalled_at),
         last_error,
         output_dir: PathBuf::from(output_dir),
@@ -152,6 +158,14 @@ pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<File> {
     })
 }
 
+/// A job from its kind, and its id in the column after it.
+pub(super) fn job(row: &Row<'_>, at: usize) -> rusqlite::Result<Job> {
+    Ok(Job {
+        kind: row.get(at)?,
+        id: row.get(at + 1)?,
+    })
+}
+
 /// Stores a newtype as its inner text or number.
 macro_rules! stored_as {
     ($type:ty, $sql:ty, $from:expr, $to:expr) => {
@@ -191,6 +205,10 @@ stored_as!(Operation, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Outcome, String, |t| t.parse().ok(), |o| o.word().into());
 stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
 stored_as!(Kind, String, |t| t.parse().ok(), |k| k.word().into());
+stored_as!(MessageKind, String, |t| t.parse().ok(), |m| m.word().into());
+stored_as!(MessageState, String, |t| t.parse().ok(), |m| m
+    .word()
+    .into());
 stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());
 stored_as!(FileState, String, |t| t.parse().ok(), |s| s.word().into());
 stored_as!(HookEvent, String, |t| t.parse().ok(), |h| h.word().into());

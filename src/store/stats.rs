@@ -114,13 +114,15 @@ impl Tx<'_> {
     pub fn rendering_since_before(
         &self,
         cutoff: Timestamp,
+        session_cutoff: Timestamp,
         checked: Timestamp,
     ) -> Result<Vec<RowId>, Problem> {
         self.all(
             "SELECT id FROM videos WHERE finished = 0 AND phase = 'accepted'
                  AND outcome IS NULL AND stalled_at IS NULL
-                 AND accepted_at < ?1 AND last_checked_at >= ?2 ORDER BY id",
-            params![cutoff, checked],
+                 AND iif(kind = 'agent', coalesce(moved_at, accepted_at) < ?3, accepted_at < ?1)
+                 AND last_checked_at >= ?2 ORDER BY id",
+            params![cutoff, checked, session_cutoff],
             |row| row.get(0),
         )
     }

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{
-    Account, Asset, File, IdempotencyKey, Phase, RemoteStatus, RowId, Video, VideoId,
+    Account, Asset, File, IdempotencyKey, Job, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
 /// What `submit`, `retry` and `add` write down.
@@ -22,6 +22,10 @@ pub struct NewVideo {
     pub kind: Kind,
     /// See [`Video::template_id`].
     pub template_id: Option<String>,
+    /// See [`Video::nudges_left`].
+    pub nudges_left: i64,
+    /// See [`Video::auto_proceed`].
+    pub auto_proceed: bool,
     /// A session that was begun elsewhere.
     pub session_id: Option<VideoId>,
     /// The exact request body and its key; `None` for a video made elsewhere.
@@ -74,8 +78,8 @@ pub struct UnfinishedRow {
     pub rev: i64,
     /// HeyGen's word as we know it.
     pub remote_status: Option<RemoteStatus>,
-    /// HeyGen's id.
-    pub video_id: VideoId,
+    /// HeyGen's name for it.
+    pub job: Job,
     /// Whether hearing the same word again changes nothing: no trouble to end, and the account is known.
     pub settled: bool,
     /// Whether asking for it failed the last time.
@@ -129,11 +133,13 @@ impl Tx<'_> {
             Phase::Unsent
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let id: RowId = self.one("INSERT INTO videos (request_key, kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, account, request, body_hash, title,
+        let id: RowId = self.one("INSERT INTO videos (nudges_left, auto_proceed, request_key, kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, account, request, body_hash, title,
                     script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of)
-                 VALUES (:request_key, :kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :account, :request, :body_hash, :title,
+                 VALUES (:nudges_left, :auto_proceed, :request_key, :kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :account, :request, :body_hash, :title,
                     :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of)
                  RETURNING id", named_params! {
+                    ":nudges_left": new.nudges_left,
+                    ":auto_proceed": new.auto_proceed,
                     ":request_key": new.request_key,
                     ":kind": new.kind,
                     ":template_id": new.template_id,
@@ -208,6 +214,17 @@ impl Tx<'_> {
         })
     }
 
+    /// The row of a job.
+    pub fn by_job(&self, job: &Job) -> Result<Option<RowId>, Problem> {
+        match job.kind {
+            Kind::Agent => {
+                let sql = "SELECT id FROM videos WHERE session_id = ?1";
+                self.maybe(sql, [&job.id], |row| row.get(0))
+            }
+            _ => self.by_video_id(&job.id),
+        }
+    }
+
     /// The row of a submission by the caller's own name for it.
     pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>, Problem> {
         self.maybe(
@@ -260,6 +277,9 @@ impl Tx<'_> {
         for entry in &decision.events {
             self.append(video.id, entry, now)?;
         }
+        for (kind, text) in &decision.messages {
+            self.put_message(video.id, *kind, text, now)?;
+        }
         Ok(true)
     }
 
@@ -278,7 +298,8 @@ impl Tx<'_> {
                     first_unanswered_at = :first_unanswered_at, last_attempt_at = :last_attempt_at,
                     attempts = :attempts, send_after = :send_after, last_checked_at = :last_checked_at,
                     check_count = :check_count, not_found_at = :not_found_at,
-                    not_found_count = :not_found_count, missing_at = :missing_at, stalled_at = :stalled_at,
+                    not_found_count = :not_found_count, missing_at = :missing_at, stalled_at = :stalled_at, failed_since = :failed_since, failed_polls = :failed_polls, moved_at = :moved_at,
+                    nudges_left = :nudges_left, attention_at = :attention_at,
                     error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_at = :error_at,
                     error_notified_at = :error_notified_at, error_count = :error_count,
                     output_dir = :output_dir, tags = :tags
@@ -322,6 +343,11 @@ impl Tx<'_> {
                 ":not_found_count": video.not_found_count,
                 ":missing_at": video.missing_at,
                 ":stalled_at": video.stalled_at,
+                ":failed_since": video.failed_since,
+                ":failed_polls": video.failed_polls,
+                ":moved_at": video.moved_at,
+                ":nudges_left": video.nudges_left,
+                ":attention_at": video.attention_at,
                 ":error_operation": error.map(|e| e.operation),
                 ":error_code": error.map(|e| &e.code),
                 ":error_message": error.map(|e| &e.message),
@@ -350,7 +376,7 @@ impl Tx<'_> {
         account: Option<&Account>,
         limit: u32,
     ) -> Result<Vec<UnfinishedRow>, Problem> {
-        self.all("SELECT id, rev, remote_status, video_id,
+        self.all("SELECT id, rev, remote_status, kind, coalesce(session_id, video_id),
                         error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
                         error_operation IS 'poll'
                  FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3", params![after, account, limit], |row| {
@@ -358,9 +384,9 @@ impl Tx<'_> {
                     id: row.get(0)?,
                     rev: row.get(1)?,
                     remote_status: row.get(2)?,
-                    video_id: row.get(3)?,
-                    settled: row.get(4)?,
-                    troubled: row.get(5)?,
+                    job: row::job(row, 3)?,
+                    settled: row.get(5)?,
+                    troubled: row.get(6)?,
                 })
             })
     }
@@ -372,15 +398,15 @@ impl Tx<'_> {
         limit: u32,
     ) -> Result<Vec<UnfinishedRow>, Problem> {
         self.all(
-            "SELECT id, rev, video_id FROM videos
-             WHERE phase = 'missing' AND missing_at >= ?1 AND video_id IS NOT NULL ORDER BY id DESC LIMIT ?2",
+            "SELECT id, rev, kind, coalesce(session_id, video_id) FROM videos
+             WHERE phase = 'missing' AND missing_at >= ?1 AND coalesce(session_id, video_id) IS NOT NULL ORDER BY id DESC LIMIT ?2",
             params![since, limit],
             |row| {
                 Ok(UnfinishedRow {
                     id: row.get(0)?,
                     rev: row.get(1)?,
                     remote_status: None,
-                    video_id: row.get(2)?,
+                    job: row::job(row, 2)?,
                     settled: false,
                     troubled: false,
                 })

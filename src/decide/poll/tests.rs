@@ -45,6 +45,12 @@ fn row(phase: Phase, word: &str) -> Video {
         session_id: None,
         template_id: None,
         progress: None,
+        failed_since: None,
+        failed_polls: 0,
+        moved_at: None,
+        nudges_left: 0,
+        auto_proceed: false,
+        attention_at: None,
         id: RowId(7),
         rev: 3,
         phase,
@@ -110,6 +116,7 @@ fn remote(word: &str) -> RemoteVideo {
     let (completed, failed) = (status.is_completed(), status.is_failed());
     let when = |holds: bool, text: &str| holds.then(|| text.to_owned());
     RemoteVideo {
+        session: None,
         id: VideoId::new("c0ffee").unwrap(),
         title: None,
         created_at: Some(now().before(HOUR)),

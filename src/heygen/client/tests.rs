@@ -1,6 +1,7 @@
 //! The client against a scripted server on a plain listener.
 
 use super::*;
+use crate::kind::Kind;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -168,7 +169,10 @@ fn a_post_carries_the_body_byte_for_byte_and_each_header_once() {
     );
     let body = "{ \"title\":\"\u{e9}\\u00e9\",  \"n\":1.0 }\n";
     let key = IdempotencyKey::stored("key-1".to_owned());
-    let created = server.client().create(body.as_bytes(), &key).unwrap();
+    let created = server
+        .client()
+        .create(Kind::Video, None, body.as_bytes(), &key)
+        .unwrap();
     assert_eq!(created.video_id, v1());
     assert_eq!(created.request_id.as_deref(), Some("req-7"));
 
@@ -199,7 +203,10 @@ fn a_large_body_arrives_whole() {
     let server = Server::answering("200 OK", "", r#"{"data":{"video_id":"v1"}}"#);
     let body = "x".repeat(1_000_000);
     let key = IdempotencyKey::random();
-    server.client().create(body.as_bytes(), &key).unwrap();
+    server
+        .client()
+        .create(Kind::Video, None, body.as_bytes(), &key)
+        .unwrap();
     assert!(server.request().ends_with(&format!("\r\n\r\n{body}")));
 }
 
@@ -215,11 +222,13 @@ fn paths_and_queries_cannot_be_changed_by_ids_and_tokens() {
     let client = server.client();
     let odd = VideoId::new("../a b?c#d,e/\u{e9}").unwrap();
     assert_eq!(client.video(&odd).unwrap_err().http_status(), Some(404));
-    client.list(None, 1000).unwrap();
-    client.list(Some("a=b&c"), 0).unwrap();
+    client.list(Kind::Video, None, 1000).unwrap();
+    client.list(Kind::Video, Some("a=b&c"), 0).unwrap();
     let other = VideoId::new("v-2_").unwrap();
-    client.statuses(&[&v1(), &odd, &other]).unwrap();
-    assert_eq!(client.statuses(&[&odd]).unwrap(), []);
+    client
+        .statuses(Kind::Video, &[&v1(), &odd, &other])
+        .unwrap();
+    assert_eq!(client.statuses(Kind::Video, &[&odd]).unwrap(), []);
     let first_lines = [
         "/v3/videos/..%2Fa%20b%3Fc%23d%2Ce%2F%C3%A9",
         "/v3/videos?limit=100",
@@ -260,7 +269,7 @@ fn without_a_connection_nothing_was_sent() {
     let base = BaseUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     drop(listener);
     let error = client(&base)
-        .create(b"{}", &IdempotencyKey::random())
+        .create(Kind::Video, None, b"{}", &IdempotencyKey::random())
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotSent);
     assert_eq!(error.code, "network_error");
@@ -293,7 +302,7 @@ fn without_a_tls_handshake_nothing_was_sent() {
         };
         let base = BaseUrl::parse(&base).unwrap();
         let error = client_with(&base, timeouts)
-            .create(b"{}", &IdempotencyKey::random())
+            .create(Kind::Video, None, b"{}", &IdempotencyKey::random())
             .unwrap_err();
         assert_eq!(
             (error.kind, error.code.as_str()),
@@ -309,7 +318,7 @@ fn a_lost_answer_is_not_a_request_that_was_not_sent() {
     let cut = Server::new(vec![Act::Cut(Vec::new())]);
     let error = cut
         .client()
-        .create(b"{}", &IdempotencyKey::random())
+        .create(Kind::Video, None, b"{}", &IdempotencyKey::random())
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::NoAnswer { timed_out: false });
     assert_eq!(error.code, "network_error");
@@ -320,7 +329,7 @@ fn a_lost_answer_is_not_a_request_that_was_not_sent() {
         ..Timeouts::default()
     };
     let error = client_with(&silent.base, timeouts)
-        .create(b"{}", &IdempotencyKey::random())
+        .create(Kind::Video, None, b"{}", &IdempotencyKey::random())
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::NoAnswer { timed_out: true });
     assert_eq!(error.code, "timeout");
@@ -397,7 +406,7 @@ fn redirects_are_answers() {
         let server = Server::answering(status, "Location: https://evil.example/x?sig=1\r\n", "");
         let error = server
             .client()
-            .create(b"{}", &IdempotencyKey::random())
+            .create(Kind::Video, None, b"{}", &IdempotencyKey::random())
             .unwrap_err();
         let number: u16 = status[..3].parse().unwrap();
         assert_eq!(error.kind, ErrorKind::Status(number));

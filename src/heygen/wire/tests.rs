@@ -11,8 +11,15 @@ fn id(text: &str) -> VideoId {
     VideoId::new(text).unwrap()
 }
 
+fn job(text: &str) -> Job {
+    Job {
+        kind: Kind::Video,
+        id: id(text),
+    }
+}
+
 fn read_video(body: &str) -> Result<RemoteVideo, Unusable> {
-    video(body.as_bytes(), &id("v1"), &redactor())
+    video(body.as_bytes(), &job("v1"), &redactor())
 }
 
 /// A detail with one field, given as JSON, beside the required ones.
@@ -41,6 +48,7 @@ fn a_full_detail_is_read_completely() {
             title: some("T"),
             created_at: Some(Timestamp::from_secs(1_764_000_000)),
             completed_at: Some(Timestamp::from_millis(1_764_000_300_500)),
+            session: None,
             urls: Urls {
                 audio: None,
                 vtt: None,
@@ -228,13 +236,13 @@ fn no_field_holds_the_key() {
     let body = r#"{"data":{"id":"v1","status":"sk_test_0123456789"}}"#;
     assert_eq!(read_video(body).unwrap().status.as_str(), "***");
     let body = r#"{"data":{"video_id":"v-sk_test_0123456789","status":"waiting"}}"#;
-    let read = created(body.as_bytes(), &redactor());
+    let read = created(Kind::Video, body.as_bytes(), &redactor());
     assert!(matches!(read, Err(Unusable::NoVideoId)));
 }
 
 #[test]
 fn a_purchase_is_proven_by_its_id_alone() {
-    let read = |body: &str| created(body.as_bytes(), &redactor());
+    let read = |body: &str| created(Kind::Video, body.as_bytes(), &redactor());
     let full = r#"{"data":{"video_id":"v1","status":"queued","output_format":"webm"}}"#;
     let full = read(full).unwrap();
     assert_eq!(full.video_id, id("v1"));
@@ -292,7 +300,7 @@ fn a_page_knows_whether_there_is_another() {
     ];
     for (cursor, next) in table {
         let body = format!(r#"{{"data":[{{"id":"v1","status":"x"}},{{"id":"v2"}}],{cursor}}}"#);
-        let page = page(body.as_bytes(), &redactor()).unwrap();
+        let page = page(Kind::Video, body.as_bytes(), &redactor()).unwrap();
         assert_eq!(page.next.as_deref(), next, "{cursor}");
         assert_eq!(page.videos.len(), 1);
     }
@@ -331,10 +339,10 @@ fn refusals_are_read_as_far_as_possible() {
 
 fn read_everything(body: &[u8]) {
     let redactor = redactor();
-    drop(created(body, &redactor));
-    drop(video(body, &id("v1"), &redactor));
+    drop(created(Kind::Video, body, &redactor));
+    drop(video(body, &job("v1"), &redactor));
     drop(statuses(body, &redactor));
-    drop(page(body, &redactor));
+    drop(page(Kind::Video, body, &redactor));
     drop(anything(body, &redactor));
     drop(refusal(body, &redactor));
 }

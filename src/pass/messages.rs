@@ -1,0 +1,94 @@
+//! Writing to agents' sessions: each message at most once, whatever breaks.
+//!
+//! A message is recorded, marked `sending` and only then sent. What a kill leaves `sending` stays so: HeyGen has no
+//! idempotency key for messages, and one said twice may start two paid renderings.
+
+use super::calls::CallError;
+use super::{Run, Tx};
+use crate::decide::Entry;
+use crate::error::Error;
+use crate::event::Event;
+use crate::heygen::ApiError;
+use crate::locks::Purpose;
+use crate::store::{OutgoingMessage, Store};
+use crate::time;
+use crate::video::{MessageState, Video};
+
+impl Run<'_, '_> {
+    /// Sends what is recorded for sessions of this key's account.
+    pub(super) fn send_messages(&mut self, store: &mut Store) -> Result<(), Error> {
+        for message in store.read(|tx| tx.unsent_messages())? {
+            if self.limiter.is_closed() {
+                return Ok(());
+            }
+            self.send_message(store, &message)?;
+        }
+        Ok(())
+    }
+
+    fn send_message(&mut self, store: &mut Store, message: &OutgoingMessage) -> Result<(), Error> {
+        let Some((caller, account)) = self.caller()? else {
+            return Ok(());
+        };
+        let Some(_guard) = self.lock_row(Purpose::Send, message.row)? else {
+            return Ok(());
+        };
+        let Some(video) = store.read(|tx| tx.video(message.row))? else {
+            return Ok(());
+        };
+        let owned = video
+            .account
+            .as_ref()
+            .is_none_or(|owner| owner.covers(&account));
+        let (true, Some(job)) = (owned, video.job()) else {
+            return Ok(());
+        };
+        let (unsent, sending) = (MessageState::Unsent, MessageState::Sending);
+        if !store.write(|tx| tx.move_message(message.id, unsent, sending, None))? {
+            return Ok(());
+        }
+        let (state, run_id, why) = match caller.message(&job, &message.text) {
+            Ok(run_id) => (MessageState::Sent, run_id, None),
+            Err(CallError::Stopped) => (unsent, None, None),
+            Err(CallError::Api(error)) => (after(&error), None, Some(error.message)),
+        };
+        store.write(|tx| -> Result<(), Error> {
+            tx.move_message(message.id, sending, state, run_id.as_deref())?;
+            if state == unsent {
+                return Ok(());
+            }
+            let event = Event::Message {
+                message: message.kind,
+                text: message.text.clone(),
+                state,
+                run_id,
+                why,
+            };
+            self.note(tx, &video, event)
+        })?;
+        self.committed();
+        Ok(())
+    }
+
+    /// Something happened that leaves the row as it is.
+    fn note(&mut self, tx: &Tx<'_>, video: &Video, event: Event) -> Result<(), Error> {
+        let decision = crate::decide::happened(video, Entry::new(event));
+        self.write(tx, decision, time::now())
+    }
+}
+
+/// Where a message stands after a failure.
+fn after(error: &ApiError) -> MessageState {
+    use crate::decide::Verdict;
+    match Verdict::of(error) {
+        Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => MessageState::Unsent,
+        Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway | Verdict::InProgress => {
+            MessageState::Sending
+        }
+        Verdict::NoCredit
+        | Verdict::Forbidden
+        | Verdict::NotFound
+        | Verdict::Refused
+        | Verdict::Declined => MessageState::Refused,
+    }
+}

@@ -1,0 +1,63 @@
+//! Statements on `messages`: what is written to sessions.
+
+use rusqlite::params;
+
+use super::Tx;
+use crate::error::Problem;
+use crate::time::Timestamp;
+use crate::video::{MessageKind, MessageState, RowId};
+
+/// A message to a session.
+#[derive(Clone, Debug)]
+pub(crate) struct OutgoingMessage {
+    pub id: i64,
+    pub row: RowId,
+    pub kind: MessageKind,
+    pub text: String,
+}
+
+impl Tx<'_> {
+    /// Records a message; the next pass over its row sends it.
+    pub fn put_message(
+        &self,
+        row: RowId,
+        kind: MessageKind,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        self.run(
+            "INSERT INTO messages (video, kind, text, state, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![row, kind, text, MessageState::Unsent, now],
+        )
+    }
+
+    /// What nobody has begun to send.
+    pub(crate) fn unsent_messages(&self) -> Result<Vec<OutgoingMessage>, Problem> {
+        self.all(
+            "SELECT id, video, kind, text FROM messages WHERE state = 'unsent' ORDER BY id",
+            [],
+            |row| {
+                Ok(OutgoingMessage {
+                    id: row.get(0)?,
+                    row: row.get(1)?,
+                    kind: row.get(2)?,
+                    text: row.get(3)?,
+                })
+            },
+        )
+    }
+
+    /// Moves a message on from the state it was read in; `false` when somebody else did.
+    pub fn move_message(
+        &self,
+        id: i64,
+        from: MessageState,
+        to: MessageState,
+        run_id: Option<&str>,
+    ) -> Result<bool, Problem> {
+        self.changed(
+            "UPDATE messages SET state = ?3, run_id = ?4 WHERE id = ?1 AND state = ?2",
+            params![id, from, to, run_id],
+        )
+    }
+}
