@@ -48,7 +48,7 @@ impl Run<'_, '_> {
             return Ok(());
         }
         self.hooks.look();
-        Ok(tx.hook(row, event, file, now)?)
+        tx.hook(row, event, file, now)
     }
 
     /// Notes `idle` when this row was the last unfinished one.
@@ -62,7 +62,7 @@ impl Run<'_, '_> {
             return Ok(());
         }
         self.hooks.look();
-        Ok(tx.hook(row, HookEvent::Idle, None, now)?)
+        tx.hook(row, HookEvent::Idle, None, now)
     }
 
     /// Starts the next hook that is due, when none is running. Each try is counted before it is made.

@@ -462,11 +462,11 @@ impl Run<'_, '_> {
             for purchase in bought {
                 self.reporter.unrecorded(&purchase);
             }
-            return Err(error.into());
+            return Err(error);
         }
         self.committed();
         match moved {
-            Some(error) => Err(error.into()),
+            Some(error) => Err(error),
             None => Ok(()),
         }
     }

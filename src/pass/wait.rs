@@ -87,7 +87,7 @@ impl Wait {
 
     /// What is not finished yet; of everything only as much as one screen shows.
     fn open(&self, store: &Store) -> Result<Vec<Video>, Error> {
-        Ok(store.read(|tx| match &self.rows {
+        store.read(|tx| match &self.rows {
             None => tx.oldest_unfinished(20),
             Some(rows) => {
                 let mut open = Vec::new();
@@ -96,7 +96,7 @@ impl Wait {
                 }
                 Ok(open)
             }
-        })?)
+        })
     }
 }
 

@@ -82,7 +82,12 @@ fn eight_checks_with_random_kills_beside_submits() {
             });
         }
         scope.spawn(|| {
-            for _ in 0..SUBMITTED {
+            for n in 0..SUBMITTED {
+                // An equal body would be warned of.
+                bench.file(
+                    "body.json",
+                    BODY.replace("Hello\"", &format!("Hello {n}\"")),
+                );
                 let submit = bench.tracker("submit body.json").exits(0);
                 assert_eq!(submit.stderr, "", "{}", submit.screen());
                 let list = bench.tracker("list -L 0").exits(0);
@@ -222,8 +227,12 @@ fn a_download_under_way_keeps_nobody_waiting() {
 fn eight_first_opens_at_once() {
     for _ in 0..4 {
         let bench = Bench::new();
-        bench.file("body.json", BODY);
-        let opens = [(); 8].map(|()| start(&bench, "submit body.json --queue"));
+        let opens = [1, 2, 3, 4, 5, 6, 7, 8].map(|n| {
+            // An equal body would be warned of.
+            let name = format!("body{n}.json");
+            bench.file(&name, BODY.replace("Hello\"", &format!("Hello {n}\"")));
+            start(&bench, &format!("submit {name} --queue"))
+        });
         for open in opens {
             let run = end(open).exits(0);
             assert_eq!(run.stderr, "", "{}", run.screen());
