@@ -11,8 +11,10 @@ use crate::video::{Asset, words};
 
 words! {
     /// What HeyGen is asked to make. The words are the database's and `--kind`'s.
+    #[derive(Default)]
     Kind {
         /// An avatar, an image or a studio video.
+        #[default]
         Video = "video",
         /// A session that makes a video from a prompt.
         Agent = "agent",
@@ -24,12 +26,6 @@ words! {
         Lipsync = "lipsync",
         /// A video by heygen-video-1.
         Model = "model",
-    }
-}
-
-impl Default for Kind {
-    fn default() -> Self {
-        Self::Video
     }
 }
 

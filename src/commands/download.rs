@@ -158,7 +158,7 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool, Error> {
     match verify(path, bytes, sha256) {
         OnDisk::Intact => Ok(true),
         OnDisk::Missing | OnDisk::Changed => Ok(false),
-        OnDisk::Unreadable(source) => Err(Error::file("read", &path, &source)),
+        OnDisk::Unreadable(source) => Err(Error::file("read", path, &source)),
     }
 }
 

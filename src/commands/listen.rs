@@ -99,7 +99,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         ping.send(()).ok();
         match news.recv() {
             Ok(News::Pending) => {}
-            Ok(News::Failed(error)) => return Err(error.into()),
+            Ok(News::Failed(error)) => return Err(error),
             Err(_) => return Err(unable(std::io::ErrorKind::BrokenPipe.into())),
         }
     }

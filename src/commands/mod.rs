@@ -95,17 +95,17 @@ impl Context {
 
     /// Opens the database for work; there must be one.
     pub fn open(&self) -> Result<Store, Error> {
-        Ok(Store::open(&self.database()?)?)
+        Store::open(&self.database()?)
     }
 
     /// Opens the database for looking, where SQLite allows it even read-only.
     pub fn open_for_reading(&self) -> Result<Store, Error> {
-        Ok(Store::open_for_reading(&self.database()?)?)
+        Store::open_for_reading(&self.database()?)
     }
 
     /// Opens the database, creating it where there is none.
     pub fn open_or_create(&self) -> Result<Store, Error> {
-        Ok(Store::create(&self.database()?)?)
+        Store::create(&self.database()?)
     }
 
     /// The user's command to tell of what happens.

@@ -186,7 +186,7 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>), E
             format!("{} is a directory", path.display()),
             "name a file in it, or - for standard input",
         ),
-        _ => Error::file("read", &path, &source),
+        _ => Error::file("read", path, &source),
     };
     let (origin, input): (String, Box<dyn Read>) = if path == Path::new("-") {
         ("standard input".to_owned(), Box::new(io::stdin()))

@@ -216,10 +216,10 @@ impl<'a> Fetch<'a> {
         }
         self.check_target(&head, whole.length)?;
         // Removed before the new one is recorded: a crash in between leaves a record of nothing.
-        if let Some(old) = &self.request.part {
-            if part::is_part_of(&old.name, self.request.row, Some(self.request.stem)) {
-                part::discard(&self.dir, &old.name, self.request.row)?;
-            }
+        if let Some(old) = &self.request.part
+            && part::is_part_of(&old.name, self.request.row, Some(self.request.stem))
+        {
+            part::discard(&self.dir, &old.name, self.request.row)?;
         }
         let part = PartFile::create(&self.dir, self.request, whole, self.ledger)?;
         self.transfer(body, part, &head, pace)

@@ -92,7 +92,7 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
                 .and_then(|value| u8::try_from(value).ok())
         })
         .collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| {
+    digits.len().is_multiple_of(2).then(|| {
         digits
             .chunks(2)
             .map(|pair| pair[0] << 4 | pair[1])
