@@ -82,7 +82,7 @@ CREATE TABLE videos_new (
     error_count INTEGER NOT NULL DEFAULT 0,
 
     output_dir TEXT NOT NULL,              -- absolute
-    output_device INTEGER,                 -- the file system it was on
+    output_device TEXT,                    -- where the disk is mounted that it was on at first use; '/' is any
     name_template TEXT,
     retry_of INTEGER,                      -- the row this one submits again; that row may be forgotten since
     data TEXT CHECK (json_type(data) = 'object'),  -- the line of the user's table it was made from

@@ -127,6 +127,10 @@ fn want(
         let Some(video) = tx.video(row)? else {
             return Ok(());
         };
+        if output_dir.is_some() {
+            // Wherever that is now: a person says so.
+            tx.set_output_device(row, None)?;
+        }
         let dir = output_dir.filter(|_| moved);
         tx.apply(&decide::want_again(&video, &again, dir), now)?;
         Ok(())

@@ -128,6 +128,13 @@ impl DownloadError {
         ))
     }
 
+    /// Its files would land below the mount point.
+    pub(crate) fn unmounted(point: &Path) -> Self {
+        let message = format!("no disk is mounted at {}", point.display());
+        let hint = "mount it; or move the row with tracker download ID --output-dir DIR";
+        Self::GiveUp(Problem::new(code::FILE, message).with_hint(hint))
+    }
+
     /// Larger than `--max-size` allows.
     pub(super) fn too_large(from: &str, max: u64) -> Self {
         let message = format!("{from} sent more than the {max} bytes that --max-size allows");

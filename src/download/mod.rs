@@ -18,6 +18,7 @@
 mod client;
 mod content;
 mod error;
+pub(crate) mod mount;
 pub(crate) mod name;
 mod part;
 mod publish;

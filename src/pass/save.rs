@@ -103,6 +103,8 @@ pub(super) enum Learnt {
         finished: Finished,
         ack: Sender<()>,
     },
+    /// Where the disk is mounted that the files go to.
+    Disk(PathBuf),
     /// Under its final name.
     Saved { asset: Asset },
     /// The old URL was refused; these are new.
@@ -175,9 +177,12 @@ impl Run<'_, '_> {
         finished: Finished,
     ) -> Result<(), Error> {
         let now = time::now();
-        let result =
-            download::recover(&video.output_dir, video.id, &finished, self.options.replace);
         let row = video.id;
+        let disk = store.read(|tx| tx.output_device(row))?;
+        let result = match disk.filter(|point| !download::mount::is_mounted(point)) {
+            Some(point) => Err(DownloadError::unmounted(&point)),
+            None => download::recover(&video.output_dir, row, &finished, self.options.replace),
+        };
         store.write(|tx| match result {
             Ok(Recovered::Adopted | Recovered::Published) => self.saved(tx, row, asset, true, now),
             Ok(Recovered::Lost) => self.file(tx, row, asset, FileFact::Lost, now),
@@ -214,8 +219,10 @@ impl Run<'_, '_> {
             self.saves
                 .names
                 .insert(row, (video.output_dir.clone(), stem.clone()));
+            let disk = store.read(|tx| tx.output_device(row))?;
             let job = SaveJob {
                 stem,
+                disk,
                 urls: video.urls.clone(),
                 refreshed: false,
                 video,
@@ -277,6 +284,7 @@ impl Run<'_, '_> {
                 self.after.acks.push(ack);
                 self.file(tx, row, asset, FileFact::Complete(finished), now)
             }
+            Learnt::Disk(point) => tx.set_output_device(row, Some(&point)),
             Learnt::Saved { asset } => self.saved(tx, row, asset, false, now),
             Learnt::Refreshed(remote) => {
                 let Some(video) = tx.video(row)? else {

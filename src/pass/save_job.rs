@@ -3,6 +3,7 @@
 //! What the job must not forget goes through the main thread: a part before it is created and a digest before its
 //! rename wait for the commit, progress does not.
 
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -13,7 +14,7 @@ use super::save::{FileFailure, Learnt};
 use super::{Message, Options};
 use crate::decide::Verdict;
 use crate::download::{
-    self, DownloadError, FileClient, FileRequest, Finished, Ledger, LedgerError, stop,
+    self, DownloadError, FileClient, FileRequest, Finished, Ledger, LedgerError, mount, stop,
 };
 use crate::heygen::Backoff;
 use crate::locks::Guard;
@@ -30,6 +31,8 @@ pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
 /// Fetches the open files of one row.
 pub(super) struct SaveJob {
     pub(super) video: Video,
+    /// Where the disk was mounted that the files go to, once one was fetched.
+    pub(super) disk: Option<PathBuf>,
     /// The files' name.
     pub(super) stem: String,
     pub(super) urls: Urls,
@@ -52,6 +55,11 @@ impl SaveJob {
     ///
     /// `deliver` takes its messages to the main thread; `false` when the run is over and nobody listens.
     pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard, deliver: &Deliver<'_>) {
+        if self.disk.is_none() {
+            let point = mount::point(&self.video.output_dir).unwrap_or_else(|| PathBuf::from("/"));
+            self.tell(deliver, Learnt::Disk(point.clone()));
+            self.disk = Some(point);
+        }
         for asset in assets {
             match self.save(asset, deliver) {
                 Ok(_) => self.tell(deliver, Learnt::Saved { asset }),
@@ -127,6 +135,9 @@ impl SaveJob {
 
     fn fetch(&self, asset: Asset, ledger: &JobLedger<'_>) -> Result<Finished, Stop> {
         let url = self.urls.get(asset).ok_or(Stop::NoUrl)?;
+        if let Some(point) = self.disk.as_ref().filter(|point| !mount::is_mounted(point)) {
+            return Err(Stop::Download(DownloadError::unmounted(point)));
+        }
         let request = FileRequest {
             row: self.video.id,
             url,

@@ -1,6 +1,6 @@
 //! Statements on `files`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::params;
 
@@ -49,6 +49,24 @@ impl Tx<'_> {
                 file.attempts,
                 file.first_failed_at,
             ])
+    }
+
+    /// Where the disk of a row's files was mounted when the first was fetched; `None` before that.
+    pub fn output_device(&self, video: RowId) -> Result<Option<PathBuf>, Problem> {
+        let found: Option<Option<String>> = self.maybe(
+            "SELECT output_device FROM videos WHERE id = ?1",
+            [video],
+            |row| row.get(0),
+        )?;
+        Ok(found.flatten().map(PathBuf::from))
+    }
+
+    /// Remembers it, or with `None` forgets it.
+    pub fn set_output_device(&self, video: RowId, point: Option<&Path>) -> Result<(), Problem> {
+        self.run(
+            "UPDATE videos SET output_device = ?2 WHERE id = ?1",
+            params![video, point.map(|point| point.to_string_lossy())],
+        )
     }
 
     /// Whether another row has, or is about to have, its file there.

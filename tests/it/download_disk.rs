@@ -469,12 +469,42 @@ fn d18_a_directory_that_went_away_is_made_again() {
 }
 
 #[test]
+fn d24_nothing_is_written_below_the_mount_point_of_a_disk_that_is_not_there() {
+    let row = Rendered::new();
+    let out = row.out();
+    let disk = |out| Mount::new(&["-t", "tmpfs", "-o", "size=1m", "none"], out);
+    let Some(mounted) = disk(&out) else {
+        return;
+    };
+    row.cut_after(20_000);
+    drop(mounted);
+    let check = row.check("").exits(1);
+    assert!(
+        check.stderr.contains("no disk is mounted"),
+        "{}",
+        check.screen()
+    );
+    assert_eq!(row.names(), [""; 0], "nothing below the mount point");
+    row.check("").exits(1).silent();
+    assert_eq!(row.names(), [""; 0], "nothing below the mount point");
+
+    let mounted = disk(&out).expect("it could be mounted before");
+    row.converges();
+    drop(mounted);
+    // A person says that the place is right without a disk.
+    row.bench.tracker("download 1 --output-dir output").exits(0);
+    assert!(fs::read(row.path()).expect("the file") == row.expected());
+}
+
+#[test]
 fn d18_a_part_of_a_video_that_is_gone_is_not_left_behind() {
     let row = Rendered::partial(20_000);
     row.bench.heygen.forget_video(&row.id);
-    row.check("").exits(1);
-    row.keeps(20_000);
-    row.bench.advance(Duration::from_secs(3601));
+    for _ in 0..2 {
+        row.check("").exits(1);
+        row.keeps(20_000);
+        row.bench.advance(Duration::from_secs(1801));
+    }
     row.check("");
     assert_eq!(row.state(), "unavailable 20000");
     assert_eq!(row.names(), [""; 0]);
