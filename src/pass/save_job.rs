@@ -44,7 +44,7 @@ pub(super) struct SaveJob {
 }
 
 /// Why a file was not saved, as far as the job is concerned.
-enum Stop {
+enum Unsaved {
     Download(DownloadError),
     Api(CallError),
     NoUrl,
@@ -64,7 +64,7 @@ impl SaveJob {
             match self.save(asset, deliver) {
                 Ok(_) => self.tell(deliver, Learnt::Saved { asset }),
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
-                Err(Stop::Download(DownloadError::Stopped)) => return,
+                Err(Unsaved::Download(DownloadError::Stopped)) => return,
                 Err(stop) => {
                     if let Some(failure) = failure(&stop) {
                         self.tell(deliver, Learnt::Failed { asset, failure });
@@ -89,7 +89,7 @@ impl SaveJob {
     }
 
     /// One file, with as many tries as a run allows.
-    fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<Finished, Stop> {
+    fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<Finished, Unsaved> {
         let delay = self.options.retry_delay;
         let mut backoff = Backoff::new(
             self.options.retries.saturating_add(1),
@@ -109,34 +109,34 @@ impl SaveJob {
         loop {
             let error = match self.fetch(asset, &ledger) {
                 Ok(finished) => return Ok(finished),
-                Err(Stop::Download(error)) => error,
+                Err(Unsaved::Download(error)) => error,
                 Err(stop) => return Err(stop),
             };
             match &error {
                 DownloadError::Refresh(_) if !self.refreshed => {
                     self.refresh(deliver)?;
                     if self.urls.get(asset).is_none() {
-                        return Err(Stop::Download(error));
+                        return Err(Unsaved::Download(error));
                     }
                     continue;
                 }
                 DownloadError::Retry { .. } => {}
-                _ => return Err(Stop::Download(error)),
+                _ => return Err(Unsaved::Download(error)),
             }
             match backoff.next(waited, error.retry_after(), fastrand::f64()) {
                 Some(pause) => {
                     thread::sleep(pause);
                     waited += pause;
                 }
-                None => return Err(Stop::Download(error)),
+                None => return Err(Unsaved::Download(error)),
             }
         }
     }
 
-    fn fetch(&self, asset: Asset, ledger: &JobLedger<'_>) -> Result<Finished, Stop> {
-        let url = self.urls.get(asset).ok_or(Stop::NoUrl)?;
+    fn fetch(&self, asset: Asset, ledger: &JobLedger<'_>) -> Result<Finished, Unsaved> {
+        let url = self.urls.get(asset).ok_or(Unsaved::NoUrl)?;
         if let Some(point) = self.disk.as_ref().filter(|point| !mount::is_mounted(point)) {
-            return Err(Stop::Download(DownloadError::unmounted(point)));
+            return Err(Unsaved::Download(DownloadError::unmounted(point)));
         }
         let request = FileRequest {
             row: self.video.id,
@@ -148,14 +148,14 @@ impl SaveJob {
             max_size: self.options.max_size,
             part: ledger.recorded(),
         };
-        download::fetch(&self.files, &request, ledger).map_err(Stop::Download)
+        download::fetch(&self.files, &request, ledger).map_err(Unsaved::Download)
     }
 
     /// Presigned URLs expire; asking for the video mints new ones.
-    fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Stop> {
+    fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Unsaved> {
         self.refreshed = true;
-        let job = self.video.job().ok_or(Stop::NoUrl)?;
-        let remote = self.caller.job(&job).map_err(Stop::Api)?;
+        let job = self.video.job().ok_or(Unsaved::NoUrl)?;
+        let remote = self.caller.job(&job).map_err(Unsaved::Api)?;
         self.urls = remote.urls.clone();
         self.tell(deliver, Learnt::Refreshed(Box::new(remote)));
         Ok(())
@@ -163,13 +163,13 @@ impl SaveJob {
 }
 
 /// What a stop means for the row; `None` when it means nothing.
-fn failure(stop: &Stop) -> Option<FileFailure> {
+fn failure(stop: &Unsaved) -> Option<FileFailure> {
     match stop {
-        Stop::Download(DownloadError::Ledger | DownloadError::Stopped)
-        | Stop::Api(CallError::Stopped)
-        | Stop::NoUrl => None,
-        Stop::Download(error) => Some(FileFailure::from(error)),
-        Stop::Api(CallError::Api(error)) => Some(FileFailure {
+        Unsaved::Download(DownloadError::Ledger | DownloadError::Stopped)
+        | Unsaved::Api(CallError::Stopped)
+        | Unsaved::NoUrl => None,
+        Unsaved::Download(error) => Some(FileFailure::from(error)),
+        Unsaved::Api(CallError::Api(error)) => Some(FileFailure {
             code: error.code.clone(),
             message: error.message.clone(),
             disk_is_full: false,
