@@ -1,13 +1,12 @@
 //! The receiving half of `tracker listen`: from a socket to a committed row and an answer.
 //!
 //! ```text
-//! connection threads ─▶ signature, time, shape ─▶ commit thread ─▶ answer 2xx
-//!                            └─▶ 4xx, one line         └─▶ news for the main thread, which acts (commands/listen.rs)
+//! connection thread: signature, time, shape ─▶ commit ─▶ answer 2xx, and a signal to the main thread,
+//!                            └─▶ 4xx, one line              which acts (commands/listen.rs)
 //! ```
 //!
-//! HeyGen wants its answer fast, and acting on an event may take as long as a download does. So the two have a thread
-//! and a database connection each: SQLite takes turns between the two writers, each for one short transaction. The
-//! commit thread does nothing but commit: all deliveries that have arrived since its last commit go into the next one.
+//! HeyGen wants its answer fast, and acting on an event may take as long as a download does. So receiving has a database
+//! connection of its own: SQLite takes turns between the writers, each for one short transaction.
 //!
 //! # What a crash leaves
 //! * before the commit: nothing. HeyGen had no 2xx and delivers again; if it does not, the next `check` asks anyway;
@@ -15,29 +14,34 @@
 //! * after the answer: a pending row. The next `listen` acts on it first thing. `check` knows nothing of it and need
 //!   not: the video is unfinished, so it is asked about.
 //!
-//! What nobody signed costs one line on stderr and never reaches the database.
+//! What nobody signed costs one line on stderr and never reaches the database. Lines have a thread of their own: where
+//! nobody reads them they are dropped and counted, and receiving goes on.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::error::Error;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::Problem;
 use crate::http::{Limits, Request, Response, Server};
 use crate::render::screen::Screen;
 use crate::store::{Store, Taken};
 use crate::time;
-use crate::webhook::{self, Claim, Delivery, Secret};
+use crate::webhook::{self, Delivery, Secret, SignedRequest};
 
 /// Where anybody may ask whether the program is alive.
 pub const HEALTH: &str = "/health";
 
 /// HeyGen's events have a few hundred bytes.
 const MAX_BODY: usize = 256 * 1024;
-/// How many deliveries go into one transaction at most: bounds how long another writer waits.
-const BATCH: usize = 256;
+/// How many lines wait for a reader of stderr.
+const WAITING_LINES: usize = 256;
 /// How long a delivery is remembered after it was acted on: a repetition within that time costs nothing.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -55,61 +59,54 @@ fn limits() -> Limits {
     }
 }
 
-/// What the commit thread tells the thread that acts.
+/// What the main thread waits for.
 #[derive(Debug)]
-pub enum News {
-    /// There are pending deliveries.
+pub(crate) enum Signal {
+    /// A delivery was recorded.
     Pending,
-    /// The database failed; whoever waited was answered 503, as everybody will be from now on.
-    Failed(Error),
-}
-
-/// A signed delivery on its way into the database.
-struct Arrival {
-    delivery: Delivery,
-    /// Told when the delivery is durable; dropped when it could not be recorded.
-    committed: Sender<()>,
+    /// A pass over these deliveries has ended.
+    Acted(Vec<i64>),
+    /// The database failed; whoever waited was answered 503.
+    Failed(Problem),
 }
 
 /// Receives deliveries at `path` until the server is dropped. `store` is used for nothing else.
-pub fn start(
+pub(crate) fn start(
     listener: TcpListener,
     path: String,
     secret: Secret,
     store: Store,
+    signals: Sender<Signal>,
     screen: &Arc<Screen>,
-) -> io::Result<(Server, Receiver<News>)> {
-    let (arrivals, inbox) = channel();
-    let (sender, news) = channel();
-    let theirs = Arc::clone(screen);
-    thread::Builder::new()
-        .name("webhooks".to_owned())
-        .spawn(move || commit_all(store, &inbox, &sender, &theirs))?;
-    let desk = Desk {
+) -> io::Result<Server> {
+    let log = Arc::new(Log::start(screen)?);
+    let receiver = Reception {
         path,
         secret,
-        arrivals,
-        screen: Arc::clone(screen),
+        store: Mutex::new(store),
+        signals,
+        log: Arc::clone(&log),
+        verbose: screen.verbose > 0,
     };
-    let screen = Arc::clone(screen);
-    let server = Server::observed(
+    Server::observed(
         listener,
         limits(),
-        move |request| desk.answer(request).into(),
-        move |peer, status| log_refusal(&screen, peer, status, refused_unread(status)),
-    )?;
-    Ok((server, news))
+        move |request| receiver.answer(request).into(),
+        move |peer, status| log.refusal(peer, status, refused_unread(status)),
+    )
 }
 
 /// Where requests are looked at.
-struct Desk {
+struct Reception {
     path: String,
     secret: Secret,
-    arrivals: Sender<Arrival>,
-    screen: Arc<Screen>,
+    store: Mutex<Store>,
+    signals: Sender<Signal>,
+    log: Arc<Log>,
+    verbose: bool,
 }
 
-impl Desk {
+impl Reception {
     fn answer(&self, request: &Request) -> Response {
         match request.method.as_str() {
             "POST" if request.path == self.path => self.delivery(request),
@@ -131,37 +128,101 @@ impl Desk {
         let signature = request
             .header(webhook::SIGNATURE)
             .or_else(|| request.header(webhook::SIGNATURE_FALLBACK));
-        let claim = Claim {
+        let signed = SignedRequest {
             signature,
             timestamp: request.header(webhook::TIMESTAMP),
             body: &request.body,
         };
-        match webhook::read(&self.secret, claim, time::now()) {
+        match webhook::read(&self.secret, signed, time::now()) {
             Err(refusal) => self.refuse(request, refusal.status(), &refusal.to_string()),
-            // What went wrong is told once, by the thread that acts.
-            Ok(delivery) => Response::new(if self.record(delivery) { 200 } else { 503 }),
+            // What went wrong is said once, by the thread that acts.
+            Ok(delivery) => Response::new(if self.record(&delivery) { 200 } else { 503 }),
         }
     }
 
-    /// Waits for the commit; how long is bounded by the store's patience for other writers.
-    fn record(&self, delivery: Delivery) -> bool {
-        let (committed, commit) = channel();
-        let arrival = Arrival {
-            delivery,
-            committed,
-        };
-        self.arrivals.send(arrival).is_ok() && commit.recv().is_ok()
+    /// How long it takes is bounded by the store's patience for other writers.
+    fn record(&self, delivery: &Delivery) -> bool {
+        let now = time::now();
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = store.write(|tx| {
+            tx.prune_webhooks(now.before(REMEMBERED))?;
+            let video_id = delivery.video_id.as_ref();
+            tx.take_webhook(&delivery.key, &delivery.event_type, video_id, now)
+        });
+        drop(store);
+        match taken {
+            Ok(taken) => {
+                if self.verbose {
+                    self.log.line(Line::Note(step(delivery, taken)));
+                }
+                !matches!(taken, Taken::Accepted(_)) || self.signals.send(Signal::Pending).is_ok()
+            }
+            Err(error) => {
+                // Without a main thread there is nobody left to tell.
+                self.signals.send(Signal::Failed(error)).ok();
+                false
+            }
+        }
     }
 
     fn refuse(&self, request: &Request, status: u16, why: &str) -> Response {
-        log_refusal(&self.screen, request.peer, status, why);
+        self.log.refusal(request.peer, status, why);
         Response::new(status)
     }
 }
 
-/// Nothing of what was sent is repeated: a log is no place for a stranger's text.
-fn log_refusal(screen: &Screen, peer: SocketAddr, status: u16, why: &str) {
-    screen.warn(&format!("refused a request from {peer}: {status}, {why}"));
+enum Line {
+    Note(String),
+    Warning(String),
+}
+
+/// Lines on their way to stderr, which nobody may be reading.
+struct Log {
+    lines: SyncSender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Log {
+    fn start(screen: &Arc<Screen>) -> io::Result<Self> {
+        let (lines, waiting) = sync_channel(WAITING_LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let (theirs, screen) = (Arc::clone(&dropped), Arc::clone(screen));
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || print_all(&waiting, &theirs, &screen))?;
+        Ok(Self { lines, dropped })
+    }
+
+    fn line(&self, line: Line) {
+        if self.lines.try_send(line).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Nothing of what was sent is repeated: a log is no place for a stranger's text.
+    fn refusal(&self, peer: SocketAddr, status: u16, why: &str) {
+        self.line(Line::Warning(format!(
+            "refused a request from {peer}: {status}, {why}"
+        )));
+    }
+}
+
+/// Waits for room before it prints: whoever waits inside the screen holds up everybody who has something to say there.
+fn print_all(lines: &Receiver<Line>, dropped: &AtomicU64, screen: &Screen) {
+    while let Ok(line) = lines.recv() {
+        let stderr = io::stderr();
+        let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        // Where that cannot be asked, printing says what is wrong.
+        poll(&mut room, PollTimeout::NONE).ok();
+        match dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            more => screen.warn(&format!("{more} lines were dropped while nobody read them")),
+        }
+        match line {
+            Line::Note(text) => screen.note(&text),
+            Line::Warning(text) => screen.warn(&text),
+        }
+    }
 }
 
 /// Why a request was refused before it was read to its end.
@@ -173,56 +234,6 @@ fn refused_unread(status: u16) -> &'static str {
         503 => "too many connections at once",
         _ => "it is not HTTP as this server speaks it",
     }
-}
-
-/// Commits what arrives, until nobody can send any more or the database fails.
-fn commit_all(
-    mut store: Store,
-    inbox: &Receiver<Arrival>,
-    news: &Sender<News>,
-    screen: &Arc<Screen>,
-) {
-    while let Ok(first) = inbox.recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Ok(arrival) = inbox.try_recv()
-        {
-            batch.push(arrival);
-        }
-        let report = match commit(&mut store, &batch) {
-            Ok(taken) => {
-                let accepted = taken.iter().any(|one| matches!(one, Taken::Accepted(_)));
-                for (arrival, taken) in batch.into_iter().zip(taken) {
-                    // A client that went away needs no answer.
-                    arrival.committed.send(()).ok();
-                    if screen.verbose > 0 {
-                        screen.note(&step(&arrival.delivery, taken));
-                    }
-                }
-                accepted.then_some(News::Pending)
-            }
-            Err(error) => Some(News::Failed(error)),
-        };
-        let over = matches!(report, Some(News::Failed(_)));
-        let heard = report.is_none_or(|report| news.send(report).is_ok());
-        if over || !heard {
-            return;
-        }
-    }
-}
-
-fn commit(store: &mut Store, batch: &[Arrival]) -> Result<Vec<Taken>, Error> {
-    let now = time::now();
-    store.write(|tx| {
-        tx.prune_webhooks(now.before(REMEMBERED))?;
-        batch
-            .iter()
-            .map(|Arrival { delivery, .. }| {
-                let video_id = delivery.video_id.as_ref();
-                tx.take_webhook(&delivery.key, &delivery.event_type, video_id, now)
-            })
-            .collect()
-    })
 }
 
 /// What `-v` says of a delivery.

@@ -75,7 +75,7 @@ impl fmt::Debug for Secret {
 
 /// A request that claims to be a delivery.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub struct SignedRequest<'a> {
     /// [`SIGNATURE`], else [`SIGNATURE_FALLBACK`].
     pub signature: Option<&'a str>,
     /// [`TIMESTAMP`].
@@ -131,19 +131,23 @@ impl Refusal {
 /// Decides whether a request is a delivery, and reads it.
 ///
 /// The signature comes first: nothing of an unsigned body is ever parsed.
-pub fn read(secret: &Secret, claim: Claim<'_>, now: Timestamp) -> Result<Delivery, Refusal> {
-    let signature = claim.signature.ok_or(Refusal::NoSignature)?;
+pub fn read(
+    secret: &Secret,
+    request: SignedRequest<'_>,
+    now: Timestamp,
+) -> Result<Delivery, Refusal> {
+    let signature = request.signature.ok_or(Refusal::NoSignature)?;
     let signature = unhex(signature.trim()).ok_or(Refusal::WrongSignature)?;
-    if !secret.verifies(claim.body, &signature) {
+    if !secret.verifies(request.body, &signature) {
         return Err(Refusal::WrongSignature);
     }
-    let sent = claim.timestamp.and_then(|text| text.trim().parse().ok());
+    let sent = request.timestamp.and_then(|text| text.trim().parse().ok());
     let sent: i64 = sent.ok_or(Refusal::NoTimestamp)?;
     let off = (now.millis() / 1000).saturating_sub(sent).unsigned_abs();
     if off > TOLERANCE.as_secs() {
         return Err(Refusal::Stale);
     }
-    parse(claim.body)
+    parse(request.body)
 }
 
 /// Liberal in what it accepts: unknown fields, unknown events, `null` for what is missing.
@@ -177,12 +181,12 @@ mod tests {
     }
 
     fn signed(body: &str, at: i64) -> Result<Delivery, Refusal> {
-        let claim = Claim {
+        let request = SignedRequest {
             signature: Some(&secret().sign(body.as_bytes())),
             timestamp: Some(&at.to_string()),
             body: body.as_bytes(),
         };
-        read(&secret(), claim, Timestamp::from_secs(NOW))
+        read(&secret(), request, Timestamp::from_secs(NOW))
     }
 
     #[test]
@@ -237,12 +241,12 @@ mod tests {
             (Some(&good), Some(&early), Some(Stale)),
             (Some(&good), Some(&huge), Some(Stale)),
         ] {
-            let claim = Claim {
+            let request = SignedRequest {
                 signature,
                 timestamp,
                 body: body.as_bytes(),
             };
-            let read = read(&secret(), claim, Timestamp::from_secs(NOW));
+            let read = read(&secret(), request, Timestamp::from_secs(NOW));
             assert_eq!(read.err(), refusal, "{signature:?} {timestamp:?}");
         }
     }
@@ -307,22 +311,22 @@ mod tests {
             timestamp in proptest::option::of(".*"),
             now: i64,
         ) {
-            let claim = Claim {
+            let request = SignedRequest {
                 signature: signature.as_deref(),
                 timestamp: timestamp.as_deref(),
                 body: &body,
             };
             let now = Timestamp::from_millis(now);
             // No text that proptest makes up is the right signature.
-            prop_assert!(read(&secret(), claim, now).is_err());
+            prop_assert!(read(&secret(), request, now).is_err());
             let signature = secret().sign(&body);
             let sent = (now.millis() / 1000).to_string();
-            let claim = Claim {
+            let request = SignedRequest {
                 signature: Some(&signature),
                 timestamp: Some(&sent),
                 body: &body,
             };
-            let refusal = read(&secret(), claim, now).err();
+            let refusal = read(&secret(), request, now).err();
             prop_assert!(refusal.is_none_or(|refusal| refusal.status() == 400));
         }
 
@@ -332,12 +336,12 @@ mod tests {
             let mut changed = body.into_bytes();
             let at = at.index(changed.len());
             changed[at] ^= 1 << bit;
-            let claim = Claim {
+            let request = SignedRequest {
                 signature: Some(&signature),
                 timestamp: Some(&NOW.to_string()),
                 body: &changed,
             };
-            let refused = read(&secret(), claim, Timestamp::from_secs(NOW));
+            let refused = read(&secret(), request, Timestamp::from_secs(NOW));
             prop_assert_eq!(refused, Err(Refusal::WrongSignature));
         }
     }

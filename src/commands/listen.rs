@@ -7,23 +7,29 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::commands::Context;
 use crate::commands::options::Tuning;
-use crate::config;
+use crate::config::{self, Environment};
 use crate::error::{Error, Exit};
-use crate::listen::{self, News};
+use crate::listen::{self, Signal};
 use crate::pass::{self, Options, Reporter, Scope, Voice};
+use crate::render::screen::Screen;
 use crate::signals;
-use crate::store::Store;
+use crate::store::{PendingWebhook, Store};
 use crate::time;
 use crate::video::RowId;
 
 /// How many pending deliveries one pass takes on.
 const PAGE: u32 = 256;
+/// Passes at a time.
+const MAX_PASSES: usize = 16;
+/// While a pass runs, deliveries are gathered for this long before the next one begins.
+const GATHER: Duration = Duration::from_secs(1);
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long deliveries that have arrived may take to be answered after a signal; systemd kills after 90 s.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -79,11 +85,13 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let listener =
         TcpListener::bind(args.addr).map_err(|source| Error::bind(args.addr, &source))?;
     let unable = |source| Error::system("receive webhooks", &source);
-    let (mut server, news) = listen::start(
+    let (sender, signals) = channel();
+    let mut server = listen::start(
         listener,
         args.path.clone(),
         secret,
         receiving,
+        sender.clone(),
         &context.screen,
     )
     .map_err(unable)?;
@@ -94,13 +102,24 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let screen = &context.screen;
     screen.note(&format!("listening on http://{address}{}", args.path));
     let (options, ping) = hooks_beside(context, &options);
+    let mut passes = Passes {
+        context,
+        options,
+        sender,
+        in_hand: BTreeSet::new(),
+        running: 0,
+        latest: None,
+    };
     loop {
-        act(context, &mut store, &options)?;
+        let wait = passes.start(&mut store)?;
         ping.send(()).ok();
-        match news.recv() {
-            Ok(News::Pending) => {}
-            Ok(News::Failed(error)) => return Err(error),
-            Err(_) => return Err(unable(std::io::ErrorKind::BrokenPipe.into())),
+        match signals.recv_timeout(wait) {
+            Ok(Signal::Pending) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Signal::Acted(deliveries)) => passes.ended(&deliveries),
+            Ok(Signal::Failed(error)) => return Err(error),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(unable(std::io::ErrorKind::BrokenPipe.into()));
+            }
         }
     }
 }
@@ -155,18 +174,94 @@ fn advise(context: &Context, address: SocketAddr) -> Result<(), Error> {
     Ok(())
 }
 
-/// Acts on every pending delivery, those a crash left included.
-///
-/// They are done only after the pass: a kill in between repeats it, and a pass over what is finished does nothing.
-/// A pass that met trouble (the network is down) is not repeated from here: the video is still unfinished, and
-/// `check` asks about it.
-fn act(context: &Context, store: &mut Store, options: &Options) -> Result<(), Error> {
-    loop {
-        let pending = store.read(|tx| tx.pending_webhooks(PAGE))?;
+/// The passes over what was delivered: several at a time, because the file of one video may drip for hours.
+struct Passes<'a> {
+    context: &'a Context,
+    options: Options,
+    sender: Sender<Signal>,
+    /// Deliveries that a pass has taken on.
+    in_hand: BTreeSet<i64>,
+    running: usize,
+    /// When the latest pass began.
+    latest: Option<Instant>,
+}
+
+impl Passes<'_> {
+    /// Takes on every pending delivery, those a crash left included. Returns how long there is nothing to do but for
+    /// signals.
+    fn start(&mut self, store: &mut Store) -> Result<Duration, Error> {
+        let limit = PAGE.saturating_add(u32::try_from(self.in_hand.len()).unwrap_or(PAGE));
+        let mut pending = store.read(|tx| tx.pending_webhooks(limit))?;
+        pending.retain(|delivery| !self.in_hand.contains(&delivery.id));
         if pending.is_empty() {
-            return Ok(());
+            return Ok(FOREVER);
         }
-        let rows: BTreeSet<RowId> = pending
+        if self.running > 0 {
+            if self.running == MAX_PASSES {
+                return Ok(FOREVER);
+            }
+            // What arrives at once is acted on at once.
+            let age = self.latest.map_or(GATHER, |latest| latest.elapsed());
+            if age < GATHER {
+                return Ok(GATHER - age);
+            }
+        }
+        let ids: Vec<i64> = pending.iter().map(|delivery| delivery.id).collect();
+        self.in_hand.extend(&ids);
+        self.running += 1;
+        self.latest = Some(Instant::now());
+        let pass = Pass {
+            store: self.context.open()?,
+            env: self.context.env.clone(),
+            screen: Arc::clone(&self.context.screen),
+            options: self.options.clone(),
+            pending,
+            sender: self.sender.clone(),
+        };
+        let (give, taken) = channel::<Pass>();
+        let thread = thread::Builder::new().name("pass".to_owned());
+        match thread.spawn(move || taken.iter().for_each(Pass::run)) {
+            // It waits for nothing else.
+            Ok(_) => drop(give.send(pass)),
+            Err(_) => pass.run(),
+        }
+        Ok(Duration::ZERO)
+    }
+
+    fn ended(&mut self, deliveries: &[i64]) {
+        self.running -= 1;
+        for id in deliveries {
+            self.in_hand.remove(id);
+        }
+    }
+}
+
+/// One pass over the rows that deliveries named.
+struct Pass {
+    store: Store,
+    env: Environment,
+    screen: Arc<Screen>,
+    options: Options,
+    pending: Vec<PendingWebhook>,
+    sender: Sender<Signal>,
+}
+
+impl Pass {
+    fn run(mut self) {
+        let signal = match self.act() {
+            Ok(()) => Signal::Acted(self.pending.iter().map(|delivery| delivery.id).collect()),
+            Err(error) => Signal::Failed(error),
+        };
+        // Without a main thread the process is at its end.
+        self.sender.send(signal).ok();
+    }
+
+    /// The deliveries are done only after the pass: a kill in between repeats it, and a pass over what is finished does
+    /// nothing. A pass that met trouble (the network is down) is not repeated from here: the video is still unfinished,
+    /// and `check` asks about it.
+    fn act(&mut self) -> Result<(), Error> {
+        let rows: BTreeSet<RowId> = self
+            .pending
             .iter()
             .filter(|delivery| !delivery.settled)
             .map(|delivery| delivery.video)
@@ -176,14 +271,20 @@ fn act(context: &Context, store: &mut Store, options: &Options) -> Result<(), Er
                 rows: rows.into_iter().collect(),
                 ignore_backoff: false,
             };
-            let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, false);
-            pass::run(store, &context.env, scope, options, &mut reporter)?;
+            let mut reporter = Reporter::new(&self.screen, Voice::Outcomes, false);
+            pass::run(
+                &mut self.store,
+                &self.env,
+                scope,
+                &self.options,
+                &mut reporter,
+            )?;
         }
         let now = time::now();
-        store.write(|tx| {
-            pending
+        self.store.write(|tx| {
+            self.pending
                 .iter()
                 .try_for_each(|delivery| tx.webhook_done(delivery.id, now))
-        })?;
+        })
     }
 }

@@ -252,3 +252,71 @@ fn a_database_that_cannot_be_written_is_no_2xx() {
         end.stderr
     );
 }
+
+// ---- what holds up others --------------------------------------------------------------------------------------
+
+/// A file that drips is its own video's trouble: the events behind it are acted on.
+#[test]
+fn t08_a_file_that_drips_holds_up_no_other_event() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    let (slow, other) = (bench.video_id(1), bench.video_id(2));
+    bench.heygen.finish(&slow);
+    bench.heygen.finish(&other);
+    let file = format!("GET /files/{slow}/video");
+    let stall = Fault::stall_body_after(1000, Duration::from_secs(300));
+    bench.heygen.fault(&file, stall.forever());
+    let listener = listen(&bench);
+    assert_eq!(listener.at.deliver(&success("e1", &slow)), 200);
+    eventually("the slow file", || !bench.heygen.file_requests().is_empty());
+    assert_eq!(listener.at.deliver(&success("e2", &other)), 200);
+    eventually("the other file", || is_saved(&bench, &other));
+    assert!(!is_saved(&bench, &slow));
+    listener.end(Signal::SIGKILL);
+    bench.heygen.clear_faults();
+    bench.tracker("check").exits(0);
+    bench.assert_invariants();
+}
+
+/// Lines that nobody reads are dropped and counted; HeyGen's deliveries are received all the same.
+#[test]
+fn t08_refusals_that_nobody_reads_about_freeze_nothing() {
+    let (bench, id) = one();
+    bench.heygen.finish(&id);
+    let mut child = crate::listener::command(&bench, &[])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("listen starts");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let mut said = Vec::new();
+    let mut byte = [0];
+    while !(said.ends_with(b"\n") && String::from_utf8_lossy(&said).contains("listening on")) {
+        stderr.read_exact(&mut byte).expect("a line");
+        said.push(byte[0]);
+    }
+    let text = String::from_utf8(said).expect("text");
+    let (_, address) = text.split_once("http://").expect("a URL");
+    let (address, _) = address.split_once('/').expect("a path");
+    let at = Place(address.parse().expect("an address"));
+    // A pipe holds 64 KiB.
+    for _ in 0..1500 {
+        assert_eq!(at.raw(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), 404);
+    }
+    assert_eq!(at.deliver(&success("e1", &id)), 200);
+    eventually("the file", || is_saved(&bench, &id));
+    let (sender, heard) = std::sync::mpsc::channel();
+    let reader = thread::spawn(move || {
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(stderr));
+        for line in lines.map_while(Result::ok) {
+            if line.contains("lines were dropped") {
+                sender.send(line).ok();
+            }
+        }
+    });
+    let dropped = heard.recv_timeout(Duration::from_secs(30));
+    child.kill().expect("it runs");
+    child.wait().expect("an end");
+    reader.join().expect("all lines");
+    assert!(dropped.is_ok(), "it is said how many");
+}
