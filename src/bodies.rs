@@ -9,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::each::Line;
 use crate::error::Error;
 
 /// The longest body; HeyGen takes scripts of 5,000 characters, so this is generous.
@@ -23,6 +24,8 @@ pub struct Body {
     pub raw: String,
     /// The same, parsed.
     pub value: Value,
+    /// The line of a table that it was made from, as JSON: two people of one name get a video each.
+    pub data: Option<String>,
 }
 
 /// Top-level fields given as flags; they win over the body's.
@@ -61,6 +64,7 @@ impl Overrides {
             place: "the flags".to_owned(),
             raw: r#"{"type":"avatar"}"#.to_owned(),
             value: Value::Null,
+            data: None,
         })
     }
 
@@ -130,6 +134,7 @@ fn one(place: String, raw: &str) -> Result<Body, Error> {
                     place,
                     raw: raw.to_owned(),
                     value,
+                    data: None,
                 });
             }
             Ok(_) => "is not a JSON object".to_owned(),
@@ -140,6 +145,14 @@ fn one(place: String, raw: &str) -> Result<Body, Error> {
 }
 
 impl Body {
+    /// The body for one line of a table.
+    pub fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self, Error> {
+        let raw = line.fill_json(&self.raw, allow_empty)?;
+        let mut body = one(line.place.clone(), &raw)?;
+        body.data = Some(Value::from(line.values.clone()).to_string());
+        Ok(body)
+    }
+
     /// The title, where there is one.
     pub fn title(&self) -> Option<String> {
         text(&self.value, "/title")
@@ -166,7 +179,9 @@ impl Body {
     /// Equal for bodies that are equal as JSON values: keys in any order, white space ignored.
     pub fn hash(&self) -> String {
         // serde_json keeps objects sorted by key, so its text is canonical.
-        let digest = Sha256::digest(self.value.to_string());
+        let mut canonical = self.value.to_string();
+        canonical.extend(self.data.as_deref());
+        let digest = Sha256::digest(canonical);
         crate::net::hex(&digest)
     }
 }

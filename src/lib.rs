@@ -44,6 +44,7 @@ pub mod commands;
 pub mod config;
 pub mod decide;
 mod download;
+pub mod each;
 pub mod error;
 pub(crate) mod event;
 mod gallery;

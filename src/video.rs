@@ -463,6 +463,8 @@ pub struct Video {
     pub output_dir: PathBuf,
     /// The template its file names are made from; `None` for `{video_id}`.
     pub name_template: Option<String>,
+    /// The line of the user's table that it was made from (`submit --each`).
+    pub data: Option<serde_json::Map<String, serde_json::Value>>,
     /// The row this one buys again.
     pub retry_of: Option<RowId>,
     /// One entry per asset that was ever wanted, in [`Asset`] order.

@@ -64,6 +64,7 @@ pub(super) fn new_video(
     NewVideo {
         request: Some((body.raw.clone(), IdempotencyKey::random())),
         body_hash: Some(body.hash()),
+        data: body.data.clone(),
         account: None,
         video_id: None,
         title: body.title(),

@@ -1,15 +1,16 @@
 //! `tracker submit`: put bodies into the outbox, POST them, return.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::bodies::{self, Body};
 use crate::commands::Context;
 use crate::commands::file_options::FileOptions;
 use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
 use crate::commands::submission::{self, SubmitOptions, new_video};
+use crate::each::{Line, Table};
 use crate::error::{Error, Exit};
 use crate::store::NewVideo;
-use crate::time;
+use crate::time::{self, Timestamp};
 
 /// Submit videos: record them, send them, return at once.
 #[derive(Debug, clap::Args)]
@@ -17,6 +18,7 @@ use crate::time;
   tracker submit body.json                 # one object, an array, or JSON Lines
   jq -c '.[]' all.json | tracker submit -
   tracker submit --avatar-id A --voice-id V --script @hello.txt --title Hello
+  tracker submit body.json --each people.csv --name '{{email}} {id}'
   tracker submit body.json --wait          # create, poll, download, print the path
 
 What is recorded is never lost and never submitted twice: when submit returns 0, do not
@@ -28,6 +30,17 @@ pub struct Args {
 
     #[command(flatten)]
     fields: FieldArgs,
+
+    /// One video for each line of this table: {{column}} in the body, --title, --tag and --name is the line's value
+    #[arg(
+        long,
+        value_name = "TABLE.csv|.jsonl|-",
+        help_heading = "One body for many"
+    )]
+    each: Option<PathBuf>,
+    /// Take empty values of the table
+    #[arg(long, requires = "each", help_heading = "One body for many")]
+    allow_empty: bool,
 
     /// Label the videos
     #[arg(long = "tag", value_name = "T", value_delimiter = ',')]
@@ -42,17 +55,97 @@ pub struct Args {
 /// Runs `tracker submit`.
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let bodies = read_bodies(&args)?;
-    let files = args.files.resolve(context)?;
+    let now = time::now();
+    let new = match &args.each {
+        Some(table) => for_each(&args, table, &bodies, context, now)?,
+        None => {
+            let files = args.files.resolve(context)?;
+            let new = |body| {
+                (
+                    new_video(&body, args.tags.clone(), files.clone(), now),
+                    body,
+                )
+            };
+            bodies.into_iter().map(new).collect()
+        }
+    };
+    let (new, bodies): (Vec<NewVideo>, Vec<Body>) = new.into_iter().unzip();
     if args.submission.dry_run {
+        if args.each.is_some() {
+            return preview(&bodies, context);
+        }
         let bodies: Vec<_> = bodies.into_iter().map(|body| (None, body)).collect();
         return submission::dry_run(&bodies, context);
     }
-    let now = time::now();
-    let new: Vec<NewVideo> = bodies
-        .iter()
-        .map(|body| new_video(body, args.tags.clone(), files.clone(), now))
-        .collect();
     args.submission.submit(context, &new, false)
+}
+
+/// A row for each line of a table.
+fn for_each(
+    args: &Args,
+    table: &Path,
+    bodies: &[Body],
+    context: &Context,
+    now: Timestamp,
+) -> Result<Vec<(NewVideo, Body)>, Error> {
+    let [body] = bodies else {
+        return Err(Error::usage(
+            format!("--each takes one body, not {}", bodies.len()),
+            "run it once for each body",
+        ));
+    };
+    if table == Path::new("-") && args.bodies.iter().any(|path| path == table) {
+        return Err(Error::usage(
+            "standard input cannot be both the body and the table",
+            "put one of them into a file",
+        ));
+    }
+    let (origin, bytes) = read_input(table, MAX_BODIES)?;
+    let table = Table::parse(&origin, &bytes)?;
+    let fixed = match &args.files.name {
+        Some(_) => None,
+        None => Some(args.files.resolve(context)?),
+    };
+    let for_line = |line: &Line| {
+        let body = body.for_line(line, args.allow_empty)?;
+        let tags = args.tags.iter();
+        let tags = tags.map(|tag| line.fill(tag, args.allow_empty));
+        let files = match (&fixed, &args.files.name) {
+            (Some(files), _) => files.clone(),
+            (None, name) => FileOptions {
+                name: name
+                    .as_ref()
+                    .map(|name| line.fill_name(name, args.allow_empty))
+                    .transpose()?,
+                ..args.files.clone()
+            }
+            .resolve(context)?,
+        };
+        let new = new_video(&body, tags.collect::<Result<_, _>>()?, files, now);
+        Ok((new, body))
+    };
+    table.lines().iter().map(for_line).collect()
+}
+
+/// What a table would become: how many, the first of them, and the script that takes longest to say.
+fn preview(bodies: &[Body], context: &Context) -> Result<Exit, Error> {
+    let first = bodies.iter().take(1).map(|body| (None, body.clone()));
+    submission::dry_run(&first.collect::<Vec<_>>(), context)?;
+    let longest = bodies
+        .iter()
+        .filter_map(|body| Some((body.script()?.chars().count(), &body.place)))
+        .max_by_key(|(length, _)| *length);
+    let screen = &context.screen;
+    screen.note(&format!(
+        "{} lines, a video each; the first is shown",
+        bodies.len()
+    ));
+    if let Some((length, place)) = longest {
+        screen.note(&format!(
+            "the longest script has {length} characters ({place})"
+        ));
+    }
+    Ok(Exit::Ok)
 }
 
 fn read_bodies(args: &Args) -> Result<Vec<Body>, Error> {

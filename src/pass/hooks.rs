@@ -284,6 +284,7 @@ fn command_of(
             "TRACKER_TITLE",
             without_nul(video.title.as_deref().unwrap_or_default()),
         )
+        .env("TRACKER_DATA", data(video))
         .env("TRACKER_FILE", hook.file.as_deref().unwrap_or_default())
         .env("TRACKER_DB", database)
         .stdin(Stdio::piped())
@@ -292,6 +293,12 @@ fn command_of(
         // A group of its own, so that what it starts ends with it.
         .process_group(0);
     Ok((child, row))
+}
+
+/// The line of the user's table, as JSON; empty where there is none.
+fn data(video: &Video) -> String {
+    let data = video.data.as_ref().map(serde_json::to_string);
+    data.and_then(Result::ok).unwrap_or_default()
 }
 
 fn without_nul(text: &str) -> String {

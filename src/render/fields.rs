@@ -17,6 +17,8 @@ macro_rules! fields {
         pub enum Field {
             $(#[doc = concat!("`", $dname, "`")] $default,)+
             $(#[doc = concat!("`", $ename, "`; only where asked for by name, and in `show`")] $extended,)+
+            /// `data.NAME`: one column of the line that the row was made from.
+            DataColumn(&'static str),
         }
 
         impl Field {
@@ -30,6 +32,7 @@ macro_rules! fields {
                 match self {
                     $(Self::$default => $dname,)+
                     $(Self::$extended => $ename,)+
+                    Self::DataColumn(name) => name,
                 }
             }
         }
@@ -77,6 +80,7 @@ fields! {
         AudioUrl = "audio_url",
         VttUrl = "vtt_url",
         TemplateId = "template_id",
+        Data = "data",
     }
 }
 
@@ -109,6 +113,13 @@ impl Field {
     /// # Errors
     /// When there is none.
     pub fn parse(name: &str) -> Result<Self, UnknownField> {
+        if name
+            .strip_prefix("data.")
+            .is_some_and(|column| !column.is_empty())
+        {
+            // Lives as long as the program: fields are named on the command line, a few of them, once.
+            return Ok(Self::DataColumn(String::leak(name.to_owned())));
+        }
         let named = Self::ALL.iter().copied().find(|field| field.name() == name);
         named.ok_or_else(|| UnknownField(name.to_owned()))
     }
@@ -170,6 +181,17 @@ impl Field {
             Self::AudioUrl => Value::text(video.urls.audio.as_deref()),
             Self::VttUrl => Value::text(video.urls.vtt.as_deref()),
             Self::TemplateId => Value::text(video.template_id.as_deref()),
+            Self::Data => video.data.as_ref().map_or(Value::Null, Value::Data),
+            Self::DataColumn(name) => {
+                let column = name.strip_prefix("data.").unwrap_or(name);
+                match video.data.as_ref().and_then(|data| data.get(column)) {
+                    None | Some(serde_json::Value::Null) => Value::Null,
+                    Some(serde_json::Value::String(text)) => {
+                        Value::Text(Cow::Borrowed(text.as_str()))
+                    }
+                    Some(other) => Value::Text(Cow::Owned(other.to_string())),
+                }
+            }
         }
     }
 }
@@ -198,6 +220,8 @@ pub enum Value<'a> {
     Tags(&'a [String]),
     /// The row's files.
     Files(&'a [File]),
+    /// The line of the user's table.
+    Data(&'a serde_json::Map<String, serde_json::Value>),
     /// The row's trouble.
     Error(&'a LastError),
 }
@@ -229,7 +253,9 @@ impl<'a> Value<'a> {
             Self::Text(text) => text.clone(),
             Self::Tags(tags) => Cow::Owned(tags.join(",")),
             // Neither has anything in it that could fail to serialise.
-            Self::Files(_) | Self::Error(_) => Cow::Owned(json::to_line(self).unwrap_or_default()),
+            Self::Files(_) | Self::Data(_) | Self::Error(_) => {
+                Cow::Owned(json::to_line(self).unwrap_or_default())
+            }
         }
     }
 }
@@ -245,6 +271,7 @@ impl Serialize for Value<'_> {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Tags(tags) => serializer.collect_seq(*tags),
             Self::Files(files) => files.serialize(serializer),
+            Self::Data(data) => data.serialize(serializer),
             Self::Error(error) => error.serialize(serializer),
         }
     }
@@ -260,7 +287,7 @@ mod tests {
         for &field in Field::ALL {
             assert_eq!(Field::parse(field.name()), Ok(field));
         }
-        assert_eq!(Field::ALL.len(), 37);
+        assert_eq!(Field::ALL.len(), 38);
     }
 
     #[test]
@@ -275,7 +302,7 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         for list in ["id,nope", "", "id,", "ID", "\x1b[2J"] {
             let error = Field::parse_list(list).unwrap_err().to_string();
-            assert!(error.ends_with("template_id"), "{error}");
+            assert!(error.ends_with("template_id, data"), "{error}");
             assert!(!error.contains('\x1b'));
         }
     }

@@ -92,6 +92,7 @@ fn row(id: i64, phase: Phase, status: Option<&str>) -> Video {
         output_dir: "/home/ada/work/output".into(),
         name_template: None,
         retry_of: None,
+        data: None,
         files: vec![file(Asset::Video, FileState::Wanted)],
     }
 }

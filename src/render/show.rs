@@ -82,6 +82,8 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         self.exact("video id", video.video_id.as_ref().map(VideoId::as_str));
         self.text("tags", Some(&video.tags.join(", ")));
         self.text("script", video.script.as_deref());
+        let data = video.data.as_ref().map(serde_json::to_string);
+        self.text("data", data.and_then(Result::ok).as_deref());
         self.exact("avatar", video.avatar_id.as_deref());
         self.exact("voice", video.voice_id.as_deref());
         self.exact("folder", video.folder_id.as_deref());

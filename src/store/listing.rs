@@ -98,7 +98,7 @@ impl Filter {
             let pattern = bind(Value::Text(format!("%{}%", escape_like(text))));
             conditions.push(format!(
                 "(title LIKE {pattern} ESCAPE '\\' OR script LIKE {pattern} ESCAPE '\\' \
-                 OR failure_message LIKE {pattern} ESCAPE '\\')"
+                 OR failure_message LIKE {pattern} ESCAPE '\\' OR data LIKE {pattern} ESCAPE '\\')"
             ));
         }
         let clause = if conditions.is_empty() {

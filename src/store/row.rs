@@ -31,7 +31,7 @@ columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
     submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
     last_checked_at, check_count, not_found_at, failed_since, failed_polls, moved_at, nudges_left, auto_proceed, attention_at, not_found_count, missing_at, stalled_at,
     error_operation, error_code, error_message, error_at, error_notified_at, error_count,
-    output_dir, name_template, retry_of,
+    output_dir, name_template, retry_of, data,
 }}
 
 columns! { pub(super) FILE_COLUMNS, FileColumn {
@@ -60,6 +60,7 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
         }),
     };
     let tags: String = get!(tags);
+    let data: Option<String> = get!(data);
     let output_dir: String = get!(output_dir);
     Ok(Video {
         id: get!(id),
@@ -121,6 +122,10 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
         output_dir: PathBuf::from(output_dir),
         name_template: get!(name_template),
         retry_of: get!(retry_of),
+        data: data
+            .map(|data| serde_json::from_str(&data))
+            .transpose()
+            .map_err(|e| FromSqlError::Other(Box::new(e)))?,
         files: Vec::new(),
     })
 }

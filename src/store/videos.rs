@@ -56,7 +56,9 @@ pub struct NewVideo {
     pub request_key: Option<String>,
     /// The files wanted.
     pub assets: Vec<Asset>,
-    /// The row this one buys again.
+    /// See [`Video::data`]; a JSON object.
+    pub data: Option<String>,
+    /// The row this one submits again.
     pub retry_of: Option<RowId>,
 }
 
@@ -134,9 +136,9 @@ impl Tx<'_> {
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
         let id: RowId = self.one("INSERT INTO videos (nudges_left, auto_proceed, request_key, kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, account, request, body_hash, title,
-                    script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of)
+                    script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of, data)
                  VALUES (:nudges_left, :auto_proceed, :request_key, :kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :account, :request, :body_hash, :title,
-                    :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of)
+                    :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of, :data)
                  RETURNING id", named_params! {
                     ":nudges_left": new.nudges_left,
                     ":auto_proceed": new.auto_proceed,
@@ -161,6 +163,7 @@ impl Tx<'_> {
                     ":output_dir": new.output_dir.to_string_lossy(),
                     ":name": new.name_template,
                     ":retry_of": new.retry_of,
+                    ":data": new.data,
                 },
                 |row| row.get(0))?;
         for asset in &new.assets {

@@ -33,6 +33,7 @@
 //! | `process` | T1 to T5: hostile text and arguments, closed outputs, cron's environment |
 //! | `relay` | what stands between the program and HeyGen, and answers twice, late or out of turn: S19 |
 //! | `security` | X1 to X6: where the key and signatures go, file modes, hostile servers |
+//! | `each` | `submit --each`: a table becomes a video for each line |
 //! | `frozen` | databases of earlier schema versions still open |
 //! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
 //! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
@@ -78,6 +79,7 @@ mod download_disk;
 mod download_faults;
 mod download_hosts;
 mod download_runs;
+mod each;
 mod frozen;
 mod gallery;
 mod hooks;

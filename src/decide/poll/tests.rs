@@ -92,6 +92,7 @@ fn row(phase: Phase, word: &str) -> Video {
         output_dir: "/videos".into(),
         name_template: None,
         retry_of: None,
+        data: None,
         files: vec![file(Asset::Video, FileState::Wanted)],
     }
 }

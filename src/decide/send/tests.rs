@@ -78,6 +78,7 @@ fn unsent() -> Video {
         output_dir: "/output".into(),
         name_template: None,
         retry_of: None,
+        data: None,
         files: vec![File {
             asset: Asset::Video,
             state: FileState::Wanted,

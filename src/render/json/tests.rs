@@ -45,7 +45,10 @@ fn the_video_object() {
     "sha256":null,
     "saved_at":null}],
     "last_error":null,
-    "retry_of":null}
+    "retry_of":null,
+    "kind":"video",
+    "session_id":null,
+    "progress":null}
     "#);
 }
 
@@ -81,7 +84,10 @@ fn the_video_object_of_a_hostile_row() {
     "last_error":{"code":"network\u001b_error",
     "message":"=cmd\u001b[2J\u001b]0;pwned\u0007 two\nlines\ttab \u202egpj.exe\u202c \u009b31m \u200b日本語 ❤️ \"q\", end",
     "at":"2025-11-24T13:09:00Z"},
-    "retry_of":1}
+    "retry_of":1,
+    "kind":"video",
+    "session_id":null,
+    "progress":null}
     "#);
 }
 
@@ -133,6 +139,9 @@ fn everything_about_one_row() {
     "saved_at":null}],
     "last_error":null,
     "retry_of":null,
+    "kind":"video",
+    "session_id":null,
+    "progress":null,
     "script":null,
     "avatar_id":null,
     "voice_id":null,
@@ -141,6 +150,10 @@ fn everything_about_one_row() {
     "thumbnail_url":null,
     "gif_url":null,
     "urls_at":null,
+    "audio_url":null,
+    "vtt_url":null,
+    "template_id":null,
+    "data":null,
     "request":{"type":"avatar",
     "script":"Hi\nthere",
     "z":1,

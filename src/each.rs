@@ -1,0 +1,304 @@
+//! `submit --each`: one body for many people. A table, CSV or JSON Lines, and `{{column}}` in texts. Pure.
+//!
+//! Nothing is guessed: a placeholder that is no column, an empty value, a line with more or fewer cells is an error
+//! that names the line, because the result is a video with somebody's name in it.
+
+use serde_json::{Map, Value};
+
+use crate::error::Problem;
+
+/// Far more videos than an account creates in a week.
+const MAX_LINES: usize = 10_000;
+
+/// The lines of a table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    origin: String,
+    lines: Vec<Line>,
+}
+
+/// One line: a value for each column.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// For error messages: `people.csv, line 3`.
+    pub place: String,
+    /// Column names and values, as in the table.
+    pub values: Map<String, Value>,
+}
+
+impl Table {
+    /// Reads CSV with a header (`,`, `;` or tab) or JSON Lines of flat objects; `origin` names it in errors.
+    pub fn parse(origin: &str, bytes: &[u8]) -> Result<Self, Problem> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))?;
+        let lines = if text.trim_start().starts_with('{') {
+            json_lines(origin, text)?
+        } else {
+            csv_lines(origin, text)?
+        };
+        if lines.is_empty() {
+            return Err(Problem::invalid_body(
+                origin,
+                "has no lines below its header",
+            ));
+        }
+        if lines.len() > MAX_LINES {
+            let why = format!("has {} lines; at most {MAX_LINES} are taken", lines.len());
+            return Err(Problem::invalid_body(origin, why));
+        }
+        let origin = origin.to_owned();
+        Ok(Self { origin, lines })
+    }
+
+    /// The lines in the table's order.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Where it is from.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
+fn csv_lines(origin: &str, text: &str) -> Result<Vec<Line>, Problem> {
+    let header = text.lines().next().unwrap_or_default();
+    let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
+    // Of equally frequent ones the last wins, so the comma stands last.
+    let delimiter = *[b'\t', b';', b',']
+        .iter()
+        .max_by_key(|delimiter| count(delimiter))
+        .unwrap_or(&b',');
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(text.as_bytes());
+    let mut names: Vec<String> = Vec::new();
+    let mut lines = Vec::new();
+    for record in reader.records() {
+        let record = record
+            .map_err(|error| Problem::invalid_body(origin, format!("is not CSV: {error}")))?;
+        let number = record.position().map_or(0, csv::Position::line);
+        let place = format!("{origin}, line {number}");
+        if names.is_empty() {
+            names = record.iter().map(|name| name.trim().to_owned()).collect();
+            for (index, name) in names.iter().enumerate() {
+                if name.is_empty() || names[..index].contains(name) {
+                    let why = format!("column {} has no name of its own: {name:?}", index + 1);
+                    return Err(Problem::invalid_body(place, why));
+                }
+            }
+            continue;
+        }
+        if record.len() != names.len() {
+            let why = format!("has {} cells, the header {}", record.len(), names.len());
+            return Err(Problem::invalid_body(place, why));
+        }
+        let cells = record.iter().map(|cell| Value::from(cell.trim()));
+        let values = names.iter().cloned().zip(cells).collect();
+        lines.push(Line { place, values });
+    }
+    Ok(lines)
+}
+
+fn json_lines(origin: &str, text: &str) -> Result<Vec<Line>, Problem> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let place = format!("{origin}, line {}", index + 1);
+        let values: Map<String, Value> = serde_json::from_str(line).map_err(|error| {
+            Problem::invalid_body(&place, format!("is not a JSON object: {error}"))
+        })?;
+        if let Some((name, _)) = values.iter().find(|(_, v)| v.is_object() || v.is_array()) {
+            return Err(Problem::invalid_body(
+                place,
+                format!("{name:?} is not a plain value"),
+            ));
+        }
+        let same = lines
+            .first()
+            .is_none_or(|first| first.values.keys().eq(values.keys()));
+        if !same {
+            return Err(Problem::invalid_body(
+                place,
+                "has other names than the first line",
+            ));
+        }
+        lines.push(Line { place, values });
+    }
+    Ok(lines)
+}
+
+impl Line {
+    /// `text` with each `{{column}}` replaced by this line's value.
+    pub fn fill(&self, text: &str, allow_empty: bool) -> Result<String, Problem> {
+        self.replace(
+            text,
+            allow_empty,
+            |name| Some(name.to_owned()),
+            str::to_owned,
+        )
+    }
+
+    /// `body`, which is JSON, likewise: names and values are the contents of JSON strings. Two braces in a row occur
+    /// nowhere else in JSON, so everything that is not replaced keeps its bytes.
+    pub fn fill_json(&self, body: &str, allow_empty: bool) -> Result<String, Problem> {
+        let unescaped = |name: &str| serde_json::from_str(&format!("\"{name}\"")).ok();
+        let escaped = |value: &str| {
+            let quoted = Value::from(value).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        };
+        self.replace(body, allow_empty, unescaped, escaped)
+    }
+
+    /// A file name template, likewise. What would be a directory or a placeholder of ours becomes `_`.
+    pub fn fill_name(&self, template: &str, allow_empty: bool) -> Result<String, Problem> {
+        let legal = |c: char| c == '/' || c == '{' || c == '}' || c.is_control();
+        let cleaned = |value: &str| value.replace(legal, "_");
+        self.replace(template, allow_empty, |name| Some(name.to_owned()), cleaned)
+    }
+
+    fn replace(
+        &self,
+        text: &str,
+        allow_empty: bool,
+        unescaped: impl Fn(&str) -> Option<String>,
+        escaped: impl Fn(&str) -> String,
+    ) -> Result<String, Problem> {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{{") {
+            let unusable = |why: String| Problem::invalid_body(&self.place, why);
+            let named = after
+                .split_once("}}")
+                .and_then(|(name, rest)| Some((unescaped(name)?.trim().to_owned(), rest)));
+            let Some((name, behind)) = named else {
+                return Err(unusable("a {{ in the body has no }} of its own".to_owned()));
+            };
+            let Some(value) = self.values.get(&name) else {
+                let names: Vec<&str> = self.values.keys().map(String::as_str).collect();
+                let names = names.join(", ");
+                return Err(unusable(format!(
+                    "there is no column {name:?}, only {names}"
+                )));
+            };
+            let value = match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            if value.trim().is_empty() && !allow_empty {
+                let problem = unusable(format!("{name:?} is empty"));
+                return Err(problem.with_hint("--allow-empty takes it all the same"));
+            }
+            filled.push_str(before);
+            filled.push_str(&escaped(&value));
+            rest = behind;
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn table(text: &str) -> Table {
+        Table::parse("t", text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_usual_kind_of_table_is_read() {
+        for text in [
+            "name,mail\nAnn,a@x\n",
+            "\u{feff}name;mail\r\nAnn;a@x\r\n",
+            "name\tmail\nAnn\ta@x",
+            "\"name\",\"mail\"\n\"Ann\",\"a@x\"\n",
+            "{\"mail\":\"a@x\",\"name\":\"Ann\"}\n\n",
+        ] {
+            let table = table(text);
+            assert_eq!(table.lines().len(), 1, "{text:?}");
+            let filled = table.lines()[0].fill("{{name}} <{{ mail }}>", false);
+            assert_eq!(filled.unwrap(), "Ann <a@x>", "{text:?}");
+        }
+        let quoted = table("name,line\n\"A, \"\"B\"\"\nC\",2\nD,3\n");
+        assert_eq!(
+            quoted.lines()[0].fill("{{name}}", false).unwrap(),
+            "A, \"B\"\nC"
+        );
+        assert_eq!(quoted.lines()[1].place, "t, line 4");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_line() {
+        for (text, message) in [
+            ("", "t: has no lines"),
+            ("name\n", "t: has no lines"),
+            ("name,name\nA,B\n", "t, line 1: column 2 has no name"),
+            ("a,b\n1,2\n3\n", "t, line 3: has 1 cells, the header 2"),
+            ("{\"a\":1}\n{\"b\":1}\n", "t, line 2: has other names"),
+            ("{\"a\":[1]}\n", "t, line 1: \"a\" is not a plain value"),
+            ("{\"a\":1}\nnonsense\n", "t, line 2: is not a JSON object"),
+        ] {
+            let problem = Table::parse("t", text.as_bytes()).unwrap_err();
+            assert!(problem.message.starts_with(message), "{}", problem.message);
+        }
+        let many = format!("a\n{}", "1\n".repeat(MAX_LINES + 1));
+        assert!(Table::parse("t", many.as_bytes()).is_err());
+        assert!(Table::parse("t", b"a\n\xff\n").is_err());
+    }
+
+    #[test]
+    fn placeholders_are_columns_with_values() {
+        let table = table("name,note\nAnn,\n");
+        let line = &table.lines()[0];
+        for (text, message) in [
+            (
+                "{{nam}}",
+                "t, line 2: there is no column \"nam\", only name, note",
+            ),
+            ("{{name", "t, line 2: a {{ in the body"),
+            ("{{note}}", "t, line 2: \"note\" is empty"),
+        ] {
+            assert_eq!(
+                line.fill(text, false).unwrap_err().message[..message.len()],
+                *message
+            );
+        }
+        assert_eq!(line.fill("[{{note}}]", true).unwrap(), "[]");
+    }
+
+    #[test]
+    fn values_in_file_names_stay_in_their_directory() {
+        let table = table("name\n../{id}\n");
+        let filled = table.lines()[0].fill_name("{{name}} {id}", false);
+        assert_eq!(filled.unwrap(), ".._{id}_ {id}".replace("{id}_", "_id_"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_one_json_string(value in "\\PC{1,20}|[\"\\\\{}\u{0}\n]{1,8}") {
+            let line = Line {
+                place: String::new(),
+                values: [("a".to_owned(), Value::from(value.as_str()))].into_iter().collect(),
+            };
+            if let Ok(body) = line.fill_json(r#"{"n":1.50,"x":"<{{a}}>"}"#, true) {
+                let read: Value = serde_json::from_str(&body).unwrap();
+                prop_assert_eq!(read["x"].as_str().unwrap(), format!("<{value}>"));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_table_or_an_error(bytes: Vec<u8>) {
+            if let Ok(table) = Table::parse("t", &bytes) {
+                prop_assert!(!table.lines().is_empty());
+            }
+        }
+    }
+}
