@@ -194,18 +194,14 @@ fn b01_submit_is_not_starved_by_a_check_that_writes_much() {
     bench.file("ids.json", serde_json::json!({ "data": ids.iter().map(|id| serde_json::json!({ "id": id })).collect::<Vec<_>>() }).to_string());
     bench.tracker("add ids.json").exits(0);
     let mut check = bench.start("check --no-download");
-    let mut slowest = Duration::ZERO;
     let mut beside = 0;
     while check.try_wait().unwrap().is_none() {
-        let started = Instant::now();
         bench.tracker("submit --queue body.json").exits(0);
-        slowest = slowest.max(started.elapsed());
         beside += 1;
     }
     end(check).exits(0);
-    assert!(beside > 0);
-    // The whole process on a busy machine; the wait itself is meant to be 50 ms, starving takes seconds.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    // One that starves waits until the check has ended: then there is no second.
+    assert!(beside > 1, "{beside} beside the check");
     assert_eq!(
         bench.query("SELECT count(*) FROM videos WHERE remote_status = 'processing'"),
         "3000"

@@ -50,8 +50,9 @@ fn version_1_opens_with_every_row_and_becomes_what_a_fresh_database_is() {
 fn version_1_goes_on_with_its_work() {
     let bench = frozen(V1);
     bench.tracker("check");
-    // What was queued is sent, and what was sent long ago is not sent again.
-    assert_eq!(bench.heygen.billed().len(), 1);
+    // What was sent long ago is not sent again; nor is what was queued, unless a person says so: another copy of so
+    // old a database may have sent it.
+    assert_eq!(bench.heygen.billed().len(), 0);
     assert_eq!(bench.status(6), "unknown");
     assert_eq!(bench.status(3), "failed");
     assert_eq!(bench.status(5), "rejected");
@@ -125,7 +126,7 @@ fn version_3_keeps_what_is_in_its_tables_and_becomes_what_a_fresh_database_is() 
 fn version_3_goes_on_with_its_work() {
     let bench = frozen(V3);
     bench.tracker("check");
-    assert_eq!(bench.heygen.billed().len(), 1);
+    assert_eq!(bench.heygen.billed().len(), 0);
     for (row, status) in [
         (6, "unknown"),
         (8, "unknown"),
