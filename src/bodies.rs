@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::each::Line;
 use crate::error::Error;
+use crate::kind::Kind;
 
 /// The longest body; HeyGen takes scripts of 5,000 characters, so this is generous.
 const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -26,6 +27,10 @@ pub struct Body {
     pub value: Value,
     /// The line of a table that it was made from, as JSON: two people of one name get a video each.
     pub data: Option<String>,
+    /// What it asks for.
+    pub kind: Kind,
+    /// The template it fills in.
+    pub template: Option<String>,
 }
 
 /// Top-level fields given as flags; they win over the body's.
@@ -65,6 +70,8 @@ impl Overrides {
             raw: r#"{"type":"avatar"}"#.to_owned(),
             value: Value::Null,
             data: None,
+            kind: Kind::Video,
+            template: None,
         })
     }
 
@@ -83,7 +90,11 @@ impl Overrides {
             fields.insert(name.to_owned(), value);
         }
         let raw = serde_json::to_string(&fields).map_err(invalid)?;
-        one(body.place.clone(), &raw)
+        Ok(Body {
+            kind: body.kind,
+            template: body.template,
+            ..one(body.place, &raw)?
+        })
     }
 }
 
@@ -135,6 +146,8 @@ fn one(place: String, raw: &str) -> Result<Body, Error> {
                     raw: raw.to_owned(),
                     value,
                     data: None,
+                    kind: Kind::Video,
+                    template: None,
                 });
             }
             Ok(_) => "is not a JSON object".to_owned(),
@@ -150,6 +163,8 @@ impl Body {
         let raw = line.fill_json(&self.raw, allow_empty)?;
         let mut body = one(line.place.clone(), &raw)?;
         body.data = Some(Value::from(line.values.clone()).to_string());
+        body.kind = self.kind;
+        body.template.clone_from(&self.template);
         Ok(body)
     }
 
@@ -158,9 +173,10 @@ impl Body {
         text(&self.value, "/title")
     }
 
-    /// The script: flat (v3), or of the first of the older `video_inputs`.
+    /// The script: flat (v3), an agent's prompt, or of the first of the older `video_inputs`.
     pub fn script(&self) -> Option<String> {
         text(&self.value, "/script")
+            .or_else(|| text(&self.value, "/prompt"))
             .or_else(|| text(&self.value, "/video_inputs/0/voice/input_text"))
     }
 
@@ -176,11 +192,16 @@ impl Body {
             .or_else(|| text(&self.value, "/video_inputs/0/voice/voice_id"))
     }
 
-    /// Equal for bodies that are equal as JSON values: keys in any order, white space ignored.
+    /// Equal for bodies that are equal as JSON values and ask for the same: keys in any order, white space ignored.
     pub fn hash(&self) -> String {
         // serde_json keeps objects sorted by key, so its text is canonical.
         let mut canonical = self.value.to_string();
         canonical.extend(self.data.as_deref());
+        // What a body without a kind hashed to before there were kinds stays as it was.
+        if self.kind != Kind::Video {
+            let template = self.template.as_deref().unwrap_or_default();
+            canonical = format!("{} {template} {canonical}", self.kind);
+        }
         let digest = Sha256::digest(canonical);
         crate::net::hex(&digest)
     }

@@ -11,6 +11,7 @@ pub mod edit;
 pub mod file_options;
 pub mod forget;
 pub mod gallery;
+mod kind_options;
 pub mod list;
 pub mod listen;
 pub mod man;

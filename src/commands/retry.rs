@@ -163,6 +163,11 @@ fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body, 
         ));
     };
     let body = bodies::parse(&format!("the body of {id}"), request.as_bytes())?.remove(0);
+    let body = Body {
+        kind: video.kind,
+        template: video.template_id.clone(),
+        ..body
+    };
     overrides.over(body)
 }
 
@@ -196,8 +201,8 @@ impl Args {
         };
         Ok(NewVideo {
             retry_of: Some(original.id),
-            kind: original.kind,
-            template_id: original.template_id.clone(),
+            nudges_left: original.nudges_left,
+            auto_proceed: original.auto_proceed,
             ..new_video(body, tags.clone(), files, now)
         })
     }

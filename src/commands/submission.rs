@@ -58,10 +58,13 @@ pub(super) struct SubmitOptions {
 pub(super) fn new_video(
     body: &Body,
     tags: Vec<String>,
-    files: WantedFiles,
+    mut files: WantedFiles,
     now: Timestamp,
 ) -> NewVideo {
+    files.assets.retain(|asset| body.kind.has(*asset));
     NewVideo {
+        kind: body.kind,
+        template_id: body.template.clone(),
         request: Some((body.raw.clone(), IdempotencyKey::random())),
         body_hash: Some(body.hash()),
         data: body.data.clone(),

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bodies::{self, Body};
+use crate::bodies::{self, Body, Overrides};
 use crate::commands::Context;
 use crate::commands::file_options::FileOptions;
+use crate::commands::kind_options::KindOptions;
 use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
 use crate::commands::submission::{self, SubmitOptions, new_video};
 use crate::each::{Line, Table};
@@ -19,6 +20,8 @@ use crate::time::{self, Timestamp};
   jq -c '.[]' all.json | tracker submit -
   tracker submit --avatar-id A --voice-id V --script @hello.txt --title Hello
   tracker submit body.json --each people.csv --name '{{email}} {id}'
+  tracker submit --prompt @idea.txt        # an agent writes and makes it
+  tracker submit --translate URL --to German,French
   tracker submit body.json --wait          # create, poll, download, print the path
 
 What is recorded is never lost and never submitted twice: when submit returns 0, do not
@@ -27,6 +30,9 @@ pub struct Args {
     /// Request bodies: files, or - for standard input
     #[arg(value_name = "BODY.json|-")]
     bodies: Vec<PathBuf>,
+
+    #[command(flatten)]
+    kind: KindOptions,
 
     #[command(flatten)]
     fields: FieldArgs,
@@ -69,7 +75,10 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
             bodies.into_iter().map(new).collect()
         }
     };
-    let (new, bodies): (Vec<NewVideo>, Vec<Body>) = new.into_iter().unzip();
+    let (new, mut bodies): (Vec<NewVideo>, Vec<Body>) = new.into_iter().unzip();
+    // A line of a table may have made them longer.
+    args.kind.check(args.kind.kind()?, &mut bodies)?;
+    let new: Vec<NewVideo> = new.into_iter().map(|new| args.kind.over(new)).collect();
     if args.submission.dry_run {
         if args.each.is_some() {
             return preview(&bodies, context);
@@ -149,7 +158,17 @@ fn preview(bodies: &[Body], context: &Context) -> Result<Exit, Error> {
 }
 
 fn read_bodies(args: &Args) -> Result<Vec<Body>, Error> {
+    let kind = args.kind.kind()?;
     let overrides = args.fields.overrides()?;
+    let mut bodies = match args.kind.bodies(&overrides)? {
+        Some(bodies) => bodies,
+        None => typed_bodies(args, &overrides)?,
+    };
+    args.kind.check(kind, &mut bodies)?;
+    Ok(bodies)
+}
+
+fn typed_bodies(args: &Args, overrides: &Overrides) -> Result<Vec<Body>, Error> {
     if args.bodies.is_empty() {
         if overrides.is_empty() {
             return Err(Error::usage(

@@ -179,6 +179,10 @@ impl Tx<'_> {
             Some(id) => self.by_video_id(id)?,
             None => None,
         };
+        let known = match (known, &new.session_id) {
+            (None, Some(id)) => self.by_video_id(id)?,
+            (known, _) => known,
+        };
         match known {
             Some(id) => Ok(Added::Known(id)),
             None => self.insert(new, now).map(Added::New),
@@ -210,11 +214,10 @@ impl Tx<'_> {
         .map(Option::flatten)
     }
 
-    /// The row that tracks a HeyGen id.
+    /// The row that tracks a HeyGen id: the job's, a session's, or that of a session's video.
     pub fn by_video_id(&self, id: &VideoId) -> Result<Option<RowId>, Problem> {
-        self.maybe("SELECT id FROM videos WHERE video_id = ?1", [id], |row| {
-            row.get(0)
-        })
+        let sql = "SELECT id FROM videos WHERE video_id = ?1 OR session_id = ?1";
+        self.maybe(sql, [id], |row| row.get(0))
     }
 
     /// The row of a job.

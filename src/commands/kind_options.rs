@@ -1,0 +1,199 @@
+//! What HeyGen is asked to make: the options of `submit` for every kind of job, and what a body of that kind must have.
+
+use clap::builder::PossibleValuesParser;
+use serde_json::{Map, Value, json};
+
+use crate::bodies::{self, Body, Overrides};
+use crate::commands::options::script_text;
+use crate::error::Error;
+use crate::kind::Kind;
+use crate::store::NewVideo;
+
+/// HeyGen's limit.
+const LONGEST_PROMPT: usize = 10_000;
+
+/// The options as typed.
+#[derive(Debug, clap::Args)]
+pub(super) struct KindOptions {
+    /// What the bodies ask for [default: video]
+    #[arg(long, value_name = "K", value_parser = kinds(), help_heading = "Kind")]
+    kind: Option<String>,
+    /// Have an agent make a video of this
+    #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["bodies", "template", "translate", "script", "title"], help_heading = "Kind")]
+    prompt: Option<String>,
+    /// The agent's style
+    #[arg(long, value_name = "ID", requires = "prompt", help_heading = "Kind")]
+    style_id: Option<String>,
+    /// The agent's format: landscape or portrait
+    #[arg(long, value_name = "O", requires = "prompt", help_heading = "Kind")]
+    orientation: Option<String>,
+    /// Fill in this template; the bodies have its variables
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "translate",
+        help_heading = "Kind"
+    )]
+    template: Option<String>,
+    /// Translate this video: a URL, or the id of an asset
+    #[arg(
+        long,
+        value_name = "URL|ID",
+        requires = "to",
+        conflicts_with = "bodies",
+        help_heading = "Kind"
+    )]
+    translate: Option<String>,
+    /// Into these languages, one row each
+    #[arg(
+        long,
+        value_name = "LANG",
+        value_delimiter = ',',
+        requires = "translate",
+        help_heading = "Kind"
+    )]
+    to: Vec<String>,
+    /// Ask an agent that failed to go on, this many times at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), help_heading = "Kind")]
+    nudge: Option<u8>,
+    /// Let an agent go on with its plan without asking
+    #[arg(long, help_heading = "Kind")]
+    auto_proceed: bool,
+}
+
+/// The words that `--kind` takes.
+pub(super) fn kinds() -> PossibleValuesParser {
+    PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.word()))
+}
+
+impl KindOptions {
+    /// What is to be made.
+    ///
+    /// # Errors
+    /// Options that belong to another kind than the one named.
+    pub(super) fn kind(&self) -> Result<Kind, Error> {
+        let implied = [
+            ("--prompt", self.prompt.is_some(), Kind::Agent),
+            ("--template", self.template.is_some(), Kind::Template),
+            ("--translate", self.translate.is_some(), Kind::Translation),
+        ];
+        let implied = implied.into_iter().find(|(_, given, _)| *given);
+        let named = self.kind.as_deref().and_then(|word| word.parse().ok());
+        let kind: Kind = match (named, implied) {
+            (Some(named), Some((flag, _, implied))) if named != implied => {
+                return Err(Error::usage(
+                    format!("{flag} is of the kind {implied}, not {named}"),
+                    format!("leave out --kind {named}"),
+                ));
+            }
+            (Some(kind), _) | (None, Some((_, _, kind))) => kind,
+            (None, None) => Kind::default(),
+        };
+        if kind == Kind::Template && self.template.is_none() {
+            return Err(Error::usage(
+                "which template is not said",
+                "tracker submit --template ID BODY.json",
+            ));
+        }
+        let agents_only = [
+            ("--nudge", self.nudge.is_some()),
+            ("--auto-proceed", self.auto_proceed),
+        ];
+        match agents_only.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) if kind != Kind::Agent => Err(Error::usage(
+                format!("{flag} is for agents, not for the kind {kind}"),
+                "use it with --prompt or --kind agent",
+            )),
+            _ => Ok(kind),
+        }
+    }
+
+    /// The bodies that flags alone make: one for each language of a translation. `None` where they make none.
+    pub(super) fn bodies(&self, fields: &Overrides) -> Result<Option<Vec<Body>>, Error> {
+        let object = |fields: Map<String, Value>| {
+            bodies::parse("the flags", Value::Object(fields).to_string().as_bytes())
+        };
+        if let Some(prompt) = &self.prompt {
+            let text = |text: &Option<String>| text.clone().map(Value::String);
+            let mut body = Map::new();
+            body.insert("prompt".to_owned(), Value::String(script_text(prompt)?));
+            for (name, value) in [
+                ("avatar_id", text(&fields.avatar_id)),
+                ("voice_id", text(&fields.voice_id)),
+                ("style_id", text(&self.style_id)),
+                ("orientation", text(&self.orientation)),
+            ] {
+                body.extend(value.map(|value| (name.to_owned(), value)));
+            }
+            return object(body).map(Some);
+        }
+        let Some(video) = &self.translate else {
+            return Ok(None);
+        };
+        let video = if video.contains("://") {
+            json!({"type": "url", "url": video})
+        } else {
+            json!({"type": "asset_id", "asset_id": video})
+        };
+        let mut all: Vec<Body> = Vec::new();
+        for language in &self.to {
+            let mut body = Map::new();
+            body.insert("video".to_owned(), video.clone());
+            body.insert("output_languages".to_owned(), json!([language.trim()]));
+            let title = fields.title.clone().map(Value::String);
+            body.extend(title.map(|title| ("title".to_owned(), title)));
+            all.extend(object(body)?);
+        }
+        Ok(Some(all))
+    }
+
+    /// Says of bodies what they are for, and refuses those that HeyGen would not understand.
+    pub(super) fn check(&self, kind: Kind, bodies: &mut [Body]) -> Result<(), Error> {
+        for body in bodies {
+            body.kind = kind;
+            body.template.clone_from(&self.template);
+            refuse_incomplete(body)?;
+        }
+        Ok(())
+    }
+
+    /// The row that is recorded, with what the program is to do on its own.
+    pub(super) fn over(&self, new: NewVideo) -> NewVideo {
+        NewVideo {
+            nudges_left: self.nudge.unwrap_or_default().into(),
+            auto_proceed: self.auto_proceed,
+            ..new
+        }
+    }
+}
+
+/// One row is one submission is one result, so a body asks for one.
+fn refuse_incomplete(body: &Body) -> Result<(), Error> {
+    let invalid = |why: String| Err(Error::invalid_body(body.place.clone(), why));
+    if let Some(name) = body.kind.strategy().needs
+        && body.value.get(name).is_none_or(Value::is_null)
+    {
+        return invalid(format!("has no {name}, which the kind {} needs", body.kind));
+    }
+    let languages = body.value.get("output_languages").and_then(Value::as_array);
+    match (body.kind, languages.map(Vec::len)) {
+        (Kind::Translation, Some(count)) if count != 1 => {
+            return invalid(format!(
+                "has {count} output_languages; one row is one language: a body each, or --translate with --to"
+            ));
+        }
+        _ => {}
+    }
+    if body.kind != Kind::Agent {
+        return Ok(());
+    }
+    let prompt = body.value.get("prompt").and_then(Value::as_str);
+    match prompt.map(|prompt| prompt.chars().count()) {
+        None => invalid("has a prompt that is no text".to_owned()),
+        Some(0) => invalid("has an empty prompt".to_owned()),
+        Some(length) if length > LONGEST_PROMPT => invalid(format!(
+            "has a prompt of {length} characters; HeyGen takes {LONGEST_PROMPT}"
+        )),
+        Some(_) => Ok(()),
+    }
+}

@@ -1,0 +1,105 @@
+//! `tracker reply`: answer an agent that waits for a person, or ask one that failed to go on.
+
+use super::options::script_text;
+use super::{Context, find, load};
+use crate::decide;
+use crate::error::{Error, Exit};
+use crate::pass::{self, Access, Options, Reporter, Scope, Voice};
+use crate::render::fields::Field;
+use crate::store::Tx;
+use crate::time::{self, Timestamp};
+use crate::video::{MessageKind, MessageState, RemoteStatus, RowId};
+
+/// Answer an agent that waits, or ask one that failed to go on
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tracker reply 14 'Yes, but with the blue background'
+  tracker reply 14 @answer.txt
+
+The answer is recorded before it is sent, and never sent twice by itself.")]
+pub struct Args {
+    /// A local number, a HeyGen id, or its unique beginning
+    #[arg(value_name = "ID")]
+    id: String,
+    /// What to say
+    #[arg(value_name = "TEXT|@FILE")]
+    text: String,
+}
+
+/// Records the message, sends it, and prints what became of the row.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let text = script_text(&args.text)?;
+    if text.trim().is_empty() {
+        return Err(Error::usage(
+            "the reply is empty",
+            "tracker reply ID 'what to say'",
+        ));
+    }
+    // Without a usable key nothing is recorded: the user is there and can fix it.
+    Access::resolve(&context.env)?;
+    context.heed_signals()?;
+    let mut store = context.open()?;
+    let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
+    let scope = Scope::Named {
+        rows: vec![row],
+        ignore_backoff: true,
+    };
+    let options = Options {
+        hook: context.hook(None)?,
+        ..Options::default()
+    };
+    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
+    pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+    let exit = reporter.tally().exit(false);
+    context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
+    let screen = &context.screen;
+    Ok(match store.read(|tx| tx.last_message_state(row))? {
+        Some(MessageState::Sent) => {
+            screen.note("HeyGen took the reply; tracker check goes on with it");
+            exit
+        }
+        // Not notes that -q drops: whoever misses them may say it twice.
+        Some(MessageState::Unsent) => {
+            screen.warn("the reply is recorded but not sent yet; do not repeat it: check sends it");
+            exit
+        }
+        // The pass said so.
+        Some(MessageState::Sending | MessageState::Refused) | None => Exit::Trouble,
+    })
+}
+
+fn record(tx: &Tx<'_>, id: &str, text: &str, now: Timestamp) -> Result<RowId, Error> {
+    let row = find(tx, id, true)?;
+    let video = tx.video(row)?.ok_or_else(|| Error::not_found(row))?;
+    let refused = |why: &str| {
+        Err(Error::usage(
+            format!("{row} {why}"),
+            format!("tracker show {row}; only an agent that waits or says failed can be answered"),
+        ))
+    };
+    let Some(session) = video.session_id.as_ref().filter(|_| video.job().is_some()) else {
+        return refused(&format!(
+            "is no agent's session but a {} ({})",
+            video.kind,
+            video.status()
+        ));
+    };
+    let status = video
+        .remote_status
+        .clone()
+        .unwrap_or_else(RemoteStatus::waiting);
+    if !(decide::wants_answer(&status) || status.is_failed()) {
+        return refused(&format!(
+            "({session}) is {}: nobody waits for an answer",
+            video.status()
+        ));
+    }
+    if let Some(decision) = decide::revived(&video) {
+        tx.apply(&decision, now)?;
+    }
+    // The same command again, before the first one's message was sent.
+    if !tx.has_unsent_message(row, text)? {
+        tx.put_message(row, MessageKind::Reply, text, now)?;
+    }
+    Ok(row)
+}

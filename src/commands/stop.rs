@@ -1,0 +1,68 @@
+//! `tracker stop`: end an agent's session, so that it holds no slot of the account any more.
+
+use super::{Context, find, load};
+use crate::error::{Error, Exit};
+use crate::pass::{self, Access, Options, Reporter, Scope, Voice};
+use crate::render::fields::Field;
+
+/// End an agent's session, which frees its slot at HeyGen
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tracker stop 14          # it stalls, and holds one of the account's slots")]
+pub struct Args {
+    /// A local number or an exact HeyGen id
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Stops the session, and asks what became of it.
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    let access = Access::resolve(&context.env)?;
+    context.heed_signals()?;
+    let mut store = context.open()?;
+    let video = store.read(|tx| {
+        let row = find(tx, &args.id, false)?;
+        tx.video(row)?.ok_or_else(|| Error::not_found(row))
+    })?;
+    let row = video.id;
+    let Some(session) = &video.session_id else {
+        return Err(Error::usage(
+            format!(
+                "{row} is no agent's session but a {} ({}); HeyGen cannot stop it",
+                video.kind,
+                video.status()
+            ),
+            format!("tracker show {row}"),
+        ));
+    };
+    if video.outcome.is_some() {
+        return Err(Error::usage(
+            format!("{row} is over: {}", video.status()),
+            format!("tracker show {row}"),
+        ));
+    }
+    if video
+        .account
+        .as_ref()
+        .is_some_and(|owner| *owner != access.account)
+    {
+        return Err(Error::usage(
+            format!("{row} belongs to another account than this key's"),
+            "give the right key with HEYGEN_API_KEY_FILE",
+        ));
+    }
+    // Stopped twice is stopped: nothing has to be recorded before.
+    access.client.stop(session)?;
+    let scope = Scope::Named {
+        rows: vec![row],
+        ignore_backoff: false,
+    };
+    let options = Options {
+        hook: context.hook(None)?,
+        ..Options::default()
+    };
+    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
+    pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+    context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
+    Ok(reporter.tally().exit(false))
+}
