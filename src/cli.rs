@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::commands::options::Globals;
 use crate::commands::{
     Context, add, check, completions, demo, doctor, download, edit, forget, gallery, list, listen,
-    man, mcp, open, retry, sandbox, show, submit,
+    man, mcp, open, reply, retry, sandbox, show, stop, submit,
 };
 use crate::error::{Error, Exit};
 
@@ -55,6 +55,10 @@ pub enum Verb {
     Download(download::Args),
     /// Submit again what failed
     Retry(retry::Args),
+    /// Answer an agent that waits, or ask one that failed to go on
+    Reply(reply::Args),
+    /// End an agent's session, which frees its slot at HeyGen
+    Stop(stop::Args),
     /// Change title and labels here; nothing changes at HeyGen
     Edit(edit::Args),
     /// Open the saved file, or HeyGen's page
@@ -87,7 +91,10 @@ pub enum Verb {
 impl Verb {
     /// Whether running it again because its output was lost would do something twice.
     pub fn records(&self) -> bool {
-        matches!(self, Self::Submit(_) | Self::Retry(_) | Self::Check(_))
+        matches!(
+            self,
+            Self::Submit(_) | Self::Retry(_) | Self::Reply(_) | Self::Check(_)
+        )
     }
 
     /// Runs the verb that was typed.
@@ -99,6 +106,8 @@ impl Verb {
             Self::Show(args) => show::run(args, context),
             Self::Download(args) => download::run(args, context),
             Self::Retry(args) => retry::run(args, context),
+            Self::Reply(args) => reply::run(args, context),
+            Self::Stop(args) => stop::run(args, context),
             Self::Add(args) => add::run(args, context),
             Self::Edit(args) => edit::run(args, context),
             Self::Open(args) => open::run(args, context),

@@ -56,7 +56,12 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let mut new = Vec::new();
     for video in load(&store, &rows)? {
         let body = body_of(&store, &video, &overrides)?;
-        new.push(args.again(context, &video, &body, now)?);
+        let nudges = store.read(|tx| tx.nudges_sent(video.id))?;
+        let new_row = args.again(context, &video, &body, now)?;
+        new.push(NewVideo {
+            nudges_left: video.nudges_left.saturating_add(nudges),
+            ..new_row
+        });
         bodies.push((Some(video.id), body));
     }
     if new.is_empty() {
@@ -201,7 +206,6 @@ impl Args {
         };
         Ok(NewVideo {
             retry_of: Some(original.id),
-            nudges_left: original.nudges_left,
             auto_proceed: original.auto_proceed,
             ..new_video(body, tags.clone(), files, now)
         })

@@ -25,6 +25,22 @@ pub fn wants_answer(status: &RemoteStatus) -> bool {
     matches!(status.as_str(), "waiting_for_input" | "reviewing")
 }
 
+/// A person asks a session to go on whose failure was believed: it is asked about again. `None` where there is nothing
+/// to take back.
+pub fn revived(video: &Video) -> Option<Decision> {
+    if !video.is_failed() {
+        return None;
+    }
+    let mut decision = Decision::new(video);
+    let row = &mut decision.video;
+    row.outcome = None;
+    row.ended_at = None;
+    row.failed_since = None;
+    row.failed_polls = 0;
+    decision.changed = true;
+    Some(decision)
+}
+
 /// What a session's word means for its row; counts how long it has said `failed`.
 pub(super) fn outcome(row: &mut Video, status: &RemoteStatus, now: Timestamp) -> Option<Outcome> {
     if !status.is_failed() {

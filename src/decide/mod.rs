@@ -28,7 +28,7 @@ mod verdict;
 
 use std::time::Duration;
 
-pub use agent::wants_answer;
+pub use agent::{revived, wants_answer};
 pub use blame::{Blame, Breaker, Circuit};
 pub(crate) use files::{FileFact, file, to_fetch, want_again};
 pub use poll::{

@@ -277,6 +277,7 @@ fn command_of(
         .arg(command)
         .env("TRACKER_EVENT", hook.event.word())
         .env("TRACKER_ID", video.id.to_string())
+        .env("TRACKER_KIND", video.kind.word())
         // An environment variable cannot hold NUL; nothing else is changed.
         .env("TRACKER_VIDEO_ID", without_nul(video_id))
         .env("TRACKER_STATUS", without_nul(video.status()))

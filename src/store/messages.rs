@@ -47,6 +47,33 @@ impl Tx<'_> {
         )
     }
 
+    /// Whether this very text still waits to be sent to a row's session.
+    pub(crate) fn has_unsent_message(&self, row: RowId, text: &str) -> Result<bool, Problem> {
+        self.one(
+            "SELECT EXISTS (SELECT 1 FROM messages WHERE state = 'unsent' AND video = ?1 AND text = ?2)",
+            params![row, text],
+            |row| row.get(0),
+        )
+    }
+
+    /// How far the newest message to a row's session got.
+    pub(crate) fn last_message_state(&self, row: RowId) -> Result<Option<MessageState>, Problem> {
+        self.maybe(
+            "SELECT state FROM messages WHERE video = ?1 ORDER BY id DESC LIMIT 1",
+            [row],
+            |row| row.get(0),
+        )
+    }
+
+    /// How often a row's session was asked to go on.
+    pub(crate) fn nudges_sent(&self, row: RowId) -> Result<i64, Problem> {
+        self.one(
+            "SELECT count(*) FROM messages WHERE video = ?1 AND kind = 'nudge'",
+            [row],
+            |row| row.get(0),
+        )
+    }
+
     /// Moves a message on from the state it was read in; `false` when somebody else did.
     pub fn move_message(
         &self,

@@ -164,7 +164,7 @@ impl Tx<'_> {
         self.all(&format!(
                 "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
                         count(*) FILTER (WHERE status = 'completed'),
-                        count(*) FILTER (WHERE phase IN ('rejected', 'unknown', 'missing') OR status = 'failed'),
+                        count(*) FILTER (WHERE phase IN ('rejected', 'unknown', 'missing') OR outcome = 'failed'),
                         coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0.0) / 60.0
                  FROM videos WHERE {clause} GROUP BY month ORDER BY month DESC"
             ), params_from_iter(values), |row| {

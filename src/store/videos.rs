@@ -582,7 +582,8 @@ impl Tx<'_> {
     pub fn retryable(&self) -> Result<Vec<RowId>, Problem> {
         self.all(
             "SELECT id FROM videos AS original
-                 WHERE status IN ('failed', 'rejected') AND request IS NOT NULL
+                 WHERE status IN ('failed', 'rejected', 'cancelled', 'canceled', 'deleted', 'expired')
+                 AND finished = 1 AND request IS NOT NULL
                  AND first_unanswered_at IS NULL
                  AND NOT EXISTS (SELECT 1 FROM videos WHERE retry_of = original.id) ORDER BY id",
             [],
