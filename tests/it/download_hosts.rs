@@ -132,7 +132,10 @@ fn d22_impossible_lengths_are_the_trouble_of_one_file() {
         }
         let url = host(move |_, stream| {
             say(stream, &format!("200 OK\r\nContent-Length: {length}"));
-            stream.write_all(b"\0\0\0\x18ftyp").ok();
+            // More than is looked at before a part is recorded, with that total.
+            let mut film = b"\0\0\0\x18ftyp".to_vec();
+            film.resize(10_000, 7);
+            stream.write_all(&film).ok();
             // Until the other side has heard enough.
             while stream.read(&mut [0]).is_ok_and(|bytes| bytes > 0) {}
         });
