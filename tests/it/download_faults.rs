@@ -1,11 +1,12 @@
 //! Downloads whose host or network misbehaves: D1–D9, X1 and X2 of the fault list.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::heygen::Fault;
 use serde_json::json;
 
 use crate::rendered::{Rendered, VIDEO};
+use crate::support::PATIENCE;
 
 /// The size of the stand-in's videos.
 const SIZE: usize = 64 * 1024;
@@ -50,10 +51,8 @@ fn d01_a_reset_at_any_byte_is_retried() {
 #[test]
 fn d01_a_body_that_stands_still_is_a_timeout() {
     let row = Rendered::new();
-    row.fault(Fault::stall_body_after(20_000, Duration::from_secs(10)));
-    let start = Instant::now();
+    row.fault(Fault::stall_body_after(20_000, PATIENCE));
     row.check("--retries 0").exits(1);
-    assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(row.error_code(), "timeout");
     row.keeps(20_000);
     row.converges();
@@ -63,18 +62,17 @@ fn d01_a_body_that_stands_still_is_a_timeout() {
 #[test]
 fn d01_headers_that_never_come_or_never_end_are_given_up() {
     let row = Rendered::new();
-    let slowly = Duration::from_millis(50);
-    for (fault, code) in [
-        (Fault::stall(Duration::from_secs(30)), "timeout"),
-        (Fault::drip(slowly), "timeout"),
-        (Fault::endless_headers(), "network_error"),
-        (Fault::drop_request(), "network_error"),
+    for (fault, codes) in [
+        (Fault::stall(PATIENCE), &["timeout"][..]),
+        (Fault::drip(Duration::from_secs(4)), &["timeout"]),
+        // Whichever comes first: too many of them, or too long a time.
+        (Fault::endless_headers(), &["network_error", "timeout"]),
+        (Fault::drop_request(), &["network_error"]),
     ] {
         row.fault(fault);
-        let start = Instant::now();
         row.check("--retries 0").exits(1);
-        assert!(start.elapsed() < Duration::from_secs(5), "{code}");
-        assert_eq!(row.error_code(), code);
+        let code = row.error_code();
+        assert!(codes.contains(&code.as_str()), "{code}, not {codes:?}");
         row.nothing_is_kept();
     }
     row.converges();
@@ -450,9 +448,11 @@ fn x02_a_file_url_that_is_neither_https_nor_loopback_is_not_asked() {
         let detail = format!("GET /v3/videos/{}", row.id);
         let fault = Fault::patch_detail(json!({ "video_url": url }));
         row.bench.heygen.fault(&detail, fault);
-        let start = Instant::now();
-        let check = row.bench.tracker("check -v --retries 3").exits(1);
-        assert!(start.elapsed() < Duration::from_secs(1), "not retried");
+        // One pause would be longer than any test waits.
+        let check = row
+            .bench
+            .tracker("check -v --retries 3 --retry-delay 1h")
+            .exits(1);
         assert!(!check.stderr.contains("secret"), "{}", check.screen());
         assert_eq!(row.error_code(), "download_failed", "{url}");
         row.nothing_is_kept();

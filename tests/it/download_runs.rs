@@ -11,8 +11,8 @@ use heygen_tracker::video::Asset;
 use serde_json::json;
 
 use crate::rendered::{Rendered, mode};
-use crate::support::eventually;
 use crate::support::{BODY, Bench, Run, files_below, run, skipped};
+use crate::support::{end, eventually};
 
 const MIB: u64 = 1024 * 1024;
 const ALL: &str = "--assets video,captioned,subtitle,thumbnail,gif";
@@ -26,7 +26,7 @@ fn only(assets: &[Asset]) -> Options {
 }
 
 fn wait(child: Child) -> Run {
-    child.wait_with_output().expect("its end").into()
+    end(child)
 }
 
 fn signal(child: &Child, signal: &str) {
@@ -239,7 +239,7 @@ fn d17_a_signal_ends_a_transfer_at_once() {
         let start = Instant::now();
         signal(&check, name);
         let check = wait(check).exits(code);
-        assert!(start.elapsed() < Duration::from_secs(1), "{name}");
+        assert!(start.elapsed() < LONG, "{name}");
         assert_eq!(check.stdout, "");
         assert_eq!(check.stderr.lines().count(), 1, "{}", check.screen());
         assert_eq!(row.names(), [".part"], "{name}");

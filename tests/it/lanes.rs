@@ -93,7 +93,7 @@ fn a_hook_ends_with_its_check() {
     let signalled = Instant::now();
     end(check).exits(143);
     assert!(
-        signalled.elapsed() < Duration::from_secs(20),
+        signalled.elapsed() < Duration::from_secs(100),
         "it was left behind"
     );
     gone(&pid);
@@ -104,7 +104,7 @@ fn in_time(bench: &Bench, arguments: &str) {
     let started = Instant::now();
     bench.tracker(arguments).exits(4);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(20), "{arguments}: {took:?}");
+    assert!(took < Duration::from_secs(100), "{arguments}: {took:?}");
 }
 
 #[test]

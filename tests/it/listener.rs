@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::support::{Bench, eventually};
+use crate::support::{Bench, PATIENCE, eventually};
 
 pub const SECRET: &str = "whsec_0123456789abcdef";
 pub const DETAIL: &str = "GET /v3/videos/{id}";
@@ -81,7 +81,7 @@ impl Listener {
     #[track_caller]
     pub fn hears(&mut self, part: &str) -> String {
         loop {
-            match self.stderr.recv_timeout(Duration::from_secs(20)) {
+            match self.stderr.recv_timeout(PATIENCE) {
                 Ok(line) => {
                     self.heard.push(line.clone());
                     if line.contains(part) {

@@ -9,14 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::heygen::{Fault, Host};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::support::{BODY, Bench, Run, files_below, skipped};
+use crate::support::{BODY, Bench, Run, end, files_below, skipped};
 use crate::sweep::kill_at;
 use crate::tracer::why_not;
 
@@ -130,15 +129,11 @@ impl World {
             }
             Op::TwoChecks => {
                 let before = self.look();
-                let both = [(); 2].map(|()| {
-                    let mut command = self.bench.command(["check"]);
-                    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-                    command.spawn().expect("the program starts")
-                });
+                let both = [(); 2].map(|()| self.bench.start("check"));
                 // What one of them leaves to the other is done when both have ended.
-                let runs = both.map(|child| child.wait_with_output().expect("the program ends"));
+                let runs = both.map(end);
                 for run in runs {
-                    self.checked(&run.into(), &before);
+                    self.checked(&run, &before);
                 }
             }
             Op::Finish(n) => self.end_rendering(n, "completed"),

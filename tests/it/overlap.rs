@@ -1,31 +1,16 @@
 //! Many at once, some of them killed: nobody sends twice, nobody waits for a download, nobody is in the way.
 
 use std::fmt::Write as _;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::heygen::{Fault, Options, Render};
 
-use crate::support::{BODY, Bench, Run, eventually};
+use crate::support::{BODY, Bench, end, eventually};
 
 /// Bytes of each video of the great melee.
 const FILE: u64 = 1024 * 1024;
-
-/// Starts the program without waiting for it.
-fn start(bench: &Bench, arguments: &str) -> Child {
-    bench
-        .command(arguments.split_whitespace())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
-}
-
-fn end(child: Child) -> Run {
-    child.wait_with_output().expect("the program ends").into()
-}
 
 fn queue(bench: &Bench, count: usize) {
     let bodies = (1..=count).fold(String::new(), |mut bodies, n| {
@@ -41,11 +26,22 @@ fn queue(bench: &Bench, count: usize) {
     bench.tracker("submit bodies.jsonl --queue").exits(0);
 }
 
+/// Says that it is over, however it ends: threads that go on until then would keep a failed test for ever.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// T6, D15
 #[test]
 fn eight_checks_with_random_kills_beside_submits() {
     const QUEUED: usize = 40;
     const SUBMITTED: usize = 8;
+    /// Downloads at once of one run.
+    const AT_ONCE: usize = 16;
     let bench = Bench::with(Options {
         render: Render::Manual,
         file_size: FILE,
@@ -54,18 +50,18 @@ fn eight_checks_with_random_kills_beside_submits() {
     // Long enough under way to be killed at it.
     let slowly = Fault::stall_body_after(FILE / 2, Duration::from_millis(100));
     bench.heygen.fault("GET /files", slowly.forever());
-    bench.file("body.json", BODY);
     queue(&bench, QUEUED);
 
     let over = AtomicBool::new(false);
     let kills = AtomicUsize::new(0);
     thread::scope(|scope| {
+        let _end = Ends(&over);
         for seed in 0..8 {
             let (bench, over, kills) = (&bench, &over, &kills);
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(seed);
                 while !over.load(Ordering::Relaxed) {
-                    let mut check = start(bench, "check");
+                    let mut check = bench.start("check");
                     if random.bool() {
                         // The fault itself: nothing could be waited for.
                         thread::sleep(Duration::from_millis(random.u64(0..200)));
@@ -83,12 +79,9 @@ fn eight_checks_with_random_kills_beside_submits() {
         }
         scope.spawn(|| {
             for n in 0..SUBMITTED {
-                // An equal body would be warned of.
-                bench.file(
-                    "body.json",
-                    BODY.replace("Hello\"", &format!("Hello {n}\"")),
-                );
-                let submit = bench.tracker("submit body.json").exits(0);
+                let name = format!("body{n}.json");
+                bench.file(&name, BODY.replace("there", &format!("number {n}")));
+                let submit = bench.tracker(&format!("submit {name}")).exits(0);
                 assert_eq!(submit.stderr, "", "{}", submit.screen());
                 let list = bench.tracker("list -L 0").exits(0);
                 assert_eq!(list.stderr, "", "{}", list.screen());
@@ -101,17 +94,23 @@ fn eight_checks_with_random_kills_beside_submits() {
             });
             bench.heygen.finish(&bench.heygen.videos()[done]);
             thread::sleep(Duration::from_millis(20));
+            if done + 1 == QUEUED {
+                // While there is still something to do, so that it is done by runs that were killed.
+                eventually("kills", || kills.load(Ordering::Relaxed) >= 8);
+            }
         }
         let unfinished = || bench.query("SELECT count(*) FROM videos WHERE NOT finished");
         eventually("everything is saved", || unfinished() == "0");
-        over.store(true, Ordering::Relaxed);
     });
 
     let kills = kills.into_inner();
-    let fetched = bench.heygen.bytes_served() as f64 / (FILE * (QUEUED + SUBMITTED) as u64) as f64;
-    println!("{kills} kills, {fetched:.2} times the bytes fetched");
-    assert!(kills >= 8, "{kills} kills prove little");
-    assert!(fetched < 1.35, "{fetched} times the bytes were fetched");
+    // How much of a file a killed run takes with it is a matter of time; that nobody else fetches it meanwhile is not.
+    let files = bench.heygen.file_requests().len();
+    println!("{kills} kills, {files} requests for files");
+    assert!(
+        files <= QUEUED + SUBMITTED + kills * AT_ONCE,
+        "{files} requests for files"
+    );
     bench.assert_nothing_locked();
     bench.tracker("check").exits(0).silent();
     bench.assert_invariants();
@@ -131,7 +130,7 @@ fn two_checks_send_each_queued_row_once() {
         ..Options::default()
     });
     queue(&bench, ROWS);
-    let checks = [(); 2].map(|()| start(&bench, "check --jobs 4"));
+    let checks = [(); 2].map(|()| bench.start("check --jobs 4"));
     for check in checks {
         let run = end(check).exits(0);
         assert_eq!(run.stderr, "", "{}", run.screen());
@@ -153,7 +152,7 @@ fn a_check_leaves_a_submit_in_flight_alone() {
     bench
         .heygen
         .fault("POST /v3/videos", Fault::delay(Duration::from_secs(1)));
-    let submit = start(&bench, "submit body.json");
+    let submit = bench.start("submit body.json");
     eventually("the POST has arrived", || !bench.heygen.posts().is_empty());
     bench.tracker("check").exits(0).silent();
     assert!(
@@ -173,7 +172,7 @@ fn the_locks_of_a_killed_submit_are_free() {
     bench
         .heygen
         .fault("POST /v3/videos", Fault::stall(Duration::from_secs(1)));
-    let mut submit = start(&bench, "submit body.json");
+    let mut submit = bench.start("submit body.json");
     eventually("the POST has arrived", || !bench.heygen.posts().is_empty());
     submit.kill().expect("a kill");
     assert_eq!(end(submit).code, None);
@@ -201,7 +200,7 @@ fn a_download_under_way_keeps_nobody_waiting() {
         "GET /files",
         Fault::stall_body_after(30_000, Duration::from_secs(2)),
     );
-    let slow = start(&bench, "check");
+    let slow = bench.start("check");
     eventually("the file is asked for", || {
         !bench.heygen.file_requests().is_empty()
     });
@@ -228,10 +227,9 @@ fn eight_first_opens_at_once() {
     for _ in 0..4 {
         let bench = Bench::new();
         let opens = [1, 2, 3, 4, 5, 6, 7, 8].map(|n| {
-            // An equal body would be warned of.
             let name = format!("body{n}.json");
-            bench.file(&name, BODY.replace("Hello\"", &format!("Hello {n}\"")));
-            start(&bench, &format!("submit {name} --queue"))
+            bench.file(&name, BODY.replace("there", &format!("number {n}")));
+            bench.start(&format!("submit {name} --queue"))
         });
         for open in opens {
             let run = end(open).exits(0);

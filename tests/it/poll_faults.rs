@@ -7,7 +7,7 @@ use crate::heygen::{Fault, Host, Options, Render};
 use heygen_tracker::video::Asset;
 use serde_json::{Value, json};
 
-use crate::support::{Asked, Bench, Run, eventually};
+use crate::support::{Asked, Bench, Run, end, eventually};
 
 const BULK: &str = "GET /v3/videos/statuses";
 const OWN: &str = "GET /v3/videos/{id}";
@@ -598,7 +598,7 @@ fn p09_an_older_answer_changes_nothing_about_what_is_over() {
             count(&bench, "status = 'completed' AND finished"),
             rows.to_string()
         );
-        let slow = Run::from(slow.wait_with_output().expect("its end"));
+        let slow = end(slow);
         slow.exits(0).silent();
         assert_eq!(
             count(&bench, "status = 'completed' AND finished"),

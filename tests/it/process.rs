@@ -616,3 +616,20 @@ fn t05_without_proc_and_dev_tty_nothing_is_missed() {
     end(child).exits(0);
     bench.assert_invariants();
 }
+
+// --- the tests themselves -------------------------------------------------------------------------------------------
+
+/// `nohup cargo test &` and some CI start the tests with signals ignored, and what is ignored is inherited.
+#[test]
+fn tests_that_send_signals_need_nobody_to_heed_them() {
+    let tests = std::env::current_exe().expect("this program");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP INT QUIT TERM; exec \"$0\" \"$@\""]);
+    command.arg(tests).args([
+        "--exact",
+        "download_runs::d17_a_signal_ends_a_transfer_at_once",
+        "listen_faults::sigterm_drains_and_ends_with_0_and_sigint_with_130",
+    ]);
+    let ran = run(&mut command).exits(0);
+    assert!(ran.stdout.contains("2 passed"), "{}", ran.screen());
+}

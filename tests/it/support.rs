@@ -5,10 +5,17 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use crate::heygen::{Heygen, Options, Render};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rusqlite::Connection;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 
 /// The binary under test.
 pub const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
@@ -16,6 +23,9 @@ pub const TRACKER: &str = env!("CARGO_BIN_EXE_tracker");
 /// The smallest body HeyGen takes.
 pub const BODY: &str =
     r#"{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"}"#;
+
+/// How long a test waits for anything: only that it ends some time matters, and the machine may have a lot to do.
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A directory, a stand-in for HeyGen, and a way to run the program on both.
 pub struct Bench {
@@ -49,6 +59,7 @@ impl Bench {
 
     /// With its directory in that one.
     pub fn within(parent: &Path, options: Options) -> Self {
+        heed_signals();
         Self {
             dir: tempfile::tempdir_in(parent).expect("a directory"),
             heygen: Heygen::start(options).expect("a stand-in"),
@@ -338,7 +349,7 @@ pub fn skipped(why: &str) {
 
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Run {
-    command.output().expect("the program runs").into()
+    end(start(command))
 }
 
 impl From<Output> for Run {
@@ -508,6 +519,7 @@ fn path_with_tracker() -> String {
 
 /// Starts a command with both outputs kept.
 pub fn start(command: &mut Command) -> Child {
+    heed_signals();
     command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -517,7 +529,44 @@ pub fn start(command: &mut Command) -> Child {
 
 /// Waits for the end of what was started.
 pub fn end(child: Child) -> Run {
-    child.wait_with_output().expect("an end").into()
+    let (pid, (over, ended)) = (child.id(), channel::<()>());
+    let hangs = std::thread::spawn(move || {
+        let hangs = ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+        if hangs {
+            kill_tree(pid);
+        }
+        hangs
+    });
+    let run: Run = child.wait_with_output().expect("an end").into();
+    drop(over);
+    let hangs = hangs.join().expect("a look at it");
+    assert!(!hangs, "it would not end: {}", run.screen());
+    run
+}
+
+/// Ends a process and all that came of it: a traced program, a hook, a shell's children.
+fn kill_tree(pid: u32) {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter();
+    for thread in threads.flatten().flatten() {
+        let children = std::fs::read_to_string(thread.path().join("children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            kill_tree(child.parse().expect("a process id"));
+        }
+    }
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a process id"));
+    kill(pid, Signal::SIGKILL).ok();
+}
+
+/// Whoever starts the tests may ignore signals (`nohup`, a shell's `&`, some CI), and children inherit that. What has a
+/// handler goes back to its default in a child, so the handlers here do what the default does.
+fn heed_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+            let always = Arc::new(AtomicBool::new(true));
+            flag::register_conditional_default(signal, always).expect("a handler");
+        }
+    });
 }
 
 /// Waits until it is so.
@@ -525,7 +574,7 @@ pub fn end(child: Child) -> Run {
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < Duration::from_secs(30), "never: {what}");
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::heygen::{Fault, Host, Options, Render};
 use serde_json::{Value, json};
 
-use crate::support::{Asked, Bench, Run, eventually, files_below, run};
+use crate::support::{Asked, Bench, Run, end, eventually, files_below, run};
 
 const BULK: &str = "GET /v3/videos/statuses";
 const OWN: &str = "GET /v3/videos/{id}";
@@ -447,7 +447,7 @@ fn wait_goes_on_until_everything_is_saved_and_forgets_trouble_that_was_cured() {
         .expect("the program runs");
     eventually("the row completes", || bench.status(1) == "completed");
     finish(&bench, 2);
-    let waited = Run::from(waiting.wait_with_output().expect("its end")).exits(0);
+    let waited = end(waiting).exits(0);
     assert_eq!(waited.stdout.lines().count(), 2, "{}", waited.screen());
     assert!(
         waited.stderr.contains("error: 1 waiting"),

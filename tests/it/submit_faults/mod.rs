@@ -26,7 +26,7 @@ use crate::heygen::{Fault, Host, Options, Recorded, Render};
 use heygen_tracker::time::Timestamp;
 use serde_json::json;
 
-use crate::support::{BODY, Bench, Run, TRACKER, eventually, run};
+use crate::support::{BODY, Bench, Run, TRACKER, end as end_of, eventually, run, start};
 
 const POST: &str = "POST /v3/videos";
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,18 +66,6 @@ fn tracker_env(bench: &Bench, arguments: &str, variables: &[(&str, &str)]) -> Ru
     run(bench
         .command(arguments.split_whitespace())
         .envs(variables.iter().copied()))
-}
-
-fn start(command: &mut Command) -> Child {
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts")
-}
-
-fn end_of(child: Child) -> Run {
-    child.wait_with_output().expect("the program ends").into()
 }
 
 /// Runs the cases of one test side by side: most of their time is pauses between tries.
