@@ -59,6 +59,7 @@ pub mod net;
 mod object;
 pub mod pass;
 pub mod render;
+pub(crate) mod rows;
 pub mod sandbox;
 pub mod signals;
 pub mod store;

@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::error::{Error, Exit};
-use crate::mcp::Server;
+use crate::mcp::McpServer;
 
 /// Serve the tracker's tools to an agent, over stdin and stdout (Model Context Protocol)
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let database = std::path::absolute(context.database()?)
         .map_err(|source| Error::system("find the working directory", &source))?;
-    Server::new(
+    McpServer::new(
         context.env.clone(),
         database,
         args.allow_submit,

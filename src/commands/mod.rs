@@ -39,14 +39,15 @@ use serde::Serialize;
 
 use crate::commands::options::Globals;
 use crate::config::{self, Environment};
-use crate::error::{Error, Exit, code};
+use crate::error::{Error, Exit};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
 use crate::render::{table, tsv};
+pub(crate) use crate::rows::{find, find_all, load};
 use crate::signals;
-use crate::store::{Found, Store, Tx};
-use crate::video::{RowId, Video};
+use crate::store::Store;
+use crate::video::Video;
 
 /// Everything a verb gets from outside, besides its own arguments.
 pub struct Context {
@@ -214,50 +215,4 @@ pub fn report(screen: &Screen, error: &Error) -> Exit {
         }
     }
     error.exit
-}
-
-/// The row an ID on the command line stands for.
-///
-/// # Errors
-/// `not_found` or `ambiguous_id`.
-pub fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId, Error> {
-    match tx.find(id, allow_prefix)? {
-        Found::One(row) => Ok(row),
-        Found::Several(matches) => Err(Error::ambiguous(id, &matches)),
-        Found::None if allow_prefix && is_short(id) => {
-            Err(Error::new(code::NOT_FOUND, format!("no video {id:?} here"))
-                .with_hint("the beginning of an id needs at least 4 characters"))
-        }
-        Found::None => Err(Error::not_found(id)),
-    }
-}
-
-/// Whether it is too little of an id to be looked for.
-fn is_short(id: &str) -> bool {
-    (1..4).contains(&id.chars().count()) && !id.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// The rows that IDs stand for, each once, in the order given; the first that stands for none is an error.
-pub fn find_all(store: &Store, ids: &[String], allow_prefix: bool) -> Result<Vec<RowId>, Error> {
-    store.read(|tx| {
-        let mut rows = Vec::with_capacity(ids.len());
-        for id in ids {
-            let row = find(tx, id, allow_prefix)?;
-            if !rows.contains(&row) {
-                rows.push(row);
-            }
-        }
-        Ok(rows)
-    })
-}
-
-/// The rows as they are now, in the order given; those forgotten meanwhile are left out.
-pub fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Error> {
-    store.read(|tx| {
-        let mut videos = Vec::with_capacity(rows.len());
-        for row in rows {
-            videos.extend(tx.video(*row)?);
-        }
-        Ok(videos)
-    })
 }

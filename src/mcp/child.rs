@@ -11,16 +11,16 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::types::Failure;
+use super::types::ToolError;
 
 /// What a child may print on stderr before it is not listened to any more.
 const MAX_TALK: u64 = 64 * 1024;
 
 /// A child that can be ended from outside while somebody reads its output.
 #[derive(Clone)]
-pub(super) struct Running(Arc<Mutex<Option<Child>>>);
+pub(super) struct VerbProcess(Arc<Mutex<Option<Child>>>);
 
-impl Running {
+impl VerbProcess {
     /// Ends it as a signal would. Without one running this does nothing: its number may be another's by now.
     pub(super) fn end(&self) {
         let child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,18 +34,18 @@ impl Running {
     }
 }
 
-impl Running {
+impl VerbProcess {
     /// Waits for its end and says how it was.
-    fn ended(&self, talk: &[u8]) -> Result<(), Failure> {
+    fn ended(&self, talk: &[u8]) -> Result<(), ToolError> {
         let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let status = child.take().map(|mut child| child.wait());
         let code = status.and_then(Result::ok).and_then(|status| status.code());
-        match (code, Failure::said(talk)) {
+        match (code, ToolError::said(talk)) {
             (Some(0), _) => Ok(()),
             (_, Some(failure)) => Err(failure),
             // Exit 1 without an error of the run: the lines say which row is in trouble.
             (Some(_), None) => Ok(()),
-            (None, None) => Err(Failure::local("the run was ended")),
+            (None, None) => Err(ToolError::local("the run was ended")),
         }
     }
 }
@@ -61,7 +61,7 @@ fn read_talk(mut pipe: impl Read) -> Vec<u8> {
 }
 
 /// A call that is dropped is cancelled.
-pub(super) struct EndOnDrop(pub(super) Running);
+pub(super) struct EndOnDrop(pub(super) VerbProcess);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
@@ -72,24 +72,24 @@ impl Drop for EndOnDrop {
 /// What a child printed: each result as it comes, then how it ended.
 pub(super) enum Output {
     Line(Value),
-    Ended(Result<(), Failure>),
+    Ended(Result<(), ToolError>),
 }
 
 /// Starts it; `input` is its stdin.
 pub(super) fn start(
     arguments: Vec<OsString>,
     input: Vec<u8>,
-) -> Result<(Running, UnboundedReceiver<Output>), Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::local(&error.to_string()))?;
+) -> Result<(VerbProcess, UnboundedReceiver<Output>), ToolError> {
+    let program = std::env::current_exe().map_err(|error| ToolError::local(&error.to_string()))?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| Failure::local(&format!("cannot start tracker: {error}")))?;
+        .map_err(|error| ToolError::local(&format!("cannot start tracker: {error}")))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let running = Running(Arc::new(Mutex::new(Some(child))));
+    let running = VerbProcess(Arc::new(Mutex::new(Some(child))));
     let (lines, output) = unbounded_channel();
     let reader = running.clone();
     let follow = move || {
@@ -118,6 +118,6 @@ pub(super) fn start(
     thread::Builder::new()
         .name("mcp".to_owned())
         .spawn(follow)
-        .map_err(|error| Failure::local(&format!("cannot start a thread: {error}")))?;
+        .map_err(|error| ToolError::local(&format!("cannot start a thread: {error}")))?;
     Ok((running, output))
 }

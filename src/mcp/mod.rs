@@ -20,7 +20,7 @@ use crate::error::{Problem, code};
 
 /// What one server may do, and where.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub(crate) struct McpServer {
     env: Environment,
     database: PathBuf,
     /// Whether tools that submit are there at all.
@@ -31,7 +31,7 @@ pub(crate) struct Server {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl Server {
+impl McpServer {
     pub(crate) fn new(
         env: Environment,
         database: PathBuf,

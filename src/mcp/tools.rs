@@ -18,17 +18,17 @@ use rmcp::{ErrorData, RoleServer, ServerHandler, tool, tool_handler, tool_router
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Server;
+use super::McpServer;
 use super::child::{self, EndOnDrop, Output};
 use super::types::{
-    CheckAnswer, CheckVideos, DownloadVideo, Failure, GetVideo, Id, ListVideos, RetryVideo, Rows,
-    StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList,
+    CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, RetryVideo, Rows, StatsAnswer,
+    Submission, SubmitVideo, ToolError, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
 };
-use crate::commands::find;
 use crate::error::Problem;
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
+use crate::rows::find;
 use crate::store::{Filter, Store};
 use crate::time;
 use crate::video::{RowId, Video, VideoId};
@@ -45,10 +45,13 @@ const STALE: Duration = Duration::from_secs(60);
 const PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
-type Answer<T> = Result<T, Failure>;
+type ToolResult<T> = Result<T, ToolError>;
 
 /// A result with its structure, and `text` for people.
-fn answered<T: Serialize>(answer: Answer<T>, text: impl FnOnce(&T) -> String) -> CallToolResult {
+fn answered<T: Serialize>(
+    answer: ToolResult<T>,
+    text: impl FnOnce(&T) -> String,
+) -> CallToolResult {
     match answer {
         Err(failure) => failure.result(),
         Ok(answer) => {
@@ -78,13 +81,16 @@ fn line(video: &VideoInfo) -> String {
     video.line()
 }
 
-impl Server {
-    fn read<T>(&self, look: impl FnOnce(&crate::store::Tx<'_>) -> Result<T, Problem>) -> Answer<T> {
+impl McpServer {
+    fn read<T>(
+        &self,
+        look: impl FnOnce(&crate::store::Tx<'_>) -> Result<T, Problem>,
+    ) -> ToolResult<T> {
         let store = Store::open_for_reading(&self.database)?;
         Ok(store.read(look)?)
     }
 
-    fn row(&self, id: &Id) -> Answer<Video> {
+    fn row(&self, id: &VideoRef) -> ToolResult<Video> {
         let id = id.text();
         self.read(|tx| {
             let row = find(tx, &id, true)?;
@@ -99,7 +105,7 @@ impl Server {
         arguments: impl IntoIterator<Item = String>,
         input: Vec<u8>,
         context: &RequestContext<RoleServer>,
-    ) -> Answer<Vec<Value>> {
+    ) -> ToolResult<Vec<Value>> {
         let _turn = self.turn.lock().await;
         let mut command = self.command(verb);
         command.extend(arguments.into_iter().map(OsString::from));
@@ -111,7 +117,7 @@ impl Server {
                 next = output.recv() => next,
                 () = context.ct.cancelled() => {
                     running.end();
-                    return Err(Failure::local("cancelled; the next check goes on from here"));
+                    return Err(ToolError::local("cancelled; the next check goes on from here"));
                 }
             };
             match next {
@@ -122,16 +128,16 @@ impl Server {
                 Some(Output::Ended(Ok(()))) => return Ok(lines),
                 // What was done before it is true all the same.
                 Some(Output::Ended(Err(failure))) => return Err(failure),
-                None => return Err(Failure::local("the run was ended")),
+                None => return Err(ToolError::local("the run was ended")),
             }
         }
     }
 
     /// What HeyGen says now of a video that no row knows.
-    async fn untracked(&self, id: String) -> Answer<VideoInfo> {
+    async fn untracked(&self, id: String) -> ToolResult<VideoInfo> {
         let env = self.env.clone();
-        let asked = tokio::task::spawn_blocking(move || -> Answer<Value> {
-            let not_found = || Failure::from(Problem::not_found(&id));
+        let asked = tokio::task::spawn_blocking(move || -> ToolResult<Value> {
+            let not_found = || ToolError::from(Problem::not_found(&id));
             let video_id = VideoId::new(id.as_str()).ok_or_else(not_found)?;
             let remote = Access::resolve(&env)?.client.video(&video_id);
             let remote = remote.map_err(Problem::from)?;
@@ -148,15 +154,15 @@ impl Server {
         });
         let value = asked
             .await
-            .map_err(|error| Failure::local(&error.to_string()))??;
-        serde_json::from_value(value).map_err(|error| Failure::local(&error.to_string()))
+            .map_err(|error| ToolError::local(&error.to_string()))??;
+        serde_json::from_value(value).map_err(|error| ToolError::local(&error.to_string()))
     }
 
     async fn video(
         &self,
         asked: GetVideo,
         context: &RequestContext<RoleServer>,
-    ) -> Answer<VideoAnswer> {
+    ) -> ToolResult<VideoAnswer> {
         let video = match self.row(&asked.id) {
             Ok(video) => video,
             Err(failure) if failure.is_not_found() && !asked.id.text().is_empty() => {
@@ -180,7 +186,7 @@ impl Server {
             )
             .await
             .ok();
-            self.row(&Id::Number(video.id.0))?
+            self.row(&VideoRef::Number(video.id.0))?
         } else {
             video
         };
@@ -199,7 +205,7 @@ impl Server {
         })
     }
 
-    fn page(&self, asked: &ListVideos) -> Answer<VideoList> {
+    fn page(&self, asked: &ListVideos) -> ToolResult<VideoList> {
         let now = time::now();
         let when = |text: &Option<String>| {
             text.as_deref()
@@ -245,13 +251,13 @@ impl Server {
         &self,
         asked: CheckVideos,
         context: &RequestContext<RoleServer>,
-    ) -> Answer<CheckAnswer> {
+    ) -> ToolResult<CheckAnswer> {
         let mut arguments = Vec::new();
         if asked.no_download {
             arguments.push("--no-download".to_owned());
         }
         arguments.push("--".to_owned());
-        arguments.extend(asked.ids.iter().map(Id::text));
+        arguments.extend(asked.ids.iter().map(VideoRef::text));
         let mut answer = CheckAnswer::default();
         for line in self.verb("check", arguments, Vec::new(), context).await? {
             match line["type"].as_str() {
@@ -276,7 +282,7 @@ impl Server {
         dry_run: bool,
         input: Vec<u8>,
         context: &RequestContext<RoleServer>,
-    ) -> Answer<Submission> {
+    ) -> ToolResult<Submission> {
         arguments.insert(0, format!("--max-per-day={}", self.max_per_day));
         if dry_run {
             arguments.insert(0, "--dry-run".to_owned());
@@ -323,7 +329,7 @@ async fn report_progress(context: &RequestContext<RoleServer>, done: usize, line
 }
 
 #[tool_router]
-impl Server {
+impl McpServer {
     #[tool(
         description = "One video: status, title, duration, files on disk, why it failed. Asks HeyGen first when it is \
             unfinished and was not asked for a minute. An id that no row knows is looked up at HeyGen (tracked: false).",
@@ -440,7 +446,7 @@ impl Server {
         let done = self.verb("add", arguments, Vec::new(), &context).await;
         let rows = done.and_then(|_| {
             Ok(Rows {
-                videos: vec![info(&self.row(&Id::Text(asked.video_id))?)],
+                videos: vec![info(&self.row(&VideoRef::Text(asked.video_id))?)],
             })
         });
         answered(rows, |rows| rows.videos.iter().map(line).collect())
@@ -508,7 +514,7 @@ fn said(submission: &Submission) -> String {
 }
 
 #[tool_handler(router = self.tools())]
-impl ServerHandler for Server {
+impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
@@ -543,7 +549,9 @@ impl ServerHandler for Server {
             .uri
             .strip_prefix("tracker://videos/")
             .ok_or_else(unknown)?;
-        let video = self.row(&Id::Text(id.to_owned())).map_err(|_| unknown())?;
+        let video = self
+            .row(&VideoRef::Text(id.to_owned()))
+            .map_err(|_| unknown())?;
         let text = serde_json::to_string(&info(&video)).map_err(|_| unknown())?;
         let contents = ResourceContents::text(text, request.uri).with_mime_type("application/json");
         Ok(ReadResourceResult::new(vec![contents]).into())

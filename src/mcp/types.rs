@@ -135,7 +135,7 @@ pub(super) struct Submission {
 pub(super) struct GetVideo {
     /// The local number, HeyGen's video id, or a unique beginning of it.
     #[serde(alias = "videoId", alias = "video_id")]
-    pub(super) id: Id,
+    pub(super) id: VideoRef,
     /// Add what happened to it, oldest first.
     #[serde(default)]
     pub(super) timeline: bool,
@@ -144,14 +144,14 @@ pub(super) struct GetVideo {
 /// A number or a text: models give either.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum Id {
+pub(super) enum VideoRef {
     #[default]
     None,
     Number(i64),
     Text(String),
 }
 
-impl Id {
+impl VideoRef {
     pub(super) fn text(&self) -> String {
         match self {
             Self::None => String::new(),
@@ -188,7 +188,7 @@ pub(super) struct ListVideos {
 #[serde(default)]
 pub(super) struct CheckVideos {
     /// Only these; all that is unfinished when left out.
-    pub(super) ids: Vec<Id>,
+    pub(super) ids: Vec<VideoRef>,
     /// Ask for the status only and leave the files for later.
     pub(super) no_download: bool,
 }
@@ -196,7 +196,7 @@ pub(super) struct CheckVideos {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(super) struct DownloadVideo {
     #[serde(alias = "videoId", alias = "video_id")]
-    pub(super) id: Id,
+    pub(super) id: VideoRef,
     /// Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt.
     #[serde(default)]
     pub(super) assets: Vec<String>,
@@ -232,7 +232,7 @@ pub(super) struct SubmitVideo {
 pub(super) struct RetryVideo {
     /// A video that failed, or was rejected, unknown or missing.
     #[serde(alias = "videoId", alias = "video_id")]
-    pub(super) id: Id,
+    pub(super) id: VideoRef,
     /// Show what would be sent; nothing is recorded or sent.
     #[serde(default)]
     pub(super) dry_run: bool,
@@ -240,13 +240,13 @@ pub(super) struct RetryVideo {
 
 /// What a tool could not do: a result that the model can read and act on.
 #[derive(Debug, Deserialize)]
-pub(super) struct Failure {
+pub(super) struct ToolError {
     code: String,
     message: String,
     hint: Option<String>,
 }
 
-impl Failure {
+impl ToolError {
     /// Something of this machine.
     pub(super) fn local(message: &str) -> Self {
         Self {
@@ -260,7 +260,7 @@ impl Failure {
     pub(super) fn said(talk: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Said {
-            error: Failure,
+            error: ToolError,
         }
         let lines = talk.split(|byte| *byte == b'\n');
         lines
@@ -282,7 +282,7 @@ impl Failure {
     }
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for ToolError {
     fn from(problem: Problem) -> Self {
         Self {
             code: problem.code.into_owned(),
