@@ -11,11 +11,12 @@
 
 use divan::{Bencher, black_box};
 use heygen_tracker::decide::{self, Observation};
-use heygen_tracker::heygen::{ApiKey, BaseUrl, Client, RemoteVideo, Timeouts};
+use heygen_tracker::heygen::{BaseUrl, Client, RemoteVideo, Timeouts};
 use heygen_tracker::render::fields::Field;
 use heygen_tracker::render::json::{self, VideoObject};
 use heygen_tracker::render::tsv;
 use heygen_tracker::sandbox::{Options, Sandbox};
+use heygen_tracker::secret::Secret;
 use heygen_tracker::store::{NewVideo, Store};
 use heygen_tracker::time;
 use heygen_tracker::video::{Account, Asset, RemoteStatus, RowId, Video, VideoId};
@@ -81,7 +82,7 @@ fn sandbox(videos: usize) -> (Sandbox, Client) {
         world.insert(&format!("{number:032x}"), progress);
     }
     let base = BaseUrl::parse(&sandbox.api_base()).unwrap();
-    let key = ApiKey::new(sandbox.key()).unwrap();
+    let key = Secret::new(sandbox.key()).unwrap();
     let client = Client::new(&base, key, Timeouts::default(), None);
     (sandbox, client)
 }

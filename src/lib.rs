@@ -61,6 +61,7 @@ pub mod pass;
 pub mod render;
 pub(crate) mod rows;
 pub mod sandbox;
+pub mod secret;
 pub mod signals;
 pub mod store;
 pub mod time;

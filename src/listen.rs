@@ -31,9 +31,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::error::Problem;
 use crate::http::{Limits, Request, Response, Server};
 use crate::render::screen::Screen;
+use crate::secret::Secret;
 use crate::store::{Store, Taken};
 use crate::time;
-use crate::webhook::{self, Delivery, Secret, SignedRequest};
+use crate::webhook::{self, Delivery, SignedRequest};
 
 /// Where anybody may ask whether the program is alive.
 pub const HEALTH: &str = "/health";

@@ -10,7 +10,7 @@ use chrono::Datelike;
 use serde::Serialize;
 
 use super::Context;
-use crate::config;
+use crate::config::{self, Credential};
 use crate::error::{Error, Exit};
 use crate::heygen::{Client, Timeouts};
 use crate::render::{human, text};
@@ -73,6 +73,9 @@ struct Key {
     ok: bool,
     source: Option<String>,
     base_url: Option<String>,
+    /// Others can read its file.
+    #[serde(skip)]
+    exposed: bool,
     error: Option<Problem>,
 }
 
@@ -145,12 +148,7 @@ impl Report {
             "tracker {}, SQLite {}",
             self.version, self.sqlite_version
         ));
-        lines.check(
-            Mark::of(self.key.ok),
-            "key",
-            &self.key.text(),
-            &self.key.error,
-        );
+        lines.check(self.key.mark(), "key", &self.key.text(), &self.key.error);
         let database = &self.database;
         lines.check(
             Mark::of(database.ok),
@@ -182,9 +180,10 @@ impl Key {
         let base = config::base_url(&context.env);
         let found = config::api_key(&context.env);
         let base_url = base.as_ref().ok().map(ToString::to_string);
-        let source = found.as_ref().ok().map(|(_, source)| source.to_string());
+        let source = found.as_ref().ok().map(|key| key.source.clone());
+        let exposed = found.as_ref().ok().and_then(Credential::warning);
         let asked = base.and_then(|base| {
-            let (key, _) = found?;
+            let key = found?.secret;
             let proxy = config::proxy(&context.env)?;
             Ok(Client::new(&base, key, PATIENCE, proxy).whoami()?)
         });
@@ -192,7 +191,22 @@ impl Key {
             ok: asked.is_ok(),
             source,
             base_url,
-            error: asked.err().map(Problem::from),
+            exposed: exposed.is_some(),
+            error: asked
+                .err()
+                .map(Problem::from)
+                .or(exposed.map(|message| Problem {
+                    message,
+                    hint: None,
+                })),
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        if self.ok && self.exposed {
+            Mark::Warning
+        } else {
+            Mark::of(self.ok)
         }
     }
 
@@ -461,6 +475,7 @@ mod tests {
             key: Key {
                 ok: false,
                 source: Some("HEYGEN_API_KEY".to_owned()),
+                exposed: false,
                 base_url: Some("https://api.heygen.com".to_owned()),
                 error: problem("refused \x1b[2J"),
             },

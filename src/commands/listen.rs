@@ -165,11 +165,14 @@ fn advise(context: &Context, address: SocketAddr) -> Result<(), Error> {
     }
     config::base_url(&context.env)?;
     // Not the end: the key is read anew for each pass, and may be put in place later.
-    if let Err(error) = config::api_key(&context.env) {
-        screen.warn(&format!(
-            "{error}: deliveries are recorded, and nothing can be fetched"
-        ));
-        screen.hint(&error.hint());
+    match config::api_key(&context.env) {
+        Ok(key) => key.warning().iter().for_each(|text| screen.warn(text)),
+        Err(error) => {
+            screen.warn(&format!(
+                "{error}: deliveries are recorded, and nothing can be fetched"
+            ));
+            error.hint.iter().for_each(|hint| screen.hint(hint));
+        }
     }
     Ok(())
 }

@@ -10,13 +10,14 @@ use ureq::http::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use ureq::http::{self, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use ureq::{Agent, AsSendBody, Body};
 
-use super::access::{ApiKey, BaseUrl};
+use super::access::BaseUrl;
 use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
 use super::wire::{self, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo, Unusable};
 use crate::kind::Kind;
 use crate::net::{self, AgentOptions, Proxy, Reuse};
+use crate::secret::Secret;
 use crate::time;
 use crate::video::{IdempotencyKey, Job, VideoId};
 
@@ -73,7 +74,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     base: BaseUrl,
-    key: ApiKey,
+    key: Secret,
     timeouts: Timeouts,
     redactor: Redactor,
     /// How far HeyGen's clock is ahead of ours, in milliseconds; [`UNKNOWN_SKEW`] before its first answer.
@@ -106,7 +107,7 @@ pub fn fits_bulk(id: &VideoId) -> bool {
 
 impl Client {
     /// No I/O happens before the first request.
-    pub fn new(base: &BaseUrl, key: ApiKey, timeouts: Timeouts, proxy: Option<Proxy>) -> Self {
+    pub fn new(base: &BaseUrl, key: Secret, timeouts: Timeouts, proxy: Option<Proxy>) -> Self {
         Self(Arc::new(Inner {
             base: base.clone(),
             redactor: Redactor::new(key.expose()),

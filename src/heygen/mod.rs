@@ -20,7 +20,7 @@ mod retry;
 mod transport;
 mod wire;
 
-pub use access::{ApiKey, BaseUrl, BaseUrlError, account};
+pub use access::{BaseUrl, BaseUrlError, account};
 pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
 pub use error::{ApiError, ErrorKind};
 pub use retry::Backoff;

@@ -23,7 +23,7 @@ impl Access {
     /// Reads base URL and key; makes no request.
     pub fn resolve(env: &Environment) -> Result<Self, Error> {
         let base = config::base_url(env)?;
-        let (key, _) = config::api_key(env)?;
+        let key = config::api_key(env)?.secret;
         let proxy = config::proxy(env)?;
         Ok(Self {
             account: account(&base, &key),

@@ -334,6 +334,7 @@ fn variables_read() -> Words {
         ".path(\"",
         ".text(\"",
         "variable(\"",
+        "variable: \"",
         "(\"TRACKER_NAME",
     ];
     let is_name = |name: &&str| {
@@ -342,8 +343,15 @@ fn variables_read() -> Words {
                 .bytes()
                 .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit())
     };
-    // Read by the crate that writes colors.
-    let mut names = words(["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"]);
+    // Read by the crate that writes colors; and proxies, of which there is a list.
+    let mut names = words([
+        "NO_COLOR",
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "ALL_PROXY",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+    ]);
     for source in sources() {
         for reader in readers {
             for (at, _) in source.match_indices(reader) {

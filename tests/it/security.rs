@@ -634,3 +634,91 @@ fn x06_a_self_signed_certificate_is_refused_and_gets_neither_key_nor_body() {
     assert_clean_database(&bench);
     bench.assert_invariants();
 }
+
+/// A key file that others can read is a warning, and no more.
+#[test]
+fn x04_a_key_file_that_others_can_read_is_said_by_doctor() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = bench();
+    bench.submit(1).exits(0);
+    let key = bench.file("key", KEY);
+    for (mode, warned) in [(0o600, false), (0o644, true)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = bench.command(["doctor"]);
+        command
+            .env_remove("HEYGEN_API_KEY")
+            .env("HEYGEN_API_KEY_FILE", &key);
+        let doctor = run(&mut command).exits(0);
+        let said = doctor.screen().contains("can be read by other users");
+        assert_eq!(said, warned, "{mode:o}: {}", doctor.screen());
+    }
+}
+
+// ---- X8: proxies -----------------------------------------------------------------------------------------------
+
+/// A HeyGen that is not on this machine, and a proxy that says so; runs `tracker check 1`.
+fn by_proxy(bench: &Bench, variables: &[(&str, &str)]) -> Run {
+    let mut command = bench.command(["check", "1"]);
+    command.env("HEYGEN_API_BASE", "https://heygen.invalid");
+    run(command.envs(variables.iter().copied()))
+}
+
+#[test]
+fn x08_a_proxy_that_cannot_be_used_is_an_error_that_names_its_variable() {
+    let bench = bench();
+    bench.submit(1).exits(0);
+    for value in ["ftp://user:s3cret@proxy.example:1", "http://", "not s3cret"] {
+        for variable in ["HTTPS_PROXY", "all_proxy"] {
+            let refused = by_proxy(&bench, &[(variable, value)]).exits(2);
+            assert!(refused.stderr.contains(variable), "{}", refused.screen());
+            assert!(!refused.stderr.contains("s3cret"), "{}", refused.screen());
+        }
+    }
+}
+
+#[test]
+fn x08_a_proxy_that_refuses_is_named() {
+    let bench = bench();
+    bench.submit(1).exits(0);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let named = format!("{address} of HTTPS_PROXY");
+    for scheme in ["http", "socks5h"] {
+        let proxy = format!("{scheme}://user:s3cret@{address}");
+        let refused = by_proxy(&bench, &[("HTTPS_PROXY", &proxy)]).exits(1);
+        assert!(refused.stderr.contains(&named), "{}", refused.screen());
+        assert!(!refused.stderr.contains("s3cret"), "{}", refused.screen());
+        let direct = [
+            ("HTTPS_PROXY", proxy.as_str()),
+            ("NO_PROXY", " heygen.invalid"),
+        ];
+        let direct = by_proxy(&bench, &direct).exits(1);
+        assert!(!direct.stderr.contains(&named), "{}", direct.screen());
+    }
+}
+
+/// The name goes to the proxy, and to nobody else.
+#[test]
+fn x08_a_socks_proxy_is_spoken_to() {
+    use std::io::{Read, Write};
+    let bench = bench();
+    bench.submit(1).exits(0);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("socks5h://{}", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut greeting = [0; 2];
+        stream.read_exact(&mut greeting).unwrap();
+        let mut methods = vec![0; usize::from(greeting[1])];
+        stream.read_exact(&mut methods).unwrap();
+        stream.write_all(&[5, 0]).unwrap();
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).unwrap();
+        let mut name = vec![0; usize::from(head[4])];
+        stream.read_exact(&mut name).unwrap();
+        String::from_utf8(name).unwrap()
+    });
+    by_proxy(&bench, &[("ALL_PROXY", &proxy)]).exits(1);
+    assert_eq!(asked.join().unwrap(), "heygen.invalid");
+}

@@ -147,7 +147,7 @@ fn client_with_short_reads(base: &BaseUrl) -> Client {
 }
 
 fn client_with(base: &BaseUrl, timeouts: Timeouts) -> Client {
-    Client::new(base, ApiKey::new(KEY).unwrap(), timeouts, None)
+    Client::new(base, Secret::new(KEY).unwrap(), timeouts, None)
 }
 
 fn v1() -> VideoId {
@@ -562,5 +562,43 @@ fn interim_answers_are_not_the_answer() {
         bytes.extend(answer("200 OK", "", GOOD));
         let server = Server::new(vec![Act::Answer(bytes)]);
         assert!(server.client().video(&v1()).is_ok(), "{interim}");
+    }
+}
+
+/// A server that goes on and on, a byte at a time, is left in bounded time: in its headers and in its body.
+#[test]
+fn an_answer_that_drips_ends_in_bounded_time() {
+    for begin in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = BaseUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                read_request(&mut stream);
+                stream.write_all(begin.as_bytes()).ok();
+                let drip = if begin.is_empty() {
+                    "HTTP/1.1 200 OK\r\nX: "
+                } else {
+                    ""
+                };
+                let drip = drip.bytes().chain(std::iter::repeat(b' '));
+                for byte in drip {
+                    if stream.write_all(&[byte]).is_err() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        let timeouts = Timeouts {
+            connect: Duration::from_secs(1),
+            response: Duration::from_millis(300),
+            per_read: Duration::from_millis(200),
+        };
+        let started = Instant::now();
+        let error = client_with(&base, timeouts)
+            .video(&VideoId::new("v1").unwrap())
+            .unwrap_err();
+        assert_eq!(error.code, "timeout", "{error}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{error}");
     }
 }

@@ -1,7 +1,8 @@
 //! Who may be called, and what a delivery is signed with.
 
 use heygen_tracker::sandbox::{Webhook, WebhookError};
-use heygen_tracker::webhook::Secret;
+use heygen_tracker::secret::Secret;
+use heygen_tracker::webhook;
 
 use crate::listener::{SECRET, listen, now, sign};
 use crate::support::Bench;
@@ -51,7 +52,10 @@ fn the_stand_in_the_tests_and_the_program_sign_as_openssl_does() {
         assert_eq!(sign(secret, body), signature);
         let webhook = Webhook::new("http://127.0.0.1:1/", secret).unwrap();
         assert_eq!(webhook.sign(body), signature);
-        assert_eq!(Secret::new(secret).unwrap().sign(body), signature);
+        assert_eq!(
+            webhook::sign(&Secret::new(secret).unwrap(), body),
+            signature
+        );
     }
 }
 

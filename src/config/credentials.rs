@@ -1,0 +1,360 @@
+//! Keys and secrets, and where they are looked for.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::Environment;
+use crate::error::Problem;
+use crate::net;
+use crate::secret::Secret;
+
+/// Larger than any key or credentials file.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// A secret and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Usable.
+    pub secret: Secret,
+    /// In words.
+    pub source: String,
+    /// Its file, if others than the owner can read that.
+    pub exposed: Option<PathBuf>,
+}
+
+impl Credential {
+    /// What is wrong with a file that others can read.
+    pub fn warning(&self) -> Option<String> {
+        let path = self.exposed.as_ref()?.display();
+        Some(format!(
+            "{path} can be read by other users of this machine: chmod 600 {path}"
+        ))
+    }
+}
+
+/// What is looked for.
+struct Wanted {
+    name: &'static str,
+    variable: &'static str,
+    /// Names a file that has it.
+    file_variable: &'static str,
+    /// Its file in systemd's `$CREDENTIALS_DIRECTORY`.
+    systemd: &'static str,
+    /// What to do where there is none.
+    hint: &'static str,
+}
+
+const API_KEY: Wanted = Wanted {
+    name: "API key",
+    variable: "HEYGEN_API_KEY",
+    file_variable: "HEYGEN_API_KEY_FILE",
+    systemd: "heygen-api-key",
+    hint: "set HEYGEN_API_KEY, or put the key in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE; \
+           cron does not see your shell's variables",
+};
+
+const WEBHOOK_SECRET: Wanted = Wanted {
+    name: "webhook secret",
+    variable: "HEYGEN_WEBHOOK_SECRET",
+    file_variable: "HEYGEN_WEBHOOK_SECRET_FILE",
+    systemd: "heygen-webhook-secret",
+    hint: "set HEYGEN_WEBHOOK_SECRET to the whsec_… that HeyGen showed when the endpoint was registered, or put \
+           it in a file of mode 0600 and name that in HEYGEN_WEBHOOK_SECRET_FILE; without it anybody could call",
+};
+
+/// The API key: also from the official client's login.
+pub fn api_key(env: &Environment) -> Result<Credential, Problem> {
+    if let Some(found) = API_KEY.find(env) {
+        return found;
+    }
+    let login = env
+        .path("HEYGEN_CONFIG_DIR")
+        .or_else(|| env.path("HOME").map(|home| home.join(".heygen")))
+        .map(|dir| dir.join("credentials"));
+    match login {
+        Some(path) if is_there(&path) => official_login(&path),
+        _ => Err(Problem::auth("no HeyGen API key found", API_KEY.hint)),
+    }
+}
+
+/// The secret that webhooks are signed with.
+pub fn webhook_secret(env: &Environment) -> Result<Secret, Problem> {
+    let found = WEBHOOK_SECRET.find(env).unwrap_or_else(|| {
+        Err(Problem::auth(
+            "no webhook secret found",
+            WEBHOOK_SECRET.hint,
+        ))
+    });
+    Ok(found?.secret)
+}
+
+impl Wanted {
+    /// The first place that is set counts, usable or not: another account's key must not be used in its place.
+    fn find(&self, env: &Environment) -> Option<Result<Credential, Problem>> {
+        if let Some(value) = env.get(self.variable) {
+            return Some(match value.to_str() {
+                Some(text) => self.usable(text, self.variable.to_owned(), None),
+                None => Err(self.unusable(self.variable, "it is not valid UTF-8")),
+            });
+        }
+        if let Some(path) = env.path(self.file_variable) {
+            let source = format!("{} ({})", self.file_variable, path.display());
+            return Some(self.in_file(&path, source));
+        }
+        // systemd sets the directory for any credential; ours is one of possibly many.
+        let path = env.path("CREDENTIALS_DIRECTORY")?.join(self.systemd);
+        let source = format!("the systemd credential ({})", path.display());
+        is_there(&path).then(|| self.in_file(&path, source))
+    }
+
+    fn in_file(&self, path: &Path, source: String) -> Result<Credential, Problem> {
+        match read(path) {
+            Ok(text) => self.usable(&text, source, exposed(path)),
+            Err(error) => Err(self.unusable(source, error)),
+        }
+    }
+
+    fn usable(
+        &self,
+        text: &str,
+        source: String,
+        exposed: Option<PathBuf>,
+    ) -> Result<Credential, Problem> {
+        match Secret::new(text) {
+            Some(secret) => Ok(Credential {
+                secret,
+                source,
+                exposed,
+            }),
+            None => {
+                let last = self.name.rsplit(' ').next().unwrap_or_default();
+                let why = format!("it is empty or has characters no {last} has");
+                Err(self.unusable(source, why))
+            }
+        }
+    }
+
+    fn unusable(&self, source: impl std::fmt::Display, why: impl std::fmt::Display) -> Problem {
+        let last = self.name.rsplit(' ').next().unwrap_or_default();
+        Problem::auth(
+            format!("the {} from {source} cannot be used: {why}", self.name),
+            format!("fix it or unset it; no other {last} is tried in its place"),
+        )
+    }
+}
+
+/// Anything but a clear "no such file" counts: a key that is there and cannot be read must not be passed over.
+fn is_there(path: &Path) -> bool {
+    !matches!(fs::metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
+}
+
+fn exposed(path: &Path) -> Option<PathBuf> {
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o044 != 0).then(|| path.to_owned())
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let (bytes, end) = net::read_up_to(fs::File::open(path)?, MAX_FILE);
+    match end {
+        Some(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(io::Error::other("it is too large"))
+        }
+        Some(error) => Err(error),
+        None => String::from_utf8(bytes).map_err(|_| io::Error::other("it is not valid UTF-8")),
+    }
+}
+
+/// `heygen auth login` writes a JSON object with `api_key`; older versions wrote the bare key.
+#[derive(Deserialize)]
+struct Login {
+    api_key: Option<String>,
+}
+
+fn official_login(path: &Path) -> Result<Credential, Problem> {
+    let source = format!("the official client's login ({})", path.display());
+    let text = read(path).map_err(|error| API_KEY.unusable(&source, error))?;
+    if !text.trim_start().starts_with('{') {
+        return API_KEY.usable(&text, source, exposed(path));
+    }
+    match serde_json::from_str::<Login>(&text) {
+        Ok(Login { api_key: Some(key) }) if !key.trim().is_empty() => {
+            API_KEY.usable(&key, source, exposed(path))
+        }
+        Ok(_) => Err(Problem::auth(
+            format!("{} holds a browser login and no API key", path.display()),
+            "create an API key at app.heygen.com, put it in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE",
+        )),
+        Err(_) => Err(API_KEY.unusable(source, "it is not the JSON the client writes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn env(vars: &[(&str, &Path)]) -> Environment {
+        let pair = |(name, value): &(&str, &Path)| (OsString::from(name), value.into());
+        vars.iter().map(pair).collect()
+    }
+
+    /// A directory with one usable key in each place a key can be, named after its place.
+    fn sources() -> (tempfile::TempDir, Vec<(&'static str, PathBuf)>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("key-file"), "from-file\n").unwrap();
+        fs::create_dir_all(path("systemd")).unwrap();
+        fs::write(path("systemd/heygen-api-key"), "from-systemd").unwrap();
+        fs::create_dir_all(path("config")).unwrap();
+        fs::write(path("config/credentials"), "from-config").unwrap();
+        fs::create_dir_all(path("home/.heygen")).unwrap();
+        fs::write(
+            path("home/.heygen/credentials"),
+            r#"{"api_key":"from-home"}"#,
+        )
+        .unwrap();
+        let vars = vec![
+            ("HEYGEN_API_KEY", PathBuf::from("from-variable")),
+            ("HEYGEN_API_KEY_FILE", path("key-file")),
+            ("CREDENTIALS_DIRECTORY", path("systemd")),
+            ("HEYGEN_CONFIG_DIR", path("config")),
+            ("HOME", path("home")),
+        ];
+        (dir, vars)
+    }
+
+    #[track_caller]
+    fn assert_key(found: Result<Credential, Problem>, expected: &str) {
+        assert_eq!(found.unwrap().secret.expose(), expected);
+    }
+
+    fn of(vars: &[(&'static str, PathBuf)]) -> Environment {
+        let borrowed: Vec<_> = vars.iter().map(|(n, v)| (*n, v.as_path())).collect();
+        env(&borrowed)
+    }
+
+    #[test]
+    fn the_first_source_that_is_set_wins() {
+        let (_dir, vars) = sources();
+        let keys = [
+            "from-variable",
+            "from-file",
+            "from-systemd",
+            "from-config",
+            "from-home",
+        ];
+        for (first, expected) in keys.into_iter().enumerate() {
+            assert_key(api_key(&of(&vars[first..])), expected);
+            // Empty is not set.
+            let mut emptied = vars.clone();
+            emptied[..first]
+                .iter_mut()
+                .for_each(|(_, value)| *value = PathBuf::new());
+            assert_key(api_key(&of(&emptied)), expected);
+        }
+        assert!(matches!(
+            api_key(&Environment::default()),
+            Err(problem) if problem.message.contains("no HeyGen API key")
+        ));
+    }
+
+    #[test]
+    fn a_source_that_is_set_and_unusable_is_never_passed_over() {
+        let (dir, vars) = sources();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("empty"), " \n").unwrap();
+        fs::write(path("two"), "a b").unwrap();
+        fs::write(path("huge"), "k".repeat(MAX_FILE as usize + 1)).unwrap();
+        fs::write(path("binary"), b"\xff").unwrap();
+        for (place, value) in [
+            (0, PathBuf::from("two words")),
+            (0, PathBuf::from(" ")),
+            (1, path("no-such-file")),
+            (1, path("empty")),
+            (1, path("two")),
+            (1, path("huge")),
+            (1, path("binary")),
+            (1, dir.path().to_owned()),
+        ] {
+            let mut broken = vars.clone();
+            broken[place].1 = value.clone();
+            let refused = api_key(&of(&broken[place..])).unwrap_err();
+            assert!(
+                refused.message.contains("cannot be used"),
+                "{value:?}: {refused}"
+            );
+            assert!(refused.to_string().contains(vars[place].0), "{refused}");
+            assert!(!refused.to_string().contains("two words"), "{refused}");
+        }
+        fs::remove_file(path("systemd/heygen-api-key")).unwrap();
+        fs::create_dir(path("systemd/heygen-api-key")).unwrap();
+        let refused = api_key(&of(&vars[2..])).unwrap_err();
+        assert!(refused.message.contains("the systemd credential"));
+    }
+
+    #[test]
+    fn a_systemd_directory_with_other_credentials_only_sets_no_key() {
+        let (dir, vars) = sources();
+        fs::remove_file(dir.path().join("systemd/heygen-api-key")).unwrap();
+        assert_key(api_key(&of(&vars[2..])), "from-config");
+    }
+
+    #[test]
+    fn the_official_login_is_json_or_a_plain_key() {
+        let (dir, vars) = sources();
+        let login = |text: &str| {
+            fs::write(dir.path().join("config/credentials"), text).unwrap();
+            api_key(&of(&vars[3..]))
+        };
+        for text in [
+            "k1",
+            "k1\n",
+            r#"{"api_key":"k1","x":[1]}"#,
+            " {\"api_key\": \" k1 \"}\n",
+        ] {
+            assert_key(login(text), "k1");
+        }
+        for text in [
+            r#"{"oauth":{"access_token":"t"}}"#,
+            "{}",
+            r#"{"api_key":null}"#,
+            r#"{"api_key":" "}"#,
+        ] {
+            let refused = login(text).unwrap_err();
+            assert!(
+                refused.message.contains("browser login"),
+                "{text}: {refused}"
+            );
+            let hint = refused.hint.unwrap();
+            assert!(hint.contains("0600"), "{hint}");
+        }
+        for text in [
+            "",
+            "{",
+            r#"{"api_key":7}"#,
+            "{\"api_key\":\"a b\"}",
+            "two words",
+        ] {
+            let refused = login(text).unwrap_err();
+            assert!(
+                refused.message.contains("cannot be used"),
+                "{text}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_noticed() {
+        let (dir, vars) = sources();
+        let key = dir.path().join("key-file");
+        for (mode, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+            let found = api_key(&of(&vars[1..])).unwrap();
+            assert_eq!(found.warning().is_some(), warned, "{mode:o}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The variables of the process.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use crate::error::Problem;
+
+/// The variables of the process, read once. An empty variable counts as not set.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    vars: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// The environment of this process.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
+    pub fn of_process() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    /// A variable's value as it is.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.vars
+            .get(OsStr::new(name))
+            .filter(|value| !value.is_empty())
+            .map(OsString::as_os_str)
+    }
+
+    /// A variable's value as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// A variable's value as text.
+    ///
+    /// # Problems
+    /// When it is not UTF-8.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => value
+                .to_str()
+                .map(Some)
+                .ok_or_else(|| Problem::misuse(format!("{name} is not valid UTF-8"))),
+        }
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(vars: T) -> Self {
+        Self {
+            vars: vars.into_iter().collect(),
+        }
+    }
+}
