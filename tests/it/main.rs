@@ -10,6 +10,7 @@
 //! | `standin` | the stand-in itself, as its clients see it |
 //! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
+//! | `kinds` | every kind of job, from its body to its files |
 //! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
 //! | `listen_faults` | webhooks: killed at each step, beside downloads and checks, SIGTERM |
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
@@ -66,6 +67,7 @@ mod tracer;
 mod error_sweep;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill_sweep;
+mod kinds;
 mod lanes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod model;

@@ -402,7 +402,10 @@ impl Around {
             return;
         };
         let answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
-        let Some(id) = answer["data"]["video_id"].as_str() else {
+        let data = &answer["data"];
+        let names = ["video_id", "session_id", "lipsync_id", "id"];
+        let id = names.iter().find_map(|name| data[*name].as_str());
+        let Some(id) = id.or(data["video_translation_ids"][0].as_str()) else {
             return;
         };
         let mut billed = lock(&self.billed);

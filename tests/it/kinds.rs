@@ -1,0 +1,141 @@
+//! Every kind of job, from its body to its files.
+
+use serde_json::{Value, json};
+
+use crate::heygen::Fault;
+use crate::support::Bench;
+
+/// Each kind, a body it takes, and where it is sent.
+fn kinds() -> [(&'static str, Value, &'static str); 5] {
+    let link = json!({"type": "url", "url": "https://example.com/v.mp4"});
+    [
+        (
+            "agent",
+            json!({"prompt": "A film about the sea"}),
+            "/v3/video-agents",
+        ),
+        (
+            "translation",
+            json!({"video": link, "output_languages": ["French"]}),
+            "/v3/video-translations",
+        ),
+        (
+            "lipsync",
+            json!({"video": link, "audio": link}),
+            "/v3/lipsyncs",
+        ),
+        ("model", json!({"prompt": "Waves"}), "/v3/models/videos"),
+        ("template", json!({"variables": {}}), "/v3/templates/t1"),
+    ]
+}
+
+fn submit(bench: &Bench, kind: &str, body: &Value) -> crate::support::Run {
+    bench.file("body.json", body.to_string());
+    match kind {
+        "template" => bench.tracker("submit --template t1 body.json"),
+        kind => bench.tracker(&format!("submit --kind {kind} body.json")),
+    }
+}
+
+/// HeyGen's id of the only job.
+fn job(bench: &Bench) -> String {
+    bench.heygen.videos().pop().expect("a job")
+}
+
+#[test]
+fn every_kind_is_submitted_once_asked_about_and_saved() {
+    for (kind, body, path) in kinds() {
+        let bench = Bench::new();
+        submit(&bench, kind, &body).exits(0);
+        assert_eq!(bench.query("SELECT kind FROM videos"), kind);
+        let posts = bench.heygen.posts();
+        assert_eq!(posts.len(), 1, "{kind}");
+        assert_eq!(posts[0].path, path);
+        assert!(posts[0].header("Idempotency-Key").is_some(), "{kind}");
+        bench.tracker("check").exits(0).silent();
+        bench.heygen.finish(&job(&bench));
+        let mut saved = bench.tracker("check").exits(0);
+        if !saved.stdout.contains("saved") {
+            // A session first, then its video.
+            saved = bench.tracker("check").exits(0);
+        }
+        assert!(
+            saved.stdout.contains("1 saved"),
+            "{kind}: {}",
+            saved.screen()
+        );
+        assert_eq!(bench.query("SELECT finished FROM videos"), "1", "{kind}");
+        bench.tracker("check").exits(0).silent();
+        assert_eq!(bench.heygen.billed().len(), 1, "{kind}");
+    }
+}
+
+/// The promise of `Idempotency-Key` is known for some kinds only; the others are never sent twice.
+#[test]
+fn an_unanswered_submission_is_repeated_only_where_heygen_promises_to_replay_it() {
+    for (kind, body, path) in kinds() {
+        let bench = Bench::new();
+        bench
+            .heygen
+            .fault(&format!("POST {path}"), Fault::cut_before_answer());
+        submit(&bench, kind, &body);
+        bench.advance(std::time::Duration::from_secs(300));
+        bench.tracker("check");
+        let replays = ["model", "template"].contains(&kind);
+        let posts = bench.heygen.posts().len();
+        assert_eq!(posts > 1, replays, "{kind}: {posts} POSTs");
+        assert_eq!(bench.heygen.billed().len(), 1, "{kind}");
+    }
+}
+
+#[test]
+fn a_session_that_failed_and_goes_on_is_not_given_up() {
+    let bench = Bench::new();
+    bench
+        .tracker_with(&["submit", "--prompt", "A film"])
+        .exits(0);
+    let session = job(&bench);
+    bench.heygen.set_status(&session, "failed");
+    bench.tracker("check").exits(0).silent();
+    assert_eq!(bench.query("SELECT finished FROM videos"), "0");
+    bench.heygen.set_status(&session, "thinking");
+    bench.tracker("check").exits(0).silent();
+    bench.heygen.finish(&session);
+    let mut said = bench.tracker("check").exits(0).stdout;
+    said.push_str(&bench.tracker("check").exits(0).stdout);
+    assert!(said.contains("1 saved"), "{said}");
+}
+
+#[test]
+fn a_field_that_an_agent_does_not_know_is_refused_by_name() {
+    let bench = Bench::new();
+    let run = submit(&bench, "agent", &json!({"prompt": "A film", "script": "x"})).exits(1);
+    assert!(
+        run.stderr.contains("script: extra fields"),
+        "{}",
+        run.screen()
+    );
+    assert_eq!(bench.status(1), "rejected");
+}
+
+#[test]
+fn a_session_that_waits_is_said_once_and_answered_once() {
+    let bench = Bench::new();
+    bench
+        .tracker_with(&["submit", "--prompt", "A film"])
+        .exits(0);
+    let session = job(&bench);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    let said = bench.tracker("check");
+    let screen = said.screen();
+    assert!(
+        screen.contains("1 ") && screen.contains("reply"),
+        "{screen}"
+    );
+    bench.tracker("check").silent();
+    bench.tracker_with(&["reply", "1", "Go ahead"]).exits(0);
+    bench.tracker("check");
+    let told = bench.heygen.posts();
+    let told = told.iter().filter(|post| post.path.ends_with(&session));
+    assert_eq!(told.count(), 1);
+}
