@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `{"videoId", "createdAt", "script", "avatarId", "voiceId"}` | the documented pattern: `pending-video.json`, `video-result.json` |
 //! | `{"data": {"video_id"}}`, `{"data": {"id"}}` | the official client: create, get |
+//! | `{"data": {"session_id"}}`, `video_translation_id`, `video_translation_ids`, `lipsync_id` | the same for other kinds of job |
 //! | `{"data": [{"id"}]}`, `{"data": {"items": [{"video_id"}]}}` | the official client: list, statuses, batches |
 //!
 //! One document may hold several of them, one after the other (JSON Lines) or in an array. Unknown fields are
@@ -14,6 +15,7 @@
 use chrono::TimeZone;
 use serde_json::value::RawValue;
 
+use crate::kind::Kind;
 use crate::object::{self, Fields, is_array, is_null};
 use crate::time::Timestamp;
 use crate::video::VideoId;
@@ -28,7 +30,9 @@ const MILLIS_FROM: f64 = 1e11;
 /// A video somebody else's program submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
-    /// HeyGen's id.
+    /// What it is, where the name of its id tells.
+    pub kind: Option<Kind>,
+    /// HeyGen's id: a session's for an agent.
     pub video_id: VideoId,
     /// For searching, like the next three.
     pub title: Option<String>,
@@ -46,6 +50,7 @@ impl Made {
     /// A video of which nothing but the id is known.
     pub fn new(video_id: VideoId) -> Self {
         Self {
+            kind: None,
             video_id,
             title: None,
             script: None,
@@ -132,7 +137,9 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         }
         let entry = entry(value, place)?;
         match around {
-            _ if named(&entry, &IDS).is_some() => self.video(&entry, place),
+            _ if named(&entry, &IDS).is_some() || kind_of(&entry).is_some() => {
+                self.video(&entry, place)
+            }
             [name, deeper @ ..] => match entry.get(*name) {
                 Some(value) if deeper.is_empty() => self.list(value, &below(place, name)),
                 Some(value) => self.read(value, &below(place, name), deeper),
@@ -160,12 +167,34 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
     }
 
     fn video(&mut self, entry: &Fields<'_>, place: &str) -> Result<(), Unusable> {
+        if let Some((kind, name)) = kind_of(entry)
+            && let Some(value) = entry.get(name).filter(|value| !is_null(value))
+        {
+            let ids = if is_array(value) {
+                serde_json::from_str(value.get()).unwrap_or_default()
+            } else {
+                vec![*value]
+            };
+            return ids
+                .into_iter()
+                .try_for_each(|id| self.made(entry, Some(kind), (name, id), place));
+        }
         // In HeyGen's lists a field that is left out means null.
         let Some((key, id)) = named(entry, &IDS).filter(|(_, id)| !is_null(id)) else {
             self.import.skipped += 1;
             return Ok(());
         };
-        let place_of = |key| below(place, key);
+        self.made(entry, None, (key, id), place)
+    }
+
+    fn made(
+        &mut self,
+        entry: &Fields<'_>,
+        kind: Option<Kind>,
+        (key, id): (&str, &RawValue),
+        place: &str,
+    ) -> Result<(), Unusable> {
+        let place_of = |key: &str| below(place, key);
         let Some(id) = object::string(Some(&id)) else {
             return Err(Unusable::new(&place_of(key), "a video id is text"));
         };
@@ -181,6 +210,7 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         };
         let text = |names: &[&'static str]| object::string(Some(&named(entry, names)?.1));
         self.import.videos.push(Made {
+            kind,
             video_id,
             title: text(&["title"]),
             script: text(&["script"]),
@@ -225,6 +255,19 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
 }
 
 const IDS: [&str; 3] = ["videoId", "video_id", "id"];
+
+/// The names of ids that tell what they are the id of. A session's answer also has the id of its video.
+const OF_KINDS: [(Kind, &str); 4] = [
+    (Kind::Agent, "session_id"),
+    (Kind::Translation, "video_translation_id"),
+    (Kind::Translation, "video_translation_ids"),
+    (Kind::Lipsync, "lipsync_id"),
+];
+
+fn kind_of(entry: &Fields<'_>) -> Option<(Kind, &'static str)> {
+    let is_there = |name: &str| entry.get(name).is_some_and(|value| !is_null(value));
+    OF_KINDS.into_iter().find(|(_, name)| is_there(name))
+}
 
 /// The first of the names that has a value, else the first that is there with `null`.
 fn named<'a>(entry: &Fields<'a>, names: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {

@@ -8,11 +8,13 @@ use std::path::Path;
 use chrono::Local;
 
 use super::file_options::{FileOptions, WantedFiles};
+use super::kind_options::kinds;
 use super::options::read_input;
 use super::{Context, find};
 use crate::decide;
 use crate::error::{Error, Exit};
 use crate::import::{self, Import, Made};
+use crate::kind::Kind;
 use crate::locks::Purpose;
 use crate::render::fields::Field;
 use crate::store::{Added, NewVideo, Store, Tx};
@@ -53,6 +55,9 @@ pub struct Args {
         conflicts_with_all = ["tag", "output_dir", "assets", "name"]
     )]
     as_row: Option<String>,
+    /// What the ids are of, where no file says so [default: video]
+    #[arg(long, value_name = "K", value_parser = kinds(), conflicts_with = "as_row")]
+    kind: Option<String>,
     /// Take an ID that does not look like one
     #[arg(long)]
     force: bool,
@@ -77,23 +82,10 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         context.screen.note("nothing to add");
         return Ok(Exit::Ok);
     }
-    let new = |made: &Made| NewVideo {
-        request: None,
-        body_hash: None,
-        account: None,
-        video_id: Some(made.video_id.clone()),
-        title: made.title.clone(),
-        script: made.script.clone(),
-        avatar_id: made.avatar_id.clone(),
-        voice_id: made.voice_id.clone(),
-        tags: args.tag.iter().map(|tag| tag.trim().to_owned()).collect(),
-        // Whatever another program's clock said, nothing was submitted later than now.
-        submitted_at: made.created_at.map_or(now, |at| at.min(now)),
-        output_dir: files.output_dir.clone(),
-        name_template: files.name_template.clone(),
-        assets: files.assets.clone(),
-        retry_of: None,
-        ..NewVideo::default()
+    let typed = args.kind.as_deref().and_then(|word| word.parse().ok());
+    let new = |made: &Made| {
+        let kind = made.kind.or(typed).unwrap_or_default();
+        new_row(&args, &files, made, kind, now)
     };
     let mut store = context.open_or_create()?;
     let tracked = store.write(|tx| {
@@ -107,6 +99,35 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     print(&store, &tracked, context)?;
     note(&tracked, &import.videos, &files, context);
     Ok(Exit::Ok)
+}
+
+fn new_row(args: &Args, files: &WantedFiles, made: &Made, kind: Kind, now: Timestamp) -> NewVideo {
+    let (session_id, video_id) = match kind {
+        Kind::Agent => (Some(made.video_id.clone()), None),
+        _ => (None, Some(made.video_id.clone())),
+    };
+    let mut assets = files.assets.clone();
+    assets.retain(|asset| kind.has(*asset));
+    NewVideo {
+        kind,
+        session_id,
+        request: None,
+        body_hash: None,
+        account: None,
+        video_id,
+        title: made.title.clone(),
+        script: made.script.clone(),
+        avatar_id: made.avatar_id.clone(),
+        voice_id: made.voice_id.clone(),
+        tags: args.tag.iter().map(|tag| tag.trim().to_owned()).collect(),
+        // Whatever another program's clock said, nothing was submitted later than now.
+        submitted_at: made.created_at.map_or(now, |at| at.min(now)),
+        output_dir: files.output_dir.clone(),
+        name_template: files.name_template.clone(),
+        assets,
+        retry_of: None,
+        ..NewVideo::default()
+    }
 }
 
 /// What became of one id.

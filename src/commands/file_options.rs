@@ -9,7 +9,16 @@ use crate::error::Error;
 use crate::video::Asset;
 
 /// What `--assets` takes, with commas between.
-pub(super) const ASSETS: &[&str] = &["video", "captioned", "subtitle", "thumbnail", "gif", "none"];
+pub(super) const ASSETS: &[&str] = &[
+    "video",
+    "captioned",
+    "subtitle",
+    "thumbnail",
+    "gif",
+    "audio",
+    "vtt",
+    "none",
+];
 
 /// The options as typed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -17,7 +26,7 @@ pub struct FileOptions {
     /// Where the files go [env: TRACKER_OUTPUT_DIR] [default: ./output]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub output_dir: Option<PathBuf>,
-    /// Which files: video, captioned, subtitle, thumbnail, gif, or none [default: video]
+    /// Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt, or none [default: video]
     #[arg(long, value_name = "LIST", value_parser = Suggest(ASSETS), hide_possible_values = true, help_heading = "Files")]
     pub assets: Option<String>,
     /// How they are named, from {id}, {video_id}, {title} and {date} [env: TRACKER_NAME]

@@ -50,10 +50,19 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     };
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+    let state = store.read(|tx| tx.last_message_state(row))?;
+    if state == Some(MessageState::Sent) {
+        // What it waits for now, so that the same reply again is seen to make no sense.
+        let scope = Scope::Named {
+            rows: vec![row],
+            ignore_backoff: false,
+        };
+        pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+    }
     let exit = reporter.tally().exit(false);
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     let screen = &context.screen;
-    Ok(match store.read(|tx| tx.last_message_state(row))? {
+    Ok(match state {
         Some(MessageState::Sent) => {
             screen.note("HeyGen took the reply; tracker check goes on with it");
             exit

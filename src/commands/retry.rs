@@ -18,7 +18,7 @@ use crate::video::{IdempotencyKey, Phase, RowId, Video};
 
 The same retry again is the same row, however often it is repeated.",
     mut_arg("output_dir", |arg| arg.help("Where the files go [default: as before]")),
-    mut_arg("assets", |arg| arg.help("Which files: video, captioned, subtitle, thumbnail, gif, or none [default: as before]")),
+    mut_arg("assets", |arg| arg.help("Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt, or none [default: as before]")),
     mut_arg("name", |arg| arg.help("How they are named, from {id}, {video_id}, {title} and {date} [default: as before]")),
 )]
 pub struct Args {

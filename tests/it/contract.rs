@@ -390,6 +390,7 @@ fn variables_and_events_of_hooks() {
         HookEvent::Saved,
         HookEvent::Failed,
         HookEvent::Stalled,
+        HookEvent::Attention,
         HookEvent::Idle,
     ];
     let row = section("## Hooks")

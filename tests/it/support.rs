@@ -175,6 +175,7 @@ impl Bench {
         let db = self.db();
         for table in [
             "videos", "files", "events", "troubles", "pauses", "hooks", "webhooks", "marks",
+            "messages",
         ] {
             let columns: Vec<String> = db
                 .prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))
@@ -185,6 +186,7 @@ impl Bench {
                     || column == "until"
                     || column == "since"
                     || column == "send_after"
+                    || column.ends_with("_since")
                     || column.ends_with("_at");
                 if instant {
                     db.execute(
