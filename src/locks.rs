@@ -86,6 +86,7 @@ impl Locks {
     /// Takes the lock under which the database is created and migrated, waiting up to `patience`.
     pub fn setup(&self, patience: Duration) -> Result<Guard, Problem> {
         let deadline = Instant::now() + patience;
+        let mut naps = 0;
         loop {
             if let Some(guard) = self.try_byte(SETUP)? {
                 return Ok(guard);
@@ -93,7 +94,8 @@ impl Locks {
             if Instant::now() >= deadline {
                 return Err(Problem::lock(&self.path, &io::ErrorKind::TimedOut.into()));
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(nap(naps));
+            naps = naps.saturating_add(1);
         }
     }
 
@@ -114,6 +116,16 @@ impl Drop for Guard {
         // Freeing a lock we hold cannot fail; if it did, the end of the process would free it.
         set_lock(&self.file, self.offset, libc::F_UNLCK).ok();
     }
+}
+
+/// How many [`nap`]s make about a minute: hundreds of programs that start at once all get their turn.
+pub const NAPS: u32 = 2600;
+
+/// How long to sleep before looking again whether something is free. Short at first; longer the longer it takes, since
+/// hundreds that look each millisecond leave no processor to the one they wait for; and never in step with others.
+pub fn nap(naps: u32) -> Duration {
+    let most = Duration::from_micros(800 + 100 * u64::from(naps.min(250)));
+    most.mul_f64(0.5 + fastrand::f64())
 }
 
 /// `<database>-lock`, in the manner of SQLite's own `-wal` and `-shm`.

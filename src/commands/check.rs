@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::commands::options::{Tuning, WaitArgs};
-use crate::commands::{Context, find_all, gallery, load};
+use crate::commands::{Context, find_all, gallery, load, pulse};
 use crate::error::{Error, Exit};
 use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
 use crate::render::human;
@@ -86,6 +86,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     if let Some(rows) = &named {
         say_what_cannot_be_asked(context, &store, rows)?;
     }
+    pulse::report_damaged(&mut store, context)?;
     summary(context, &store, &reporter)?;
     let exit = picture(exit, &store, &reporter, context);
     Ok(match exit {

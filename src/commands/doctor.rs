@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::config::{self, Credential};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, code, shell_word};
 use crate::heygen::{Client, Timeouts};
 use crate::render::{human, text};
 use crate::store::{Filter, Store, corrupt, schema_version, sqlite_version};
@@ -25,6 +25,8 @@ const PATIENCE: Timeouts = Timeouts {
     response: Duration::from_secs(15),
     per_read: Duration::from_secs(15),
 };
+/// Of very many damaged rows these are named.
+const MAX_DAMAGED: usize = 20;
 /// A damaged database has much to say; one screen is enough.
 const MAX_MESSAGE: usize = 300;
 /// Before this program was written no clock was right.
@@ -88,6 +90,9 @@ struct Database {
     videos: Option<u64>,
     unfinished: Option<u64>,
     error: Option<Problem>,
+    /// Something to mend that keeps nothing from working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<Problem>,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,24 +153,29 @@ impl Report {
             "tracker {}, SQLite {}",
             self.version, self.sqlite_version
         ));
-        lines.check(self.key.mark(), "key", &self.key.text(), &self.key.error);
+        lines.check(self.key.mark(), "key", &self.key.text(), self.key.error.as_ref());
         let database = &self.database;
-        lines.check(
-            Mark::of(database.ok),
-            "database",
-            &database.text(),
-            &database.error,
-        );
+        let mark = match (&database.error, &database.note) {
+            (None, Some(_)) => Mark::Warning,
+            _ => Mark::of(database.ok),
+        };
+        let problem = database.error.as_ref().or(database.note.as_ref());
+        lines.check(mark, "database", &database.text(), problem);
         for dir in &self.output_dirs {
             let mark = match (dir.ok, dir.unfinished) {
                 (true, _) => Mark::Ok,
                 (false, true) => Mark::Bad,
                 (false, false) => Mark::Warning,
             };
-            lines.check(mark, "output", &dir.text(), &dir.error);
+            lines.check(mark, "output", &dir.text(), dir.error.as_ref());
         }
         let clock = &self.clock;
-        lines.check(Mark::of(clock.ok), "clock", &clock.now, &clock.error);
+        lines.check(
+            Mark::of(clock.ok),
+            "clock",
+            &clock.now,
+            clock.error.as_ref(),
+        );
         lines.fact(if self.ok {
             "check would work"
         } else {
@@ -228,12 +238,32 @@ impl Database {
                 database.ok = true;
                 Some(store)
             }
+            // Cron may be set up before anything is submitted.
+            Err(error) if error.code == code::NO_DATABASE && !database.exists() => {
+                let path = database
+                    .path
+                    .as_deref()
+                    .and_then(|path| std::path::absolute(path).ok());
+                let place = path.as_deref().and_then(Path::parent);
+                let tried = place.map_or(Ok(()), try_to_write);
+                database.ok = tried.is_ok();
+                database.error = tried.err().zip(place).map(|(source, place)| {
+                    Problem::from(Error::file("write into", place, &source))
+                });
+                None
+            }
             Err(error) => {
                 database.error = Some(error.into());
                 None
             }
         };
         (database, store)
+    }
+
+    /// An empty file is a history that is gone; no file is one that has not begun.
+    fn exists(&self) -> bool {
+        let path = self.path.as_ref();
+        path.is_none_or(|path| fs::symlink_metadata(path).is_ok())
     }
 
     /// Everything that `check` needs of it; what was found before an error stays.
@@ -247,12 +277,34 @@ impl Database {
         if let Some(detail) = store.integrity_check()? {
             return Err(corrupt(store.path(), &detail));
         }
+        let faults = store.schema_faults()?;
+        if !faults.is_empty() {
+            return Err(corrupt(store.path(), &faults.join("; ")));
+        }
         let (videos, unfinished) =
             store.read(|tx| Ok((tx.count(&Filter::default())?, tx.unfinished_count()?)))?;
         self.videos = Some(videos);
         self.unfinished = Some(unfinished);
         store.locks()?;
-        store.check_writable()?;
+        store.check_writable(time::now())?;
+        let damaged = store.damaged_rows(MAX_DAMAGED)?;
+        if let Some((first, _)) = damaged.first() {
+            let rows = damaged.iter().map(|(row, why)| format!("row {row}: {why}"));
+            let rows = rows.collect::<Vec<_>>().join("; ");
+            return Err(Error::new(code::DATABASE, rows).with_hint(format!(
+                "check leaves them alone and works on the others; tracker forget {first} --force drops one"
+            )));
+        }
+        let mode = fs::metadata(store.path()).map_or(0, |meta| meta.mode());
+        if mode & 0o077 != 0 {
+            self.note = Some(Problem {
+                message: format!("others can read it (mode {:04o})", mode & 0o7777),
+                hint: Some(format!(
+                    "chmod 600 {}",
+                    shell_word(&store.path().to_string_lossy())
+                )),
+            });
+        }
         Ok(store)
     }
 
@@ -263,6 +315,8 @@ impl Database {
         }
         if let Some(bytes) = self.bytes {
             facts.push(human::bytes(bytes));
+        } else if self.ok {
+            facts.push("to be created by the first submit or add".to_owned());
         }
         if let Some(schema) = self.schema {
             facts.push(format!("schema {schema}"));
@@ -404,7 +458,7 @@ impl Lines {
         self.0.push('\n');
     }
 
-    fn check(&mut self, mark: Mark, topic: &str, found: &str, error: &Option<Problem>) {
+    fn check(&mut self, mark: Mark, topic: &str, found: &str, error: Option<&Problem>) {
         let found = text::sanitize(found);
         self.fact(format!("{:<5} {topic:<9} {found}", mark.word()).trim_end());
         if let Some(problem) = error {
@@ -487,6 +541,7 @@ mod tests {
                 videos: Some(214),
                 unfinished: Some(3),
                 error: None,
+                note: None,
             },
             output_dirs: vec![
                 dir("/a", true, true),

@@ -147,8 +147,12 @@ impl Forget<'_> {
 
     fn drop_rows(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>, Error> {
         let videos = self.look(tx, rows)?;
-        for video in &videos {
-            tx.forget(video.id)?;
+        // With --force those, too, that cannot be read.
+        for row in rows
+            .iter()
+            .filter(|row| self.force || videos.iter().any(|video| video.id == **row))
+        {
+            tx.forget(*row)?;
         }
         Ok(videos)
     }

@@ -129,6 +129,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     } else {
         listing.print(&store, &filter, args.limit)?;
     }
+    pulse::note_damaged(&store, context);
     pulse::note_silence(&store, context)?;
     Ok(Exit::Ok)
 }

@@ -7,9 +7,12 @@ use crate::error::Error;
 use crate::render::human;
 use crate::store::{Pulse, Store, Trouble};
 use crate::time::Timestamp;
+use crate::video::RowId;
 
 /// Nobody runs `check` less often and expects videos to arrive.
 const PATIENCE: Duration = Duration::from_secs(3600);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Says so on stderr when unfinished videos were left alone for an hour.
 pub(super) fn note_silence(store: &Store, context: &Context) -> Result<(), Error> {
@@ -30,6 +33,29 @@ pub(super) fn note_silence(store: &Store, context: &Context) -> Result<(), Error
     Ok(())
 }
 
+/// Names the rows that could not be read.
+pub(super) fn note_damaged(store: &Store, context: &Context) {
+    for (row, why) in store.damaged() {
+        context.screen.warn(&damaged(row, &why));
+    }
+}
+
+/// The same for a run that cron may start each minute: each row once a day.
+pub(super) fn report_damaged(store: &mut Store, context: &Context) -> Result<(), Error> {
+    for (row, why) in store.damaged() {
+        let name = format!("damaged {row}");
+        let now = context.view().now;
+        if store.write(|tx| tx.mark_unless_lately(&name, now, DAY))? {
+            context.screen.warn(&damaged(row, &why));
+        }
+    }
+    Ok(())
+}
+
+fn damaged(row: RowId, why: &str) -> String {
+    format!("row {row} cannot be read and is left alone: {why}; tracker doctor tells more")
+}
+
 /// A run-wide trouble means that cron runs: what it met is the better news.
 fn note(since: &str, troubles: &[Trouble]) -> String {
     match troubles.first() {
@@ -42,7 +68,9 @@ fn note(since: &str, troubles: &[Trouble]) -> String {
 fn silent_since(pulse: Pulse, now: Timestamp) -> Option<Timestamp> {
     let long_ago = |at: &Timestamp| now.since(*at) > PATIENCE;
     let waiting_since = pulse.waiting_since.filter(long_ago)?;
-    Some(pulse.last_sign.unwrap_or(waiting_since)).filter(long_ago)
+    // A time in the future is from a clock that ran ahead, and says nothing.
+    let last_sign = pulse.last_sign.filter(|at| *at <= now);
+    Some(last_sign.unwrap_or(waiting_since)).filter(long_ago)
 }
 
 #[cfg(test)]
@@ -62,6 +90,12 @@ mod tests {
             (
                 Some(now - 9 * hour),
                 Some(now - 2 * hour),
+                Some(now - 2 * hour),
+            ),
+            // The clock was ahead when somebody last checked.
+            (
+                Some(now - 2 * hour),
+                Some(now + 9 * hour),
                 Some(now - 2 * hour),
             ),
             // A fresh row is no reason to look for older signs.

@@ -51,7 +51,8 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     record(&mut store, id, &gone, context);
     let mut ticket = store.read(|tx| Known::read(tx, id))?;
     let Some(video) = ticket.video.as_mut() else {
-        // Forgotten since.
+        // Forgotten since, or damaged.
+        pulse::note_damaged(&store, context);
         return Err(Error::not_found(args.id));
     };
     for gone in &gone {
@@ -108,7 +109,8 @@ struct Gone {
 }
 
 fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone>, Error> {
-    let files = store.read(|tx| tx.files(id))?;
+    let video = store.read(|tx| tx.video(id))?;
+    let files = video.map(|video| video.files).unwrap_or_default();
     let mut gone = Vec::new();
     for file in files {
         match look(&file) {

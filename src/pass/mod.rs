@@ -54,7 +54,7 @@ use crate::error::{Error, Exit};
 use crate::event::Event;
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
-use crate::store::{DueHook, Identity, Store, Tx};
+use crate::store::{CHECKED, DueHook, Identity, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{Account, IdempotencyKey, LastError, Operation, RowId, Video};
 
@@ -201,6 +201,9 @@ pub fn run(
     }
     let result = run.finish(store);
     run.hooks.end();
+    if everything && result.is_ok() {
+        store.write(|tx| tx.mark_unless_lately(CHECKED, time::now(), SIGN_OF_LIFE))?;
+    }
     if everything {
         run.note_outbox_seen(store)?;
     }
@@ -303,6 +306,9 @@ struct AfterCommit {
     stale_parts: Vec<StalePart>,
     failed_hooks: Vec<(Video, DueHook, String)>,
 }
+
+/// How often a run leaves a sign of life at most: each costs a commit.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// How many answers about rows go into one transaction at most, give or take one bulk answer: bounds how long another
 /// writer waits.

@@ -74,6 +74,14 @@ pub(super) fn open(path: &Path, source: &io::Error) -> Problem {
     problem(path, "cannot open the database ", &format!(": {source}")).with_hint(PATH)
 }
 
+pub(super) fn linked(path: &Path, names: u64) -> Problem {
+    let what = format!(
+        " has {names} names (hard links), so programs that use another one would not see what this one does"
+    );
+    problem(path, "the database ", &what)
+        .with_hint("keep one name: copy it (cp) and remove the others")
+}
+
 /// A setting did not take: this build of SQLite is not what the program needs.
 pub(super) fn pragma(path: &Path, name: &str) -> Problem {
     let what = format!(" does not accept the setting {name}");
@@ -112,8 +120,21 @@ pub(super) fn sqlite(path: &Path, source: &rusqlite::Error) -> Problem {
     }
 }
 
+/// What is wrong with a value, without SQLite's index of it.
+pub(super) fn in_words(source: &rusqlite::Error) -> String {
+    use rusqlite::Error as E;
+    match source {
+        E::InvalidColumnType(_, name, kind) => {
+            format!("{name} holds something that it cannot hold ({kind})")
+        }
+        E::FromSqlConversionFailure(_, _, cause) => cause.to_string(),
+        E::Utf8Error(_, cause) => format!("text that is not UTF-8: {cause}"),
+        other => other.to_string(),
+    }
+}
+
 /// A value that cannot be stored, or one that was stored by somebody else and cannot be read.
-fn is_one_rows(code: Option<ErrorCode>, source: &rusqlite::Error) -> bool {
+pub(super) fn is_one_rows(code: Option<ErrorCode>, source: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     match code {
         Some(code) => matches!(

@@ -10,15 +10,21 @@ use crate::error::Problem;
 use crate::video::{File, RowId};
 
 impl Tx<'_> {
-    /// The files of one video, in [`Asset`] order.
-    pub fn files(&self, video: RowId) -> Result<Vec<File>, Problem> {
-        let mut files: Vec<File> = self.all(
-            &format!("SELECT {FILE_COLUMNS} FROM files WHERE video = ?1"),
-            [video],
-            row::file,
-        )?;
-        files.sort_by_key(|file| file.asset);
-        Ok(files)
+    /// The files of one video, in [`Asset`] order; `None` when one of them cannot be read, which damages the row.
+    pub(super) fn files(&self, video: RowId) -> Result<Option<Vec<File>>, Problem> {
+        let sql = format!("SELECT {FILE_COLUMNS} FROM files WHERE video = ?1");
+        match self.all(&sql, [video], row::file) {
+            Ok(mut files) => {
+                files.sort_by_key(|file| file.asset);
+                Ok(Some(files))
+            }
+            Err(problem) if problem.one_row => {
+                let mut damaged = self.damaged.borrow_mut();
+                damaged.insert(video, "the record of one of its files".to_owned());
+                Ok(None)
+            }
+            Err(problem) => Err(problem),
+        }
     }
 
     /// Writes a file as it is.
@@ -81,7 +87,7 @@ impl Tx<'_> {
     /// The videos with a file between `publishing` and `saved`: what a crash may have left.
     pub fn publishing_rows(&self) -> Result<Vec<RowId>, Problem> {
         self.all(
-            "SELECT DISTINCT video FROM files WHERE state = 'publishing' ORDER BY video",
+            "SELECT DISTINCT video FROM files INDEXED BY files_publishing WHERE state = 'publishing' ORDER BY video",
             [],
             |row| row.get(0),
         )

@@ -1,17 +1,22 @@
 //! How the database and what drives it are doing, for `doctor` and for the notes about a cron that seems dead.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::{Store, Tx, migrate};
+use super::{Filter, Store, Tx, migrate};
 use crate::error::Problem;
 use crate::time::Timestamp;
+use crate::video::RowId;
+
+/// The [mark](Tx::mark_unless_lately) of a run over everything unfinished. A submission is none: cron may be dead.
+pub const CHECKED: &str = "checked";
 
 /// Signs that somebody is working on the unfinished rows. A failed attempt is a sign too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
     /// When the unfinished row that waits longest was recorded, by our clock; `None` when none is unfinished.
     pub waiting_since: Option<Timestamp>,
-    /// The latest answer, failure or attempt of any unfinished row.
+    /// The latest run of `check` or `listen`, or answer about an unfinished row.
     pub last_sign: Option<Timestamp>,
 }
 
@@ -26,12 +31,54 @@ pub fn schema_version() -> i64 {
 }
 
 impl Store {
-    /// Whether a change could be committed now, without making one.
-    ///
-    /// # Errors
-    /// What would keep it from being committed.
-    pub fn check_writable(&mut self) -> Result<(), Problem> {
-        self.write(|_| Ok(()))
+    /// Commits something, since only that tells whether a change can be committed.
+    pub fn check_writable(&mut self, now: Timestamp) -> Result<(), Problem> {
+        self.write(|tx| {
+            tx.mark_unless_lately("doctor", now, Duration::ZERO)
+                .map(drop)
+        })
+    }
+
+    /// What the schema lacks or has otherwise than this program makes it.
+    pub fn schema_faults(&self) -> Result<Vec<String>, Problem> {
+        const SCHEMA: &str = "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'";
+        type Object = (String, String, String);
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let mut fresh = rusqlite::Connection::open_in_memory().map_err(|e| self.error(e))?;
+        migrate::apply(&mut fresh).map_err(|e| self.error(e))?;
+        let wanted: Vec<Object> = self.tx(&fresh).all(SCHEMA, [], read)?;
+        let found: Vec<Object> = self.tx(&self.conn).all(SCHEMA, [], read)?;
+        let missing = wanted.iter().filter(|object| !found.contains(object));
+        Ok(missing
+            .map(|(kind, name, _)| {
+                let there = found.iter().any(|(_, other, _)| other == name);
+                let how = if there { "not what it was" } else { "missing" };
+                format!("the {kind} {name} is {how}")
+            })
+            .collect())
+    }
+
+    /// Rows that cannot be read or written, with what is wrong, at most `limit`. Costs a look at every row.
+    pub fn damaged_rows(&self, limit: usize) -> Result<Vec<(RowId, String)>, Problem> {
+        self.read(|tx| {
+            let mut below = None;
+            loop {
+                let page = tx.list(&Filter::default(), below, 1000)?;
+                let Some(last) = page.last() else { break };
+                below = Some(last.id);
+            }
+            tx.all(
+                "SELECT id FROM videos NOT INDEXED WHERE rev = 9223372036854775807",
+                [],
+                |row| {
+                    let why = "rev is at its maximum, so no change can be recorded";
+                    let mut damaged = self.damaged.borrow_mut();
+                    damaged.insert(row.get(0)?, why.to_owned());
+                    Ok(())
+                },
+            )
+        })?;
+        Ok(self.damaged().into_iter().take(limit).collect())
     }
 }
 
@@ -41,16 +88,20 @@ impl Tx<'_> {
     /// `submitted_at` of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
     /// numbered as they are recorded, so the lowest number has waited longest.
     pub fn waiting_since(&self) -> Result<Option<Timestamp>, Problem> {
-        self.maybe("SELECT at FROM events WHERE video = (SELECT min(id) FROM videos WHERE finished = 0) ORDER BY id LIMIT 1", [], |row| row.get(0))
+        self.maybe("SELECT at FROM events WHERE video = (SELECT min(id) FROM videos INDEXED BY videos_unfinished WHERE finished = 0) ORDER BY id LIMIT 1", [], |row| row.get(0))
     }
 
     /// See [`Pulse`]; costs the number of unfinished rows.
     pub fn pulse(&self) -> Result<Pulse, Problem> {
-        let last_sign: Option<Timestamp> = self.one("SELECT max(max(coalesce(last_checked_at, 0), coalesce(error_at, 0), coalesce(last_attempt_at, 0)))
-                 FROM videos WHERE finished = 0", [], |row| row.get(0))?;
+        let last_sign: Option<Timestamp> = self.one(
+            "SELECT max(at) FROM (SELECT at FROM marks WHERE name = ?1 UNION ALL
+                SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
+            [CHECKED],
+            |row| row.get(0),
+        )?;
         Ok(Pulse {
             waiting_since: self.waiting_since()?,
-            last_sign: last_sign.filter(|at| at.millis() > 0),
+            last_sign,
         })
     }
 
@@ -58,12 +109,12 @@ impl Tx<'_> {
     /// or is wrong.
     pub fn newest_time(&self, recent: u32) -> Result<Option<Timestamp>, Problem> {
         self.one("SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?1)
-                                      UNION ALL SELECT last_checked_at FROM videos WHERE finished = 0)", [recent], |row| row.get(0))
+                                      UNION ALL SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)", [recent], |row| row.get(0))
     }
 
     /// The directories that files of unfinished rows go to, at most `limit`.
     pub fn unfinished_output_dirs(&self, limit: u32) -> Result<Vec<PathBuf>, Problem> {
-        self.all("SELECT DISTINCT output_dir FROM videos WHERE finished = 0 ORDER BY output_dir LIMIT ?1", [limit], |row| {
+        self.all("SELECT DISTINCT output_dir FROM videos INDEXED BY videos_unfinished WHERE finished = 0 ORDER BY output_dir LIMIT ?1", [limit], |row| {
                 row.get::<_, String>(0).map(PathBuf::from)
             })
     }
@@ -109,7 +160,7 @@ mod tests {
     fn only_unfinished_rows_have_a_pulse() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::create(&dir.path().join("t.db")).unwrap();
-        store.check_writable().unwrap();
+        store.check_writable(at(1)).unwrap();
         assert_eq!(look(&store), (Pulse::default(), None));
         store
             .write(|tx| {

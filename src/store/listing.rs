@@ -1,10 +1,10 @@
 //! The history: filtered pages, newest first.
 
 use rusqlite::types::Value;
-use rusqlite::{ToSql, params, params_from_iter};
+use rusqlite::{params, params_from_iter};
 
 use super::Tx;
-use super::row::{self, VIDEO_COLUMNS};
+use super::row::VIDEO_COLUMNS;
 use crate::error::Problem;
 use crate::kind::Kind;
 use crate::time::Timestamp;
@@ -43,8 +43,11 @@ pub enum Found {
 }
 
 impl Filter {
-    /// The condition for a WHERE clause and the values it binds, from `?1` on.
-    pub(super) fn sql(&self) -> (String, Vec<Value>) {
+    /// The table with the index to use, the condition for a WHERE clause, and the values it binds, from `?1` on.
+    ///
+    /// The index is named here and in every other query that needs one: after an `ANALYZE`, which anybody can run, the
+    /// planner would choose by the statistics of that day.
+    pub(super) fn sql(&self) -> (&'static str, String, Vec<Value>) {
         let mut conditions = Vec::new();
         let mut values: Vec<Value> = Vec::new();
         let mut bind = |value: Value| {
@@ -72,7 +75,7 @@ impl Filter {
         if self.failed {
             conditions.push(
                 "(phase IN ('rejected', 'unknown', 'missing') OR (phase = 'accepted' AND outcome = 'failed')) \
-                 AND NOT EXISTS (SELECT 1 FROM videos AS retry WHERE retry.retry_of = videos.id)"
+                 AND NOT EXISTS (SELECT 1 FROM videos AS retry INDEXED BY videos_retried WHERE retry.retry_of = videos.id)"
                     .to_owned(),
             );
         }
@@ -95,25 +98,26 @@ impl Filter {
             ));
         }
         if let Some(text) = &self.search {
-            let pattern = bind(Value::Text(format!("%{}%", escape_like(text))));
-            conditions.push(format!(
-                "(title LIKE {pattern} ESCAPE '\\' OR script LIKE {pattern} ESCAPE '\\' \
-                 OR failure_message LIKE {pattern} ESCAPE '\\' OR data LIKE {pattern} ESCAPE '\\')"
-            ));
+            // Not LIKE, which refuses long patterns; lower() leaves all but ASCII alone, as LIKE does.
+            let part = bind(Value::Text(text.to_ascii_lowercase()));
+            let columns = ["title", "script", "failure_message", "data"];
+            let any = columns.map(|column| format!("instr(lower({column}), {part})"));
+            conditions.push(format!("({})", any.join(" OR ")));
         }
         let clause = if conditions.is_empty() {
             "1".to_owned()
         } else {
             conditions.join(" AND ")
         };
-        (clause, values)
+        let source = if self.unfinished {
+            "videos INDEXED BY videos_unfinished"
+        } else if self.statuses.is_empty() {
+            "videos NOT INDEXED"
+        } else {
+            "videos INDEXED BY videos_by_status"
+        };
+        (source, clause, values)
     }
-}
-
-fn escape_like(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('%', "\\%")
-        .replace('_', "\\_")
 }
 
 impl Tx<'_> {
@@ -124,34 +128,42 @@ impl Tx<'_> {
         below: Option<RowId>,
         limit: u32,
     ) -> Result<Vec<Video>, Problem> {
-        let (clause, values) = filter.sql();
-        let n = values.len();
+        // For each status its newest rows, in the order of the index: rare or frequent, no more is read than is shown.
+        let one_each: Vec<Filter> = match filter.statuses.as_slice() {
+            [] | [_] => vec![filter.clone()],
+            several => several
+                .iter()
+                .map(|status| Filter {
+                    statuses: vec![status.clone()],
+                    ..filter.clone()
+                })
+                .collect(),
+        };
         let below = below.map_or(i64::MAX, |id| id.0);
-        let bound = values
-            .iter()
-            .map(|v| v as &dyn ToSql)
-            .chain([&below as &dyn ToSql, &limit as &dyn ToSql]);
-        let mut videos = self.all(
-            &format!(
-                "SELECT {VIDEO_COLUMNS} FROM videos WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{}",
+        let mut videos = Vec::new();
+        for filter in one_each {
+            let (source, clause, mut values) = filter.sql();
+            let n = values.len();
+            values.extend([Value::Integer(below), Value::Integer(limit.into())]);
+            let sql = format!(
+                "SELECT {VIDEO_COLUMNS} FROM {source} WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{}",
                 n + 1,
                 n + 2
-            ),
-            params_from_iter(bound),
-            row::video,
-        )?;
-        for video in &mut videos {
-            video.files = self.files(video.id)?;
+            );
+            videos.extend(self.videos(&sql, params_from_iter(values))?);
         }
+        videos.sort_by_key(|video| std::cmp::Reverse(video.id));
+        videos.dedup_by_key(|video| video.id);
+        videos.truncate(limit as usize);
         Ok(videos)
     }
 
     /// Where the files of the rows of a filter go, at most `most` different directories.
     pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<String>, Problem> {
-        let (clause, mut values) = filter.sql();
+        let (source, clause, mut values) = filter.sql();
         values.push(Value::Integer(most.into()));
         let sql = format!(
-            "SELECT DISTINCT output_dir FROM videos WHERE {clause} LIMIT ?{}",
+            "SELECT DISTINCT output_dir FROM {source} WHERE {clause} LIMIT ?{}",
             values.len()
         );
         self.all(&sql, params_from_iter(values), |row| row.get(0))
@@ -173,11 +185,11 @@ impl Tx<'_> {
     /// How many rows a filter matches below local number `below`, counted up to `most`: where matches are frequent the
     /// cost does not grow with the history.
     pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> Result<u64, Problem> {
-        let (clause, mut values) = filter.sql();
+        let (source, clause, mut values) = filter.sql();
         let n = values.len();
         values.extend([Value::Integer(below.0), Value::Integer(most.into())]);
         self.one(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM videos WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{})",
+                "SELECT count(*) FROM (SELECT 1 FROM {source} WHERE ({clause}) AND id < ?{} LIMIT ?{})",
                 n + 1,
                 n + 2
             ), params_from_iter(values), |row| row.get(0))
@@ -185,9 +197,9 @@ impl Tx<'_> {
 
     /// How many rows a filter matches.
     pub fn count(&self, filter: &Filter) -> Result<u64, Problem> {
-        let (clause, values) = filter.sql();
+        let (source, clause, values) = filter.sql();
         self.one(
-            &format!("SELECT count(*) FROM videos WHERE {clause}"),
+            &format!("SELECT count(*) FROM {source} WHERE {clause}"),
             params_from_iter(values),
             |row| row.get(0),
         )
@@ -231,7 +243,7 @@ impl Tx<'_> {
         after: RowId,
         limit: u32,
     ) -> Result<Vec<RowId>, Problem> {
-        self.all("SELECT id FROM videos
+        self.all("SELECT id FROM videos NOT INDEXED
                  WHERE finished = 1 AND submitted_at < ?1 AND (?2 OR (phase <> 'unknown' AND NOT (phase = 'rejected' AND first_unanswered_at IS NOT NULL))) AND id > ?3
                  ORDER BY id LIMIT ?4", params![cutoff, unknown, after, limit], |row| row.get(0))
     }
@@ -242,5 +254,116 @@ impl Tx<'_> {
             [id],
             |row| row.get(0),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{QUERIES, Store};
+    use crate::video::{Account, Phase};
+
+    /// Everything that list, check and the outbox ask, over a history of one frequent and one rare status.
+    fn ask_everything(store: &Store) {
+        let filter = |statuses: &[&str], unfinished| Filter {
+            statuses: statuses.iter().map(|&word| word.to_owned()).collect(),
+            unfinished,
+            ..Filter::default()
+        };
+        store
+            .read(|tx| {
+                for filter in [
+                    Filter::default(),
+                    filter(&["failed"], false),
+                    filter(&["completed", "failed"], false),
+                    filter(&[], true),
+                    filter(&["waiting"], true),
+                    Filter {
+                        failed: true,
+                        ..Filter::default()
+                    },
+                ] {
+                    tx.list(&filter, None, 25)?;
+                    tx.list(&filter, Some(RowId(100)), 25)?;
+                    tx.count_below(&filter, RowId(100), 1000)?;
+                    tx.count(&filter)?;
+                    tx.output_dirs(&filter, 3)?;
+                }
+                tx.status_words()?;
+                tx.find("abcd", true)?;
+                tx.finished_before(Timestamp::from_secs(1), false, RowId(0), 10)?;
+                let account = Account::new("https://x#1".to_owned());
+                tx.unfinished_after(RowId(0), Some(&account), 50)?;
+                for phase in [Phase::Unsent, Phase::Sending] {
+                    tx.outbox_after(phase, RowId(0), 50)?;
+                }
+                tx.open_work()?;
+                tx.active_count()?;
+                tx.has_unfinished()?;
+                tx.has_outbox()?;
+                tx.has_unanswered()?;
+                tx.oldest_unfinished(5)?;
+                tx.twins("hash")?;
+                tx.recent_twin("hash", Timestamp::from_secs(1))?;
+                tx.retries(RowId(1))?;
+                tx.retryable()?;
+                tx.usual_render_times(200)?;
+                let at = Timestamp::from_secs(1);
+                tx.rendering_since_before(at, at, at)?;
+                tx.missing_since(at, 9)?;
+                tx.expirable(at, at)?;
+                tx.has_old_keys(at)?;
+                tx.waits_for("https://x#1")?;
+                tx.by_request_key("k")?;
+                tx.publishing_rows()?;
+                tx.waiting_since()?;
+                tx.pulse()?;
+                tx.unfinished_output_dirs(9)?;
+                tx.pending_webhooks(9)?;
+                tx.due_hooks(9).map(drop)
+            })
+            .unwrap();
+    }
+
+    fn plans(store: &Store) -> Vec<(String, Vec<String>)> {
+        QUERIES.with_borrow_mut(Vec::clear);
+        ask_everything(store);
+        let queries = QUERIES.with_borrow(Clone::clone);
+        let plan = |sql: &String| -> Vec<String> {
+            let explain = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut statement = store.conn.prepare(&explain).unwrap();
+            let nulls = vec![Value::Null; statement.parameter_count()];
+            let rows = statement.query_map(params_from_iter(nulls), |row| row.get(3));
+            rows.unwrap().collect::<rusqlite::Result<_>>().unwrap()
+        };
+        queries.iter().map(|sql| (sql.clone(), plan(sql))).collect()
+    }
+
+    #[test]
+    fn what_anybody_analyzed_changes_no_plan() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.db");
+        let store = Store::create(&path).unwrap();
+        store
+            .conn
+            .execute_batch(
+                "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000)
+                 INSERT INTO videos (phase, remote_status, outcome, finished, video_id, submitted_at, output_dir, body_hash)
+                 SELECT 'accepted', iif(n % 300, 'completed', 'failed'), iif(n % 300, 'completed', 'failed'), 1,
+                        printf('%032x', n), n, '/out', 'same' FROM n;
+                 INSERT INTO events (video, at, kind) SELECT id, 1, 'recorded' FROM videos;
+                 INSERT INTO files (video, asset) SELECT id, 'video' FROM videos;
+                 UPDATE videos SET finished = 1;",
+            )
+            .unwrap();
+        let before = plans(&store);
+        assert!(before.len() > 40, "{}", before.len());
+        store.conn.execute_batch("ANALYZE").unwrap();
+        drop(store);
+        let after = plans(&Store::open(&path).unwrap());
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!(before, after);
+        }
+        assert_eq!(before.len(), after.len());
     }
 }

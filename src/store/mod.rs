@@ -10,7 +10,7 @@
 //! block writers. Callers group: everything that arrived since the last commit goes into the next one.
 //!
 //! # Concurrency
-//! Writers queue for SQLite's one write lock through a busy handler that looks every millisecond, for at most 30 s.
+//! Writers queue for SQLite's one write lock through a busy handler that looks again after ever longer, irregular naps, for about a minute.
 //! Changes of state are compare-and-swap on `videos.rev` (see [`Tx::update`]), so an old answer never overwrites a
 //! newer one. Creating, switching to WAL and migrating happen under a kernel lock ([`crate::locks`]), because SQLite's
 //! busy handler is not asked while the journal mode changes.
@@ -34,13 +34,14 @@ mod stats;
 mod videos;
 mod webhooks;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, TransactionBehavior};
 
 pub use error::corrupt;
-pub use health::{Pulse, schema_version, sqlite_version};
+pub use health::{CHECKED, Pulse, schema_version, sqlite_version};
 pub use hooks::DueHook;
 pub use listing::{Filter, Found};
 pub(crate) use messages::OutgoingMessage;
@@ -52,6 +53,7 @@ pub use webhooks::{PendingWebhook, Taken};
 
 use crate::error::Problem;
 use crate::locks::Locks;
+use crate::video::RowId;
 
 /// `PRAGMA application_id` of our databases: "HGTr" in ASCII.
 pub const APPLICATION_ID: i32 = 0x4847_5472;
@@ -62,6 +64,8 @@ pub struct Store {
     path: PathBuf,
     identity: Identity,
     read_only: bool,
+    /// Rows that could not be read, with the reason.
+    damaged: RefCell<BTreeMap<RowId, String>>,
     /// Opened once: where locks belong to the process, closing a second handle would drop them all.
     locks: OnceCell<Locks>,
 }
@@ -70,6 +74,7 @@ pub struct Store {
 pub struct Tx<'a> {
     conn: &'a Connection,
     path: &'a Path,
+    damaged: &'a RefCell<BTreeMap<RowId, String>>,
 }
 
 impl Store {
@@ -139,10 +144,21 @@ impl Store {
         let value = change(&Tx {
             conn: &transaction,
             path: &self.path,
+            damaged: &self.damaged,
         })?;
         transaction.commit().map_err(error)?;
         self.identity.check()?;
         Ok(value)
+    }
+
+    /// The rows that were to be read since the database was opened and could not be, with the reason. They are left
+    /// alone, as if they were not there: the others go on.
+    pub fn damaged(&self) -> Vec<(RowId, String)> {
+        let damaged = self.damaged.borrow();
+        damaged
+            .iter()
+            .map(|(row, why)| (*row, why.clone()))
+            .collect()
     }
 
     /// SQLite's own integrity check: `Ok(None)` when all is well, else its first complaints.
@@ -157,6 +173,7 @@ impl Store {
         Tx {
             conn,
             path: &self.path,
+            damaged: &self.damaged,
         }
     }
 
@@ -186,15 +203,27 @@ impl Tx<'_> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// What was asked, for the test that no plan depends on statistics.
+    static QUERIES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
 /// What every statement is run with: cached, and its errors name the file.
 impl Tx<'_> {
+    fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        #[cfg(test)]
+        QUERIES.with_borrow_mut(|queries| queries.push(sql.to_owned()));
+        self.conn.prepare_cached(sql)
+    }
+
     fn run(&self, sql: &str, params: impl Params) -> Result<(), Problem> {
         self.changed(sql, params).map(drop)
     }
 
     /// Whether it changed any row.
     fn changed(&self, sql: &str, params: impl Params) -> Result<bool, Problem> {
-        let result = self.conn.prepare_cached(sql);
+        let result = self.statement(sql);
         let rows = result.and_then(|mut statement| statement.execute(params));
         rows.map(|rows| rows > 0).map_err(|e| self.error(e))
     }
@@ -205,7 +234,7 @@ impl Tx<'_> {
         params: impl Params,
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, Problem> {
-        let result = self.conn.prepare_cached(sql);
+        let result = self.statement(sql);
         let value = result.and_then(|mut statement| statement.query_row(params, map));
         value.map_err(|e| self.error(e))
     }
@@ -216,7 +245,7 @@ impl Tx<'_> {
         params: impl Params,
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, Problem> {
-        let result = self.conn.prepare_cached(sql);
+        let result = self.statement(sql);
         let value = result.and_then(|mut statement| statement.query_row(params, map).optional());
         value.map_err(|e| self.error(e))
     }
@@ -227,9 +256,35 @@ impl Tx<'_> {
         params: impl Params,
         map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Problem> {
-        let result = self.conn.prepare_cached(sql);
+        let result = self.statement(sql);
         let rows = result.and_then(|mut statement| statement.query_map(params, map)?.collect());
         rows.map_err(|e| self.error(e))
+    }
+
+    /// Like [`Tx::all`], leaving out rows that cannot be read; their first column is the row's number. Also tells how
+    /// many there were with them.
+    fn readable<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<(Vec<T>, Option<RowId>, usize), Problem> {
+        let (mut last, mut count) = (None, 0);
+        let found = self.all(sql, params, |row| {
+            let id: RowId = row.get(0)?;
+            (last, count) = (Some(id), count + 1);
+            match map(row) {
+                Ok(value) => Ok(Some(value)),
+                Err(error) if error::is_one_rows(None, &error) => {
+                    self.damaged
+                        .borrow_mut()
+                        .insert(id, error::in_words(&error));
+                    Ok(None)
+                }
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok((found.into_iter().flatten().collect(), last, count))
     }
 
     fn error(&self, source: rusqlite::Error) -> Problem {

@@ -11,16 +11,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{APPLICATION_ID, Store, error, migrate};
 use crate::error::Problem;
+use crate::locks;
 
 /// How long to wait for somebody else's migration or first open.
-const SETUP_PATIENCE: Duration = Duration::from_secs(30);
+const SETUP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// No database is shorter, unless it is empty.
 const SMALLEST_PAGE: u64 = 512;
-
-/// The busy handler's nap and how many of them make its patience of about 30 s.
-const NAP: Duration = Duration::from_micros(800);
-const NAPS: i32 = 34_000;
 
 /// The device and inode the database had when it was opened.
 #[derive(Clone, Debug)]
@@ -191,6 +188,10 @@ fn connect_to(
     if !meta.is_file() {
         return Err(io_error(io::Error::other("not a regular file")));
     }
+    // Each name of a file has a write-ahead log of its own beside it: two programs would not see each other.
+    if meta.nlink() > 1 {
+        return Err(error::linked(&path, meta.nlink()));
+    }
     // SQLite takes some of these for an empty database.
     if (1..SMALLEST_PAGE).contains(&meta.len()) {
         return Err(error::corrupt(
@@ -208,6 +209,7 @@ fn connect_to(
         path,
         identity,
         read_only,
+        damaged: std::cell::RefCell::default(),
         locks: std::cell::OnceCell::new(),
     };
     // Closing a database that turns out not to be ours must not move its log into it.
@@ -215,10 +217,12 @@ fn connect_to(
     Ok(store)
 }
 
-/// Looks again soon: SQLite's own handler backs off to 100 ms, which starves whoever waits beside a busy `check`.
+/// SQLite's own handler backs off to 100 ms, which starves whoever waits beside a busy `check`.
 fn nap(naps: i32) -> bool {
-    std::thread::sleep(NAP);
-    naps < NAPS
+    naps.unsigned_abs() < locks::NAPS && {
+        std::thread::sleep(locks::nap(naps.unsigned_abs()));
+        true
+    }
 }
 
 impl Store {

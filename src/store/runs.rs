@@ -1,5 +1,7 @@
 //! Statements on `troubles`: what whole runs suffer from, told when it begins, changes and ends.
 
+use std::time::Duration;
+
 use rusqlite::params;
 
 use super::Tx;
@@ -68,6 +70,21 @@ impl Tx<'_> {
                 trouble.notified_at,
                 trouble.notified,
             ])
+    }
+
+    /// Notes that something was done now, unless it was done within `period`: `false` then. A time in the future is
+    /// from a clock that ran ahead.
+    pub fn mark_unless_lately(
+        &self,
+        name: &str,
+        now: Timestamp,
+        period: Duration,
+    ) -> Result<bool, Problem> {
+        self.changed(
+            "INSERT INTO marks (name, at) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE NOT (at BETWEEN ?3 AND ?2)",
+            params![name, now, now.before(period)],
+        )
     }
 
     /// A trouble is over; `false` when there was none.

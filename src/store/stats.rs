@@ -1,6 +1,6 @@
 //! The history in numbers, for `list --stats`.
 
-use rusqlite::{params, params_from_iter};
+use rusqlite::{Params, params, params_from_iter};
 use serde::{Serialize, Serializer};
 
 use super::Tx;
@@ -82,7 +82,11 @@ impl Tx<'_> {
             videos: by_status.iter().map(|(_, count)| count).sum(),
             by_status,
             unfinished,
-            rendering: self.render_times(filter)?,
+            rendering: {
+                let (source, clause, values) = filter.sql();
+                let of = format!("FROM {source} WHERE status = 'completed' AND ({clause})");
+                self.percentiles(&of, params_from_iter(values))?
+            },
             months: self.months(filter)?,
             files,
             bytes,
@@ -91,22 +95,10 @@ impl Tx<'_> {
 
     /// Render times of the latest completed videos, at most `most` of them: what is usual nowadays.
     pub fn usual_render_times(&self, most: u32) -> Result<RenderTimes, Problem> {
-        self.one("WITH times AS (
-                    SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms FROM videos
-                    WHERE status = 'completed' ORDER BY id DESC LIMIT ?1
-                 ), ranked AS (
-                    SELECT ms, row_number() OVER (ORDER BY ms) AS rank, count(*) OVER () AS n
-                    FROM times WHERE ms >= 0
-                 )
-                 SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
-                        max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
-                 FROM ranked", [most], |row| {
-                Ok(RenderTimes {
-                    count: row.get(0)?,
-                    p50: row.get(1)?,
-                    p90: row.get(2)?,
-                })
-            })
+        self.percentiles(
+            "FROM videos INDEXED BY videos_by_status WHERE status = 'completed' ORDER BY id DESC LIMIT ?1",
+            [most],
+        )
     }
 
     /// Videos that have rendered since before `cutoff`, were seen rendering after `checked`, and were not yet said to
@@ -118,7 +110,7 @@ impl Tx<'_> {
         checked: Timestamp,
     ) -> Result<Vec<RowId>, Problem> {
         self.all(
-            "SELECT id FROM videos WHERE finished = 0 AND phase = 'accepted'
+            "SELECT id FROM videos INDEXED BY videos_unfinished WHERE finished = 0 AND phase = 'accepted'
                  AND outcome IS NULL AND stalled_at IS NULL
                  AND iif(kind = 'agent', coalesce(moved_at, accepted_at) < ?3, accepted_at < ?1)
                  AND last_checked_at >= ?2 ORDER BY id",
@@ -128,45 +120,44 @@ impl Tx<'_> {
     }
 
     fn count_by_status(&self, filter: &Filter) -> Result<Vec<(String, u64)>, Problem> {
-        let (clause, values) = filter.sql();
+        let (source, clause, values) = filter.sql();
         self.all(&format!(
-                "SELECT status, count(*) AS n FROM videos WHERE {clause} GROUP BY status ORDER BY n DESC, status"
+                "SELECT status, count(*) AS n FROM {source} WHERE {clause} GROUP BY status ORDER BY n DESC, status"
             ), params_from_iter(values), |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
     }
 
     /// Percentiles by nearest rank: always a time that some video really took.
-    fn render_times(&self, filter: &Filter) -> Result<RenderTimes, Problem> {
-        let (clause, values) = filter.sql();
-        self.one(&format!(
-                "WITH times AS (
-                    SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms FROM videos
-                    WHERE status = 'completed' AND ({clause})
-                 ), ranked AS (
-                    SELECT ms, row_number() OVER (ORDER BY ms) AS rank, count(*) OVER () AS n
-                    FROM times WHERE ms >= 0
-                 )
-                 SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
-                        max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
-                 FROM ranked"
-            ), params_from_iter(values), |row| {
-                Ok(RenderTimes {
-                    count: row.get(0)?,
-                    p50: row.get(1)?,
-                    p90: row.get(2)?,
-                })
+    fn percentiles(&self, of: &str, params: impl Params) -> Result<RenderTimes, Problem> {
+        let sql = format!(
+            "WITH times AS (
+                SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms {of}
+             ), ranked AS (
+                SELECT ms, row_number() OVER (ORDER BY ms) AS rank, count(*) OVER () AS n
+                FROM times WHERE ms >= 0
+             )
+             SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
+                    max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
+             FROM ranked"
+        );
+        self.one(&sql, params, |row| {
+            Ok(RenderTimes {
+                count: row.get(0)?,
+                p50: row.get(1)?,
+                p90: row.get(2)?,
             })
+        })
     }
 
     fn months(&self, filter: &Filter) -> Result<Vec<Month>, Problem> {
-        let (clause, values) = filter.sql();
+        let (source, clause, values) = filter.sql();
         self.all(&format!(
                 "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
                         count(*) FILTER (WHERE status = 'completed'),
                         count(*) FILTER (WHERE phase IN ('rejected', 'unknown', 'missing') OR outcome = 'failed'),
                         coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0.0) / 60.0
-                 FROM videos WHERE {clause} GROUP BY month ORDER BY month DESC"
+                 FROM {source} WHERE {clause} GROUP BY month ORDER BY month DESC"
             ), params_from_iter(values), |row| {
                 Ok(Month {
                     month: row.get(0)?,
@@ -179,11 +170,11 @@ impl Tx<'_> {
     }
 
     fn saved_files(&self, filter: &Filter) -> Result<(u64, u64), Problem> {
-        let (clause, values) = filter.sql();
+        let (source, clause, values) = filter.sql();
         self.one(
             &format!(
                 "SELECT count(*), coalesce(sum(bytes), 0) FROM files
-                 WHERE state = 'saved' AND video IN (SELECT id FROM videos WHERE {clause})"
+                 WHERE state = 'saved' AND video IN (SELECT id FROM {source} WHERE {clause})"
             ),
             params_from_iter(values),
             |row| Ok((row.get(0)?, row.get(1)?)),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{named_params, params};
+use rusqlite::{Params, named_params, params};
 
 use super::Tx;
 use super::row::{self, VIDEO_COLUMNS};
@@ -112,7 +112,7 @@ impl Tx<'_> {
                         min(accepted_at) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
                         count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NOT NULL),
                         count(*) FILTER (WHERE phase <> 'accepted')
-                 FROM videos WHERE finished = 0",
+                 FROM videos INDEXED BY videos_unfinished WHERE finished = 0",
             [],
             |row| {
                 Ok(OpenWork {
@@ -191,12 +191,8 @@ impl Tx<'_> {
 
     /// One row with its files.
     pub fn video(&self, id: RowId) -> Result<Option<Video>, Problem> {
-        let video = self.maybe(
-            &format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1"),
-            [id],
-            row::video,
-        )?;
-        video.map(|video| self.with_files(video)).transpose()
+        let sql = format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1");
+        Ok(self.videos(&sql, [id])?.pop())
     }
 
     /// The exact body to POST.
@@ -268,25 +264,32 @@ impl Tx<'_> {
 
     /// Writes all of a decision but its hooks. `false`, and nothing written, when somebody changed the row since it
     /// was read: read it again and decide again.
+    ///
+    /// Nothing written, too, when the database cannot hold what was decided: that row is left alone, and what the same
+    /// transaction records of others stays ([`Store::damaged`](super::Store::damaged)).
     pub fn apply(&self, decision: &Decision, now: Timestamp) -> Result<bool, Problem> {
         let Decision { video, files, .. } = decision;
-        if decision.changed && !self.update(video)? {
-            return Ok(false);
-        }
-        for file in video
-            .files
-            .iter()
-            .filter(|file| files.contains(&file.asset))
-        {
-            self.put_file(video.id, file)?;
-        }
-        for entry in &decision.events {
-            self.append(video.id, entry, now)?;
-        }
-        for (kind, text) in &decision.messages {
-            self.put_message(video.id, *kind, text, now)?;
-        }
-        Ok(true)
+        let written = self.apart(|| {
+            if decision.changed && !self.update(video)? {
+                return Ok(false);
+            }
+            let files_of_it = video.files.iter();
+            for file in files_of_it.filter(|file| files.contains(&file.asset)) {
+                self.put_file(video.id, file)?;
+            }
+            for entry in &decision.events {
+                self.append(video.id, entry, now)?;
+            }
+            for (kind, text) in &decision.messages {
+                self.put_message(video.id, *kind, text, now)?;
+            }
+            Ok(true)
+        })?;
+        Ok(written.unwrap_or_else(|problem| {
+            let why = format!("what happened to it cannot be recorded: {problem}");
+            self.damaged.borrow_mut().insert(video.id, why);
+            false
+        }))
     }
 
     /// Writes every mutable column of `video` if the row still has the revision it was read with.
@@ -382,19 +385,34 @@ impl Tx<'_> {
         account: Option<&Account>,
         limit: u32,
     ) -> Result<Vec<UnfinishedRow>, Problem> {
-        self.all("SELECT id, rev, remote_status, kind, coalesce(session_id, video_id),
+        let (mut page, mut after) = (Vec::new(), after);
+        // Rows that cannot be read do not make a page shorter: a short one is the last.
+        while let Some(wanted) = limit.checked_sub(page.len() as u32).filter(|n| *n > 0) {
+            let (rows, last, count) = self.readable(
+                "SELECT id, rev, remote_status, kind, coalesce(session_id, video_id),
                         error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
                         error_operation IS 'poll'
-                 FROM videos WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3", params![after, account, limit], |row| {
-                Ok(UnfinishedRow {
-                    id: row.get(0)?,
-                    rev: row.get(1)?,
-                    remote_status: row.get(2)?,
-                    job: row::job(row, 3)?,
-                    settled: row.get(5)?,
-                    troubled: row.get(6)?,
-                })
-            })
+                 FROM videos INDEXED BY videos_unfinished
+                 WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
+                params![after, account, wanted],
+                |row| {
+                    Ok(UnfinishedRow {
+                        id: row.get(0)?,
+                        rev: row.get(1)?,
+                        remote_status: row.get(2)?,
+                        job: row::job(row, 3)?,
+                        settled: row.get(5)?,
+                        troubled: row.get(6)?,
+                    })
+                },
+            )?;
+            page.extend(rows);
+            match last {
+                Some(last) if count == wanted as usize => after = last,
+                _ => break,
+            }
+        }
+        Ok(page)
     }
 
     /// The latest `missing` rows that became so since, at most `limit`.
@@ -403,8 +421,8 @@ impl Tx<'_> {
         since: Timestamp,
         limit: u32,
     ) -> Result<Vec<UnfinishedRow>, Problem> {
-        self.all(
-            "SELECT id, rev, kind, coalesce(session_id, video_id) FROM videos
+        let (rows, ..) = self.readable(
+            "SELECT id, rev, kind, coalesce(session_id, video_id) FROM videos INDEXED BY videos_missing
              WHERE phase = 'missing' AND missing_at >= ?1 AND coalesce(session_id, video_id) IS NOT NULL ORDER BY id DESC LIMIT ?2",
             params![since, limit],
             |row| {
@@ -417,7 +435,8 @@ impl Tx<'_> {
                     troubled: false,
                 })
             },
-        )
+        )?;
+        Ok(rows)
     }
 
     /// When something that belongs to no row was last done.
@@ -439,7 +458,7 @@ impl Tx<'_> {
     /// back), or nothing is known of them since.
     pub fn expirable(&self, before: Timestamp, after: Timestamp) -> Result<Vec<RowId>, Problem> {
         self.all(
-            "SELECT id FROM videos WHERE phase IN ('unsent', 'sending') AND CASE phase
+            "SELECT id FROM videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending') AND CASE phase
                 WHEN 'sending' THEN first_unanswered_at <= ?1
                     OR max(first_unanswered_at, coalesce(last_attempt_at, 0)) > ?2
                 ELSE max(submitted_at, coalesce(last_attempt_at, 0)) <= ?1 END ORDER BY id",
@@ -451,7 +470,7 @@ impl Tx<'_> {
     /// Whether anything in the outbox has an unanswered attempt, or was recorded before `before`.
     pub fn has_old_keys(&self, before: Timestamp) -> Result<bool, Problem> {
         self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos
+            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox
                             WHERE phase IN ('unsent', 'sending') AND (phase = 'sending' OR submitted_at < ?1))",
             [before],
             |row| row.get(0),
@@ -461,7 +480,7 @@ impl Tx<'_> {
     /// Whether any unfinished row belongs to this account.
     pub fn waits_for(&self, account: &str) -> Result<bool, Problem> {
         self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos WHERE finished = 0 AND account = ?1)",
+            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_unfinished WHERE finished = 0 AND account = ?1)",
             [account],
             |row| row.get(0),
         )
@@ -490,14 +509,14 @@ impl Tx<'_> {
         after: RowId,
         limit: u32,
     ) -> Result<Vec<RowId>, Problem> {
-        self.all("SELECT id FROM videos
+        self.all("SELECT id FROM videos INDEXED BY videos_outbox
                  WHERE phase IN ('unsent', 'sending') AND phase = ?1 AND id > ?2 ORDER BY id LIMIT ?3", params![phase, after, limit], |row| row.get(0))
     }
 
     /// How many videos HeyGen has in work for us, unanswered purchases included.
     pub fn active_count(&self) -> Result<u64, Problem> {
         self.one(
-            "SELECT count(*) FROM videos
+            "SELECT count(*) FROM videos INDEXED BY videos_unfinished
                  WHERE finished = 0 AND phase IN ('accepted', 'sending') AND outcome IS NULL",
             [],
             |row| row.get(0),
@@ -507,7 +526,7 @@ impl Tx<'_> {
     /// Whether `check` has anything to do.
     pub fn has_unfinished(&self) -> Result<bool, Problem> {
         self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos WHERE finished = 0)",
+            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
             [],
             |row| row.get(0),
         )
@@ -516,7 +535,7 @@ impl Tx<'_> {
     /// Whether any row waits to be sent.
     pub fn has_outbox(&self) -> Result<bool, Problem> {
         self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos WHERE phase IN ('unsent', 'sending'))",
+            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending'))",
             [],
             |row| row.get(0),
         )
@@ -524,14 +543,14 @@ impl Tx<'_> {
 
     /// Whether any POST of before is still without an answer.
     pub fn has_unanswered(&self) -> Result<bool, Problem> {
-        self.one("SELECT EXISTS (SELECT 1 FROM videos
+        self.one("SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox
                                 WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)", [], |row| row.get(0))
     }
 
     /// How many rows `check` still has work with.
     pub fn unfinished_count(&self) -> Result<u64, Problem> {
         self.one(
-            "SELECT count(*) FROM videos WHERE finished = 0",
+            "SELECT count(*) FROM videos INDEXED BY videos_unfinished WHERE finished = 0",
             [],
             |row| row.get(0),
         )
@@ -539,28 +558,24 @@ impl Tx<'_> {
 
     /// The oldest rows `check` still has work with.
     pub fn oldest_unfinished(&self, limit: u32) -> Result<Vec<Video>, Problem> {
-        self.all(
-            &format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE finished = 0 ORDER BY id LIMIT ?1"),
+        self.videos(
+            &format!("SELECT {VIDEO_COLUMNS} FROM videos INDEXED BY videos_unfinished WHERE finished = 0 ORDER BY id LIMIT ?1"),
             [limit],
-            row::video,
         )
     }
 
     /// The rows with an equal body, newest first, without their files.
     pub fn twins(&self, body_hash: &str) -> Result<Vec<Video>, Problem> {
-        self.all(
-            &format!(
-                "SELECT {VIDEO_COLUMNS} FROM videos WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"
-            ),
+        self.videos(
+            &format!("SELECT {VIDEO_COLUMNS} FROM videos INDEXED BY videos_by_body WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"),
             [body_hash],
-            row::video,
         )
     }
 
     /// The newest row with an equal body that is unfinished, or completed and submitted since.
     pub fn recent_twin(&self, body_hash: &str, since: Timestamp) -> Result<Option<RowId>, Problem> {
         self.maybe(
-            "SELECT id FROM videos WHERE body_hash = ?1
+            "SELECT id FROM videos INDEXED BY videos_by_body WHERE body_hash = ?1
                  AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?2))
                  ORDER BY id DESC LIMIT 1",
             params![body_hash, since],
@@ -571,7 +586,7 @@ impl Tx<'_> {
     /// The retries of a row, oldest first, each with its `body_hash`.
     pub fn retries(&self, original: RowId) -> Result<Vec<(RowId, Option<String>)>, Problem> {
         self.all(
-            "SELECT id, body_hash FROM videos WHERE retry_of = ?1 ORDER BY id",
+            "SELECT id, body_hash FROM videos INDEXED BY videos_retried WHERE retry_of = ?1 ORDER BY id",
             [original],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
@@ -581,11 +596,11 @@ impl Tx<'_> {
     /// never answered: like `unknown`, they may have been bought, and a person has to look.
     pub fn retryable(&self) -> Result<Vec<RowId>, Problem> {
         self.all(
-            "SELECT id FROM videos AS original
+            "SELECT id FROM videos AS original INDEXED BY videos_by_status
                  WHERE status IN ('failed', 'rejected', 'cancelled', 'canceled', 'deleted', 'expired')
                  AND finished = 1 AND request IS NOT NULL
                  AND first_unanswered_at IS NULL
-                 AND NOT EXISTS (SELECT 1 FROM videos WHERE retry_of = original.id) ORDER BY id",
+                 AND NOT EXISTS (SELECT 1 FROM videos INDEXED BY videos_retried WHERE retry_of = original.id) ORDER BY id",
             [],
             |row| row.get(0),
         )
@@ -613,9 +628,18 @@ impl Tx<'_> {
         self.changed("DELETE FROM videos WHERE id = ?1", [id])
     }
 
-    fn with_files(&self, mut video: Video) -> Result<Video, Problem> {
-        video.files = self.files(video.id)?;
-        Ok(video)
+    /// The readable rows of a query for [`VIDEO_COLUMNS`], with their files.
+    pub(super) fn videos(&self, sql: &str, params: impl Params) -> Result<Vec<Video>, Problem> {
+        let (mut videos, ..) = self.readable(sql, params, row::video)?;
+        let mut unreadable = Vec::new();
+        for video in &mut videos {
+            match self.files(video.id)? {
+                Some(files) => video.files = files,
+                None => unreadable.push(video.id),
+            }
+        }
+        videos.retain(|video| !unreadable.contains(&video.id));
+        Ok(videos)
     }
 }
 
