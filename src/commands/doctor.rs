@@ -153,7 +153,12 @@ impl Report {
             "tracker {}, SQLite {}",
             self.version, self.sqlite_version
         ));
-        lines.check(self.key.mark(), "key", &self.key.text(), self.key.error.as_ref());
+        lines.check(
+            self.key.mark(),
+            "key",
+            &self.key.text(),
+            self.key.error.as_ref(),
+        );
         let database = &self.database;
         let mark = match (&database.error, &database.note) {
             (None, Some(_)) => Mark::Warning,
