@@ -93,6 +93,7 @@ impl Overrides {
         Ok(Body {
             kind: body.kind,
             template: body.template,
+            data: body.data,
             ..one(body.place, &raw)?
         })
     }

@@ -1,5 +1,7 @@
 //! `tracker retry`: submit again what brought no video.
 
+use serde_json::Value;
+
 use crate::bodies::{self, Body, Overrides};
 use crate::commands::file_options::{FileOptions, WantedFiles};
 use crate::commands::options::FieldArgs;
@@ -171,6 +173,7 @@ fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body, 
     let body = Body {
         kind: video.kind,
         template: video.template_id.clone(),
+        data: video.data.clone().map(|data| Value::from(data).to_string()),
         ..body
     };
     overrides.over(body)

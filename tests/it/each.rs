@@ -140,3 +140,14 @@ fn ten_thousand_lines_are_recorded_in_one_transaction() {
         "10000"
     );
 }
+
+#[test]
+fn a_retry_keeps_the_line_of_its_original() {
+    let bench = bench();
+    bench.tracker("submit body.json --each people.csv").exits(0);
+    bench.heygen.fail(&bench.video_id(2), "no_face", "No face");
+    bench.tracker("check").exits(0);
+    bench.tracker("retry 2").exits(0);
+    let show = &bench.tracker("show 3 --json").exits(0).json()[0];
+    assert_eq!(show["data"]["email"], "bob@x.example");
+}

@@ -8,6 +8,7 @@ use insta::assert_snapshot;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::heygen::{Options, Render};
 use crate::support::{Bench, TRACKER, end, machine_can, run};
 
 #[test]
@@ -149,12 +150,12 @@ fn help_names_every_verb_those_for_setting_up_under_a_heading_of_their_own() {
     for verb in ["submit", "edit", "open", "help"] {
         assert!(everyday.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["listen", "sandbox", "completions", "man"] {
+    for verb in ["listen", "sandbox", "completions", "mcp", "man"] {
         assert!(setup.contains(&format!("  {verb} ")), "{help}");
         assert!(!everyday.contains(&format!("\n  {verb} ")), "{help}");
     }
     let fits = help.lines().all(|line| line.chars().count() <= 80);
-    assert!(fits && help.lines().count() <= 35, "{help}");
+    assert!(fits && help.lines().count() <= 40, "{help}");
     let verb = bench.tracker("help submit").exits(0).stdout;
     assert_eq!(verb, bench.tracker("submit --help").exits(0).stdout);
     bench.tracker("help nothing").exits(2);
@@ -410,4 +411,46 @@ fn the_demo_says_what_is_so_and_ends_as_the_readme_says() {
     for untrue in ["nothing to say", "no output", "bought"] {
         assert!(!screen.contains(untrue), "{untrue}: {screen}");
     }
+}
+
+#[test]
+fn the_recipe_for_scripts_ends_a_script_whose_video_failed() {
+    let recipe = recipe("path=$(");
+    let recipe = recipe.lines().next().expect("its line");
+    for (fail_rate, code) in [(0.0, 0), (1.0, 5)] {
+        let bench = Bench::with(Options {
+            render: Render::After(std::time::Duration::ZERO),
+            fail_rate,
+            ..Options::default()
+        });
+        bench.file("body.json", crate::support::BODY);
+        bench.file("script", format!("{recipe}\ntest -f \"$path\"\n"));
+        let run = bench.shell("bash script");
+        assert_eq!(run.code, Some(code), "{}", run.screen());
+    }
+}
+
+#[test]
+fn what_another_client_made_is_added_as_what_it_is() {
+    let bench = Bench::seeded();
+    bench.file("made.jsonl", "{\"data\":{\"session_id\":\"session-1\",\"video_id\":null}}\n{\"video_translation_id\":\"translation-1\"}\n{\"id\":\"video-number-1\"}\n");
+    bench.tracker("add made.jsonl").exits(0);
+    bench
+        .tracker("add lipsync-number-1 --kind lipsync")
+        .exits(0);
+    let listed = bench
+        .tracker("list --fields id,kind,session_id")
+        .exits(0)
+        .stdout;
+    assert_eq!(
+        listed,
+        "4\tlipsync\t\n3\tvideo\t\n2\ttranslation\t\n1\tagent\tsession-1\n"
+    );
+    let run = bench.tracker("add made.jsonl").exits(0);
+    assert!(
+        run.stderr.contains("already tracked as 1"),
+        "{}",
+        run.screen()
+    );
+    bench.tracker("add something-else --kind song").exits(2);
 }
