@@ -21,10 +21,11 @@ use serde_json::{Map, Value, json};
 use super::McpServer;
 use super::child::{self, EndOnDrop, Output};
 use super::types::{
-    CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, RetryVideo, Rows, StatsAnswer,
-    Submission, SubmitVideo, ToolError, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
+    CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo, Rows,
+    StatsAnswer, Submission, SubmitVideo, ToolError, TrackVideo, VideoAnswer, VideoInfo, VideoList,
+    VideoRef,
 };
-use crate::error::Problem;
+use crate::error::{Problem, code};
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
@@ -96,6 +97,13 @@ impl McpServer {
             let row = find(tx, &id, true)?;
             tx.video(row)?.ok_or_else(|| Problem::not_found(&id))
         })
+    }
+
+    /// The row that a verb has worked on.
+    fn one_row<T>(&self, done: ToolResult<T>, id: &VideoRef) -> ToolResult<Rows> {
+        done?;
+        let videos = vec![info(&self.row(id)?)];
+        Ok(Rows { videos })
     }
 
     /// Runs a verb to its end and returns what it printed.
@@ -263,6 +271,11 @@ impl McpServer {
             match line["type"].as_str() {
                 Some("change") => answer.changes.push(line),
                 Some("saved") => answer.saved.push(line),
+                // Without a usable key nobody was asked: that is no answer.
+                Some("error") if line["error"]["code"] == code::AUTH => {
+                    let error = serde_json::from_value(line["error"].clone());
+                    return Err(error.unwrap_or_else(|_| ToolError::local("no usable key")));
+                }
                 Some("error" | "stalled") => answer.errors.push(line),
                 Some("summary") => {
                     answer.unfinished = line["unfinished"].as_u64();
@@ -313,7 +326,7 @@ impl McpServer {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const SPENDING: [&str; 2] = ["submit_video", "retry_video"];
+const SPENDING: [&str; 3] = ["submit_video", "retry_video", "reply_to_agent"];
 
 /// A client that wants to see how it goes hears of each result.
 async fn report_progress(context: &RequestContext<RoleServer>, done: usize, line: &Value) {
@@ -421,12 +434,9 @@ impl McpServer {
         }
         arguments.extend(["--".to_owned(), asked.id.text()]);
         let done = self.verb("download", arguments, Vec::new(), &context).await;
-        let rows = done.and_then(|_| {
-            Ok(Rows {
-                videos: vec![info(&self.row(&asked.id)?)],
-            })
-        });
-        answered(rows, |rows| rows.videos.iter().map(line).collect())
+        answered(self.one_row(done, &asked.id), |rows| {
+            rows.videos.iter().map(line).collect()
+        })
     }
 
     #[tool(
@@ -444,12 +454,10 @@ impl McpServer {
             .chain(["--".to_owned(), asked.video_id.clone()])
             .collect();
         let done = self.verb("add", arguments, Vec::new(), &context).await;
-        let rows = done.and_then(|_| {
-            Ok(Rows {
-                videos: vec![info(&self.row(&VideoRef::Text(asked.video_id))?)],
-            })
-        });
-        answered(rows, |rows| rows.videos.iter().map(line).collect())
+        answered(
+            self.one_row(done, &VideoRef::Text(asked.video_id)),
+            |rows| rows.videos.iter().map(line).collect(),
+        )
     }
 
     #[tool(
@@ -469,6 +477,8 @@ impl McpServer {
             .iter()
             .map(|tag| format!("--tag={tag}"))
             .collect();
+        arguments.extend(asked.kind.map(|kind| format!("--kind={kind}")));
+        arguments.extend(asked.template_id.map(|id| format!("--template={id}")));
         arguments.extend(asked.request_key.map(|key| format!("--request-key={key}")));
         if !asked.allow_duplicate {
             arguments.push("--if-new".to_owned());
@@ -499,6 +509,26 @@ impl McpServer {
                 .await,
             said,
         )
+    }
+
+    #[tool(
+        description = "Answer an agent's session that waits for a person, or ask one that failed to go on. THIS MAY COST MONEY: it \
+            starts a render. The answer is recorded before it is sent: do not repeat it because an answer is late.",
+        output_schema = schema::<Rows>(),
+        annotations(title = "Reply to an agent (may cost money)", read_only_hint = false, destructive_hint = false, idempotent_hint = false, open_world_hint = true)
+    )]
+    async fn reply_to_agent(
+        &self,
+        Parameters(asked): Parameters<ReplyToAgent>,
+        context: RequestContext<RoleServer>,
+    ) -> CallToolResult {
+        // Over stdin: an argument that begins with @ would name a file.
+        let arguments = ["--".to_owned(), asked.id.text(), "@-".to_owned()];
+        let said = asked.text.into_bytes();
+        let done = self.verb("reply", arguments, said, &context).await;
+        answered(self.one_row(done, &asked.id), |rows| {
+            rows.videos.iter().map(line).collect()
+        })
     }
 }
 

@@ -213,8 +213,15 @@ pub(super) struct TrackVideo {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(super) struct SubmitVideo {
-    /// The body of HeyGen's request, for a video: {"type":"avatar","avatar_id":…,"voice_id":…,"script":…,"title":…}.
+    /// The body of HeyGen's request, for a video: {"type":"avatar","avatar_id":…,"voice_id":…,"script":…,"title":…}; for
+    /// an agent: {"prompt":…}; for a template: its variables.
     pub(super) body: Map<String, Value>,
+    /// video (when left out), agent, template, translation or lipsync.
+    #[serde(default)]
+    pub(super) kind: Option<String>,
+    /// The template that the body fills in.
+    #[serde(default)]
+    pub(super) template_id: Option<String>,
     #[serde(default)]
     pub(super) tags: Vec<String>,
     /// Your own name for this submission: the same again is the same row, for ever, whatever broke in between.
@@ -236,6 +243,14 @@ pub(super) struct RetryVideo {
     /// Show what would be sent; nothing is recorded or sent.
     #[serde(default)]
     pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(super) struct ReplyToAgent {
+    /// The row of an agent's session that waits for an answer, or failed.
+    pub(super) id: VideoRef,
+    /// What to say.
+    pub(super) text: String,
 }
 
 /// What a tool could not do: a result that the model can read and act on.

@@ -17,6 +17,7 @@
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 //! | `telling` | what is said, how often, and how a run exits |
 //! | `rendered` | a bench with one rendered video, and what must be true once its files are saved |
+//! | `mcp` | the server for agents, by hand and by real clients |
 //! | `workflow` | the main job end to end |
 //! | `snapshot` | what a person sees, without what differs from run to run |
 //! | `verbs_files` | what `download` fetches, moves and refuses, and what `show` notices about files |
@@ -69,6 +70,7 @@ mod error_sweep;
 mod kill_sweep;
 mod kinds;
 mod lanes;
+mod mcp;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

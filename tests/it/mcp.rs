@@ -1,0 +1,632 @@
+//! `tracker mcp`: what a client sees on its pipe, what HeyGen is asked, and what is left when either goes away.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::heygen::{Fault, Options};
+use crate::support::{BODY, Bench, end, eventually, run, skipped};
+
+const READING: [&str; 3] = ["get_video", "list_videos", "get_stats"];
+const FREE: [&str; 3] = ["check_videos", "download_video", "track_video"];
+const SPENDING: [&str; 3] = ["submit_video", "retry_video", "reply_to_agent"];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client of the protocol that keeps everything it is sent.
+struct Client {
+    server: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    /// All lines so far.
+    seen: Vec<Value>,
+    last_id: u64,
+}
+
+impl Client {
+    /// Connected, without a handshake.
+    fn raw(command: &mut Command) -> Self {
+        let mut server = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let stdin = server.stdin.take();
+        let stdout = server.stdout.take().expect("a pipe");
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            server,
+            stdin,
+            lines,
+            seen: Vec::new(),
+            last_id: 0,
+        }
+    }
+
+    /// Connected, with the handshake of the clients in use.
+    fn new(bench: &Bench, arguments: &str) -> Self {
+        Self::of(&mut bench.command(["mcp"].into_iter().chain(arguments.split_whitespace())))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut client = Self::raw(command);
+        let answer = client.ask("initialize", hello("2025-06-18"));
+        assert_eq!(
+            answer["result"]["protocolVersion"], "2025-06-18",
+            "{answer}"
+        );
+        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        client
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("not closed");
+        stdin
+            .write_all(bytes)
+            .and_then(|()| stdin.flush())
+            .expect("the server reads");
+    }
+
+    fn send(&mut self, message: &Value) {
+        self.write(format!("{message}\n").as_bytes());
+    }
+
+    /// Sends a request and returns its number.
+    fn request(&mut self, method: &str, params: Value) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        id
+    }
+
+    /// Starts a tool.
+    fn start(&mut self, tool: &str, arguments: Value) -> u64 {
+        self.request("tools/call", json!({"name": tool, "arguments": arguments}))
+    }
+
+    /// Waits for the answer to a request; what else comes is kept.
+    #[track_caller]
+    fn answer(&mut self, id: u64) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.seen.iter().position(|line| line["id"] == id) {
+                return self.seen[at].clone();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).unwrap_or_else(|error| {
+                panic!("no answer to {id}: {error}; so far {:?}", self.seen)
+            });
+            let line = serde_json::from_str(&line);
+            self.seen
+                .push(line.expect("nothing but protocol on stdout"));
+        }
+    }
+
+    #[track_caller]
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = self.request(method, params);
+        self.answer(id)
+    }
+
+    /// The result of a tool, which may be an error.
+    #[track_caller]
+    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        let id = self.start(tool, arguments);
+        self.answer(id)["result"].clone()
+    }
+
+    /// The structure of a tool's result.
+    #[track_caller]
+    fn get(&mut self, tool: &str, arguments: Value) -> Value {
+        let result = self.call(tool, arguments);
+        assert_ne!(result["isError"], true, "{tool}: {result}");
+        result["structuredContent"].clone()
+    }
+
+    /// The code of a tool's error.
+    #[track_caller]
+    fn refused(&mut self, tool: &str, arguments: Value) -> String {
+        let result = self.call(tool, arguments);
+        assert_eq!(result["isError"], true, "{tool}: {result}");
+        let error = &result["structuredContent"];
+        assert!(
+            error["message"].is_string() && error.get("hint").is_some(),
+            "{result}"
+        );
+        error["code"].as_str().expect("a code").to_owned()
+    }
+
+    #[track_caller]
+    fn tools(&mut self) -> Vec<Value> {
+        let answer = self.ask("tools/list", json!({}));
+        answer["result"]["tools"].as_array().expect("tools").clone()
+    }
+
+    /// Goes away and waits for the server's end.
+    fn leave(&mut self) -> Option<i32> {
+        self.stdin = None;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.server.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < until, "the server outlives its client");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}
+
+fn hello(version: &str) -> Value {
+    json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}})
+}
+
+fn body() -> Value {
+    serde_json::from_str(BODY).expect("JSON")
+}
+
+fn named(script: &str) -> Value {
+    let mut body = body();
+    body["script"] = script.into();
+    body
+}
+
+fn names(tools: &[Value]) -> Vec<String> {
+    let mut names: Vec<String> = tools
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// How many processes a process has started that have not ended.
+fn children(of: u32) -> usize {
+    let found = run(Command::new("ps").args(["-o", "stat=", "--ppid", &of.to_string()]));
+    found
+        .stdout
+        .lines()
+        .filter(|state| !state.starts_with('Z'))
+        .count()
+}
+
+#[test]
+fn every_version_in_use_is_greeted_in_its_own_words() {
+    let bench = Bench::new();
+    for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+        let mut client = Client::raw(&mut bench.command(["mcp"]));
+        let answer = client.ask("initialize", hello(version));
+        assert_eq!(answer["result"]["protocolVersion"], version);
+        assert_eq!(answer["result"]["serverInfo"]["name"], "heygen-tracker");
+        assert!(
+            answer["result"]["instructions"]
+                .as_str()
+                .unwrap()
+                .contains("next_check_seconds")
+        );
+        assert_eq!(client.leave(), Some(0));
+    }
+    // One that is not known yet gets the newest that has this handshake.
+    let mut client = Client::raw(&mut bench.command(["mcp"]));
+    let answer = client.ask("initialize", hello("2031-01-01"));
+    assert!(
+        answer["result"]["protocolVersion"].as_str().unwrap() >= "2025-11-25",
+        "{answer}"
+    );
+    assert_eq!(client.leave(), Some(0));
+}
+
+#[test]
+fn every_tool_says_what_it_does_takes_and_answers() {
+    let bench = Bench::new();
+    let mut reader = Client::new(&bench, "");
+    let mut expected = [READING.as_slice(), &FREE].concat();
+    expected.sort_unstable();
+    assert_eq!(names(&reader.tools()), expected);
+
+    let mut spender = Client::new(&bench, "--allow-submit");
+    let tools = spender.tools();
+    expected.extend(SPENDING);
+    for name in expected {
+        let tool = tools.iter().find(|tool| tool["name"] == name);
+        let tool = tool.unwrap_or_else(|| panic!("no {name}"));
+        assert!(tool["description"].as_str().unwrap().len() > 40, "{tool}");
+        assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
+        assert_eq!(tool["outputSchema"]["type"], "object", "{tool}");
+        let hints = &tool["annotations"];
+        assert!(hints["title"].is_string(), "{tool}");
+        for hint in ["destructiveHint", "idempotentHint", "openWorldHint"] {
+            assert!(hints[hint].is_boolean(), "{name}: {hint}");
+        }
+        assert_eq!(hints["readOnlyHint"], READING.contains(&name), "{tool}");
+    }
+}
+
+#[test]
+fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
+    let bench = Bench::new();
+    bench.heygen.add_video("feed1234", "completed");
+    let mut client = Client::new(&bench, "--allow-submit");
+    let trial = client.get("submit_video", json!({"body": body(), "dry_run": true}));
+    assert_eq!(
+        (&trial["video"], &trial["left_today"]),
+        (&Value::Null, &json!(10))
+    );
+    assert_eq!(bench.heygen.posts().len(), 0);
+
+    let sent = client.get("submit_video", json!({"body": body(), "tags": ["t"]}));
+    assert_eq!(
+        (&sent["video"]["id"], &sent["left_today"]),
+        (&json!(1), &json!(9))
+    );
+    // The same body is not paid for again unless that is said.
+    assert_eq!(
+        client.get("submit_video", json!({"body": body()}))["video"]["id"],
+        1
+    );
+    let again = json!({"body": body(), "allow_duplicate": true});
+    assert_eq!(client.get("submit_video", again)["video"]["id"], 2);
+
+    bench.heygen.finish(&bench.video_id(1));
+    bench
+        .heygen
+        .fail(&bench.video_id(2), "RENDERING_FAILED", "no luck");
+    let checked = client.get("check_videos", json!({}));
+    assert_eq!(checked["saved"].as_array().unwrap().len(), 1, "{checked}");
+    assert_eq!(
+        (&checked["unfinished"], &checked["next_check_seconds"]),
+        (&json!(0), &Value::Null)
+    );
+
+    let before = bench.heygen.requests().len();
+    for id in [
+        json!({"id": 1}),
+        json!({"videoId": bench.video_id(1)}),
+        json!({"video_id": bench.video_id(1)}),
+    ] {
+        let video = client.get("get_video", id);
+        assert_eq!(
+            (&video["video"]["id"], &video["tracked"]),
+            (&json!(1), &json!(true))
+        );
+        assert!(
+            video["video"]["path"].as_str().unwrap().ends_with(".mp4"),
+            "{video}"
+        );
+    }
+    let told = client.get("get_video", json!({"id": 1, "timeline": true}));
+    assert!(!told["timeline"].as_array().unwrap().is_empty(), "{told}");
+    let page = client.get("list_videos", json!({"limit": 1}));
+    assert_eq!(page["videos"][0]["id"], 2);
+    let next = client.get(
+        "list_videos",
+        json!({"limit": 1, "cursor": page["next_cursor"]}),
+    );
+    assert_eq!(next["videos"][0]["id"], 1);
+    assert_eq!(client.get("get_stats", json!({}))["stats"]["videos"], 2);
+    let read = client.ask("resources/read", json!({"uri": "tracker://videos/1"}));
+    assert!(
+        read["result"]["contents"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("completed"),
+        "{read}"
+    );
+    assert_eq!(
+        bench.heygen.requests().len(),
+        before,
+        "what is finished is not asked for"
+    );
+
+    let elsewhere = client.get("get_video", json!({"id": "feed1234"}));
+    assert_eq!(
+        (&elsewhere["tracked"], &elsewhere["video"]["status"]),
+        (&json!(false), &json!("completed"))
+    );
+    client.get("track_video", json!({"video_id": "feed1234"}));
+    client.get("check_videos", json!({"ids": ["feed1234"]}));
+    let files = client.get("download_video", json!({"id": 1, "assets": ["captioned"]}));
+    assert_eq!(files["videos"][0]["id"], 1);
+    let retried = client.get("retry_video", json!({"id": 2}));
+    assert_eq!(retried["video"]["retry_of"], 2, "{retried}");
+    assert_eq!(bench.heygen.billed().len(), 3);
+
+    let everything = format!("{:?}", client.seen);
+    assert!(!everything.contains("Signature="), "a presigned URL");
+    assert!(!everything.contains(bench.heygen.key()), "the key");
+    assert_eq!(client.leave(), Some(0));
+    bench.assert_invariants();
+}
+
+#[test]
+fn what_a_model_can_mend_is_a_result_with_a_code() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    let mut client = Client::new(&bench, "--allow-submit --max-per-day 1");
+    assert_eq!(
+        client.refused("download_video", json!({"id": 99})),
+        "not_found"
+    );
+    assert_eq!(
+        client.refused("submit_video", json!({"body": named("more")})),
+        "cap_reached"
+    );
+    client.refused("list_videos", json!({"cursor": "x"}));
+    client.refused("list_videos", json!({"since": "soonish"}));
+    client.refused("check_videos", json!({"ids": ["--db=/etc/passwd"]}));
+    client.refused("submit_video", json!({"body": {}}));
+    assert_eq!(bench.heygen.posts().len(), 1);
+    // What no model should send is an error of the protocol, and the server goes on.
+    assert!(
+        client.ask("tools/call", json!({"name": "forget", "arguments": {}}))["error"].is_object()
+    );
+    assert!(client.ask("ping", json!({}))["result"].is_object());
+}
+
+#[test]
+fn without_a_key_everything_works_that_needs_none() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    let mut command = bench.command(["mcp", "--allow-submit"]);
+    let mut client = Client::of(command.env_remove("HEYGEN_API_KEY"));
+    assert_eq!(client.get("get_video", json!({"id": 1}))["video"]["id"], 1);
+    assert_eq!(client.get("list_videos", json!({}))["videos"][0]["id"], 1);
+    assert_eq!(client.get("get_stats", json!({}))["stats"]["videos"], 1);
+    client.get("track_video", json!({"video_id": "feed1234"}));
+    client.get("submit_video", json!({"body": body(), "dry_run": true}));
+    for (tool, arguments) in [
+        ("check_videos", json!({})),
+        ("submit_video", json!({"body": named("new")})),
+        ("get_video", json!({"id": "not-tracked-here"})),
+    ] {
+        assert_eq!(client.refused(tool, arguments), "auth_error", "{tool}");
+    }
+    assert_eq!(bench.heygen.posts().len(), 1);
+}
+
+#[test]
+fn noise_and_haste_are_survived() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    let mut client = Client::new(&bench, "");
+    let garbage = vec![b'x'; 1_000_000];
+    client.write(&garbage);
+    client.write(b"\n{\"jsonrpc\":\"2.0\",\n\xff\xfe\n[]\n");
+    let ids: Vec<u64> = (0..200)
+        .map(|n| match n % 2 {
+            0 => client.request("ping", json!({})),
+            _ => client.start("get_video", json!({"id": 1})),
+        })
+        .collect();
+    for id in ids {
+        let answer = client.answer(id);
+        assert!(answer["result"].is_object(), "{answer}");
+    }
+    // Half a line, and nobody there any more.
+    client.write(b"{\"jsonrpc\":\"2.0\",\"id\":9");
+    assert_eq!(client.leave(), Some(0));
+}
+
+#[test]
+fn a_cancelled_check_ends_and_reads_never_wait_for_it() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    bench
+        .heygen
+        .fault("GET /v3/videos/{id}", Fault::stall(PATIENCE).forever());
+    bench
+        .heygen
+        .fault("GET /v3/videos/statuses", Fault::stall(PATIENCE).forever());
+    bench.heygen.allow_unused();
+    let mut client = Client::new(&bench, "");
+    let server = client.server.id();
+    let before = bench.heygen.api_requests().len();
+    let check = client.start("check_videos", json!({}));
+    eventually("HeyGen is asked", || {
+        bench.heygen.api_requests().len() > before
+    });
+    assert!(client.ask("ping", json!({}))["result"].is_object());
+    assert_eq!(client.get("list_videos", json!({}))["videos"][0]["id"], 1);
+    assert_eq!(children(server), 1);
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": check}}));
+    eventually("the run has ended", || children(server) == 0);
+    bench.heygen.clear_faults();
+    client.get("check_videos", json!({}));
+    // A client that leaves in the middle of a check takes it along.
+    bench
+        .heygen
+        .fault("GET /v3/videos/statuses", Fault::stall(PATIENCE).forever());
+    bench
+        .heygen
+        .fault("GET /v3/videos/{id}", Fault::stall(PATIENCE).forever());
+    let before = bench.heygen.api_requests().len();
+    client.start("check_videos", json!({"ids": [1]}));
+    eventually("HeyGen is asked", || {
+        bench.heygen.api_requests().len() > before
+    });
+    let left = Instant::now();
+    assert_eq!(client.leave(), Some(0));
+    assert!(
+        left.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        left.elapsed()
+    );
+    bench.heygen.clear_faults();
+    bench.assert_invariants();
+}
+
+#[test]
+fn without_allow_submit_nothing_is_ever_submitted() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    bench
+        .heygen
+        .fail(&bench.video_id(2), "RENDERING_FAILED", "no luck");
+    let posts = bench.heygen.posts().len();
+    let mut client = Client::new(&bench, "");
+    for arguments in [
+        json!({}),
+        json!({"id": 2}),
+        json!({"id": 2, "allow_duplicate": true, "body": body()}),
+        json!({"ids": [1, 2]}),
+        json!({"video_id": "feed1234", "body": body()}),
+    ] {
+        for tool in [READING.as_slice(), &FREE, &SPENDING].concat() {
+            let id = client.start(tool, arguments.clone());
+            let answer = client.answer(id);
+            assert!(
+                !SPENDING.contains(&tool) || answer["error"].is_object(),
+                "{tool}: {answer}"
+            );
+        }
+    }
+    assert_eq!(bench.heygen.posts().len(), posts);
+    assert_eq!(bench.heygen.billed().len(), 2);
+}
+
+#[test]
+fn a_client_that_dies_and_asks_again_by_its_key_pays_once() {
+    for server_dies in [false, true] {
+        let bench = Bench::new();
+        bench
+            .heygen
+            .fault("POST /v3/videos", Fault::stall(Duration::from_secs(2)));
+        let asked = json!({"body": body(), "request_key": "mine"});
+        let mut client = Client::new(&bench, "--allow-submit");
+        client.start("submit_video", asked.clone());
+        eventually("it was sent", || bench.heygen.posts().len() == 1);
+        if server_dies {
+            client.server.kill().expect("a server");
+        } else {
+            client.leave();
+        }
+        drop(client);
+
+        let mut client = Client::new(&bench, "--allow-submit");
+        assert_eq!(client.get("submit_video", asked.clone())["video"]["id"], 1);
+        eventually("HeyGen's answer is known", || {
+            bench.shift_database(-120_000);
+            client.get("check_videos", json!({"no_download": true}));
+            !bench.video_id(1).is_empty()
+        });
+        assert_eq!(client.get("submit_video", asked)["video"]["id"], 1);
+        assert_eq!(bench.query("SELECT count(*) FROM videos"), "1");
+        assert_eq!(bench.heygen.billed().len(), 1);
+        bench.assert_invariants();
+    }
+}
+
+#[test]
+fn the_cap_holds_for_submissions_at_once() {
+    let bench = Bench::with(Options::default());
+    // So that all eight meet a database that is there.
+    bench.tracker("add feed1234").exits(0);
+    let runs: Vec<Child> = (0..8)
+        .map(|n| {
+            let body = named(&format!("script {n}")).to_string();
+            let file = bench.file(&format!("{n}.json"), body);
+            let file = file.to_str().expect("text").to_owned();
+            crate::support::start(&mut bench.command([
+                "submit",
+                "--json",
+                "--max-per-day",
+                "5",
+                &file,
+            ]))
+        })
+        .collect();
+    let runs: Vec<_> = runs.into_iter().map(end).collect();
+    let refused: Vec<_> = runs.iter().filter(|run| run.code != Some(0)).collect();
+    assert_eq!(refused.len(), 3, "{runs:?}");
+    assert!(
+        refused.iter().all(|run| run.stderr.contains("cap_reached")),
+        "{runs:?}"
+    );
+    assert_eq!(bench.heygen.billed().len(), 5);
+}
+
+/// Python's and the inspector's; `.ci/run` installs both and says where.
+#[test]
+fn the_official_clients_list_and_call_every_tool() {
+    let Some(clients) = std::env::var_os("TRACKER_TEST_MCP") else {
+        skipped("TRACKER_TEST_MCP names no directory with a Python environment and node_modules");
+        return;
+    };
+    let bench = Bench::with(Options::default());
+    let clients = std::path::Path::new(&clients);
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let tracker = crate::support::TRACKER;
+    let mut python = Command::new(clients.join("bin/python"));
+    python.arg(source.join("mcp_client.py")).arg(tracker);
+    bench.prepare(&mut python);
+    run(&mut python).exits(0);
+
+    let inspector = clients.join("node_modules/.bin/mcp-inspector");
+    let inspect = |arguments: &[&str]| {
+        let mut command = Command::new(&inspector);
+        command.args(["--cli", tracker, "mcp", "--allow-submit"]);
+        bench.prepare(command.args(arguments));
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for name in ["TRACKER_DB", "HEYGEN_API_BASE", "HEYGEN_API_KEY"] {
+            let value = command.get_envs().find(|(key, _)| *key == name);
+            let value = value
+                .and_then(|(_, value)| value)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            command.args(["-e", &format!("{name}={value}")]);
+        }
+        run(&mut command).exits(0)
+    };
+    assert!(
+        inspect(&["--method", "tools/list"])
+            .stdout
+            .contains("submit_video")
+    );
+    let script = format!("body={}", named("inspected"));
+    for arguments in [
+        vec!["get_stats"],
+        vec!["list_videos"],
+        vec!["check_videos"],
+        vec!["get_video", "id=1"],
+        vec!["download_video", "id=1"],
+        vec!["track_video", "video_id=feed1234"],
+        vec!["retry_video", "id=1", "dry_run=true"],
+        vec!["submit_video", &script, "dry_run=true"],
+    ] {
+        let mut all = vec!["--method", "tools/call", "--tool-name", arguments[0]];
+        for argument in &arguments[1..] {
+            all.extend(["--tool-arg", argument]);
+        }
+        let answered = inspect(&all);
+        assert!(
+            answered.stdout.contains("structuredContent"),
+            "{}",
+            answered.screen()
+        );
+        assert!(
+            !answered.stdout.contains("\"isError\": true"),
+            "{}",
+            answered.screen()
+        );
+    }
+}
