@@ -1,7 +1,7 @@
 //! What tools are given and what they answer. Answers are read from the JSON that every verb prints and hold no more
 //! than what is named here: no presigned URL, no key.
 
-use rmcp::model::CallToolResult;
+use rmcp::model::{CallToolResult, ContentBlock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -288,12 +288,14 @@ impl ToolError {
         self.code == code::NOT_FOUND || self.code == code::NO_DATABASE
     }
 
+    /// As text: structured content would have to fit the schema of the tool's answers.
     pub(super) fn result(self) -> CallToolResult {
-        CallToolResult::structured_error(json!({
+        let error = json!({
             "code": self.code,
             "message": self.message,
             "hint": self.hint,
-        }))
+        });
+        CallToolResult::error(vec![ContentBlock::text(error.to_string())])
     }
 }
 

@@ -212,7 +212,7 @@ impl Tx<'_> {
 
     /// The row that tracks a HeyGen id: the job's, a session's, or that of a session's video.
     pub fn by_video_id(&self, id: &VideoId) -> Result<Option<RowId>, Problem> {
-        let sql = "SELECT id FROM videos WHERE video_id = ?1 OR session_id = ?1";
+        let sql = "SELECT id FROM videos WHERE video_id = ?1 UNION ALL SELECT id FROM videos WHERE session_id = ?1";
         self.maybe(sql, [id], |row| row.get(0))
     }
 

@@ -4,6 +4,7 @@ The SDK checks each structured answer against the tool's output schema and raise
 """
 
 import asyncio
+import json
 import os
 import sys
 
@@ -23,6 +24,8 @@ async def main(program):
         async def call(name, **arguments):
             called.add(name)
             result = await session.call_tool(name, arguments)
+            if getattr(result, "isError", False) or getattr(result, "is_error", False):
+                return json.loads(result.content[0].text)
             content = getattr(result, "structuredContent", None) or getattr(result, "structured_content", None)
             assert content is not None, (name, result)
             return content
