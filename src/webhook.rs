@@ -67,7 +67,7 @@ pub struct Delivery {
     pub key: String,
     /// HeyGen's word, bounded.
     pub event_type: String,
-    /// The video it is about, if it names one.
+    /// The job it is about, if it names one.
     pub video_id: Option<VideoId>,
 }
 
@@ -137,7 +137,17 @@ fn parse(body: &[u8]) -> Result<Delivery, Refusal> {
         .filter(|id| !id.is_empty() && id.len() <= MAX_EVENT_ID)
         .map(|id| format!("event:{id}"));
     let data = event.get("event_data");
-    let video_id = text(data.and_then(|data| data.get("video_id")));
+    // A session is known before its video is.
+    let names = [
+        "session_id",
+        "video_translate_id",
+        "video_translation_id",
+        "lipsync_id",
+        "video_id",
+    ];
+    let video_id = names
+        .iter()
+        .find_map(|name| text(data.and_then(|data| data.get(*name))));
     Ok(Delivery {
         key: event_id.unwrap_or_else(|| format!("sha256:{}", hex(&Sha256::digest(body)))),
         event_type: event_type.chars().take(MAX_EVENT_TYPE).collect(),
@@ -225,6 +235,16 @@ mod tests {
                 r#"{"event_id":"e1","event_type":"avatar_video.success","event_data":{"video_id":"v1","url":"u","callback_id":null}}"#,
                 "event:e1",
                 Some("v1"),
+            ),
+            (
+                r#"{"event_id":"e2","event_type":"video_agent.success","event_data":{"session_id":"s1","video_id":"v1"}}"#,
+                "event:e2",
+                Some("s1"),
+            ),
+            (
+                r#"{"event_id":"e3","event_type":"video_translate.fail","event_data":{"video_translate_id":"t1"}}"#,
+                "event:e3",
+                Some("t1"),
             ),
             (
                 r#"{"event_type":"avatar_video.fail","event_data":{"video_id":"v1","msg":"no"}}"#,
