@@ -12,6 +12,7 @@
 //! | `hooks` | hooks and stalled videos |
 //! | `kinds` | every kind of job, from its body to its files |
 //! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
+//! | `kind_options` | the options of every kind of job; agents that fail and recover, wait and are answered |
 //! | `listen_faults` | webhooks: killed at each step, beside downloads and checks, SIGTERM |
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
@@ -68,6 +69,7 @@ mod tracer;
 mod error_sweep;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill_sweep;
+mod kind_options;
 mod kinds;
 mod lanes;
 mod mcp;
