@@ -625,7 +625,12 @@ fn the_official_clients_list_and_call_every_tool() {
         let answered = inspect(&all);
         // A completed video is not retried: that comes as a result, too, and the inspector takes it.
         let refused = answered.stdout.contains("\"isError\": true");
-        assert_eq!(refused, arguments[0] == "retry_video", "{}", answered.screen());
+        assert_eq!(
+            refused,
+            arguments[0] == "retry_video",
+            "{}",
+            answered.screen()
+        );
         let structured = answered.stdout.contains("structuredContent");
         assert_eq!(structured, !refused, "{}", answered.screen());
     }
