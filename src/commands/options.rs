@@ -18,6 +18,8 @@ use crate::video::RowId;
 /// All bodies of one command; far more than anybody submits at once.
 pub(super) const MAX_BODIES: u64 = 512 << 20;
 /// A script or a table.
+/// However little time there is, everything is asked for once.
+const FIRST_ROUND: Duration = Duration::from_secs(2);
 const MAX_SCRIPT: u64 = 10 << 20;
 
 /// Options that every verb has.
@@ -60,7 +62,7 @@ impl WaitArgs {
     pub(super) fn wait(&self, rows: Option<Vec<RowId>>) -> Wait {
         Wait {
             rows,
-            deadline: Instant::now().checked_add(self.timeout),
+            deadline: Instant::now().checked_add(self.timeout.max(FIRST_ROUND)),
             interval: self.interval,
         }
     }

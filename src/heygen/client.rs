@@ -27,7 +27,7 @@ pub const MAX_BULK: usize = 100;
 /// A page of 100 videos has about 300 KB; a server that sends more than this is not HeyGen in good health.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 /// Of an answer with an error status only the envelope matters.
-const MAX_REFUSAL: u64 = 64 * 1024;
+const MAX_REFUSAL: u64 = MAX_ANSWER;
 const MAX_EXCERPT: usize = 1024;
 const MAX_REQUEST_ID: usize = 200;
 const MAX_MIME: usize = 100;

@@ -56,7 +56,7 @@ use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
 use crate::store::{CHECKED, DueHook, Identity, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, IdempotencyKey, LastError, Operation, RowId, Video};
+use crate::video::{Account, IdempotencyKey, LastError, Operation, RowId, Video, VideoId};
 
 /// How a pass works.
 #[derive(Clone, Debug)]
@@ -609,6 +609,13 @@ impl Run<'_, '_> {
     }
 }
 
+/// What a person needs to find the video of a row, and to ask for it again.
+fn unrecorded(row: RowId, video_id: &VideoId, key: &str) -> String {
+    format!(
+        "row {row} became video {video_id} (Idempotency-Key {key}), and that could not be recorded"
+    )
+}
+
 /// What must be told of an accepted POST whose answer could not be recorded.
 fn purchase(message: &Message) -> Option<String> {
     match message {
@@ -620,11 +627,7 @@ fn purchase(message: &Message) -> Option<String> {
                 ..
             },
             ..
-        } => Some(format!(
-            "row {row} became video {} (Idempotency-Key {}), and that could not be recorded",
-            created.video_id,
-            key.as_str()
-        )),
+        } => Some(unrecorded(*row, &created.video_id, key.as_str())),
         _ => None,
     }
 }

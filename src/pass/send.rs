@@ -188,6 +188,7 @@ impl Run<'_, '_> {
     /// Whether sending has a chance at all, and how much of it.
     fn begin_sending(&mut self, store: &mut Store) -> Result<bool, Error> {
         if self.sends.queue.is_empty() && !store.read(|tx| tx.has_outbox())? {
+            self.sends.pages.clear();
             return Ok(false);
         }
         let Some((caller, account)) = self.caller()? else {
@@ -440,6 +441,19 @@ impl Run<'_, '_> {
         let key = IdempotencyKey::random();
         let decision = decide::sent(&video, attempt, &answer, &account, key, now);
         self.write(tx, decision, now)?;
+        if let Ok(created) = &answer {
+            let job = Job {
+                kind: video.kind,
+                id: created.video_id.clone(),
+            };
+            if tx.by_job(&job)? != Some(row) {
+                let key = video.idempotency_key.as_ref();
+                let key = key.map(IdempotencyKey::as_str).unwrap_or_default();
+                self.reporter
+                    .unrecorded(&super::unrecorded(row, &created.video_id, key));
+                self.reporter.tally.errors += 1;
+            }
+        }
         match answer {
             Ok(_) => self.submission_works(true),
             Err(error) => self.submission_failed(tx, &error, now)?,

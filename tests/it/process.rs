@@ -380,7 +380,7 @@ fn t04_a_full_disk_behind_stdout_is_told_and_loses_nothing() {
                 .open("/dev/full")
                 .unwrap(),
         ));
-        let told = run(command.stderr(Stdio::piped())).exits(1);
+        let told = Run::from(command.stderr(Stdio::piped()).output().unwrap()).exits(1);
         assert!(
             told.stderr
                 .contains("cannot write the output: No space left"),

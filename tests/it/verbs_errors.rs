@@ -39,7 +39,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("lst --json"), @r#"
     $ tracker lst --json
     --- stderr
-    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'","hint":"did you mean listen or list?","request_id":null}}
+    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'","hint":"did you mean stop or listen or list?","request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("show --json"), @r#"
@@ -57,7 +57,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("list --fields id,titel"), @r"
     $ tracker list --fields id,titel
     --- stderr
-    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, kind, session_id, progress, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at, audio_url, vtt_url, template_id
+    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, kind, session_id, progress, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at, audio_url, vtt_url, template_id, data
     --- exit 2
     ");
     assert_snapshot!(bench.shows("list --since soon --json"), @r#"

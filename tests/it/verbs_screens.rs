@@ -283,7 +283,7 @@ fn show() {
     assert_snapshot!(bench.shows("show 2 --json"), @r#"
     $ tracker show 2 --json
     --- stdout
-    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"script":"Hello there","avatar_id":"a1","voice_id":"v1","captioned_video_url":null,"subtitle_url":null,"thumbnail_url":null,"gif_url":null,"urls_at":null,"audio_url":null,"vtt_url":null,"template_id":null,"request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"},"idempotency_key":"UUID","events":[{"at":"TIME","kind":"recorded","count":1,"detail":{}},{"at":"TIME","kind":"sending","count":1,"detail":{"idempotency_key":"UUID"}},{"at":"TIME","kind":"accepted","count":1,"detail":{"request_id":"sandbox-2","status":"waiting","video_id":"c763de764d6fe1b0027a617d2237a6c9"}},{"at":"TIME","kind":"status","count":1,"detail":{"from":"waiting","to":"queued"}},{"at":"TIME","kind":"status","count":1,"detail":{"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","from":"queued","to":"failed"}}]}
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"script":"Hello there","avatar_id":"a1","voice_id":"v1","captioned_video_url":null,"subtitle_url":null,"thumbnail_url":null,"gif_url":null,"urls_at":null,"audio_url":null,"vtt_url":null,"template_id":null,"data":null,"request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"},"idempotency_key":"UUID","events":[{"at":"TIME","kind":"recorded","count":1,"detail":{}},{"at":"TIME","kind":"sending","count":1,"detail":{"idempotency_key":"UUID"}},{"at":"TIME","kind":"accepted","count":1,"detail":{"request_id":"sandbox-2","status":"waiting","video_id":"c763de764d6fe1b0027a617d2237a6c9"}},{"at":"TIME","kind":"status","count":1,"detail":{"from":"waiting","to":"queued"}},{"at":"TIME","kind":"status","count":1,"detail":{"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","from":"queued","to":"failed"}}]}
     --- exit 0
     "#);
 }
@@ -328,10 +328,9 @@ fn download() {
     assert_snapshot!(bench.shows("download 1 --assets subtitle"), @r#"
     $ tracker download 1 --assets subtitle
     --- stdout
-    1 saved "Video 1" subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt (87 B)
+    1 saved "Video 1" subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt (79 B)
     --- stderr
     1 video: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
-    1 subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("download 1 --assets gif --json"), @r#"
@@ -341,7 +340,6 @@ fn download() {
     --- stderr
     1 video: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
     1 subtitle: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.srt
-    1 gif: DIR/output/a833bdcdb6d1beb188dc97e5aab5fe3d.gif
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("download 3"), @r#"
