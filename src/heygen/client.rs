@@ -245,7 +245,7 @@ impl Client {
     /// `GET /v3/users/me`: whether the key is accepted.
     ///
     /// # Errors
-    /// [`ApiError::is_auth`] when it is not.
+    /// When it is not: `decide::Verdict` tells.
     pub fn whoami(&self) -> Result<(), ApiError> {
         self.get("/v3/users/me", wire::anything)
     }
