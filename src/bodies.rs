@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::each::Line;
-use crate::error::Error;
+use crate::error::{Problem, Result};
 use crate::kind::Kind;
 
 /// The longest body; HeyGen takes scripts of 5,000 characters, so this is generous.
@@ -64,7 +64,7 @@ impl Overrides {
     }
 
     /// A body made of flags alone.
-    pub fn alone(&self) -> Result<Body, Error> {
+    pub fn alone(&self) -> Result<Body> {
         self.over(Body {
             place: "the flags".to_owned(),
             raw: r#"{"type":"avatar"}"#.to_owned(),
@@ -76,12 +76,12 @@ impl Overrides {
     }
 
     /// `body` with these fields set.
-    pub fn over(&self, body: Body) -> Result<Body, Error> {
+    pub fn over(&self, body: Body) -> Result<Body> {
         if self.is_empty() {
             return Ok(body);
         }
         let invalid =
-            |error: serde_json::Error| Error::invalid_body(body.place.clone(), error.to_string());
+            |error: serde_json::Error| Problem::invalid_body(body.place.clone(), error.to_string());
         // Raw values, so that the fields that stay keep their bytes.
         let mut fields: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(&body.raw).map_err(invalid)?;
@@ -100,8 +100,8 @@ impl Overrides {
 }
 
 /// All bodies in one text; `origin` names it in errors.
-pub fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>, Error> {
-    let invalid = |place: String, why: String| Error::invalid_body(place, why);
+pub fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>> {
+    let invalid = |place: String, why: String| Problem::invalid_body(place, why);
     // Some editors begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes)
@@ -134,7 +134,7 @@ pub fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>, Error> {
     Ok(bodies)
 }
 
-fn one(place: String, raw: &str) -> Result<Body, Error> {
+fn one(place: String, raw: &str) -> Result<Body> {
     let why = match raw.len() {
         too_long if too_long > MAX_BODY => {
             format!("is {too_long} bytes long; at most {MAX_BODY} are sent")
@@ -155,12 +155,12 @@ fn one(place: String, raw: &str) -> Result<Body, Error> {
             Err(error) => format!("is not JSON that HeyGen could read: {error}"),
         },
     };
-    Err(Error::invalid_body(place, why))
+    Err(Problem::invalid_body(place, why))
 }
 
 impl Body {
     /// The body for one line of a table.
-    pub fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self, Error> {
+    pub fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self> {
         let raw = line.fill_json(&self.raw, allow_empty)?;
         let mut body = one(line.place.clone(), &raw)?;
         body.data = Some(Value::from(line.values.clone()).to_string());

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::Problem;
+use crate::error::{Problem, Result};
 
 /// Far more videos than an account creates in a week.
 const MAX_LINES: usize = 10_000;
@@ -28,7 +28,7 @@ pub struct Line {
 
 impl Table {
     /// Reads CSV with a header (`,`, `;` or tab) or JSON Lines of flat objects; `origin` names it in errors.
-    pub fn parse(origin: &str, bytes: &[u8]) -> Result<Self, Problem> {
+    pub fn parse(origin: &str, bytes: &[u8]) -> Result<Self> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes)
             .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))?;
@@ -62,7 +62,7 @@ impl Table {
     }
 }
 
-fn csv_lines(origin: &str, text: &str) -> Result<Vec<Line>, Problem> {
+fn csv_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
     let header = text.lines().next().unwrap_or_default();
     let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
     // Of equally frequent ones the last wins, so the comma stands last.
@@ -103,7 +103,7 @@ fn csv_lines(origin: &str, text: &str) -> Result<Vec<Line>, Problem> {
     Ok(lines)
 }
 
-fn json_lines(origin: &str, text: &str) -> Result<Vec<Line>, Problem> {
+fn json_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
     let mut lines: Vec<Line> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
@@ -135,7 +135,7 @@ fn json_lines(origin: &str, text: &str) -> Result<Vec<Line>, Problem> {
 
 impl Line {
     /// `text` with each `{{column}}` replaced by this line's value.
-    pub fn fill(&self, text: &str, allow_empty: bool) -> Result<String, Problem> {
+    pub fn fill(&self, text: &str, allow_empty: bool) -> Result<String> {
         self.replace(
             text,
             allow_empty,
@@ -146,7 +146,7 @@ impl Line {
 
     /// `body`, which is JSON, likewise: names and values are the contents of JSON strings. Two braces in a row occur
     /// nowhere else in JSON, so everything that is not replaced keeps its bytes.
-    pub fn fill_json(&self, body: &str, allow_empty: bool) -> Result<String, Problem> {
+    pub fn fill_json(&self, body: &str, allow_empty: bool) -> Result<String> {
         let unescaped = |name: &str| serde_json::from_str(&format!("\"{name}\"")).ok();
         let escaped = |value: &str| {
             let quoted = Value::from(value).to_string();
@@ -156,7 +156,7 @@ impl Line {
     }
 
     /// A file name template, likewise. What would be a directory or a placeholder of ours becomes `_`.
-    pub fn fill_name(&self, template: &str, allow_empty: bool) -> Result<String, Problem> {
+    pub fn fill_name(&self, template: &str, allow_empty: bool) -> Result<String> {
         let legal = |c: char| c == '/' || c == '{' || c == '}' || c.is_control();
         let cleaned = |value: &str| value.replace(legal, "_");
         self.replace(template, allow_empty, |name| Some(name.to_owned()), cleaned)
@@ -168,7 +168,7 @@ impl Line {
         allow_empty: bool,
         unescaped: impl Fn(&str) -> Option<String>,
         escaped: impl Fn(&str) -> String,
-    ) -> Result<String, Problem> {
+    ) -> Result<String> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {

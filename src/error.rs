@@ -75,6 +75,7 @@ pub struct Problem {
 
 /// The older name.
 pub type Error = Problem;
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

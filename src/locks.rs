@@ -20,7 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use crate::error::Problem;
+use crate::error::{Problem, Result};
 use crate::video::RowId;
 
 /// What a lock is for.
@@ -56,7 +56,7 @@ pub struct Guard {
 
 impl Locks {
     /// Opens the lock file of the database at `database`, creating it with mode 0600.
-    pub fn open(database: &Path) -> Result<Self, Problem> {
+    pub fn open(database: &Path) -> Result<Self> {
         let path = lock_path(database);
         let file = OpenOptions::new()
             .read(true)
@@ -74,7 +74,7 @@ impl Locks {
     }
 
     /// Takes a row's lock, or `None` when another process holds it.
-    pub fn try_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>, Problem> {
+    pub fn try_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>> {
         let base = match purpose {
             Purpose::Send => SEND_BASE,
             Purpose::Save => SAVE_BASE,
@@ -84,7 +84,7 @@ impl Locks {
     }
 
     /// Takes the lock under which the database is created and migrated, waiting up to `patience`.
-    pub fn setup(&self, patience: Duration) -> Result<Guard, Problem> {
+    pub fn setup(&self, patience: Duration) -> Result<Guard> {
         let deadline = Instant::now() + patience;
         let mut naps = 0;
         loop {
@@ -99,7 +99,7 @@ impl Locks {
         }
     }
 
-    fn try_byte(&self, offset: libc::off_t) -> Result<Option<Guard>, Problem> {
+    fn try_byte(&self, offset: libc::off_t) -> Result<Option<Guard>> {
         match set_lock(&self.file, offset, libc::F_WRLCK) {
             Ok(()) => Ok(Some(Guard {
                 file: Arc::clone(&self.file),

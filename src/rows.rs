@@ -1,11 +1,11 @@
 //! From the IDs that people, scripts and agents name to rows.
 
-use crate::error::{Problem, code};
+use crate::error::{Problem, Result, code};
 use crate::store::{Found, Store, Tx};
 use crate::video::{RowId, Video};
 
 /// The row an ID stands for; `not_found` or `ambiguous_id`.
-pub(crate) fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId, Problem> {
+pub(crate) fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId> {
     match tx.find(id, allow_prefix)? {
         Found::One(row) => Ok(row),
         Found::Several(matches) => Err(Problem::ambiguous(id, &matches)),
@@ -24,11 +24,7 @@ fn is_short(id: &str) -> bool {
 }
 
 /// The rows that IDs stand for, each once, in the order given; the first that stands for none is an error.
-pub(crate) fn find_all(
-    store: &Store,
-    ids: &[String],
-    allow_prefix: bool,
-) -> Result<Vec<RowId>, Problem> {
+pub(crate) fn find_all(store: &Store, ids: &[String], allow_prefix: bool) -> Result<Vec<RowId>> {
     store.read(|tx| {
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
@@ -42,7 +38,7 @@ pub(crate) fn find_all(
 }
 
 /// The rows as they are now, in the order given; those forgotten meanwhile are left out.
-pub(crate) fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>, Problem> {
+pub(crate) fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>> {
     store.read(|tx| {
         let mut videos = Vec::with_capacity(rows.len());
         for row in rows {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::commands::options::{Tuning, WaitArgs};
 use crate::commands::{Context, find_all, gallery, load, pulse};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Result};
 use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
 use crate::render::human;
 use crate::store::Store;
@@ -48,7 +48,7 @@ pub struct Args {
 }
 
 /// Runs `tracker check`.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     // Most runs of cron end here; they need no thread for signals.
     if store.read(|tx| tx.has_unfinished())? || !args.ids.is_empty() || args.wait {
@@ -118,12 +118,12 @@ fn picture(exit: Exit, store: &Store, reporter: &Reporter<'_>, context: &Context
 }
 
 /// Whether one of the rows has ended badly, in this run or before; a `missing` one may be back by now.
-fn bad_ends(store: &Store, rows: &[RowId]) -> Result<bool, Error> {
+fn bad_ends(store: &Store, rows: &[RowId]) -> Result<bool> {
     Ok(load(store, rows)?.iter().any(Video::ended_badly))
 }
 
 /// A named row that HeyGen has no name for would otherwise be passed over in silence.
-fn say_what_cannot_be_asked(context: &Context, store: &Store, rows: &[RowId]) -> Result<(), Error> {
+fn say_what_cannot_be_asked(context: &Context, store: &Store, rows: &[RowId]) -> Result<()> {
     for video in load(store, rows)? {
         match video.phase {
             Phase::Unknown => {
@@ -143,7 +143,7 @@ fn say_what_cannot_be_asked(context: &Context, store: &Store, rows: &[RowId]) ->
 }
 
 /// One line for a person at a terminal, one object for a program; nothing for cron.
-fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<(), Error> {
+fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<()> {
     let screen = &context.screen;
     if !screen.json && !screen.err_is_terminal {
         return Ok(());

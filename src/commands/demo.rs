@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::commands::Context;
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::render::screen::Screen;
 use crate::sandbox::{Options, Sandbox};
 
@@ -26,14 +26,14 @@ const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"
 "#;
 
 /// Runs `tracker demo`.
-pub fn run(_: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(_: Args, context: &Context) -> Result<Exit> {
     let sandbox = Sandbox::start(Options {
         render_time: Some(RENDER_TIME),
         fail_on_word: true,
         file_size: 400_000,
         ..Options::default()
     })
-    .map_err(|source| Error::system("start the sandbox", &source))?;
+    .map_err(|source| Problem::system("start the sandbox", &source))?;
     let stage = Stage::set(context, &sandbox)?;
     let screen = &context.screen;
     screen.line(
@@ -77,7 +77,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn set(context: &'a Context, sandbox: &Sandbox) -> Result<Self, Error> {
+    fn set(context: &'a Context, sandbox: &Sandbox) -> Result<Self> {
         let base = context.env.path("TMPDIR").unwrap_or_else(|| "/tmp".into());
         let dir = base.join(format!(
             "heygen-tracker-demo-{}",
@@ -85,13 +85,13 @@ impl<'a> Stage<'a> {
         ));
         let unusable = |path: &Path| {
             let path = path.to_owned();
-            move |source| Error::file("use", &path, &source)
+            move |source| Problem::file("use", &path, &source)
         };
         std::fs::create_dir(&dir).map_err(unusable(&dir))?;
         let bodies = dir.join("bodies.jsonl");
         std::fs::write(&bodies, BODIES).map_err(unusable(&bodies))?;
         let program = std::env::current_exe()
-            .map_err(|source| Error::system("find this program", &source))?;
+            .map_err(|source| Problem::system("find this program", &source))?;
         let mut variables = vec![
             ("HEYGEN_API_BASE", sandbox.api_base()),
             ("HEYGEN_API_KEY", sandbox.key().to_owned()),
@@ -117,7 +117,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn tracker(&self, arguments: &[&str]) -> Result<ExitStatus, Error> {
+    fn tracker(&self, arguments: &[&str]) -> Result<ExitStatus> {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -128,6 +128,6 @@ impl<'a> Stage<'a> {
             .line(&format!("$ tracker {}", arguments.join(" ")));
         command
             .status()
-            .map_err(|source| Error::system("run this program", &source))
+            .map_err(|source| Problem::system("run this program", &source))
     }
 }

@@ -8,7 +8,7 @@ use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load};
 use crate::decide;
 use crate::download::{OnDisk, discard, verify};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::locks::{Locks, Purpose};
 use crate::pass::{self, Options, Reporter, Scope, Voice};
 use crate::store::Store;
@@ -41,7 +41,7 @@ pub struct Args {
 }
 
 /// Runs `tracker download`.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals()?;
     let mut store = context.open()?;
     let rows = find_all(&store, &args.ids, true)?;
@@ -79,11 +79,11 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     Ok(report_rest(context, &load(&store, &rows)?, begun, exit))
 }
 
-fn refuse_unless_made(video: &Video) -> Result<(), Error> {
+fn refuse_unless_made(video: &Video) -> Result<()> {
     let id = video.id;
     match video.phase {
         Phase::Accepted | Phase::Missing => Ok(()),
-        Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown => Err(Error::usage(
+        Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown => Err(Problem::usage(
             format!("{id} is {}: HeyGen has not made it", video.status()),
             format!("tracker show {id} tells what happened"),
         )),
@@ -97,10 +97,10 @@ fn want(
     row: RowId,
     assets: Option<&[Asset]>,
     output_dir: Option<&Path>,
-) -> Result<(), Error> {
+) -> Result<()> {
     let guard = locks
         .try_row(Purpose::Save, row)?
-        .ok_or_else(|| Error::in_use(row))?;
+        .ok_or_else(|| Problem::in_use(row))?;
     let Some(video) = store.read(|tx| tx.video(row))? else {
         return Ok(());
     };
@@ -149,7 +149,7 @@ fn same_directory(one: &Path, other: &Path) -> bool {
 }
 
 /// Whether a file is saved and still as it was saved. One that cannot be looked at is left alone.
-fn is_there(video: &Video, asset: Asset) -> Result<bool, Error> {
+fn is_there(video: &Video, asset: Asset) -> Result<bool> {
     let Some(file) = video
         .file(asset)
         .filter(|file| file.state == FileState::Saved)
@@ -162,7 +162,7 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool, Error> {
     match verify(path, bytes, sha256) {
         OnDisk::Intact => Ok(true),
         OnDisk::Missing | OnDisk::Changed => Ok(false),
-        OnDisk::Unreadable(source) => Err(Error::file("read", path, &source)),
+        OnDisk::Unreadable(source) => Err(Problem::file("read", path, &source)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Context, find};
 use crate::decide;
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::render::fields::Field;
 use crate::time;
 
@@ -33,12 +33,12 @@ struct Changes {
 }
 
 /// Runs `tracker edit`.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let changes = args.changes;
     let mut store = context.open()?;
     let video = store.write(|tx| {
         let row = find(tx, &args.id, false)?;
-        let mut video = tx.video(row)?.ok_or_else(|| Error::not_found(row))?;
+        let mut video = tx.video(row)?.ok_or_else(|| Problem::not_found(row))?;
         let before = video.clone();
         if let Some(title) = &changes.title {
             video.title = Some(title.clone());

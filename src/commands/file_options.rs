@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Context;
 use super::options::Suggest;
 use crate::download::name::check_template;
-use crate::error::Error;
+use crate::error::{Problem, Result};
 use crate::video::Asset;
 
 /// What `--assets` takes, with commas between.
@@ -47,14 +47,14 @@ pub struct WantedFiles {
 
 impl FileOptions {
     /// Flags, then environment, then defaults.
-    pub fn resolve(&self, context: &Context) -> Result<WantedFiles, Error> {
+    pub fn resolve(&self, context: &Context) -> Result<WantedFiles> {
         let (origin, template) = match &self.name {
             Some(template) => ("--name", Some(template.as_str())),
             None => ("TRACKER_NAME", context.env.text("TRACKER_NAME")?),
         };
         if let Some(template) = template {
             check_template(template).map_err(|error| {
-                Error::usage(
+                Problem::usage(
                     format!("{origin}: {error}"),
                     "for example: --name '{title} {video_id}'",
                 )
@@ -72,7 +72,7 @@ impl FileOptions {
 }
 
 /// A comma-separated list of assets, each kept once; `none` is the empty list.
-pub fn parse_assets(list: &str) -> Result<Vec<Asset>, Error> {
+pub fn parse_assets(list: &str) -> Result<Vec<Asset>> {
     let mut assets = Vec::new();
     if list.trim() == "none" {
         return Ok(assets);
@@ -80,7 +80,7 @@ pub fn parse_assets(list: &str) -> Result<Vec<Asset>, Error> {
     for word in list.split(',').map(str::trim) {
         let asset: Asset = word.parse().map_err(|()| {
             let known: Vec<_> = Asset::ALL.iter().map(|asset| asset.word()).collect();
-            Error::usage(
+            Problem::usage(
                 format!("--assets: there is no {word:?}"),
                 format!("a comma-separated list of {}, or none", known.join(", ")),
             )

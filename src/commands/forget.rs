@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Context, find_all};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::locks::{Guard, Locks, Purpose};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
@@ -54,7 +54,7 @@ pub struct Args {
 }
 
 /// Prints every row that was (or would be) dropped, as it was.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     let forget = Forget {
         force: args.force,
@@ -83,14 +83,14 @@ struct Forget<'a> {
 
 impl Forget<'_> {
     /// All of the rows or none.
-    fn named(&self, store: &mut Store, rows: &[RowId]) -> Result<(), Error> {
+    fn named(&self, store: &mut Store, rows: &[RowId]) -> Result<()> {
         let videos = if self.dry_run {
             store.read(|tx| self.look(tx, rows))?
         } else {
             let locks = store.locks()?;
             let mut guards = Vec::new();
             for &row in rows {
-                guards.push(lock(&locks, row)?.ok_or_else(|| Error::in_use(row))?);
+                guards.push(lock(&locks, row)?.ok_or_else(|| Problem::in_use(row))?);
             }
             store.write(|tx| self.drop_rows(tx, rows))?
         };
@@ -99,7 +99,7 @@ impl Forget<'_> {
     }
 
     /// Everything finished that is old enough, page by page. `false` when some of it was in use and stays.
-    fn old(&self, store: &mut Store, age: Duration) -> Result<bool, Error> {
+    fn old(&self, store: &mut Store, age: Duration) -> Result<bool> {
         let cutoff = time::now().before(age);
         let locks = store.locks()?;
         let (mut dropped, mut in_use, mut after) = (0, 0, RowId(0));
@@ -145,7 +145,7 @@ impl Forget<'_> {
         Ok(in_use == 0)
     }
 
-    fn drop_rows(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>, Error> {
+    fn drop_rows(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
         let videos = self.look(tx, rows)?;
         // With --force those, too, that cannot be read.
         for row in rows
@@ -158,7 +158,7 @@ impl Forget<'_> {
     }
 
     /// The rows as they are, unless one of them must not be dropped.
-    fn look(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>, Error> {
+    fn look(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
         let videos = read(tx, rows)?;
         let refused: Vec<_> = videos
             .iter()
@@ -190,13 +190,13 @@ impl Forget<'_> {
     }
 }
 
-fn read(tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>, Error> {
+fn read(tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
     let videos = rows.iter().map(|&row| tx.video(row));
     videos.filter_map(Result::transpose).collect()
 }
 
 /// Nobody else sends the row or saves its files while both are held.
-fn lock(locks: &Locks, row: RowId) -> Result<Option<[Guard; 2]>, Error> {
+fn lock(locks: &Locks, row: RowId) -> Result<Option<[Guard; 2]>> {
     let take = |purpose| locks.try_row(purpose, row);
     let Some(send) = take(Purpose::Send)? else {
         return Ok(None);
@@ -219,13 +219,13 @@ fn hope(video: &Video) -> Option<&'static str> {
     }
 }
 
-fn refusal(refused: &[String]) -> Error {
+fn refusal(refused: &[String]) -> Problem {
     let named: Vec<_> = refused.iter().take(NAMED).map(String::as_str).collect();
     let more = match refused.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Error::usage(
+    Problem::usage(
         format!("not dropped: {}{more}", named.join(", ")),
         "--force drops them all the same; HeyGen still charges for what it renders",
     )

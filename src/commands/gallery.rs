@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::list::FilterArgs;
 use super::{Context, find_all, open};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Result};
 use crate::gallery::{self, Selection};
 use crate::store::Store;
 
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 /// Writes the page and names it.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut filter = args.filter.filter(&context.view())?;
     let store = context.open_for_reading()?;
     filter.statuses = args.filter.statuses(&store, context)?;
@@ -68,7 +68,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// What `TRACKER_GALLERY` asks for after a run that changed something.
-pub(super) fn refresh(store: &Store, context: &Context) -> Result<(), Error> {
+pub(super) fn refresh(store: &Store, context: &Context) -> Result<()> {
     let Some(path) = context.env.path("TRACKER_GALLERY") else {
         return Ok(());
     };

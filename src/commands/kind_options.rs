@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bodies::{self, Body, Overrides};
 use crate::commands::options::script_text;
-use crate::error::Error;
+use crate::error::{Problem, Result};
 use crate::kind::Kind;
 use crate::store::NewVideo;
 
@@ -71,7 +71,7 @@ impl KindOptions {
     ///
     /// # Errors
     /// Options that belong to another kind than the one named.
-    pub(super) fn kind(&self) -> Result<Kind, Error> {
+    pub(super) fn kind(&self) -> Result<Kind> {
         let implied = [
             ("--prompt", self.prompt.is_some(), Kind::Agent),
             ("--template", self.template.is_some(), Kind::Template),
@@ -81,7 +81,7 @@ impl KindOptions {
         let named = self.kind.as_deref().and_then(|word| word.parse().ok());
         let kind: Kind = match (named, implied) {
             (Some(named), Some((flag, _, implied))) if named != implied => {
-                return Err(Error::usage(
+                return Err(Problem::usage(
                     format!("{flag} is of the kind {implied}, not {named}"),
                     format!("leave out --kind {named}"),
                 ));
@@ -90,7 +90,7 @@ impl KindOptions {
             (None, None) => Kind::default(),
         };
         if kind == Kind::Template && self.template.is_none() {
-            return Err(Error::usage(
+            return Err(Problem::usage(
                 "which template is not said",
                 "tracker submit --template ID BODY.json",
             ));
@@ -100,7 +100,7 @@ impl KindOptions {
             ("--auto-proceed", self.auto_proceed),
         ];
         match agents_only.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) if kind != Kind::Agent => Err(Error::usage(
+            Some((flag, _)) if kind != Kind::Agent => Err(Problem::usage(
                 format!("{flag} is for agents, not for the kind {kind}"),
                 "use it with --prompt or --kind agent",
             )),
@@ -109,7 +109,7 @@ impl KindOptions {
     }
 
     /// The bodies that flags alone make: one for each language of a translation. `None` where they make none.
-    pub(super) fn bodies(&self, fields: &Overrides) -> Result<Option<Vec<Body>>, Error> {
+    pub(super) fn bodies(&self, fields: &Overrides) -> Result<Option<Vec<Body>>> {
         let object = |fields: Map<String, Value>| {
             bodies::parse("the flags", Value::Object(fields).to_string().as_bytes())
         };
@@ -148,7 +148,7 @@ impl KindOptions {
     }
 
     /// Says of bodies what they are for, and refuses those that HeyGen would not understand.
-    pub(super) fn check(&self, kind: Kind, bodies: &mut [Body]) -> Result<(), Error> {
+    pub(super) fn check(&self, kind: Kind, bodies: &mut [Body]) -> Result<()> {
         for body in bodies {
             body.kind = kind;
             body.template.clone_from(&self.template);
@@ -168,8 +168,8 @@ impl KindOptions {
 }
 
 /// One row is one submission is one result, so a body asks for one.
-fn refuse_incomplete(body: &Body) -> Result<(), Error> {
-    let invalid = |why: String| Err(Error::invalid_body(body.place.clone(), why));
+fn refuse_incomplete(body: &Body) -> Result<()> {
+    let invalid = |why: String| Err(Problem::invalid_body(body.place.clone(), why));
     if let Some(name) = body.kind.strategy().needs
         && body.value.get(name).is_none_or(Value::is_null)
     {

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::options::Suggest;
 use super::{Context, pulse, stats};
-use crate::error::{Error, Exit, code};
+use crate::error::{Exit, Problem, Result, code};
 use crate::kind::Kind;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
@@ -98,9 +98,9 @@ pub struct FilterArgs {
 }
 
 /// Prints the rows, and on stderr what was left out and whether anybody still checks.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.csv && context.globals.json {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             "--csv and --json exclude each other",
             "choose one of them",
         ));
@@ -136,13 +136,13 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
 
 impl FilterArgs {
     /// All but the status words, which need the database.
-    pub(super) fn filter(&self, view: &View<Local>) -> Result<Filter, Error> {
+    pub(super) fn filter(&self, view: &View<Local>) -> Result<Filter> {
         let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
         let when = |flag: &str, text: &Option<String>| {
             text.as_deref()
                 .map(|text| parse_when(text, view.now, &view.tz))
                 .transpose()
-                .map_err(|error| Error::misuse(format!("--{flag}: {error}")))
+                .map_err(|error| Problem::misuse(format!("--{flag}: {error}")))
         };
         Ok(Filter {
             statuses: Vec::new(),
@@ -161,7 +161,7 @@ impl FilterArgs {
     }
 
     /// The words as they are in the database, whatever their case; one that nobody has heard of is pointed out.
-    pub(super) fn statuses(&self, store: &Store, context: &Context) -> Result<Vec<String>, Error> {
+    pub(super) fn statuses(&self, store: &Store, context: &Context) -> Result<Vec<String>> {
         let typed = &self.status;
         if typed.is_empty() {
             return Ok(Vec::new());
@@ -203,13 +203,13 @@ enum Form {
 }
 
 impl Form {
-    fn choose(args: &Args, context: &Context) -> Result<Self, Error> {
+    fn choose(args: &Args, context: &Context) -> Result<Self> {
         let chosen = args
             .fields
             .as_deref()
             .map(Field::parse_list)
             .transpose()
-            .map_err(|error| Error::misuse(format!("--fields: {error}")))?;
+            .map_err(|error| Problem::misuse(format!("--fields: {error}")))?;
         let or = |default: &[Field]| chosen.clone().unwrap_or_else(|| default.to_vec());
         Ok(if context.globals.json {
             Self::Json(or(Field::DEFAULT))
@@ -231,10 +231,10 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    fn print(&self, store: &Store, filter: &Filter, limit: u32) -> Result<(), Error> {
+    fn print(&self, store: &Store, filter: &Filter, limit: u32) -> Result<()> {
         let screen = &self.context.screen;
         if let Form::Csv(fields) = &self.form {
-            screen.block(&csv::header(fields).map_err(|source| Error::output(&source))?);
+            screen.block(&csv::header(fields).map_err(|source| Problem::output(&source))?);
         }
         let mut left = if limit == 0 { u64::MAX } else { limit.into() };
         let (mut shown, mut below) = (0_u64, None);
@@ -252,7 +252,7 @@ impl Listing<'_> {
         self.note_what_is_not_shown(store, filter, shown, cut)
     }
 
-    fn page(&self, store: &Store, videos: &[Video]) -> Result<(), Error> {
+    fn page(&self, store: &Store, videos: &[Video]) -> Result<()> {
         let screen = &self.context.screen;
         match &self.form {
             Form::Table(None) => {
@@ -264,7 +264,7 @@ impl Listing<'_> {
             }
             Form::Csv(fields) => {
                 let rows = csv::rows(videos, fields, screen.out_is_terminal);
-                screen.block(&rows.map_err(|source| Error::output(&source))?);
+                screen.block(&rows.map_err(|source| Problem::output(&source))?);
             }
             Form::Tsv(fields) => {
                 for video in videos {
@@ -288,7 +288,7 @@ impl Listing<'_> {
         filter: &Filter,
         shown: u64,
         cut: Option<RowId>,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let screen = &self.context.screen;
         if screen.quiet || screen.is_closed() {
             return Ok(());
@@ -316,7 +316,7 @@ impl Listing<'_> {
 }
 
 /// Which rows submit again those of the page that ended badly.
-fn retries(store: &Store, videos: &[Video]) -> Result<HashMap<RowId, RowId>, Error> {
+fn retries(store: &Store, videos: &[Video]) -> Result<HashMap<RowId, RowId>> {
     store.read(|tx| {
         let mut retries = HashMap::new();
         for video in videos.iter().filter(|video| video.ended_badly()) {

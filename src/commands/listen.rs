@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::commands::Context;
 use crate::commands::options::Tuning;
 use crate::config::{self, Environment};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::listen::{self, Signal};
 use crate::pass::{self, Options, Reporter, Scope, Voice};
 use crate::render::screen::Screen;
@@ -72,7 +72,7 @@ fn path(text: &str) -> Result<String, String> {
 }
 
 /// Runs `tracker listen` until a signal or the database ends it.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let secret = config::webhook_secret(&context.env)?;
     let options = Options {
         download: !args.no_download,
@@ -83,8 +83,8 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let mut store = context.open()?;
     let receiving = context.open()?;
     let listener =
-        TcpListener::bind(args.addr).map_err(|source| Error::bind(args.addr, &source))?;
-    let unable = |source| Error::system("receive webhooks", &source);
+        TcpListener::bind(args.addr).map_err(|source| Problem::bind(args.addr, &source))?;
+    let unable = |source| Problem::system("receive webhooks", &source);
     let (sender, signals) = channel();
     let mut server = listen::start(
         listener,
@@ -156,7 +156,7 @@ fn hooks_beside(context: &Context, options: &Options) -> (Options, Sender<()>) {
 }
 
 /// What will not work, told while somebody is looking.
-fn advise(context: &Context, address: SocketAddr) -> Result<(), Error> {
+fn advise(context: &Context, address: SocketAddr) -> Result<()> {
     let screen = &context.screen;
     if !address.ip().is_loopback() {
         screen.warn(&format!(
@@ -192,7 +192,7 @@ struct Passes<'a> {
 impl Passes<'_> {
     /// Takes on every pending delivery, those a crash left included. Returns how long there is nothing to do but for
     /// signals.
-    fn start(&mut self, store: &mut Store) -> Result<Duration, Error> {
+    fn start(&mut self, store: &mut Store) -> Result<Duration> {
         let limit = PAGE.saturating_add(u32::try_from(self.in_hand.len()).unwrap_or(PAGE));
         let mut pending = store.read(|tx| tx.pending_webhooks(limit))?;
         pending.retain(|delivery| !self.in_hand.contains(&delivery.id));
@@ -262,7 +262,7 @@ impl Pass {
     /// The deliveries are done only after the pass: a kill in between repeats it, and a pass over what is finished does
     /// nothing. A pass that met trouble (the network is down) is not repeated from here: the video is still unfinished,
     /// and `check` asks about it.
-    fn act(&mut self) -> Result<(), Error> {
+    fn act(&mut self) -> Result<()> {
         let rows: BTreeSet<RowId> = self
             .pending
             .iter()

@@ -4,7 +4,7 @@ use clap::Command;
 use clap_mangen::Man;
 
 use super::Context;
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 /// Prints a page in roff.
-pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
     // Building hands the global options down and gives every verb its full name.
     program.build();
     let command = match &args.verb {
@@ -33,7 +33,7 @@ pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit, 
                 command.clone().name(name)
             })
             .ok_or_else(|| {
-                Error::usage(
+                Problem::usage(
                     format!("there is no verb {verb:?}"),
                     "tracker --help lists them",
                 )
@@ -43,7 +43,7 @@ pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit, 
     Man::new(command)
         .source(concat!("tracker ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)
-        .map_err(|source| Error::output(&source))?;
+        .map_err(|source| Problem::output(&source))?;
     context.screen.block(&String::from_utf8_lossy(&page));
     Ok(Exit::Ok)
 }

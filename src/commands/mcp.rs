@@ -1,7 +1,7 @@
 //! `tracker mcp`: the table for agents.
 
 use super::Context;
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::mcp::McpServer;
 
 /// Serve the tracker's tools to an agent, over stdin and stdout (Model Context Protocol)
@@ -26,9 +26,9 @@ pub struct Args {
 }
 
 /// Serves until the client goes away.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let database = std::path::absolute(context.database()?)
-        .map_err(|source| Error::system("find the working directory", &source))?;
+        .map_err(|source| Problem::system("find the working directory", &source))?;
     McpServer::new(
         context.env.clone(),
         database,

@@ -39,7 +39,7 @@ use serde::Serialize;
 
 use crate::commands::options::Globals;
 use crate::config::{self, Environment};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
@@ -61,14 +61,14 @@ pub struct Context {
 
 impl Context {
     /// From here on SIGINT and SIGTERM end the process with one line.
-    pub fn heed_signals(&self) -> Result<(), Error> {
+    pub fn heed_signals(&self) -> Result<()> {
         // Without it they end the process all the same, and nothing is lost by it.
         signals::install(&self.screen).ok();
         Ok(())
     }
 
     /// Where the database is, or would be.
-    pub fn database(&self) -> Result<PathBuf, Error> {
+    pub fn database(&self) -> Result<PathBuf> {
         if let Some(path) = &self.globals.db {
             options::refuse_tilde(path)?;
         }
@@ -76,7 +76,7 @@ impl Context {
     }
 
     /// Reports an error that does not end the command, or does, and returns its exit code.
-    pub fn report(&self, error: &Error) -> Exit {
+    pub fn report(&self, error: &Problem) -> Exit {
         report(&self.screen, error)
     }
 
@@ -98,22 +98,22 @@ impl Context {
     }
 
     /// Opens the database for work; there must be one.
-    pub fn open(&self) -> Result<Store, Error> {
+    pub fn open(&self) -> Result<Store> {
         Store::open(&self.database()?)
     }
 
     /// Opens the database for looking, where SQLite allows it even read-only.
-    pub fn open_for_reading(&self) -> Result<Store, Error> {
+    pub fn open_for_reading(&self) -> Result<Store> {
         Store::open_for_reading(&self.database()?)
     }
 
     /// Opens the database, creating it where there is none.
-    pub fn open_or_create(&self) -> Result<Store, Error> {
+    pub fn open_or_create(&self) -> Result<Store> {
         Store::create(&self.database()?)
     }
 
     /// The user's command to tell of what happens.
-    pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>, Error> {
+    pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>> {
         match flag {
             Some(command) => Ok(Some(command.to_owned())),
             None => Ok(self.env.text("TRACKER_HOOK")?.map(str::to_owned)),
@@ -122,17 +122,17 @@ impl Context {
 
     /// Where files of new rows go: the flag, `TRACKER_OUTPUT_DIR`, else `./output`; made absolute now, so that the
     /// working directory of a later `check` does not matter.
-    pub fn output_dir(&self, flag: Option<&Path>) -> Result<PathBuf, Error> {
+    pub fn output_dir(&self, flag: Option<&Path>) -> Result<PathBuf> {
         let chosen = flag
             .map(Path::to_owned)
             .or_else(|| self.env.path("TRACKER_OUTPUT_DIR"))
             .unwrap_or_else(|| PathBuf::from("output"));
         options::refuse_tilde(&chosen)?;
         let absolute = without_parents(&chosen)
-            .map_err(|source| Error::file("use the output directory", &chosen, &source))?;
+            .map_err(|source| Problem::file("use the output directory", &chosen, &source))?;
         // SQLite and JSON hold text.
         if absolute.to_str().is_none() {
-            return Err(Error::usage(
+            return Err(Problem::usage(
                 format!(
                     "the output directory {} is not valid UTF-8",
                     absolute.display()
@@ -161,7 +161,7 @@ fn without_parents(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Refuses a directory that no later run could use either: what is there is no directory, or may not be written in.
-fn refuse_hopeless(dir: &Path) -> Result<(), Error> {
+fn refuse_hopeless(dir: &Path) -> Result<()> {
     let there = dir.ancestors().find(|path| path.symlink_metadata().is_ok());
     let Some(there) = there else { return Ok(()) };
     let why = if !there.is_dir() {
@@ -171,7 +171,7 @@ fn refuse_hopeless(dir: &Path) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::usage(
+    Err(Problem::usage(
         format!(
             "files cannot go to {}: {} {why}",
             dir.display(),
@@ -196,7 +196,7 @@ struct EnvelopeError<'a> {
 }
 
 /// Prints an error and its hint on stderr and returns its exit code.
-pub fn report(screen: &Screen, error: &Error) -> Exit {
+pub fn report(screen: &Screen, error: &Problem) -> Exit {
     let message = error.to_string();
     let hint = &error.hint;
     if screen.json {

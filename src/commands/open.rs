@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::{Context, find};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::video::Video;
 
 /// What opens files and pages here.
@@ -28,11 +28,11 @@ pub struct Args {
 }
 
 /// Runs `tracker open`.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let store = context.open_for_reading()?;
     let video = store.read(|tx| {
         let row = find(tx, &args.id, true)?;
-        tx.video(row)?.ok_or_else(|| Error::not_found(row))
+        tx.video(row)?.ok_or_else(|| Problem::not_found(row))
     })?;
     let target = if args.web {
         page(&video)?
@@ -43,7 +43,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// Opens a file or a page with the desktop's program for it.
-pub(super) fn open(target: &str, context: &Context) -> Result<Exit, Error> {
+pub(super) fn open(target: &str, context: &Context) -> Result<Exit> {
     let status = Command::new(OPENER)
         .arg(target)
         .stdin(Stdio::null())
@@ -62,16 +62,16 @@ pub(super) fn open(target: &str, context: &Context) -> Result<Exit, Error> {
     }
 }
 
-fn file(video: &Video) -> Result<String, Error> {
+fn file(video: &Video) -> Result<String> {
     let id = video.id;
     let Some(path) = video.saved_path() else {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!("{id} has no saved file ({})", video.status()),
             format!("tracker check {id} looks for it; tracker open {id} --web opens its page"),
         ));
     };
     if !path.exists() {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!("{} is not there any more", path.display()),
             format!("tracker download {id} fetches it again"),
         ));
@@ -80,13 +80,13 @@ fn file(video: &Video) -> Result<String, Error> {
 }
 
 /// Only a web page: what a server sends as the page of a video must not make the desktop run a file.
-fn page(video: &Video) -> Result<String, Error> {
+fn page(video: &Video) -> Result<String> {
     video
         .video_page_url
         .clone()
         .filter(|url| url.starts_with("https://") || url.starts_with("http://127.0.0.1"))
         .ok_or_else(|| {
-            Error::usage(
+            Problem::usage(
                 format!("HeyGen has named no page for {} yet", video.id),
                 format!("tracker check {} asks again", video.id),
             )

@@ -11,7 +11,7 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command};
 
 use crate::bodies::Overrides;
-use crate::error::Error;
+use crate::error::{Problem, Result};
 use crate::pass::{Options, Wait};
 use crate::video::RowId;
 
@@ -155,7 +155,7 @@ pub(super) struct FieldArgs {
 
 impl FieldArgs {
     /// What was typed, with the script read from its file.
-    pub(super) fn overrides(&self) -> Result<Overrides, Error> {
+    pub(super) fn overrides(&self) -> Result<Overrides> {
         Ok(Overrides {
             avatar_id: self.avatar_id.clone(),
             voice_id: self.voice_id.clone(),
@@ -166,29 +166,29 @@ impl FieldArgs {
 }
 
 /// `TEXT|@FILE`
-pub(super) fn script_text(given: &str) -> Result<String, Error> {
+pub(super) fn script_text(given: &str) -> Result<String> {
     let Some(path) = given.strip_prefix('@') else {
         return Ok(given.to_owned());
     };
     let (origin, bytes) = read_input(Path::new(path), MAX_SCRIPT)?;
     let text = String::from_utf8(bytes)
-        .map_err(|error| Error::invalid_body(origin, format!("is not UTF-8: {error}")))?;
+        .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))?;
     Ok(text.trim_start_matches('\u{feff}').trim_end().to_owned())
 }
 
 /// A file's content, or standard input's for `-`, with a name for error messages; at most `limit` bytes of it.
-pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>), Error> {
+pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>)> {
     let unreadable = |source: io::Error| match source.kind() {
         // A name that was mistyped is the command line's fault.
-        io::ErrorKind::NotFound => Error::usage(
+        io::ErrorKind::NotFound => Problem::usage(
             format!("no such file: {}", path.display()),
             "check the path; HeyGen's ids need no file",
         ),
-        io::ErrorKind::IsADirectory => Error::usage(
+        io::ErrorKind::IsADirectory => Problem::usage(
             format!("{} is a directory", path.display()),
             "name a file in it, or - for standard input",
         ),
-        _ => Error::file("read", path, &source),
+        _ => Problem::file("read", path, &source),
     };
     let (origin, input): (String, Box<dyn Read>) = if path == Path::new("-") {
         ("standard input".to_owned(), Box::new(io::stdin()))
@@ -203,7 +203,7 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>), E
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(Error::invalid_body(
+        return Err(Problem::invalid_body(
             origin,
             format!("is larger than {} MiB", limit >> 20),
         ));
@@ -213,9 +213,9 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>), E
 
 /// A `~` that reaches the program stands for no home directory: the shell expands it only at the start of an unquoted
 /// word, so not in `--db=~/x` or `@~/x`, and cron and systemd never do.
-pub(super) fn refuse_tilde(path: &Path) -> Result<(), Error> {
+pub(super) fn refuse_tilde(path: &Path) -> Result<()> {
     match path.to_str() {
-        Some(text) if text == "~" || text.starts_with("~/") => Err(Error::usage(
+        Some(text) if text == "~" || text.starts_with("~/") => Err(Problem::usage(
             format!("{text} is not a path: the shell did not expand its ~"),
             "write $HOME instead of ~, or leave out the quotes; a directory of that name is ./~",
         )),

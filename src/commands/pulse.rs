@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Context;
-use crate::error::Error;
+use crate::error::Result;
 use crate::render::human;
 use crate::store::{Pulse, Store, Trouble};
 use crate::time::Timestamp;
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Says so on stderr when unfinished videos were left alone for an hour.
-pub(super) fn note_silence(store: &Store, context: &Context) -> Result<(), Error> {
+pub(super) fn note_silence(store: &Store, context: &Context) -> Result<()> {
     if context.screen.quiet {
         return Ok(());
     }
@@ -41,7 +41,7 @@ pub(super) fn note_damaged(store: &Store, context: &Context) {
 }
 
 /// The same for a run that cron may start each minute: each row once a day.
-pub(super) fn report_damaged(store: &mut Store, context: &Context) -> Result<(), Error> {
+pub(super) fn report_damaged(store: &mut Store, context: &Context) -> Result<()> {
     for (row, why) in store.damaged() {
         let name = format!("damaged {row}");
         let now = context.view().now;

@@ -3,7 +3,7 @@
 use super::options::script_text;
 use super::{Context, find, load};
 use crate::decide;
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Access, Options, Reporter, Scope, Voice};
 use crate::render::fields::Field;
 use crate::store::Tx;
@@ -27,10 +27,10 @@ pub struct Args {
 }
 
 /// Records the message, sends it, and prints what became of the row.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let text = script_text(&args.text)?;
     if text.trim().is_empty() {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             "the reply is empty",
             "tracker reply ID 'what to say'",
         ));
@@ -77,11 +77,11 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     })
 }
 
-fn record(tx: &Tx<'_>, id: &str, text: &str, now: Timestamp) -> Result<RowId, Error> {
+fn record(tx: &Tx<'_>, id: &str, text: &str, now: Timestamp) -> Result<RowId> {
     let row = find(tx, id, true)?;
-    let video = tx.video(row)?.ok_or_else(|| Error::not_found(row))?;
+    let video = tx.video(row)?.ok_or_else(|| Problem::not_found(row))?;
     let refused = |why: &str| {
-        Err(Error::usage(
+        Err(Problem::usage(
             format!("{row} {why}"),
             format!("tracker show {row}; only an agent that waits or says failed can be answered"),
         ))

@@ -7,7 +7,7 @@ use crate::commands::file_options::{FileOptions, WantedFiles};
 use crate::commands::options::FieldArgs;
 use crate::commands::submission::{self, SubmitOptions, new_video};
 use crate::commands::{Context, find_all, load};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{IdempotencyKey, Phase, RowId, Video};
@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 /// Runs `tracker retry`.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let store = context.open()?;
     let rows = if args.failed {
         store.read(|tx| tx.retryable())?
@@ -86,11 +86,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
 }
 
 /// The rows that a retry would find instead of submitting.
-fn dry_settle(
-    store: &Store,
-    new: Vec<NewVideo>,
-    again: bool,
-) -> Result<Vec<(RowId, RowId)>, Error> {
+fn dry_settle(store: &Store, new: Vec<NewVideo>, again: bool) -> Result<Vec<(RowId, RowId)>> {
     store.read(|tx| {
         let mut known = Vec::new();
         for mut video in new {
@@ -116,19 +112,19 @@ pub(super) fn settle(
     new: &mut NewVideo,
     original: RowId,
     again: bool,
-) -> Result<Option<RowId>, Error> {
+) -> Result<Option<RowId>> {
     let earlier = tx.retries(original)?;
     if let Some((row, hash)) = earlier.last().filter(|_| !again) {
         if *hash == new.body_hash {
             return Ok(Some(*row));
         }
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!("{original} was already retried as {row}, with other fields"),
             format!("tracker show {row} shows that one; --again submits {original} once more"),
         ));
     }
     let Some(video) = tx.video(original)? else {
-        return Err(Error::not_found(original));
+        return Err(Problem::not_found(original));
     };
     refuse_unless_over(&video)?;
     if let (Some((_, key)), Some(first)) = (&mut new.request, &video.idempotency_key) {
@@ -139,7 +135,7 @@ pub(super) fn settle(
 }
 
 /// Only what ended without a video can be retried.
-fn refuse_unless_over(video: &Video) -> Result<(), Error> {
+fn refuse_unless_over(video: &Video) -> Result<()> {
     let id = video.id;
     let (why, hint) = match video.phase {
         Phase::Rejected if video.failure_code.as_deref() == Some(submission::ALREADY_TRACKED) => (
@@ -157,14 +153,14 @@ fn refuse_unless_over(video: &Video) -> Result<(), Error> {
             format!("tracker check {id} carries on with it"),
         ),
     };
-    Err(Error::usage(format!("{id} {why}"), hint))
+    Err(Problem::usage(format!("{id} {why}"), hint))
 }
 
-fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body, Error> {
+fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body> {
     let id = video.id;
     refuse_unless_over(video)?;
     let Some(request) = store.read(|tx| tx.request(id))? else {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!("{id} was made elsewhere, so its body is not known here"),
             "submit its body: tracker submit BODY.json",
         ));
@@ -186,7 +182,7 @@ impl Args {
         original: &Video,
         body: &Body,
         now: Timestamp,
-    ) -> Result<NewVideo, Error> {
+    ) -> Result<NewVideo> {
         let given = self.files.resolve(context)?;
         let files = WantedFiles {
             output_dir: match &self.files.output_dir {

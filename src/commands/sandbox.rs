@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::commands::Context;
 use crate::config::Environment;
-use crate::error::{Error, Exit, shell_word};
+use crate::error::{Exit, Problem, Result, shell_word};
 use crate::render::screen::Screen;
 use crate::sandbox::{Options, Sandbox, Webhook};
 
@@ -62,7 +62,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// Runs `tracker sandbox` until it is interrupted.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let webhook = webhook(&args)?;
     let sandbox = Sandbox::start(Options {
         api_port: args.port.unwrap_or(0),
@@ -75,19 +75,19 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         webhook,
         ..Options::default()
     })
-    .map_err(|source| Error::system("start the sandbox", &source))?;
+    .map_err(|source| Problem::system("start the sandbox", &source))?;
     print_exports(&context.screen, &context.env, &sandbox, args.webhook_secret);
     loop {
         std::thread::park();
     }
 }
 
-fn webhook(args: &Args) -> Result<Option<Webhook>, Error> {
+fn webhook(args: &Args) -> Result<Option<Webhook>> {
     let (Some(url), Some(secret)) = (&args.webhook, &args.webhook_secret) else {
         return Ok(None);
     };
     let mut webhook = Webhook::new(url, secret).map_err(|error| {
-        Error::usage(
+        Problem::usage(
             error.to_string(),
             "tracker listen prints where it can be reached",
         )

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::{Context, find, pulse};
 use crate::decide::{self, FileFact};
 use crate::download::{OnDisk, verify};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::event::TimelineEntry;
 use crate::render::json::TicketObject;
 use crate::render::show::show;
@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 /// Prints the row, its request, URLs, files and timeline.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open_for_reading()?;
     let id = store.read(|tx| find(tx, &args.id, true))?;
     let gone = look_at_files(&store, id, context)?;
@@ -53,7 +53,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let Some(video) = ticket.video.as_mut() else {
         // Forgotten since, or damaged.
         pulse::note_damaged(&store, context);
-        return Err(Error::not_found(args.id));
+        return Err(Problem::not_found(args.id));
     };
     for gone in &gone {
         // What could not be recorded is true all the same.
@@ -88,7 +88,7 @@ struct Known {
 }
 
 impl Known {
-    fn read(tx: &Tx<'_>, id: RowId) -> Result<Self, Error> {
+    fn read(tx: &Tx<'_>, id: RowId) -> Result<Self> {
         let video = tx.video(id)?;
         Ok(Self {
             request: match video {
@@ -108,7 +108,7 @@ struct Gone {
     why: &'static str,
 }
 
-fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone>, Error> {
+fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone>> {
     let video = store.read(|tx| tx.video(id))?;
     let files = video.map(|video| video.files).unwrap_or_default();
     let mut gone = Vec::new();

@@ -1,7 +1,7 @@
 //! `tracker stop`: end an agent's session, so that it holds no slot of the account any more.
 
 use super::{Context, find, load};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Access, Options, Reporter, Scope, Voice};
 use crate::render::fields::Field;
 
@@ -16,17 +16,17 @@ pub struct Args {
 }
 
 /// Stops the session, and asks what became of it.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let access = Access::resolve(&context.env)?;
     context.heed_signals()?;
     let mut store = context.open()?;
     let video = store.read(|tx| {
         let row = find(tx, &args.id, false)?;
-        tx.video(row)?.ok_or_else(|| Error::not_found(row))
+        tx.video(row)?.ok_or_else(|| Problem::not_found(row))
     })?;
     let row = video.id;
     let Some(session) = &video.session_id else {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!(
                 "{row} is no agent's session but a {} ({}); HeyGen cannot stop it",
                 video.kind,
@@ -36,7 +36,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         ));
     };
     if video.outcome.is_some() {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!("{row} is over: {}", video.status()),
             format!("tracker show {row}"),
         ));
@@ -46,7 +46,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
         .as_ref()
         .is_some_and(|owner| *owner != access.account)
     {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!("{row} belongs to another account than this key's"),
             "give the right key with HEYGEN_API_KEY_FILE",
         ));

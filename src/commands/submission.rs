@@ -8,7 +8,7 @@ use crate::bodies::Body;
 use crate::commands::file_options::WantedFiles;
 use crate::commands::options::WaitArgs;
 use crate::commands::{Context, load, pulse, retry};
-use crate::error::{Error, Exit, code};
+use crate::error::{Exit, Problem, Result, code};
 use crate::locks::{Guard, Locks, Purpose};
 use crate::pass::{self, Access, Options, Reporter, Scope, Tally, Voice};
 use crate::render::fields::Field;
@@ -90,12 +90,7 @@ impl SubmitOptions {
     ///
     /// # Errors
     /// Nothing was recorded then. Once it is, this succeeds: see [`exit`].
-    pub(super) fn submit(
-        &self,
-        context: &Context,
-        new: &[NewVideo],
-        again: bool,
-    ) -> Result<Exit, Error> {
+    pub(super) fn submit(&self, context: &Context, new: &[NewVideo], again: bool) -> Result<Exit> {
         let account = match Access::resolve(&context.env) {
             Ok(access) => Some(access.account),
             Err(_) if self.queue => None,
@@ -163,7 +158,7 @@ impl SubmitOptions {
         fresh: Vec<(RowId, Guard)>,
         rows: &[RowId],
         reporter: &mut Reporter<'_>,
-    ) -> Result<Exit, Error> {
+    ) -> Result<Exit> {
         if self.queue {
             return Ok(Exit::Ok);
         }
@@ -185,12 +180,12 @@ impl SubmitOptions {
         wait.until_finished(store, &context.env, &options, reporter)
     }
 
-    fn max_per_day(&self, context: &Context) -> Result<Option<u64>, Error> {
+    fn max_per_day(&self, context: &Context) -> Result<Option<u64>> {
         let text = context.env.text("TRACKER_MAX_PER_DAY")?;
         match (self.max_per_day, text) {
             (None, Some(text)) => text.trim().parse().map(Some).map_err(|_| {
                 let message = format!("TRACKER_MAX_PER_DAY is not a number: {text}");
-                Error::usage(message, "a number of submissions, or unset it")
+                Problem::usage(message, "a number of submissions, or unset it")
             }),
             (flag, _) => Ok(flag),
         }
@@ -249,7 +244,7 @@ struct Recorded {
 
 /// Writes all bodies down in one transaction: all of them or none. Each new row's send lock is taken before the row
 /// becomes visible, so that no `check` comes between recording and sending.
-fn record(store: &mut Store, new: &[NewVideo], rules: &Rules<'_>) -> Result<Recorded, Error> {
+fn record(store: &mut Store, new: &[NewVideo], rules: &Rules<'_>) -> Result<Recorded> {
     let locks = store.locks()?;
     store.write(|tx| {
         let mut recorded = Recorded::default();
@@ -273,7 +268,7 @@ fn record_one(
     video: &NewVideo,
     rules: &Rules<'_>,
     recorded: &mut Recorded,
-) -> Result<RowId, Error> {
+) -> Result<RowId> {
     let mut video = NewVideo {
         account: rules.account.clone(),
         ..video.clone()
@@ -314,7 +309,7 @@ fn record_one(
 }
 
 /// Counts what is recorded by now, this transaction included, so that submissions at once do not pass the cap together.
-fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<(), Error> {
+fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<()> {
     let since = now.before(CAP_PERIOD);
     if tx.submitted_since(since)? <= most {
         return Ok(());
@@ -327,7 +322,7 @@ fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<(), Error> 
         _ => "nothing was recorded; submit fewer at once".to_owned(),
     };
     let message = format!("that would be more than {most} submissions in 24 hours");
-    Err(Error::new(code::CAP_REACHED, message).with_hint(hint))
+    Err(Problem::new(code::CAP_REACHED, message).with_hint(hint))
 }
 
 impl Recorded {
@@ -410,7 +405,7 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
 }
 
 /// Prints what would be sent, and every row with the same body; a row that is to be retried is no duplicate of itself.
-pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Result<Exit, Error> {
+pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Result<Exit> {
     let screen = &context.screen;
     let store = match context.open_for_reading() {
         Ok(store) => Some(store),

@@ -9,7 +9,7 @@ use crate::commands::kind_options::KindOptions;
 use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
 use crate::commands::submission::{self, SubmitOptions, new_video};
 use crate::each::{Line, Table};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem, Result};
 use crate::store::NewVideo;
 use crate::time::{self, Timestamp};
 
@@ -59,7 +59,7 @@ pub struct Args {
 }
 
 /// Runs `tracker submit`.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     let bodies = read_bodies(&args)?;
     let now = time::now();
     let new = match &args.each {
@@ -96,15 +96,15 @@ fn for_each(
     bodies: &[Body],
     context: &Context,
     now: Timestamp,
-) -> Result<Vec<(NewVideo, Body)>, Error> {
+) -> Result<Vec<(NewVideo, Body)>> {
     let [body] = bodies else {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             format!("--each takes one body, not {}", bodies.len()),
             "run it once for each body",
         ));
     };
     if table == Path::new("-") && args.bodies.iter().any(|path| path == table) {
-        return Err(Error::usage(
+        return Err(Problem::usage(
             "standard input cannot be both the body and the table",
             "put one of them into a file",
         ));
@@ -137,7 +137,7 @@ fn for_each(
 }
 
 /// What a table would become: how many, the first of them, and the script that takes longest to say.
-fn preview(bodies: &[Body], context: &Context) -> Result<Exit, Error> {
+fn preview(bodies: &[Body], context: &Context) -> Result<Exit> {
     let first = bodies.iter().take(1).map(|body| (None, body.clone()));
     submission::dry_run(&first.collect::<Vec<_>>(), context)?;
     let longest = bodies
@@ -157,7 +157,7 @@ fn preview(bodies: &[Body], context: &Context) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-fn read_bodies(args: &Args) -> Result<Vec<Body>, Error> {
+fn read_bodies(args: &Args) -> Result<Vec<Body>> {
     let kind = args.kind.kind()?;
     let overrides = args.fields.overrides()?;
     let mut bodies = match args.kind.bodies(&overrides)? {
@@ -168,10 +168,10 @@ fn read_bodies(args: &Args) -> Result<Vec<Body>, Error> {
     Ok(bodies)
 }
 
-fn typed_bodies(args: &Args, overrides: &Overrides) -> Result<Vec<Body>, Error> {
+fn typed_bodies(args: &Args, overrides: &Overrides) -> Result<Vec<Body>> {
     if args.bodies.is_empty() {
         if overrides.is_empty() {
-            return Err(Error::usage(
+            return Err(Problem::usage(
                 "nothing to submit",
                 "name a file with a request body, - for standard input, or use --avatar-id, --voice-id and --script",
             ));

@@ -1,7 +1,7 @@
 //! Which account this run works for; found out at the first request, so that an idle run needs no key.
 
 use crate::config::{self, Environment};
-use crate::error::Error;
+use crate::error::Result;
 use crate::heygen::{Client, Timeouts, account};
 use crate::net::Proxy;
 use crate::video::Account;
@@ -21,7 +21,7 @@ pub struct Access {
 
 impl Access {
     /// Reads base URL and key; makes no request.
-    pub fn resolve(env: &Environment) -> Result<Self, Error> {
+    pub fn resolve(env: &Environment) -> Result<Self> {
         let base = config::base_url(env)?;
         let key = config::api_key(env)?.secret;
         let proxy = config::proxy(env)?;

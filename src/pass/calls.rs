@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::limiter::{Denied, RateLimiter};
 use crate::decide::{Attempt, Verdict};
-use crate::error::Error;
+use crate::error::{Problem, Result};
 use crate::heygen::{ApiError, Backoff, Client, Created, RemoteVideo};
 use crate::kind::Kind;
 use crate::store::Identity;
@@ -56,7 +56,7 @@ pub(super) enum PostError {
     /// No POST was made: the run is over.
     NotAttempted,
     /// No (further) POST was made: its answer could not be recorded.
-    Database(Error),
+    Database(Problem),
 }
 
 impl Caller {

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 
 use super::{Message, Run, Tx};
 use crate::decide::Entry;
-use crate::error::Error;
+use crate::error::Result;
 use crate::event::Event;
 use crate::locks::{Guard, Purpose};
 use crate::render::json::{VideoObject, to_line};
@@ -43,7 +43,7 @@ impl Run<'_, '_> {
         event: HookEvent,
         file: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         if self.options.hook.is_none() {
             return Ok(());
         }
@@ -52,12 +52,7 @@ impl Run<'_, '_> {
     }
 
     /// Notes `idle` when this row was the last unfinished one.
-    pub(super) fn maybe_idle(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    pub(super) fn maybe_idle(&mut self, tx: &Tx<'_>, row: RowId, now: Timestamp) -> Result<()> {
         if self.options.hook.is_none() || tx.has_unfinished()? {
             return Ok(());
         }
@@ -66,7 +61,7 @@ impl Run<'_, '_> {
     }
 
     /// Starts the next hook that is due, when none is running. Each try is counted before it is made.
-    pub(super) fn dispatch_hooks(&mut self, store: &mut Store) -> Result<(), Error> {
+    pub(super) fn dispatch_hooks(&mut self, store: &mut Store) -> Result<()> {
         let Some(command) = self.options.hook.clone().filter(|_| self.options.run_hooks) else {
             return Ok(());
         };
@@ -164,7 +159,7 @@ impl Run<'_, '_> {
         hooked: Hooked,
         outcome: Result<(), String>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let Hooked { hook, video, guard } = hooked;
         self.hooks.running = None;
         // A failed one may have left others waiting that it held up.

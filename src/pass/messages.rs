@@ -6,7 +6,7 @@
 use super::calls::CallError;
 use super::{Run, Tx};
 use crate::decide::Entry;
-use crate::error::Error;
+use crate::error::Result;
 use crate::event::Event;
 use crate::heygen::ApiError;
 use crate::locks::Purpose;
@@ -16,7 +16,7 @@ use crate::video::{MessageState, Video};
 
 impl Run<'_, '_> {
     /// Sends what is recorded for sessions of this key's account.
-    pub(super) fn send_messages(&mut self, store: &mut Store) -> Result<(), Error> {
+    pub(super) fn send_messages(&mut self, store: &mut Store) -> Result<()> {
         for message in store.read(|tx| tx.unsent_messages())? {
             if self.limiter.is_closed() {
                 return Ok(());
@@ -26,7 +26,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn send_message(&mut self, store: &mut Store, message: &OutgoingMessage) -> Result<(), Error> {
+    fn send_message(&mut self, store: &mut Store, message: &OutgoingMessage) -> Result<()> {
         let Some((caller, account)) = self.caller()? else {
             return Ok(());
         };
@@ -52,7 +52,7 @@ impl Run<'_, '_> {
             Err(CallError::Stopped) => (unsent, None, None),
             Err(CallError::Api(error)) => (after(&error), None, Some(error.message)),
         };
-        store.write(|tx| -> Result<(), Error> {
+        store.write(|tx| -> Result<()> {
             tx.move_message(message.id, sending, state, run_id.as_deref())?;
             if state == unsent {
                 return Ok(());
@@ -71,7 +71,7 @@ impl Run<'_, '_> {
     }
 
     /// Something happened that leaves the row as it is.
-    fn note(&mut self, tx: &Tx<'_>, video: &Video, event: Event) -> Result<(), Error> {
+    fn note(&mut self, tx: &Tx<'_>, video: &Video, event: Event) -> Result<()> {
         let decision = crate::decide::happened(video, Entry::new(event));
         self.write(tx, decision, time::now())
     }

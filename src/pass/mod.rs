@@ -50,7 +50,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::config::Environment;
 use crate::decide::{self, Decision, Entry};
 use crate::download::{FileClient, FileTimeouts};
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Result};
 use crate::event::Event;
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
 use crate::locks::{Guard, Locks};
@@ -135,7 +135,7 @@ pub fn run(
     scope: Scope,
     options: &Options,
     reporter: &mut Reporter<'_>,
-) -> Result<(), Error> {
+) -> Result<()> {
     if matches!(scope, Scope::Unfinished) {
         let hooks = options.hook.is_some();
         let now = time::now();
@@ -212,7 +212,7 @@ pub fn run(
 }
 
 /// Whether there is anything to ask HeyGen or to send.
-fn has_work(tx: &Tx<'_>, now: Timestamp) -> Result<bool, Error> {
+fn has_work(tx: &Tx<'_>, now: Timestamp) -> Result<bool> {
     let since = now.before(decide::MISSING_ASKED_FOR);
     Ok(tx.has_unfinished()? || !tx.missing_since(since, 1)?.is_empty())
 }
@@ -320,7 +320,7 @@ const HOOKS_GET: Duration = Duration::from_secs(60);
 const HOOK_DIES: Duration = Duration::from_secs(2);
 
 impl Run<'_, '_> {
-    fn finish(&mut self, store: &mut Store) -> Result<(), Error> {
+    fn finish(&mut self, store: &mut Store) -> Result<()> {
         if self.work_through(store)? {
             std::mem::take(&mut self.troubles).settle(store, self.reporter, time::now())?;
             if self.options.run_hooks {
@@ -331,7 +331,7 @@ impl Run<'_, '_> {
     }
 
     /// `false` when the time was up first.
-    fn work_through(&mut self, store: &mut Store) -> Result<bool, Error> {
+    fn work_through(&mut self, store: &mut Store) -> Result<bool> {
         loop {
             self.dispatch(store)?;
             if self.api.is_idle() && self.savers.is_idle() {
@@ -348,7 +348,7 @@ impl Run<'_, '_> {
     }
 
     /// Everything else is done: hooks get a little longer.
-    fn finish_hooks(&mut self, store: &mut Store) -> Result<(), Error> {
+    fn finish_hooks(&mut self, store: &mut Store) -> Result<()> {
         let patience = Instant::now() + HOOKS_GET;
         let until = self
             .options
@@ -373,7 +373,7 @@ impl Run<'_, '_> {
     }
 
     /// Waits for what the workers learnt, at most `until`, and takes it in. `false` when there was nothing by then.
-    fn step(&mut self, store: &mut Store, until: Option<Instant>) -> Result<bool, Error> {
+    fn step(&mut self, store: &mut Store, until: Option<Instant>) -> Result<bool> {
         let first = loop {
             let hook = self.hooks.until();
             let next = [until, hook].into_iter().flatten().min();
@@ -406,7 +406,7 @@ impl Run<'_, '_> {
     }
 
     /// Starts as much as there are hands for. Saving has hands of its own: status requests never queue behind it.
-    fn dispatch(&mut self, store: &mut Store) -> Result<(), Error> {
+    fn dispatch(&mut self, store: &mut Store) -> Result<()> {
         self.dispatch_polls(store)?;
         if self.polls.are_over() {
             self.dispatch_sends(store)?;
@@ -416,7 +416,7 @@ impl Run<'_, '_> {
     }
 
     /// Decides and writes what was learnt, in one transaction; then lets everybody know.
-    fn take_in(&mut self, store: &mut Store, batch: Vec<Message>) -> Result<(), Error> {
+    fn take_in(&mut self, store: &mut Store, batch: Vec<Message>) -> Result<()> {
         let now = time::now();
         let bought: Vec<String> = batch.iter().filter_map(purchase).collect();
         for message in &batch {
@@ -495,7 +495,7 @@ impl Run<'_, '_> {
     }
 
     /// Writes a decision about a row that was read in this transaction, and keeps what happened until that is durable.
-    fn write(&mut self, tx: &Tx<'_>, mut decision: Decision, now: Timestamp) -> Result<(), Error> {
+    fn write(&mut self, tx: &Tx<'_>, mut decision: Decision, now: Timestamp) -> Result<()> {
         for Entry { event, .. } in &decision.events {
             if let Event::Error(failure) = event {
                 if failure.own && self.reporter.is_chatty() {
@@ -539,7 +539,7 @@ impl Run<'_, '_> {
     }
 
     /// The client, found out at the first request. Without a key the run goes on with what needs none.
-    fn caller(&mut self) -> Result<Option<(Caller, Account)>, Error> {
+    fn caller(&mut self) -> Result<Option<(Caller, Account)>> {
         if self.access.is_none() && !self.limiter.is_closed() {
             match Access::resolve(self.env) {
                 Ok(access) => self.access = Some(access),

@@ -10,7 +10,7 @@ use super::calls::CallError;
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness};
-use crate::error::{Error, code};
+use crate::error::{Result, code};
 use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::kind::Kind as JobKind;
 use crate::store::{Store, UnfinishedRow};
@@ -176,7 +176,7 @@ fn bulk_kind(job: &Job) -> JobKind {
 
 impl Run<'_, '_> {
     /// Rows the user named: each is asked or sent as its state allows.
-    pub(super) fn name(&mut self, store: &mut Store, rows: Vec<RowId>) -> Result<(), Error> {
+    pub(super) fn name(&mut self, store: &mut Store, rows: Vec<RowId>) -> Result<()> {
         for row in rows {
             let Some(mut video) = store.read(|tx| tx.video(row))? else {
                 continue;
@@ -208,7 +208,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn dispatch_polls(&mut self, store: &Store) -> Result<(), Error> {
+    pub(super) fn dispatch_polls(&mut self, store: &Store) -> Result<()> {
         while self.api.free() > 0 {
             match self.polls.breaker.circuit() {
                 Circuit::Open => {
@@ -247,7 +247,7 @@ impl Run<'_, '_> {
     }
 
     /// Keeps a bulk request's worth of rows at hand, and no more of the table than that.
-    fn refill(&mut self, store: &Store) -> Result<(), Error> {
+    fn refill(&mut self, store: &Store) -> Result<()> {
         while let Some(after) = self.polls.next_page
             && self.polls.bulk.len() < MAX_BULK
             && self.polls.details.is_empty()
@@ -281,7 +281,7 @@ impl Run<'_, '_> {
     }
 
     /// What HeyGen did not have for an hour may be there again: asked with the others, so that it costs nothing.
-    fn refill_missing(&mut self, store: &Store) -> Result<(), Error> {
+    fn refill_missing(&mut self, store: &Store) -> Result<()> {
         let since = crate::time::now().before(decide::MISSING_ASKED_FOR);
         let rows = store.read(|tx| tx.missing_since(since, MISSING))?;
         let rows = rows.into_iter().filter(|row| has_bulk(&row.job));
@@ -292,7 +292,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn ask_for_one(&mut self, asked: Asked) -> Result<(), Error> {
+    fn ask_for_one(&mut self, asked: Asked) -> Result<()> {
         let Some((caller, _)) = self.caller()? else {
             return Ok(());
         };
@@ -310,7 +310,7 @@ impl Run<'_, '_> {
         })
     }
 
-    fn ask_for_many(&mut self, kind: JobKind, rows: Vec<Asked>) -> Result<(), Error> {
+    fn ask_for_many(&mut self, kind: JobKind, rows: Vec<Asked>) -> Result<()> {
         let Some((caller, _)) = self.caller()? else {
             return Ok(());
         };
@@ -323,7 +323,7 @@ impl Run<'_, '_> {
         })
     }
 
-    pub(super) fn start_api(&mut self, job: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    pub(super) fn start_api(&mut self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         if self.api.has_thread() {
             self.api.start(job);
         } else {
@@ -340,7 +340,7 @@ impl Run<'_, '_> {
         rows: Vec<Asked>,
         answer: Result<Vec<BulkStatus>, CallError>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let error = match answer {
             Ok(statuses) => return self.bulk_statuses(tx, rows, statuses, now),
             Err(CallError::Stopped) => return Ok(()),
@@ -374,7 +374,7 @@ impl Run<'_, '_> {
         rows: Vec<Asked>,
         statuses: Vec<BulkStatus>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         self.worked(tx, now)?;
         let (_, account) = self.scopes();
         self.troubles.proves(Kind::Forbidden, &account);
@@ -415,7 +415,7 @@ impl Run<'_, '_> {
         asked: Asked,
         answer: Result<Box<RemoteVideo>, CallError>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let error = match answer {
             Ok(remote) => {
                 self.worked(tx, now)?;
@@ -472,13 +472,13 @@ impl Run<'_, '_> {
     }
 
     /// Something was answered as asked, so what failed before it was not everybody's trouble.
-    fn worked(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<(), Error> {
+    fn worked(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<()> {
         self.polls.witness = self.polls.witness.max(Witness::Answered);
         self.reached(tx, now)
     }
 
     /// HeyGen itself answered.
-    fn reached(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<(), Error> {
+    fn reached(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<()> {
         self.reachable();
         self.polls.breaker.success();
         self.polls.release_held();
@@ -489,7 +489,7 @@ impl Run<'_, '_> {
     }
 
     /// Everything was asked: what nothing contradicted by then was everybody's trouble, or the only row's.
-    pub(super) fn conclude_polls(&mut self, store: &mut Store) -> Result<(), Error> {
+    pub(super) fn conclude_polls(&mut self, store: &mut Store) -> Result<()> {
         let now = crate::time::now();
         self.conclude_not_found(store, now)?;
         let (host, _) = self.scopes();
@@ -527,7 +527,7 @@ impl Run<'_, '_> {
     }
 
     /// A 404 counts only beside something that HeyGen answered well; where there is nothing, it is asked for something.
-    fn conclude_not_found(&mut self, store: &mut Store, now: Timestamp) -> Result<(), Error> {
+    fn conclude_not_found(&mut self, store: &mut Store, now: Timestamp) -> Result<()> {
         let not_found = std::mem::take(&mut self.polls.not_found);
         if not_found.is_empty() {
             return Ok(());
@@ -537,7 +537,7 @@ impl Run<'_, '_> {
         {
             let own = store.read(|tx| {
                 let owners = not_found.iter().map(|(asked, _)| tx.owner(asked.row));
-                owners.collect::<Result<Vec<_>, Error>>()
+                owners.collect::<Result<Vec<_>>>()
             })?;
             // For rows of another account, or of nobody yet, it would prove nothing.
             if own.contains(&Some(account)) {
@@ -557,7 +557,7 @@ impl Run<'_, '_> {
     }
 
     /// Says once what renders longer than the user's own history makes likely.
-    fn find_stalled(&mut self, store: &mut Store) -> Result<(), Error> {
+    fn find_stalled(&mut self, store: &mut Store) -> Result<()> {
         let now = crate::time::now();
         let started = self.started;
         let rows = store.read(|tx| {
@@ -607,7 +607,7 @@ impl Run<'_, '_> {
     }
 
     /// Whether a row belongs to another account than the key of this run.
-    fn is_of_other_account(&self, tx: &Tx<'_>, row: RowId) -> Result<bool, Error> {
+    fn is_of_other_account(&self, tx: &Tx<'_>, row: RowId) -> Result<bool> {
         let owner = tx.owner(row)?;
         Ok(owner.is_some_and(|owner| owner != self.account()))
     }
@@ -619,7 +619,7 @@ impl Run<'_, '_> {
         asked: &Asked,
         observation: Observation<'_>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let Some(video) = tx.video(asked.row)? else {
             return Ok(());
         };

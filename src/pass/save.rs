@@ -13,7 +13,7 @@ use super::troubles::Kind;
 use super::{Run, Tx};
 use crate::decide::{self, FileFact};
 use crate::download::{self, DownloadError, FileClient, Finished, Recovered, name};
-use crate::error::Error;
+use crate::error::Result;
 use crate::event::Failure;
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::locks::{Guard, Purpose};
@@ -54,7 +54,7 @@ impl Saves {
     }
 
     /// What the files of a row are called. A template may give two rows one name; the second gets its own.
-    fn stem(&self, store: &Store, video: &Video) -> Result<Option<String>, Error> {
+    fn stem(&self, store: &Store, video: &Video) -> Result<Option<String>> {
         let (Some(video_id), row) = (&video.video_id, video.id) else {
             return Ok(None);
         };
@@ -144,11 +144,7 @@ impl Run<'_, '_> {
     /// Finishes what a crash left between "complete" and "under its final name". Needs neither key nor network.
     ///
     /// With `only`, of these rows: whoever names rows and lets them replace files means no others.
-    pub(super) fn repair(
-        &mut self,
-        store: &mut Store,
-        only: Option<&[RowId]>,
-    ) -> Result<(), Error> {
+    pub(super) fn repair(&mut self, store: &mut Store, only: Option<&[RowId]>) -> Result<()> {
         let rows = store.read(|tx| tx.publishing_rows())?;
         for row in rows
             .into_iter()
@@ -175,7 +171,7 @@ impl Run<'_, '_> {
         video: &Video,
         asset: Asset,
         finished: Finished,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let now = time::now();
         let row = video.id;
         let disk = store.read(|tx| tx.output_device(row))?;
@@ -192,7 +188,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn dispatch_saves(&mut self, store: &mut Store) -> Result<(), Error> {
+    pub(super) fn dispatch_saves(&mut self, store: &mut Store) -> Result<()> {
         if self.troubles.has(Kind::Disk) {
             // What is left has no room either; the next run begins with one row.
             self.saves.queue.clear();
@@ -243,7 +239,7 @@ impl Run<'_, '_> {
         job: SaveJob,
         assets: Vec<Asset>,
         guard: Guard,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         if self.savers.has_thread() {
             let outbox = self.outbox.clone();
             self.savers
@@ -270,7 +266,7 @@ impl Run<'_, '_> {
         row: RowId,
         learnt: Learnt,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         match learnt {
             Learnt::Part { asset, part, ack } => {
                 self.after.acks.extend(ack);
@@ -305,7 +301,7 @@ impl Run<'_, '_> {
         asset: Asset,
         fact: FileFact,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         match tx.video(row)? {
             Some(video) => self.write(tx, decide::file(&video, asset, fact, now), now),
             None => Ok(()),
@@ -319,7 +315,7 @@ impl Run<'_, '_> {
         asset: Asset,
         repaired: bool,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         self.troubles.proves(Kind::Disk, "");
         self.saves.alone = false;
         self.file(tx, row, asset, FileFact::Saved { repaired }, now)
@@ -342,7 +338,7 @@ impl Run<'_, '_> {
         asset: Asset,
         failure: &FileFailure,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let mut local = Failure::local(Operation::Save, &failure.code, &failure.message);
         local.asset = Some(asset);
         if let Some(error) = &failure.key_refused {

@@ -11,7 +11,7 @@ use super::calls::{CallError, Caller, PostError, Posted};
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Breaker, Circuit, Due, Moment, Verdict, Witness};
-use crate::error::{Error, code};
+use crate::error::{Problem, Result, code};
 use crate::heygen::ApiError;
 use crate::kind::Kind as JobKind;
 use crate::locks::{Guard, Purpose};
@@ -107,7 +107,7 @@ impl Sends {
 
 impl Run<'_, '_> {
     /// What is too old to be sent needs no key and no network to be reported.
-    pub(super) fn expire_old(&mut self, store: &mut Store) -> Result<(), Error> {
+    pub(super) fn expire_old(&mut self, store: &mut Store) -> Result<()> {
         let now = time::now();
         let rows = store.read(|tx| {
             tx.expirable(
@@ -121,7 +121,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<(), Error> {
+    pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<()> {
         let now = time::now();
         let moment = Moment {
             account: None,
@@ -155,11 +155,11 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn lock_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>, Error> {
+    pub(super) fn lock_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>> {
         self.locks.try_row(purpose, row)
     }
 
-    pub(super) fn dispatch_sends(&mut self, store: &mut Store) -> Result<(), Error> {
+    pub(super) fn dispatch_sends(&mut self, store: &mut Store) -> Result<()> {
         if self.sends.is_over() || self.sends.is_empty() {
             return Ok(());
         }
@@ -186,7 +186,7 @@ impl Run<'_, '_> {
     }
 
     /// Whether sending has a chance at all, and how much of it.
-    fn begin_sending(&mut self, store: &mut Store) -> Result<bool, Error> {
+    fn begin_sending(&mut self, store: &mut Store) -> Result<bool> {
         if self.sends.queue.is_empty() && !store.read(|tx| tx.has_outbox())? {
             self.sends.pages.clear();
             return Ok(false);
@@ -245,7 +245,7 @@ impl Run<'_, '_> {
 
     /// Notes that this database is in use, so that its outbox is known to be unsent. What was too old by then is not
     /// in the outbox any more.
-    pub(super) fn note_outbox_seen(&mut self, store: &mut Store) -> Result<(), Error> {
+    pub(super) fn note_outbox_seen(&mut self, store: &mut Store) -> Result<()> {
         let now = time::now();
         let (seen, outbox) = store.read(|tx| Ok((tx.mark(OUTBOX_SEEN)?, tx.has_outbox()?)))?;
         let lately = seen.is_some_and(|at| at <= now && now.since(at) < OUTBOX_SEEN_EVERY);
@@ -256,7 +256,7 @@ impl Run<'_, '_> {
     }
 
     /// Up to `hands` rows, locked and marked `sending` on disk.
-    fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<Ready>, Error> {
+    fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<Ready>> {
         let mut ready = Vec::new();
         while ready.len() < hands && !self.sends.is_over() {
             let candidates = self.candidates(store)?;
@@ -283,7 +283,7 @@ impl Run<'_, '_> {
     }
 
     /// The next rows, with their locks. Held locks are skipped: somebody is at it.
-    fn candidates(&mut self, store: &Store) -> Result<Vec<(RowId, Guard)>, Error> {
+    fn candidates(&mut self, store: &Store) -> Result<Vec<(RowId, Guard)>> {
         let mut candidates = Vec::new();
         while candidates.len() < CANDIDATES {
             let Some((row, guard)) = self.next_in_queue(store)? else {
@@ -298,7 +298,7 @@ impl Run<'_, '_> {
         Ok(candidates)
     }
 
-    fn next_in_queue(&mut self, store: &Store) -> Result<Option<(RowId, Option<Guard>)>, Error> {
+    fn next_in_queue(&mut self, store: &Store) -> Result<Option<(RowId, Option<Guard>)>> {
         loop {
             if let Some(next) = self.sends.queue.pop_front() {
                 return Ok(Some(next));
@@ -323,7 +323,7 @@ impl Run<'_, '_> {
         row: RowId,
         guard: Guard,
         now: Timestamp,
-    ) -> Result<Option<Ready>, Error> {
+    ) -> Result<Option<Ready>> {
         let Some(video) = tx.video(row)? else {
             return Ok(None);
         };
@@ -371,7 +371,7 @@ impl Run<'_, '_> {
         }))
     }
 
-    fn post(&mut self, ready: Ready) -> Result<(), Error> {
+    fn post(&mut self, ready: Ready) -> Result<()> {
         let Some((caller, _)) = self.caller()? else {
             return Ok(());
         };
@@ -400,7 +400,7 @@ impl Run<'_, '_> {
         row: RowId,
         posted: Posted,
         now: Timestamp,
-    ) -> Result<Option<Error>, Error> {
+    ) -> Result<Option<Problem>> {
         let Some(video) = tx.video(row)? else {
             if let Ok(created) = &posted.answer {
                 let id = &created.video_id;
@@ -476,12 +476,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn submission_failed(
-        &mut self,
-        tx: &Tx<'_>,
-        error: &ApiError,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    fn submission_failed(&mut self, tx: &Tx<'_>, error: &ApiError, now: Timestamp) -> Result<()> {
         let verdict = Verdict::of(error);
         let (host, account) = self.scopes();
         match verdict {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::Reporter;
 use crate::decide::{TELL_AGAIN, Verdict};
-use crate::error::Error;
+use crate::error::{Problem, Result};
 use crate::heygen::ApiError;
 use crate::store::{Store, Trouble};
 use crate::time::Timestamp;
@@ -96,7 +96,7 @@ impl Troubles {
     }
 
     /// Something that would have ended the run.
-    pub(super) fn error(&mut self, kind: Kind, scope: &str, error: &Error) {
+    pub(super) fn error(&mut self, kind: Kind, scope: &str, error: &Problem) {
         self.note(
             kind,
             scope,
@@ -137,7 +137,7 @@ impl Troubles {
         store: &mut Store,
         reporter: &mut Reporter<'_>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let known = store.read(|tx| tx.troubles())?;
         let to_be_read_later = !reporter.is_at_terminal();
         let mut current = Vec::new();
@@ -204,7 +204,7 @@ impl Troubles {
     }
 
     /// Whether the very thing works: or the same thing under another key, where nothing waits for the old one.
-    fn is_over(&self, store: &Store, trouble: &Trouble) -> Result<bool, Error> {
+    fn is_over(&self, store: &Store, trouble: &Trouble) -> Result<bool> {
         let mut proven = self
             .proven
             .iter()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Options, Reporter, Scope};
 use crate::config::Environment;
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Result};
 use crate::render::human;
 use crate::store::Store;
 use crate::time;
@@ -42,7 +42,7 @@ impl Wait {
         env: &Environment,
         options: &Options,
         reporter: &mut Reporter<'_>,
-    ) -> Result<Exit, Error> {
+    ) -> Result<Exit> {
         let options = Options {
             deadline: self.deadline,
             ..options.clone()
@@ -71,7 +71,7 @@ impl Wait {
         Ok(reporter.tally().exit(true))
     }
 
-    fn scope(&self, store: &Store, first: bool) -> Result<Scope, Error> {
+    fn scope(&self, store: &Store, first: bool) -> Result<Scope> {
         Ok(match &self.rows {
             None => Scope::Unfinished,
             Some(rows) if first => Scope::Named {
@@ -86,7 +86,7 @@ impl Wait {
     }
 
     /// What is not finished yet; of everything only as much as one screen shows.
-    fn open(&self, store: &Store) -> Result<Vec<Video>, Error> {
+    fn open(&self, store: &Store) -> Result<Vec<Video>> {
         store.read(|tx| match &self.rows {
             None => tx.oldest_unfinished(20),
             Some(rows) => {
@@ -147,7 +147,7 @@ fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, told: &mut T
 }
 
 /// How long rendering usually takes, from the user's own history.
-fn usual(store: &Store) -> Result<String, Error> {
+fn usual(store: &Store) -> Result<String> {
     let times = store.read(|tx| tx.usual_render_times(USUAL))?;
     Ok(match (times.p50, times.p90) {
         (Some(p50), Some(p90)) if times.count >= FEWEST => format!(

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::Tx;
 use crate::decide::Entry;
-use crate::error::Problem;
+use crate::error::Result;
 use crate::event::TimelineEntry;
 use crate::time::Timestamp;
 use crate::video::RowId;
 
 impl Tx<'_> {
     /// Appends to a video's timeline, or counts a repeat of its latest event of this kind.
-    pub fn append(&self, video: RowId, entry: &Entry, now: Timestamp) -> Result<(), Problem> {
+    pub fn append(&self, video: RowId, entry: &Entry, now: Timestamp) -> Result<()> {
         let (kind, detail) = entry.event.stored();
         if entry.again {
             return self.run(
@@ -28,7 +28,7 @@ impl Tx<'_> {
     }
 
     /// A video's timeline, oldest first.
-    pub fn timeline(&self, video: RowId) -> Result<Vec<TimelineEntry>, Problem> {
+    pub fn timeline(&self, video: RowId) -> Result<Vec<TimelineEntry>> {
         self.all(
             "SELECT at, kind, count, detail FROM events WHERE video = ?1 ORDER BY id",
             [video],

@@ -6,12 +6,12 @@ use rusqlite::params;
 
 use super::Tx;
 use super::row::{self, FILE_COLUMNS};
-use crate::error::Problem;
+use crate::error::Result;
 use crate::video::{File, RowId};
 
 impl Tx<'_> {
     /// The files of one video, in [`Asset`] order; `None` when one of them cannot be read, which damages the row.
-    pub(super) fn files(&self, video: RowId) -> Result<Option<Vec<File>>, Problem> {
+    pub(super) fn files(&self, video: RowId) -> Result<Option<Vec<File>>> {
         let sql = format!("SELECT {FILE_COLUMNS} FROM files WHERE video = ?1");
         match self.all(&sql, [video], row::file) {
             Ok(mut files) => {
@@ -28,7 +28,7 @@ impl Tx<'_> {
     }
 
     /// Writes a file as it is.
-    pub fn put_file(&self, video: RowId, file: &File) -> Result<(), Problem> {
+    pub fn put_file(&self, video: RowId, file: &File) -> Result<()> {
         let part = file.part.as_ref();
         self.run(
                 "INSERT INTO files (video, asset, state, path, part_name, part_bytes, part_sha256, etag, total,
@@ -58,7 +58,7 @@ impl Tx<'_> {
     }
 
     /// Where the disk of a row's files was mounted when the first was fetched; `None` before that.
-    pub fn output_device(&self, video: RowId) -> Result<Option<PathBuf>, Problem> {
+    pub fn output_device(&self, video: RowId) -> Result<Option<PathBuf>> {
         let found: Option<Option<String>> = self.maybe(
             "SELECT output_device FROM videos WHERE id = ?1",
             [video],
@@ -68,7 +68,7 @@ impl Tx<'_> {
     }
 
     /// Remembers it, or with `None` forgets it.
-    pub fn set_output_device(&self, video: RowId, point: Option<&Path>) -> Result<(), Problem> {
+    pub fn set_output_device(&self, video: RowId, point: Option<&Path>) -> Result<()> {
         self.run(
             "UPDATE videos SET output_device = ?2 WHERE id = ?1",
             params![video, point.map(|point| point.to_string_lossy())],
@@ -76,7 +76,7 @@ impl Tx<'_> {
     }
 
     /// Whether another row has, or is about to have, its file there.
-    pub fn is_path_of_another(&self, video: RowId, path: &Path) -> Result<bool, Problem> {
+    pub fn is_path_of_another(&self, video: RowId, path: &Path) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM files WHERE path = ?2 AND video <> ?1 AND state IN ('publishing', 'saved'))",
             params![video, path.to_string_lossy()],
@@ -85,7 +85,7 @@ impl Tx<'_> {
     }
 
     /// The videos with a file between `publishing` and `saved`: what a crash may have left.
-    pub fn publishing_rows(&self) -> Result<Vec<RowId>, Problem> {
+    pub fn publishing_rows(&self) -> Result<Vec<RowId>> {
         self.all(
             "SELECT DISTINCT video FROM files INDEXED BY files_publishing WHERE state = 'publishing' ORDER BY video",
             [],

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Filter, Store, Tx, migrate};
-use crate::error::Problem;
+use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::RowId;
 
@@ -32,7 +32,7 @@ pub fn schema_version() -> i64 {
 
 impl Store {
     /// Commits something, since only that tells whether a change can be committed.
-    pub fn check_writable(&mut self, now: Timestamp) -> Result<(), Problem> {
+    pub fn check_writable(&mut self, now: Timestamp) -> Result<()> {
         self.write(|tx| {
             tx.mark_unless_lately("doctor", now, Duration::ZERO)
                 .map(drop)
@@ -40,7 +40,7 @@ impl Store {
     }
 
     /// What the schema lacks or has otherwise than this program makes it.
-    pub fn schema_faults(&self) -> Result<Vec<String>, Problem> {
+    pub fn schema_faults(&self) -> Result<Vec<String>> {
         const SCHEMA: &str = "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'";
         type Object = (String, String, String);
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Rows that cannot be read or written, with what is wrong, at most `limit`. Costs a look at every row.
-    pub fn damaged_rows(&self, limit: usize) -> Result<Vec<(RowId, String)>, Problem> {
+    pub fn damaged_rows(&self, limit: usize) -> Result<Vec<(RowId, String)>> {
         self.read(|tx| {
             let mut below = None;
             loop {
@@ -87,12 +87,12 @@ impl Tx<'_> {
     ///
     /// `submitted_at` of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
     /// numbered as they are recorded, so the lowest number has waited longest.
-    pub fn waiting_since(&self) -> Result<Option<Timestamp>, Problem> {
+    pub fn waiting_since(&self) -> Result<Option<Timestamp>> {
         self.maybe("SELECT at FROM events WHERE video = (SELECT min(id) FROM videos INDEXED BY videos_unfinished WHERE finished = 0) ORDER BY id LIMIT 1", [], |row| row.get(0))
     }
 
     /// See [`Pulse`]; costs the number of unfinished rows.
-    pub fn pulse(&self) -> Result<Pulse, Problem> {
+    pub fn pulse(&self) -> Result<Pulse> {
         let last_sign: Option<Timestamp> = self.one(
             "SELECT max(at) FROM (SELECT at FROM marks WHERE name = ?1 UNION ALL
                 SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
@@ -107,13 +107,13 @@ impl Tx<'_> {
 
     /// The latest time among the last `recent` events and the unfinished rows: if it lies in the future, a clock was
     /// or is wrong.
-    pub fn newest_time(&self, recent: u32) -> Result<Option<Timestamp>, Problem> {
+    pub fn newest_time(&self, recent: u32) -> Result<Option<Timestamp>> {
         self.one("SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?1)
                                       UNION ALL SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)", [recent], |row| row.get(0))
     }
 
     /// The directories that files of unfinished rows go to, at most `limit`.
-    pub fn unfinished_output_dirs(&self, limit: u32) -> Result<Vec<PathBuf>, Problem> {
+    pub fn unfinished_output_dirs(&self, limit: u32) -> Result<Vec<PathBuf>> {
         self.all("SELECT DISTINCT output_dir FROM videos INDEXED BY videos_unfinished WHERE finished = 0 ORDER BY output_dir LIMIT ?1", [limit], |row| {
                 row.get::<_, String>(0).map(PathBuf::from)
             })

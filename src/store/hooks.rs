@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
-use crate::error::Problem;
+use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{HookEvent, RowId};
 
@@ -30,7 +30,7 @@ impl Tx<'_> {
         event: HookEvent,
         file: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), Problem> {
+    ) -> Result<()> {
         self.run(
             "INSERT INTO hooks (video, event, file, at) VALUES (?1, ?2, ?3, ?4)",
             params![video, event, file, now],
@@ -38,7 +38,7 @@ impl Tx<'_> {
     }
 
     /// The hooks that are due, oldest first.
-    pub fn due_hooks(&self, limit: u32) -> Result<Vec<DueHook>, Problem> {
+    pub fn due_hooks(&self, limit: u32) -> Result<Vec<DueHook>> {
         self.all(
             "SELECT id, video, event, file, tries FROM hooks ORDER BY tries, id LIMIT ?1",
             [limit],
@@ -55,18 +55,18 @@ impl Tx<'_> {
     }
 
     /// Whether any hook is due.
-    pub fn has_hooks(&self) -> Result<bool, Problem> {
+    pub fn has_hooks(&self) -> Result<bool> {
         self.one("SELECT EXISTS (SELECT 1 FROM hooks)", [], |row| row.get(0))
     }
 
     /// Counts a try before it is made, so that a hook that kills the program is not tried for ever. `false` when
     /// the hook is no longer due.
-    pub fn hook_tried(&self, hook: RowId) -> Result<bool, Problem> {
+    pub fn hook_tried(&self, hook: RowId) -> Result<bool> {
         self.changed("UPDATE hooks SET tries = tries + 1 WHERE id = ?1", [hook])
     }
 
     /// A hook was told, or is given up.
-    pub fn hook_over(&self, hook: RowId) -> Result<(), Problem> {
+    pub fn hook_over(&self, hook: RowId) -> Result<()> {
         self.run("DELETE FROM hooks WHERE id = ?1", [hook])
     }
 }

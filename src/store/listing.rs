@@ -5,7 +5,7 @@ use rusqlite::{params, params_from_iter};
 
 use super::Tx;
 use super::row::VIDEO_COLUMNS;
-use crate::error::Problem;
+use crate::error::Result;
 use crate::kind::Kind;
 use crate::time::Timestamp;
 use crate::video::{RowId, Video, VideoId};
@@ -122,12 +122,7 @@ impl Filter {
 
 impl Tx<'_> {
     /// A page of the history below local number `below` (`None`: from the newest), with files.
-    pub fn list(
-        &self,
-        filter: &Filter,
-        below: Option<RowId>,
-        limit: u32,
-    ) -> Result<Vec<Video>, Problem> {
+    pub fn list(&self, filter: &Filter, below: Option<RowId>, limit: u32) -> Result<Vec<Video>> {
         // For each status its newest rows, in the order of the index: rare or frequent, no more is read than is shown.
         let one_each: Vec<Filter> = match filter.statuses.as_slice() {
             [] | [_] => vec![filter.clone()],
@@ -159,7 +154,7 @@ impl Tx<'_> {
     }
 
     /// Where the files of the rows of a filter go, at most `most` different directories.
-    pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<String>, Problem> {
+    pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<String>> {
         let (source, clause, mut values) = filter.sql();
         values.push(Value::Integer(most.into()));
         let sql = format!(
@@ -170,7 +165,7 @@ impl Tx<'_> {
     }
 
     /// Every status word there is, found by one look at the index for each.
-    pub fn status_words(&self) -> Result<Vec<String>, Problem> {
+    pub fn status_words(&self) -> Result<Vec<String>> {
         self.all(
             "WITH RECURSIVE words (word) AS (
                 SELECT min(status) FROM videos
@@ -184,7 +179,7 @@ impl Tx<'_> {
 
     /// How many rows a filter matches below local number `below`, counted up to `most`: where matches are frequent the
     /// cost does not grow with the history.
-    pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> Result<u64, Problem> {
+    pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> Result<u64> {
         let (source, clause, mut values) = filter.sql();
         let n = values.len();
         values.extend([Value::Integer(below.0), Value::Integer(most.into())]);
@@ -196,7 +191,7 @@ impl Tx<'_> {
     }
 
     /// How many rows a filter matches.
-    pub fn count(&self, filter: &Filter) -> Result<u64, Problem> {
+    pub fn count(&self, filter: &Filter) -> Result<u64> {
         let (source, clause, values) = filter.sql();
         self.one(
             &format!("SELECT count(*) FROM {source} WHERE {clause}"),
@@ -208,7 +203,7 @@ impl Tx<'_> {
     /// Resolves an ID as people type it: a local number, an exact HeyGen id, or a unique prefix of one.
     ///
     /// Digits only are a local number first; a HeyGen id made of digits is found when no such row exists.
-    pub fn find(&self, text: &str, allow_prefix: bool) -> Result<Found, Problem> {
+    pub fn find(&self, text: &str, allow_prefix: bool) -> Result<Found> {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             let known = match text.parse() {
                 Ok(number) => self.exists(RowId(number))?,
@@ -242,13 +237,13 @@ impl Tx<'_> {
         unknown: bool,
         after: RowId,
         limit: u32,
-    ) -> Result<Vec<RowId>, Problem> {
+    ) -> Result<Vec<RowId>> {
         self.all("SELECT id FROM videos NOT INDEXED
                  WHERE finished = 1 AND submitted_at < ?1 AND (?2 OR (phase <> 'unknown' AND NOT (phase = 'rejected' AND first_unanswered_at IS NOT NULL))) AND id > ?3
                  ORDER BY id LIMIT ?4", params![cutoff, unknown, after, limit], |row| row.get(0))
     }
 
-    fn exists(&self, id: RowId) -> Result<bool, Problem> {
+    fn exists(&self, id: RowId) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM videos WHERE id = ?1)",
             [id],

@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
-use crate::error::Problem;
+use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{MessageKind, MessageState, RowId};
 
@@ -24,7 +24,7 @@ impl Tx<'_> {
         kind: MessageKind,
         text: &str,
         now: Timestamp,
-    ) -> Result<(), Problem> {
+    ) -> Result<()> {
         self.run(
             "INSERT INTO messages (video, kind, text, state, at) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![row, kind, text, MessageState::Unsent, now],
@@ -32,7 +32,7 @@ impl Tx<'_> {
     }
 
     /// What nobody has begun to send.
-    pub(crate) fn unsent_messages(&self) -> Result<Vec<OutgoingMessage>, Problem> {
+    pub(crate) fn unsent_messages(&self) -> Result<Vec<OutgoingMessage>> {
         self.all(
             "SELECT id, video, kind, text FROM messages WHERE state = 'unsent' ORDER BY id",
             [],
@@ -48,7 +48,7 @@ impl Tx<'_> {
     }
 
     /// Whether this very text still waits to be sent to a row's session.
-    pub(crate) fn has_unsent_message(&self, row: RowId, text: &str) -> Result<bool, Problem> {
+    pub(crate) fn has_unsent_message(&self, row: RowId, text: &str) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM messages WHERE state = 'unsent' AND video = ?1 AND text = ?2)",
             params![row, text],
@@ -57,7 +57,7 @@ impl Tx<'_> {
     }
 
     /// How far the newest message to a row's session got.
-    pub(crate) fn last_message_state(&self, row: RowId) -> Result<Option<MessageState>, Problem> {
+    pub(crate) fn last_message_state(&self, row: RowId) -> Result<Option<MessageState>> {
         self.maybe(
             "SELECT state FROM messages WHERE video = ?1 ORDER BY id DESC LIMIT 1",
             [row],
@@ -66,7 +66,7 @@ impl Tx<'_> {
     }
 
     /// How often a row's session was asked to go on.
-    pub(crate) fn nudges_sent(&self, row: RowId) -> Result<i64, Problem> {
+    pub(crate) fn nudges_sent(&self, row: RowId) -> Result<i64> {
         self.one(
             "SELECT count(*) FROM messages WHERE video = ?1 AND kind = 'nudge'",
             [row],
@@ -81,7 +81,7 @@ impl Tx<'_> {
         from: MessageState,
         to: MessageState,
         run_id: Option<&str>,
-    ) -> Result<bool, Problem> {
+    ) -> Result<bool> {
         self.changed(
             "UPDATE messages SET state = ?3, run_id = ?4 WHERE id = ?1 AND state = ?2",
             params![id, from, to, run_id],

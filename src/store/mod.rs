@@ -51,7 +51,7 @@ pub use stats::{Month, RenderTimes, Stats};
 pub use videos::{Added, NewVideo, OpenWork, UnfinishedRow};
 pub use webhooks::{PendingWebhook, Taken};
 
-use crate::error::Problem;
+use crate::error::{Problem, Result};
 use crate::locks::Locks;
 use crate::video::RowId;
 
@@ -79,7 +79,7 @@ pub struct Tx<'a> {
 
 impl Store {
     /// Opens the database, creating it (mode 0600) and its directory (mode 0700) when there is none.
-    pub fn create(path: &Path) -> Result<Self, Problem> {
+    pub fn create(path: &Path) -> Result<Self> {
         open::create(path)
     }
 
@@ -87,12 +87,12 @@ impl Store {
     ///
     /// # Errors
     /// `no_database` when there is no file at `path`; nothing is created.
-    pub fn open(path: &Path) -> Result<Self, Problem> {
+    pub fn open(path: &Path) -> Result<Self> {
         open::existing(path)
     }
 
     /// Opens an existing database for looking only; works on read-only directories and mounts too.
-    pub fn open_for_reading(path: &Path) -> Result<Self, Problem> {
+    pub fn open_for_reading(path: &Path) -> Result<Self> {
         open::for_reading(path)
     }
 
@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// The lock file that belongs to this database.
-    pub fn locks(&self) -> Result<Locks, Problem> {
+    pub fn locks(&self) -> Result<Locks> {
         if let Some(locks) = self.locks.get() {
             return Ok(locks.clone());
         }
@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Runs `look` on a consistent snapshot.
-    pub fn read<T>(&self, look: impl FnOnce(&Tx<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
+    pub fn read<T>(&self, look: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         let snapshot = self
             .conn
             .unchecked_transaction()
@@ -129,10 +129,7 @@ impl Store {
     /// # Errors
     /// When the file is no longer where it was opened: the commit then went into a file that
     /// nobody will read, and nothing may be built on it.
-    pub fn write<T>(
-        &mut self,
-        change: impl FnOnce(&Tx<'_>) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
+    pub fn write<T>(&mut self, change: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         if self.read_only {
             return Err(error::read_only(&self.path));
         }
@@ -162,7 +159,7 @@ impl Store {
     }
 
     /// SQLite's own integrity check: `Ok(None)` when all is well, else its first complaints.
-    pub fn integrity_check(&self) -> Result<Option<String>, Problem> {
+    pub fn integrity_check(&self) -> Result<Option<String>> {
         let complaints: Vec<String> =
             self.tx(&self.conn)
                 .all("PRAGMA integrity_check(10)", [], |row| row.get(0))?;
@@ -186,10 +183,7 @@ impl Tx<'_> {
     /// Runs `change` so that an error undoes what it did, and nothing that was done before it in this transaction.
     ///
     /// `Ok(Err(_))` is a fault of one row's ([`Problem::one_row`]): whoever records many rows goes on with the next.
-    pub fn apart<T>(
-        &self,
-        change: impl FnOnce() -> Result<T, Problem>,
-    ) -> Result<Result<T, Problem>, Problem> {
+    pub fn apart<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
         self.run("SAVEPOINT apart", [])?;
         let outcome = change();
         if outcome.is_err() {
@@ -217,12 +211,12 @@ impl Tx<'_> {
         self.conn.prepare_cached(sql)
     }
 
-    fn run(&self, sql: &str, params: impl Params) -> Result<(), Problem> {
+    fn run(&self, sql: &str, params: impl Params) -> Result<()> {
         self.changed(sql, params).map(drop)
     }
 
     /// Whether it changed any row.
-    fn changed(&self, sql: &str, params: impl Params) -> Result<bool, Problem> {
+    fn changed(&self, sql: &str, params: impl Params) -> Result<bool> {
         let result = self.statement(sql);
         let rows = result.and_then(|mut statement| statement.execute(params));
         rows.map(|rows| rows > 0).map_err(|e| self.error(e))
@@ -233,7 +227,7 @@ impl Tx<'_> {
         sql: &str,
         params: impl Params,
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, Problem> {
+    ) -> Result<T> {
         let result = self.statement(sql);
         let value = result.and_then(|mut statement| statement.query_row(params, map));
         value.map_err(|e| self.error(e))
@@ -244,7 +238,7 @@ impl Tx<'_> {
         sql: &str,
         params: impl Params,
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, Problem> {
+    ) -> Result<Option<T>> {
         let result = self.statement(sql);
         let value = result.and_then(|mut statement| statement.query_row(params, map).optional());
         value.map_err(|e| self.error(e))
@@ -255,7 +249,7 @@ impl Tx<'_> {
         sql: &str,
         params: impl Params,
         map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, Problem> {
+    ) -> Result<Vec<T>> {
         let result = self.statement(sql);
         let rows = result.and_then(|mut statement| statement.query_map(params, map)?.collect());
         rows.map_err(|e| self.error(e))
@@ -268,7 +262,7 @@ impl Tx<'_> {
         sql: &str,
         params: impl Params,
         mut map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<(Vec<T>, Option<RowId>, usize), Problem> {
+    ) -> Result<(Vec<T>, Option<RowId>, usize)> {
         let (mut last, mut count) = (None, 0);
         let found = self.all(sql, params, |row| {
             let id: RowId = row.get(0)?;

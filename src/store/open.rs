@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{APPLICATION_ID, Store, error, migrate};
-use crate::error::Problem;
+use crate::error::{Problem, Result};
 use crate::locks;
 
 /// How long to wait for somebody else's migration or first open.
@@ -39,7 +39,7 @@ impl Identity {
 
     /// Whether the file opened is still the one at its path. What `SQLITE_FCNTL_HAS_MOVED` compares, without
     /// the unsafe call: in WAL mode a database renamed away goes on accepting commits that nobody will read.
-    pub fn check(&self) -> Result<(), Problem> {
+    pub fn check(&self) -> Result<()> {
         match Self::of(&self.path) {
             Ok(now) if now.device == self.device && now.inode == self.inode => Ok(()),
             _ => Err(error::moved(&self.path)),
@@ -47,7 +47,7 @@ impl Identity {
     }
 }
 
-pub(super) fn create(path: &Path) -> Result<Store, Problem> {
+pub(super) fn create(path: &Path) -> Result<Store> {
     let io_error = |source| error::open(path, &source);
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         DirBuilder::new()
@@ -77,12 +77,12 @@ fn sync_directory(of: &Path) -> io::Result<()> {
     fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-pub(super) fn existing(path: &Path) -> Result<Store, Problem> {
+pub(super) fn existing(path: &Path) -> Result<Store> {
     writable(path, false)
 }
 
 /// Only who creates databases may fill an empty one: for everybody else it is a history that is gone, or not begun.
-fn writable(path: &Path, may_be_empty: bool) -> Result<Store, Problem> {
+fn writable(path: &Path, may_be_empty: bool) -> Result<Store> {
     let path = canonical(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut store = connect(path, flags, false)?;
@@ -100,7 +100,7 @@ fn writable(path: &Path, may_be_empty: bool) -> Result<Store, Problem> {
     Ok(store)
 }
 
-pub(super) fn for_reading(path: &Path) -> Result<Store, Problem> {
+pub(super) fn for_reading(path: &Path) -> Result<Store> {
     existing(path).or_else(|refused| {
         // A read-only file, directory or mount: SQLite can still read it, unless a crash left a log to replay.
         if header_is_ours(path).unwrap_or(false) {
@@ -123,7 +123,7 @@ fn header_is_ours(path: &Path) -> io::Result<bool> {
     Ok(number(68) == i64::from(APPLICATION_ID) && (1..=migrate::LATEST).contains(&number(60)))
 }
 
-fn read_only(path: &Path) -> Result<Store, Problem> {
+fn read_only(path: &Path) -> Result<Store> {
     let path = canonical(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let store = connect(path.clone(), flags, true).and_then(|store| {
@@ -165,14 +165,14 @@ fn percent_encode(path: &Path) -> String {
     out
 }
 
-fn canonical(path: &Path) -> Result<PathBuf, Problem> {
+fn canonical(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => error::none(path),
         _ => error::open(path, &source),
     })
 }
 
-fn connect(path: PathBuf, flags: OpenFlags, read_only: bool) -> Result<Store, Problem> {
+fn connect(path: PathBuf, flags: OpenFlags, read_only: bool) -> Result<Store> {
     let target = path.clone();
     connect_to(&target, path, flags, read_only)
 }
@@ -182,7 +182,7 @@ fn connect_to(
     path: PathBuf,
     flags: OpenFlags,
     read_only: bool,
-) -> Result<Store, Problem> {
+) -> Result<Store> {
     let io_error = |source| error::open(&path, &source);
     let meta = fs::metadata(&path).map_err(io_error)?;
     if !meta.is_file() {
@@ -227,7 +227,7 @@ fn nap(naps: i32) -> bool {
 
 impl Store {
     /// The schema version, after making sure that the database is ours and not from the future.
-    fn version(&self) -> Result<i64, Problem> {
+    fn version(&self) -> Result<i64> {
         let (application, version, tables): (i32, i64, bool) = self
             .conn
             .query_row(
@@ -248,19 +248,19 @@ impl Store {
         }
     }
 
-    fn checkpoint_on_close(&self, yes: bool) -> Result<(), Problem> {
+    fn checkpoint_on_close(&self, yes: bool) -> Result<()> {
         self.conn
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !yes)
             .map(drop)
             .map_err(|e| self.error(e))
     }
 
-    fn is_wal(&self) -> Result<bool, Problem> {
+    fn is_wal(&self) -> Result<bool> {
         self.pragma_text("journal_mode").map(|mode| mode == "wal")
     }
 
     /// Under the set-up lock: journal mode and migrations.
-    fn set_up(&mut self) -> Result<(), Problem> {
+    fn set_up(&mut self) -> Result<()> {
         self.version()?;
         if !self.is_wal()? {
             let mode: String = self
@@ -277,7 +277,7 @@ impl Store {
     }
 
     /// Per-connection settings, read back: SQLite silently ignores a misspelt pragma.
-    fn configure(&self) -> Result<(), Problem> {
+    fn configure(&self) -> Result<()> {
         self.conn
             .execute_batch(
                 "PRAGMA synchronous = FULL;
@@ -301,7 +301,7 @@ impl Store {
         Ok(())
     }
 
-    fn pragma_text(&self, pragma: &'static str) -> Result<String, Problem> {
+    fn pragma_text(&self, pragma: &'static str) -> Result<String> {
         self.conn
             .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
             .map_err(|e| self.error(e))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::Tx;
-use crate::error::Problem;
+use crate::error::Result;
 use crate::time::Timestamp;
 
 /// A trouble of whole runs.
@@ -29,7 +29,7 @@ pub struct Trouble {
 
 impl Tx<'_> {
     /// The troubles that have not ended.
-    pub fn troubles(&self) -> Result<Vec<Trouble>, Problem> {
+    pub fn troubles(&self) -> Result<Vec<Trouble>> {
         self.all(
             "SELECT kind, scope, code, message, since, notified_at, notified FROM troubles ORDER BY since, kind, scope",
             [],
@@ -48,7 +48,7 @@ impl Tx<'_> {
     }
 
     /// Whether a trouble of this kind has not ended.
-    pub fn has_trouble(&self, kind: &str) -> Result<bool, Problem> {
+    pub fn has_trouble(&self, kind: &str) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM troubles WHERE kind = ?1)",
             [kind],
@@ -57,7 +57,7 @@ impl Tx<'_> {
     }
 
     /// Records a trouble that begins, changes or was told again.
-    pub fn put_trouble(&self, trouble: &Trouble) -> Result<(), Problem> {
+    pub fn put_trouble(&self, trouble: &Trouble) -> Result<()> {
         self.run("INSERT INTO troubles (kind, scope, code, message, since, notified_at, notified)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (kind, scope) DO UPDATE SET code = excluded.code, message = excluded.message,
@@ -74,12 +74,7 @@ impl Tx<'_> {
 
     /// Notes that something was done now, unless it was done within `period`: `false` then. A time in the future is
     /// from a clock that ran ahead.
-    pub fn mark_unless_lately(
-        &self,
-        name: &str,
-        now: Timestamp,
-        period: Duration,
-    ) -> Result<bool, Problem> {
+    pub fn mark_unless_lately(&self, name: &str, now: Timestamp, period: Duration) -> Result<bool> {
         self.changed(
             "INSERT INTO marks (name, at) VALUES (?1, ?2)
              ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE NOT (at BETWEEN ?3 AND ?2)",
@@ -88,7 +83,7 @@ impl Tx<'_> {
     }
 
     /// A trouble is over; `false` when there was none.
-    pub fn end_trouble(&self, kind: &str, scope: &str) -> Result<bool, Problem> {
+    pub fn end_trouble(&self, kind: &str, scope: &str) -> Result<bool> {
         self.changed(
             "DELETE FROM troubles WHERE kind = ?1 AND scope = ?2",
             [kind, scope],

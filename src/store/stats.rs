@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::Tx;
 use super::listing::Filter;
-use crate::error::Problem;
+use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::RowId;
 
@@ -71,7 +71,7 @@ fn seconds<S: Serializer>(millis: &Option<u64>, serializer: S) -> Result<S::Ok, 
 
 impl Tx<'_> {
     /// The numbers of the rows that match. Costs one pass over the matching rows for each of the five questions.
-    pub fn stats(&self, filter: &Filter) -> Result<Stats, Problem> {
+    pub fn stats(&self, filter: &Filter) -> Result<Stats> {
         let by_status = self.count_by_status(filter)?;
         let unfinished = self.count(&Filter {
             unfinished: true,
@@ -94,7 +94,7 @@ impl Tx<'_> {
     }
 
     /// Render times of the latest completed videos, at most `most` of them: what is usual nowadays.
-    pub fn usual_render_times(&self, most: u32) -> Result<RenderTimes, Problem> {
+    pub fn usual_render_times(&self, most: u32) -> Result<RenderTimes> {
         self.percentiles(
             "FROM videos INDEXED BY videos_by_status WHERE status = 'completed' ORDER BY id DESC LIMIT ?1",
             [most],
@@ -108,7 +108,7 @@ impl Tx<'_> {
         cutoff: Timestamp,
         session_cutoff: Timestamp,
         checked: Timestamp,
-    ) -> Result<Vec<RowId>, Problem> {
+    ) -> Result<Vec<RowId>> {
         self.all(
             "SELECT id FROM videos INDEXED BY videos_unfinished WHERE finished = 0 AND phase = 'accepted'
                  AND outcome IS NULL AND stalled_at IS NULL
@@ -119,7 +119,7 @@ impl Tx<'_> {
         )
     }
 
-    fn count_by_status(&self, filter: &Filter) -> Result<Vec<(String, u64)>, Problem> {
+    fn count_by_status(&self, filter: &Filter) -> Result<Vec<(String, u64)>> {
         let (source, clause, values) = filter.sql();
         self.all(&format!(
                 "SELECT status, count(*) AS n FROM {source} WHERE {clause} GROUP BY status ORDER BY n DESC, status"
@@ -129,7 +129,7 @@ impl Tx<'_> {
     }
 
     /// Percentiles by nearest rank: always a time that some video really took.
-    fn percentiles(&self, of: &str, params: impl Params) -> Result<RenderTimes, Problem> {
+    fn percentiles(&self, of: &str, params: impl Params) -> Result<RenderTimes> {
         let sql = format!(
             "WITH times AS (
                 SELECT coalesce(completed_at - created_at, ended_at - accepted_at) AS ms {of}
@@ -150,7 +150,7 @@ impl Tx<'_> {
         })
     }
 
-    fn months(&self, filter: &Filter) -> Result<Vec<Month>, Problem> {
+    fn months(&self, filter: &Filter) -> Result<Vec<Month>> {
         let (source, clause, values) = filter.sql();
         self.all(&format!(
                 "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
@@ -169,7 +169,7 @@ impl Tx<'_> {
             })
     }
 
-    fn saved_files(&self, filter: &Filter) -> Result<(u64, u64), Problem> {
+    fn saved_files(&self, filter: &Filter) -> Result<(u64, u64)> {
         let (source, clause, values) = filter.sql();
         self.one(
             &format!(

@@ -7,7 +7,7 @@ use rusqlite::{Params, named_params, params};
 use super::Tx;
 use super::row::{self, VIDEO_COLUMNS};
 use crate::decide::{Decision, Entry};
-use crate::error::Problem;
+use crate::error::Result;
 use crate::event::Event;
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
@@ -105,7 +105,7 @@ pub struct OpenWork {
 
 impl Tx<'_> {
     /// What is still to be done.
-    pub fn open_work(&self) -> Result<OpenWork, Problem> {
+    pub fn open_work(&self) -> Result<OpenWork> {
         self.one(
             "SELECT count(*),
                         count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
@@ -127,7 +127,7 @@ impl Tx<'_> {
     }
 
     /// Inserts a row and its wanted files.
-    pub fn insert(&self, new: &NewVideo, now: Timestamp) -> Result<RowId, Problem> {
+    pub fn insert(&self, new: &NewVideo, now: Timestamp) -> Result<RowId> {
         let made = new.video_id.as_ref().or(new.session_id.as_ref());
         let phase = if made.is_some() {
             Phase::Accepted
@@ -174,7 +174,7 @@ impl Tx<'_> {
     }
 
     /// Inserts a video made elsewhere unless its id is known.
-    pub fn add(&self, new: &NewVideo, now: Timestamp) -> Result<Added, Problem> {
+    pub fn add(&self, new: &NewVideo, now: Timestamp) -> Result<Added> {
         let known = match &new.video_id {
             Some(id) => self.by_video_id(id)?,
             None => None,
@@ -190,20 +190,20 @@ impl Tx<'_> {
     }
 
     /// One row with its files.
-    pub fn video(&self, id: RowId) -> Result<Option<Video>, Problem> {
+    pub fn video(&self, id: RowId) -> Result<Option<Video>> {
         let sql = format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1");
         Ok(self.videos(&sql, [id])?.pop())
     }
 
     /// The exact body to POST.
-    pub fn request(&self, id: RowId) -> Result<Option<String>, Problem> {
+    pub fn request(&self, id: RowId) -> Result<Option<String>> {
         self.one("SELECT request FROM videos WHERE id = ?1", [id], |row| {
             row.get(0)
         })
     }
 
     /// The account that bought or last saw a row.
-    pub fn owner(&self, id: RowId) -> Result<Option<Account>, Problem> {
+    pub fn owner(&self, id: RowId) -> Result<Option<Account>> {
         self.maybe("SELECT account FROM videos WHERE id = ?1", [id], |row| {
             row.get(0)
         })
@@ -211,13 +211,13 @@ impl Tx<'_> {
     }
 
     /// The row that tracks a HeyGen id: the job's, a session's, or that of a session's video.
-    pub fn by_video_id(&self, id: &VideoId) -> Result<Option<RowId>, Problem> {
+    pub fn by_video_id(&self, id: &VideoId) -> Result<Option<RowId>> {
         let sql = "SELECT id FROM videos WHERE video_id = ?1 UNION ALL SELECT id FROM videos WHERE session_id = ?1";
         self.maybe(sql, [id], |row| row.get(0))
     }
 
     /// The row of a job.
-    pub fn by_job(&self, job: &Job) -> Result<Option<RowId>, Problem> {
+    pub fn by_job(&self, job: &Job) -> Result<Option<RowId>> {
         match job.kind {
             Kind::Agent => {
                 let sql = "SELECT id FROM videos WHERE session_id = ?1";
@@ -228,7 +228,7 @@ impl Tx<'_> {
     }
 
     /// The row of a submission by the caller's own name for it.
-    pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>, Problem> {
+    pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>> {
         self.maybe(
             "SELECT id FROM videos WHERE request_key = ?1",
             [key],
@@ -237,7 +237,7 @@ impl Tx<'_> {
     }
 
     /// How many submissions were recorded at or after `since`.
-    pub fn submitted_since(&self, since: Timestamp) -> Result<u64, Problem> {
+    pub fn submitted_since(&self, since: Timestamp) -> Result<u64> {
         self.one(
             "SELECT count(*) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?1",
             [since],
@@ -246,7 +246,7 @@ impl Tx<'_> {
     }
 
     /// When the first of them was.
-    pub fn first_submitted_since(&self, since: Timestamp) -> Result<Option<Timestamp>, Problem> {
+    pub fn first_submitted_since(&self, since: Timestamp) -> Result<Option<Timestamp>> {
         self.one(
             "SELECT min(submitted_at) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?1",
             [since],
@@ -255,7 +255,7 @@ impl Tx<'_> {
     }
 
     /// The rows whose HeyGen id starts with `prefix`, at most `limit`.
-    pub fn by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<(RowId, VideoId)>, Problem> {
+    pub fn by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<(RowId, VideoId)>> {
         // Every text that starts with the prefix sorts between it and it followed by the last code point,
         // so the unique index answers this; LIKE would read its wildcards in the prefix.
         self.all("SELECT id, video_id FROM videos
@@ -267,7 +267,7 @@ impl Tx<'_> {
     ///
     /// Nothing written, too, when the database cannot hold what was decided: that row is left alone, and what the same
     /// transaction records of others stays ([`Store::damaged`](super::Store::damaged)).
-    pub fn apply(&self, decision: &Decision, now: Timestamp) -> Result<bool, Problem> {
+    pub fn apply(&self, decision: &Decision, now: Timestamp) -> Result<bool> {
         let Decision { video, files, .. } = decision;
         let written = self.apart(|| {
             if decision.changed && !self.update(video)? {
@@ -295,7 +295,7 @@ impl Tx<'_> {
     /// Writes every mutable column of `video` if the row still has the revision it was read with.
     ///
     /// `false` means that somebody changed the row since: read it again and decide again.
-    pub fn update(&self, video: &Video) -> Result<bool, Problem> {
+    pub fn update(&self, video: &Video) -> Result<bool> {
         let error = video.last_error.as_ref();
         self.changed("UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status, outcome = :outcome,
                     video_id = :video_id, session_id = :session_id, progress = :progress, idempotency_key = :key, account = :account, title = :title,
@@ -369,7 +369,7 @@ impl Tx<'_> {
     }
 
     /// Notes that HeyGen answered and nothing changed; not a change of state, so `rev` stays.
-    pub fn seen(&self, rows: &[RowId], now: Timestamp) -> Result<(), Problem> {
+    pub fn seen(&self, rows: &[RowId], now: Timestamp) -> Result<()> {
         let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
         self.run(
             "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1
@@ -384,7 +384,7 @@ impl Tx<'_> {
         after: RowId,
         account: Option<&Account>,
         limit: u32,
-    ) -> Result<Vec<UnfinishedRow>, Problem> {
+    ) -> Result<Vec<UnfinishedRow>> {
         let (mut page, mut after) = (Vec::new(), after);
         // Rows that cannot be read do not make a page shorter: a short one is the last.
         while let Some(wanted) = limit.checked_sub(page.len() as u32).filter(|n| *n > 0) {
@@ -416,11 +416,7 @@ impl Tx<'_> {
     }
 
     /// The latest `missing` rows that became so since, at most `limit`.
-    pub fn missing_since(
-        &self,
-        since: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<UnfinishedRow>, Problem> {
+    pub fn missing_since(&self, since: Timestamp, limit: u32) -> Result<Vec<UnfinishedRow>> {
         let (rows, ..) = self.readable(
             "SELECT id, rev, kind, coalesce(session_id, video_id) FROM videos INDEXED BY videos_missing
              WHERE phase = 'missing' AND missing_at >= ?1 AND coalesce(session_id, video_id) IS NOT NULL ORDER BY id DESC LIMIT ?2",
@@ -440,14 +436,14 @@ impl Tx<'_> {
     }
 
     /// When something that belongs to no row was last done.
-    pub fn mark(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+    pub fn mark(&self, name: &str) -> Result<Option<Timestamp>> {
         self.maybe("SELECT at FROM marks WHERE name = ?1", [name], |row| {
             row.get(0)
         })
     }
 
     /// Notes that it was done.
-    pub fn set_mark(&self, name: &str, at: Timestamp) -> Result<(), Problem> {
+    pub fn set_mark(&self, name: &str, at: Timestamp) -> Result<()> {
         self.run(
             "INSERT INTO marks (name, at) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET at = excluded.at",
             params![name, at],
@@ -456,7 +452,7 @@ impl Tx<'_> {
 
     /// Rows in the outbox that may have to be given up: an attempt is unanswered since `before` (or the clock went
     /// back), or nothing is known of them since.
-    pub fn expirable(&self, before: Timestamp, after: Timestamp) -> Result<Vec<RowId>, Problem> {
+    pub fn expirable(&self, before: Timestamp, after: Timestamp) -> Result<Vec<RowId>> {
         self.all(
             "SELECT id FROM videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending') AND CASE phase
                 WHEN 'sending' THEN first_unanswered_at <= ?1
@@ -468,7 +464,7 @@ impl Tx<'_> {
     }
 
     /// Whether anything in the outbox has an unanswered attempt, or was recorded before `before`.
-    pub fn has_old_keys(&self, before: Timestamp) -> Result<bool, Problem> {
+    pub fn has_old_keys(&self, before: Timestamp) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox
                             WHERE phase IN ('unsent', 'sending') AND (phase = 'sending' OR submitted_at < ?1))",
@@ -478,7 +474,7 @@ impl Tx<'_> {
     }
 
     /// Whether any unfinished row belongs to this account.
-    pub fn waits_for(&self, account: &str) -> Result<bool, Problem> {
+    pub fn waits_for(&self, account: &str) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_unfinished WHERE finished = 0 AND account = ?1)",
             [account],
@@ -488,11 +484,7 @@ impl Tx<'_> {
 
     /// An account that never took anything may be a wrong key or a wrong base URL: what was submitted under it, and
     /// never sent, belongs to `instead`.
-    pub fn release_account(
-        &self,
-        account: &Account,
-        instead: Option<&Account>,
-    ) -> Result<(), Problem> {
+    pub fn release_account(&self, account: &Account, instead: Option<&Account>) -> Result<()> {
         self.run(
             "UPDATE videos SET account = ?2, rev = rev + 1
              WHERE phase IN ('unsent', 'sending') AND phase = 'unsent' AND account = ?1
@@ -503,18 +495,13 @@ impl Tx<'_> {
     }
 
     /// A page of rows that wait to be sent in `phase`, by local number.
-    pub fn outbox_after(
-        &self,
-        phase: Phase,
-        after: RowId,
-        limit: u32,
-    ) -> Result<Vec<RowId>, Problem> {
+    pub fn outbox_after(&self, phase: Phase, after: RowId, limit: u32) -> Result<Vec<RowId>> {
         self.all("SELECT id FROM videos INDEXED BY videos_outbox
                  WHERE phase IN ('unsent', 'sending') AND phase = ?1 AND id > ?2 ORDER BY id LIMIT ?3", params![phase, after, limit], |row| row.get(0))
     }
 
     /// How many videos HeyGen has in work for us, unanswered purchases included.
-    pub fn active_count(&self) -> Result<u64, Problem> {
+    pub fn active_count(&self) -> Result<u64> {
         self.one(
             "SELECT count(*) FROM videos INDEXED BY videos_unfinished
                  WHERE finished = 0 AND phase IN ('accepted', 'sending') AND outcome IS NULL",
@@ -524,7 +511,7 @@ impl Tx<'_> {
     }
 
     /// Whether `check` has anything to do.
-    pub fn has_unfinished(&self) -> Result<bool, Problem> {
+    pub fn has_unfinished(&self) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
             [],
@@ -533,7 +520,7 @@ impl Tx<'_> {
     }
 
     /// Whether any row waits to be sent.
-    pub fn has_outbox(&self) -> Result<bool, Problem> {
+    pub fn has_outbox(&self) -> Result<bool> {
         self.one(
             "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending'))",
             [],
@@ -542,13 +529,13 @@ impl Tx<'_> {
     }
 
     /// Whether any POST of before is still without an answer.
-    pub fn has_unanswered(&self) -> Result<bool, Problem> {
+    pub fn has_unanswered(&self) -> Result<bool> {
         self.one("SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox
                                 WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)", [], |row| row.get(0))
     }
 
     /// How many rows `check` still has work with.
-    pub fn unfinished_count(&self) -> Result<u64, Problem> {
+    pub fn unfinished_count(&self) -> Result<u64> {
         self.one(
             "SELECT count(*) FROM videos INDEXED BY videos_unfinished WHERE finished = 0",
             [],
@@ -557,7 +544,7 @@ impl Tx<'_> {
     }
 
     /// The oldest rows `check` still has work with.
-    pub fn oldest_unfinished(&self, limit: u32) -> Result<Vec<Video>, Problem> {
+    pub fn oldest_unfinished(&self, limit: u32) -> Result<Vec<Video>> {
         self.videos(
             &format!("SELECT {VIDEO_COLUMNS} FROM videos INDEXED BY videos_unfinished WHERE finished = 0 ORDER BY id LIMIT ?1"),
             [limit],
@@ -565,7 +552,7 @@ impl Tx<'_> {
     }
 
     /// The rows with an equal body, newest first, without their files.
-    pub fn twins(&self, body_hash: &str) -> Result<Vec<Video>, Problem> {
+    pub fn twins(&self, body_hash: &str) -> Result<Vec<Video>> {
         self.videos(
             &format!("SELECT {VIDEO_COLUMNS} FROM videos INDEXED BY videos_by_body WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"),
             [body_hash],
@@ -573,7 +560,7 @@ impl Tx<'_> {
     }
 
     /// The newest row with an equal body that is unfinished, or completed and submitted since.
-    pub fn recent_twin(&self, body_hash: &str, since: Timestamp) -> Result<Option<RowId>, Problem> {
+    pub fn recent_twin(&self, body_hash: &str, since: Timestamp) -> Result<Option<RowId>> {
         self.maybe(
             "SELECT id FROM videos INDEXED BY videos_by_body WHERE body_hash = ?1
                  AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?2))
@@ -584,7 +571,7 @@ impl Tx<'_> {
     }
 
     /// The retries of a row, oldest first, each with its `body_hash`.
-    pub fn retries(&self, original: RowId) -> Result<Vec<(RowId, Option<String>)>, Problem> {
+    pub fn retries(&self, original: RowId) -> Result<Vec<(RowId, Option<String>)>> {
         self.all(
             "SELECT id, body_hash FROM videos INDEXED BY videos_retried WHERE retry_of = ?1 ORDER BY id",
             [original],
@@ -594,7 +581,7 @@ impl Tx<'_> {
 
     /// Every failed or rejected row that nobody has bought again, oldest first. Not those of which an earlier POST was
     /// never answered: like `unknown`, they may have been bought, and a person has to look.
-    pub fn retryable(&self) -> Result<Vec<RowId>, Problem> {
+    pub fn retryable(&self) -> Result<Vec<RowId>> {
         self.all(
             "SELECT id FROM videos AS original INDEXED BY videos_by_status
                  WHERE status IN ('failed', 'rejected', 'cancelled', 'canceled', 'deleted', 'expired')
@@ -607,7 +594,7 @@ impl Tx<'_> {
     }
 
     /// How long an account's POSTs are held back.
-    pub fn paused_until(&self, account: &Account) -> Result<Option<Timestamp>, Problem> {
+    pub fn paused_until(&self, account: &Account) -> Result<Option<Timestamp>> {
         self.maybe(
             "SELECT until FROM pauses WHERE account = ?1",
             [account],
@@ -617,19 +604,19 @@ impl Tx<'_> {
 
     /// Holds an account's POSTs back (`Retry-After`). A longer pause stands, unless it is longer than any can be: then
     /// it is from a clock that ran ahead.
-    pub fn pause(&self, account: &Account, until: Timestamp) -> Result<(), Problem> {
+    pub fn pause(&self, account: &Account, until: Timestamp) -> Result<()> {
         self.run("INSERT INTO pauses (account, until) VALUES (?1, ?2)
                  ON CONFLICT (account) DO UPDATE SET until =
                     CASE WHEN until - excluded.until > ?3 THEN excluded.until ELSE max(until, excluded.until) END", params![account, until, LONGEST_WAIT.as_millis() as i64])
     }
 
     /// Removes a row, its files' records and its timeline; no file on disk is touched.
-    pub fn forget(&self, id: RowId) -> Result<bool, Problem> {
+    pub fn forget(&self, id: RowId) -> Result<bool> {
         self.changed("DELETE FROM videos WHERE id = ?1", [id])
     }
 
     /// The readable rows of a query for [`VIDEO_COLUMNS`], with their files.
-    pub(super) fn videos(&self, sql: &str, params: impl Params) -> Result<Vec<Video>, Problem> {
+    pub(super) fn videos(&self, sql: &str, params: impl Params) -> Result<Vec<Video>> {
         let (mut videos, ..) = self.readable(sql, params, row::video)?;
         let mut unreadable = Vec::new();
         for video in &mut videos {

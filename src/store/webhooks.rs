@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
-use crate::error::Problem;
+use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{RowId, VideoId};
 
@@ -55,7 +55,7 @@ impl Tx<'_> {
         event_type: &str,
         video_id: Option<&VideoId>,
         now: Timestamp,
-    ) -> Result<Taken, Problem> {
+    ) -> Result<Taken> {
         let taken = match video_id {
             None => Taken::OtherEvent,
             Some(id) => match self.by_video_id(id)? {
@@ -79,7 +79,7 @@ impl Tx<'_> {
         event_type: &str,
         video: RowId,
         now: Timestamp,
-    ) -> Result<bool, Problem> {
+    ) -> Result<bool> {
         self.changed(
             "INSERT INTO webhooks (key, video, event_type, received_at) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (key) DO NOTHING",
@@ -88,7 +88,7 @@ impl Tx<'_> {
     }
 
     /// Removes deliveries that were acted on before `before`, a bounded number of them.
-    pub fn prune_webhooks(&self, before: Timestamp) -> Result<(), Problem> {
+    pub fn prune_webhooks(&self, before: Timestamp) -> Result<()> {
         self.run(
             "DELETE FROM webhooks WHERE id IN
                     (SELECT id FROM webhooks WHERE done_at < ?1 ORDER BY done_at LIMIT ?2)",
@@ -97,7 +97,7 @@ impl Tx<'_> {
     }
 
     /// The deliveries nobody has acted on, oldest first.
-    pub fn pending_webhooks(&self, limit: u32) -> Result<Vec<PendingWebhook>, Problem> {
+    pub fn pending_webhooks(&self, limit: u32) -> Result<Vec<PendingWebhook>> {
         // A `missing` video is finished, and may be back.
         self.all(
             "SELECT webhooks.id, video, finished = 1 AND phase <> 'missing' AS settled
@@ -115,7 +115,7 @@ impl Tx<'_> {
     }
 
     /// Somebody acted on a delivery.
-    pub fn webhook_done(&self, id: i64, now: Timestamp) -> Result<(), Problem> {
+    pub fn webhook_done(&self, id: i64, now: Timestamp) -> Result<()> {
         self.run(
             "UPDATE webhooks SET done_at = ?2 WHERE id = ?1",
             params![id, now],
