@@ -14,7 +14,7 @@ use super::access::BaseUrl;
 use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
-use super::wire::{self, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo, Unusable};
+use super::wire::{self, BatchItem, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo, Unusable};
 use crate::kind::Kind;
 use crate::net::{self, AgentOptions, Proxy, Reuse};
 use crate::secret::Secret;
@@ -23,6 +23,9 @@ use crate::video::{IdempotencyKey, Job, VideoId};
 
 /// How many ids HeyGen takes in one bulk status request.
 pub const MAX_BULK: usize = 100;
+
+/// The longest page HeyGen gives.
+const MAX_PAGE: u32 = 100;
 
 /// A page of 100 videos has about 300 KB; a server that sends more than this is not HeyGen in good health.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
@@ -103,6 +106,13 @@ pub fn fits_bulk(id: &VideoId) -> bool {
         && id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+fn paged(path: &str, token: Option<&str>) -> String {
+    let token = token.map_or_else(String::new, |token| {
+        format!("&token={}", net::percent_encoded(token))
+    });
+    format!("{path}?limit={MAX_PAGE}{token}")
 }
 
 impl Client {
@@ -193,19 +203,30 @@ impl Client {
         self.get(&path, wire::statuses)
     }
 
-    /// One page of the account's jobs of a kind that can be listed, newest first; `limit` is brought into HeyGen's 1 to 100.
+    /// One page of the account's jobs of a kind, newest first. For a kind that cannot be listed it is empty.
     ///
     /// # Errors
     /// Like any request's.
-    pub fn list(&self, kind: Kind, token: Option<&str>, limit: u32) -> Result<Page, ApiError> {
+    pub fn jobs(&self, kind: Kind, token: Option<&str>) -> Result<Page<RemoteVideo>, ApiError> {
         let Some(path) = kind.strategy().list else {
-            return Ok(Page::default());
+            return Ok(Page {
+                items: Vec::new(),
+                skipped: 0,
+                next: None,
+            });
         };
-        let token = token.map_or_else(String::new, |token| {
-            format!("&token={}", net::percent_encoded(token))
-        });
-        let path = format!("{path}?limit={}{token}", limit.clamp(1, 100));
-        self.get(&path, |body, redactor| wire::page(kind, body, redactor))
+        self.get(&paged(path, token), |body, redactor| {
+            wire::jobs(kind, body, redactor)
+        })
+    }
+
+    /// One page of what became of the bodies of a batch.
+    ///
+    /// # Errors
+    /// Like any request's.
+    pub fn batch(&self, id: &str, token: Option<&str>) -> Result<Page<BatchItem>, ApiError> {
+        let path = format!("/v3/videos/batches/{}", net::percent_encoded(id));
+        self.get(&paged(&path, token), wire::batch)
     }
 
     /// `POST /v3/video-agents/{id}`: answers or revives a session; returns HeyGen's name for what that started.

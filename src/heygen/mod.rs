@@ -24,4 +24,4 @@ pub use access::{BaseUrl, BaseUrlError, account};
 pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
 pub use error::{ApiError, ErrorKind};
 pub use retry::Backoff;
-pub use wire::{BulkStatus, Created, Page, Problem, RemoteSession, RemoteVideo};
+pub use wire::{BatchItem, BulkStatus, Created, Page, Problem, RemoteSession, RemoteVideo};

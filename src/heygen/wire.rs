@@ -93,11 +93,26 @@ impl BulkStatus {
     }
 }
 
-/// One page of the list of videos, newest first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Page {
-    /// Entries without a usable id or status are left out.
-    pub videos: Vec<RemoteVideo>,
+/// One item of a batch, which has no video where HeyGen refused its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchItem {
+    /// Its place in the batch.
+    pub index: i64,
+    /// `waiting` stands in for a missing word.
+    pub status: RemoteStatus,
+    /// Once there is one.
+    pub video_id: Option<VideoId>,
+    /// Why there is none, or why it failed.
+    pub error: Option<Problem>,
+}
+
+/// One page of a list; `T` is [`RemoteVideo`], newest first, or [`BatchItem`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    /// The usable entries.
+    pub items: Vec<T>,
+    /// How many entries could not be used: without an id, or not even objects.
+    pub skipped: usize,
     /// The token of the next page, if there is one.
     pub next: Option<String>,
 }
@@ -156,10 +171,8 @@ pub(super) fn video(
     redactor: &Redactor,
 ) -> Result<RemoteVideo, Unusable> {
     let data = data(&envelope(body, redactor)?)?;
-    let mut video = remote_video(asked.kind, &data, redactor)?;
-    if asked.kind == Kind::Agent {
-        video.session = Some(session(&data, redactor));
-    }
+    let status = status(&data, redactor).ok_or(Unusable::NoStatus)?;
+    let video = remote_video(asked.kind, status, &data, redactor)?;
     if video.id == asked.id {
         Ok(video)
     } else {
@@ -169,24 +182,46 @@ pub(super) fn video(
 
 /// Reads a bulk answer. An entry that cannot be used is left out, like an id that HeyGen leaves out.
 pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatus>, Unusable> {
-    items(&envelope(body, redactor)?, |data| {
+    let page = page(&envelope(body, redactor)?, "data", redactor, |data| {
         Some(BulkStatus {
             video_id: id(data, "video_id", redactor),
             status: status(data, redactor)?,
         })
+    })?;
+    Ok(page.items)
+}
+
+/// Reads one page of the account's jobs.
+pub(super) fn jobs(
+    kind: Kind,
+    body: &[u8],
+    redactor: &Redactor,
+) -> Result<Page<RemoteVideo>, Unusable> {
+    page(&envelope(body, redactor)?, "data", redactor, |data| {
+        // The list of sessions does not tell how far they are.
+        let status = status(data, redactor).unwrap_or_else(RemoteStatus::waiting);
+        remote_video(kind, status, data, redactor).ok()
     })
 }
 
-/// Reads one page of the list.
-pub(super) fn page(kind: Kind, body: &[u8], redactor: &Redactor) -> Result<Page, Unusable> {
+/// Reads one page of a batch.
+pub(super) fn batch(body: &[u8], redactor: &Redactor) -> Result<Page<BatchItem>, Unusable> {
     let envelope = envelope(body, redactor)?;
-    // Beside `data`, not in it.
-    let has_more = envelope
-        .get("has_more")
-        .is_none_or(|raw| raw.get() != "false");
+    let read = |item: &Fields<'_>| {
+        Some(BatchItem {
+            index: number(item.get("item_index"))? as i64,
+            status: status(item, redactor).unwrap_or_else(RemoteStatus::waiting),
+            video_id: id(item, "video_id", redactor),
+            error: item.get("error").and_then(|error| problem(error, redactor)),
+        })
+    };
+    let page = match data(&envelope) {
+        Ok(data) => page(&data, "items", redactor, read)?,
+        Err(_) => page(&envelope, "data", redactor, read)?,
+    };
     Ok(Page {
-        videos: items(&envelope, |data| remote_video(kind, data, redactor).ok())?,
-        next: url(&envelope, "next_token", redactor).filter(|_| has_more),
+        next: page.next.or_else(|| next(&envelope, redactor)),
+        ..page
     })
 }
 
@@ -243,17 +278,31 @@ fn data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, Unusable> {
     fields(raw.get()).map_err(|_| Unusable::NoData)
 }
 
-/// The usable elements of the array in `data`.
-fn items<T>(
-    envelope: &Fields<'_>,
+/// The usable elements of an array, and the cursor beside it.
+fn page<T>(
+    holder: &Fields<'_>,
+    array: &str,
+    redactor: &Redactor,
     read: impl Fn(&Fields<'_>) -> Option<T>,
-) -> Result<Vec<T>, Unusable> {
-    let raw = envelope.get("data").ok_or(Unusable::NoData)?;
+) -> Result<Page<T>, Unusable> {
+    let raw = holder.get(array).ok_or(Unusable::NoData)?;
     let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| Unusable::NoData)?;
-    Ok(elements
-        .into_iter()
+    let items: Vec<T> = elements
+        .iter()
         .filter_map(|element| read(&fields(element.get()).ok()?))
-        .collect())
+        .collect();
+    Ok(Page {
+        skipped: elements.len() - items.len(),
+        items,
+        next: next(holder, redactor),
+    })
+}
+
+fn next(holder: &Fields<'_>, redactor: &Redactor) -> Option<String> {
+    let is_last = holder
+        .get("has_more")
+        .is_some_and(|raw| raw.get() == "false");
+    url(holder, "next_token", redactor).filter(|_| !is_last)
 }
 
 /// What a session says of itself.
@@ -281,6 +330,7 @@ fn session(data: &Fields<'_>, redactor: &Redactor) -> RemoteSession {
 
 fn remote_video(
     kind: Kind,
+    status: RemoteStatus,
     data: &Fields<'_>,
     redactor: &Redactor,
 ) -> Result<RemoteVideo, Unusable> {
@@ -295,7 +345,7 @@ fn remote_video(
     };
     Ok(RemoteVideo {
         id: id(data, name, redactor).ok_or(Unusable::OtherVideo)?,
-        status: status(data, redactor).ok_or(Unusable::NoStatus)?,
+        status,
         title: text("title", MAX_TEXT),
         created_at: instant(data, "created_at"),
         completed_at: instant(data, "completed_at"),
@@ -305,7 +355,7 @@ fn remote_video(
             .fold(Urls::default(), |urls, (field, asset)| {
                 urls.with(*asset, url(field))
             }),
-        session: None,
+        session: (kind == Kind::Agent).then(|| session(data, redactor)),
         duration: number(data.get("duration")).filter(|seconds| *seconds >= 0.0),
         folder_id: text("folder_id", MAX_WORD),
         output_language: text("output_language", MAX_WORD),

@@ -14,6 +14,7 @@
 //! pass carries on from.
 
 mod access;
+mod account;
 mod calls;
 mod hooks;
 mod limiter;
@@ -33,6 +34,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 pub use access::Access;
+pub use account::{list_batch, list_jobs};
 pub use report::{Reporter, Tally, Voice, unknown_hint};
 pub use wait::Wait;
 

@@ -27,7 +27,7 @@ pub(super) fn answer(world: &mut World, signer: &Signer, request: &Request) -> R
     match (request.method.as_str(), segments.as_slice()) {
         ("POST", ["v3", "videos"]) => create(world, signer, account, None, request),
         ("POST", ["v3", "videos", "batches"]) => create_batch(world, account, request),
-        ("GET", ["v3", "videos", "batches", id]) => batch(world, id),
+        ("GET", ["v3", "videos", "batches", id]) => batch(world, id, request),
         ("GET", ["v3", "videos"]) => list(world, signer, account, request),
         ("GET", ["v3", "videos", "statuses"]) => statuses(world, account, request),
         ("GET", ["v3", "videos", id]) => detail(world, signer, account, id),
@@ -165,23 +165,35 @@ fn create_batch(world: &mut World, account: Account, request: &Request) -> Respo
     json(200, &json!({"data": {"batch_id": id}}))
 }
 
-fn batch(world: &World, id: &str) -> Response {
+fn batch(world: &World, id: &str, request: &Request) -> Response {
     let Some(items) = world.batches.get(id) else {
         return of_status(404);
     };
-    let items: Vec<Value> = items
-        .iter()
-        .enumerate()
-        .map(|(index, item)| {
-            let video = item.as_ref().ok().and_then(|id| world.find(id));
-            let status = video.map_or("failed".to_owned(), |video| world.progress(video).as_str().to_owned());
-            let error = item.as_ref().err().map(|message| json!({"code": "invalid_parameter", "message": message}));
-            json!({"item_index": index, "status": status, "video_id": item.as_ref().ok(), "error": error})
-        })
-        .collect();
-    json(
-        200,
-        &json!({"data": {"batch_id": id, "items": items}, "has_more": false, "next_token": null}),
+    let (limit, after) = match cursor(request) {
+        Ok(cursor) => cursor,
+        Err(refusal) => return refusal,
+    };
+    let items = (0_u64..).zip(items);
+    let rest = items.skip_while(|(index, _)| after.is_some_and(|after| *index <= after));
+    let mut rest = rest.peekable();
+    let mut shown: Vec<Value> = Vec::new();
+    let mut last = 0;
+    for (index, item) in rest.by_ref().take(limit) {
+        last = index;
+        let video = item.as_ref().ok().and_then(|id| world.find(id));
+        let progress = video.map(|video| world.progress(video));
+        let error = item.as_ref().err();
+        shown.push(json!({
+            "item_index": index,
+            "status": progress.as_ref().map_or("failed", bulk_word),
+            "video_id": item.as_ref().ok(),
+            "error": error.map(|message| json!({"code": "invalid_parameter", "message": message})),
+        }));
+    }
+    let more = rest.peek().is_some();
+    page(
+        json!({"batch_id": id, "items": shown}),
+        more.then_some(last),
     )
 }
 
@@ -217,37 +229,58 @@ pub(super) fn object(world: &World, signer: &Signer, video: &Video) -> Value {
 }
 
 fn list(world: &World, signer: &Signer, account: Account, request: &Request) -> Response {
-    let limit = match request.parameter("limit").map(|text| text.parse::<usize>()) {
-        None => 10,
-        Some(Ok(limit @ 1..=100)) => limit,
-        Some(_) => return invalid("limit", "limit must be between 1 and 100."),
-    };
-    // The cursor is the number of the last video shown: stable while newer ones arrive.
-    let before = match request.parameter("token").filter(|token| !token.is_empty()) {
-        None => u64::MAX,
-        Some(token) => match token.strip_prefix("after-").map(str::parse) {
-            Some(Ok(number)) => number,
-            _ => return invalid("token", "token is not one of ours."),
-        },
-    };
     let title = request.parameter("title").unwrap_or_default();
     let folder = request.parameter("folder_id");
+    let wanted = |video: &Video| {
+        (video.kind == "video" || video.kind == "template")
+            && (title.is_empty() || matches_title(video, &title))
+            && (folder.is_none() || video.folder_id == folder)
+    };
+    let shown = |video: &Video| object(world, signer, video);
+    newest_first(world, account, request, wanted, shown)
+}
+
+/// A page of an account's jobs. The cursor is the number of the last one shown: stable while newer ones arrive.
+pub(super) fn newest_first(
+    world: &World,
+    account: Account,
+    request: &Request,
+    wanted: impl Fn(&Video) -> bool,
+    shown: impl Fn(&Video) -> Value,
+) -> Response {
+    let (limit, before) = match cursor(request) {
+        Ok((limit, before)) => (limit, before.unwrap_or(u64::MAX)),
+        Err(refusal) => return refusal,
+    };
     let mut matching = world
         .of(account)
         .rev()
-        .filter(|(number, _)| *number < before)
-        .filter(|(_, video)| video.kind == "video" || video.kind == "template")
-        .filter(|(_, video)| title.is_empty() || matches_title(video, &title))
-        .filter(|(_, video)| folder.is_none() || video.folder_id == folder)
+        .filter(|(number, job)| *number < before && wanted(job))
         .peekable();
     let mut data = Vec::new();
     let mut last = 0;
-    for (number, video) in matching.by_ref().take(limit) {
+    for (number, job) in matching.by_ref().take(limit) {
         last = number;
-        data.push(object(world, signer, video));
+        data.push(shown(job));
     }
     let more = matching.peek().is_some();
-    page(data, more.then(|| format!("after-{last}")))
+    page(data.into(), more.then_some(last))
+}
+
+/// How many are asked for, and after which one.
+fn cursor(request: &Request) -> Result<(usize, Option<u64>), Response> {
+    let limit = match request.parameter("limit").map(|text| text.parse::<usize>()) {
+        None => 10,
+        Some(Ok(limit @ 1..=100)) => limit,
+        Some(_) => return Err(invalid("limit", "limit must be between 1 and 100.")),
+    };
+    match request.parameter("token").filter(|token| !token.is_empty()) {
+        None => Ok((limit, None)),
+        Some(token) => match token.strip_prefix("after-").map(str::parse) {
+            Some(Ok(number)) => Ok((limit, Some(number))),
+            _ => Err(invalid("token", "token is not one of ours.")),
+        },
+    }
 }
 
 fn matches_title(video: &Video, part: &str) -> bool {
@@ -290,9 +323,9 @@ fn bulk_word(progress: &Progress) -> &str {
 }
 
 /// A list: the cursor stands beside `data`, not in it.
-pub(super) fn page(data: Vec<Value>, next: Option<String>) -> Response {
-    let more = next.is_some();
-    let page = json!({"data": data, "has_more": more, "next_token": next});
+pub(super) fn page(data: Value, last: Option<u64>) -> Response {
+    let next = last.map(|last| format!("after-{last}"));
+    let page = json!({"data": data, "has_more": next.is_some(), "next_token": next});
     json(200, &page)
 }
 

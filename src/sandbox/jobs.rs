@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::api::{MAX_BULK, object, page};
+use super::api::{MAX_BULK, newest_first, object, page};
 use super::envelope::{error, invalid, json, of_status};
 use super::files::{Signer, URL_LIFETIME};
 use super::world::{Account, Order, Progress, Video, World};
@@ -388,35 +388,14 @@ fn list(
     shape: &Shape,
     request: &Request,
 ) -> Response {
-    let limit = request
-        .parameter("limit")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(10)
-        .clamp(1, 100);
-    let before = request
-        .parameter("token")
-        .and_then(|token| {
-            token
-                .strip_prefix("after-")
-                .and_then(|number| number.parse().ok())
-        })
-        .unwrap_or(u64::MAX);
-    let mut jobs = world
-        .of(account)
-        .rev()
-        .filter(|(number, job)| *number < before && job.kind == shape.kind)
-        .peekable();
-    let mut data = Vec::new();
-    let mut last = 0;
-    for (number, job) in jobs.by_ref().take(limit) {
-        last = number;
-        data.push(match shape.kind {
-            "agent" => json!({"session_id": job.id, "created_at": job.created.as_secs(), "title": job.title}),
-            _ => shown(world, signer, shape, job),
-        });
-    }
-    let more = jobs.peek().is_some();
-    page(data, more.then(|| format!("after-{last}")))
+    let shown = |job: &Video| match shape.kind {
+        "agent" => {
+            json!({"session_id": job.id, "created_at": job.created.as_secs(), "title": job.title})
+        }
+        _ => shown(world, signer, shape, job),
+    };
+    let wanted = |job: &Video| job.kind == shape.kind;
+    newest_first(world, account, request, wanted, shown)
 }
 
 /// Where a session is after `age` of a rendering that takes `total`, for prompts that ask for the hard way.

@@ -222,8 +222,8 @@ fn paths_and_queries_cannot_be_changed_by_ids_and_tokens() {
     let client = server.client();
     let odd = VideoId::new("../a b?c#d,e/\u{e9}").unwrap();
     assert_eq!(client.video(&odd).unwrap_err().http_status(), Some(404));
-    client.list(Kind::Video, None, 1000).unwrap();
-    client.list(Kind::Video, Some("a=b&c"), 0).unwrap();
+    client.jobs(Kind::Video, None).unwrap();
+    client.jobs(Kind::Agent, Some("a=b&c")).unwrap();
     let other = VideoId::new("v-2_").unwrap();
     client
         .statuses(Kind::Video, &[&v1(), &odd, &other])
@@ -232,7 +232,7 @@ fn paths_and_queries_cannot_be_changed_by_ids_and_tokens() {
     let first_lines = [
         "/v3/videos/..%2Fa%20b%3Fc%23d%2Ce%2F%C3%A9",
         "/v3/videos?limit=100",
-        "/v3/videos?limit=1&token=a%3Db%26c",
+        "/v3/video-agents?limit=100&token=a%3Db%26c",
         "/v3/videos/statuses?video_ids=v1,v-2_",
     ];
     for line in first_lines {

@@ -299,10 +299,38 @@ fn a_page_knows_whether_there_is_another() {
         (r#""has_more":true,"next_token":null"#, None),
     ];
     for (cursor, next) in table {
-        let body = format!(r#"{{"data":[{{"id":"v1","status":"x"}},{{"id":"v2"}}],{cursor}}}"#);
-        let page = page(Kind::Video, body.as_bytes(), &redactor()).unwrap();
+        let body =
+            format!(r#"{{"data":[{{"id":"v1","status":"x"}},{{"status":"y"}},7],{cursor}}}"#);
+        let page = jobs(Kind::Video, body.as_bytes(), &redactor()).unwrap();
         assert_eq!(page.next.as_deref(), next, "{cursor}");
-        assert_eq!(page.videos.len(), 1);
+        assert_eq!((page.items.len(), page.skipped), (1, 2));
+    }
+}
+
+#[test]
+fn a_listed_session_without_a_status_is_waiting() {
+    let body = br#"{"data":[{"session_id":"s1","created_at":7,"title":"T"}]}"#;
+    let page = jobs(Kind::Agent, body, &redactor()).unwrap();
+    let session = &page.items[0];
+    assert_eq!(session.id.as_str(), "s1");
+    assert_eq!(session.status, RemoteStatus::waiting());
+    assert_eq!(session.created_at, Some(Timestamp::from_secs(7)));
+}
+
+#[test]
+fn a_batch_is_read_wherever_its_cursor_stands() {
+    let items = r#""items":[{"item_index":0,"status":"queued","video_id":"v1","error":null},
+        {"item_index":1,"status":"failed","error":{"code":"c","message":"m"}},{"status":"x"}]"#;
+    for body in [
+        format!(r#"{{"data":{{{items},"has_more":true,"next_token":"t"}}}}"#),
+        format!(r#"{{"data":{{{items}}},"has_more":true,"next_token":"t"}}"#),
+        format!(r#"{{"data":{},"next_token":"t"}}"#, &items[8..]),
+    ] {
+        let page = batch(body.as_bytes(), &redactor()).unwrap();
+        assert_eq!((page.next.as_deref(), page.skipped), (Some("t"), 1));
+        assert_eq!(page.items[0].video_id.as_ref().unwrap().as_str(), "v1");
+        let error = page.items[1].error.as_ref().unwrap();
+        assert_eq!((page.items[1].index, error.code.as_deref()), (1, Some("c")));
     }
 }
 
@@ -342,7 +370,8 @@ fn read_everything(body: &[u8]) {
     drop(created(Kind::Video, body, &redactor));
     drop(video(body, &job("v1"), &redactor));
     drop(statuses(body, &redactor));
-    drop(page(Kind::Video, body, &redactor));
+    drop(jobs(Kind::Video, body, &redactor));
+    drop(batch(body, &redactor));
     drop(anything(body, &redactor));
     drop(refusal(body, &redactor));
 }

@@ -1,0 +1,80 @@
+//! The account's own lists, page by page, with the patience of a run.
+
+use std::sync::Arc;
+
+use super::Access;
+use super::Options;
+use super::calls::{CallError, Caller};
+use super::limiter::RateLimiter;
+use crate::error::{Problem, code};
+use crate::heygen::{ApiError, BatchItem, Client, Page, RemoteVideo};
+use crate::kind::Kind;
+
+/// A million jobs: what goes on longer has no end.
+const MAX_PAGES: u32 = 10_000;
+
+/// Reads the account's jobs of a kind, newest first, until `take` has enough (`false`).
+pub fn list_jobs(
+    access: &Access,
+    kind: Kind,
+    take: impl FnMut(Page<RemoteVideo>) -> Result<bool, Problem>,
+) -> Result<(), Problem> {
+    Caller::from(access).pages(|client, token| client.jobs(kind, token), take)
+}
+
+/// Reads what became of the bodies of a batch.
+pub fn list_batch(
+    access: &Access,
+    id: &str,
+    take: impl FnMut(Page<BatchItem>) -> Result<bool, Problem>,
+) -> Result<(), Problem> {
+    Caller::from(access).pages(|client, token| client.batch(id, token), take)
+}
+
+impl From<&Access> for Caller {
+    fn from(access: &Access) -> Self {
+        Self {
+            client: access.client.clone(),
+            limiter: Arc::new(RateLimiter::default()),
+            budget: Options::default().budget,
+        }
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Api(error) => error.into(),
+            CallError::Stopped => Self::new(code::AUTH, "this run asks HeyGen nothing more"),
+        }
+    }
+}
+
+impl Caller {
+    /// Reads a list to its end, or until `take` has enough.
+    pub(super) fn pages<T>(
+        &self,
+        read: impl Fn(&Client, Option<&str>) -> Result<Page<T>, ApiError>,
+        mut take: impl FnMut(Page<T>) -> Result<bool, Problem>,
+    ) -> Result<(), Problem> {
+        let mut token: Option<String> = None;
+        // A token of before: whatever circle a list goes in, it comes by here (Brent's way to find one).
+        let mut mark = None;
+        for number in 1..MAX_PAGES {
+            let page = self.get(|client| read(client, token.as_deref()))?;
+            let is_empty = page.items.is_empty() && page.skipped == 0;
+            token = page.next.clone();
+            if !take(page)? || is_empty || token.is_none() {
+                return Ok(());
+            }
+            if token == mark {
+                break;
+            }
+            if number.is_power_of_two() {
+                mark.clone_from(&token);
+            }
+        }
+        let message = "HeyGen's list goes in circles or has no end";
+        Err(Problem::new("bad_response", message))
+    }
+}
