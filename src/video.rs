@@ -346,6 +346,8 @@ pub struct LastError {
     pub code: String,
     /// One sentence for a person; bounded, without secrets.
     pub message: String,
+    /// HeyGen's name for the request that met it, for the support ticket.
+    pub request_id: Option<String>,
     /// When it happened last.
     pub at: Timestamp,
     /// When it was last told to somebody; `None` when it never was.

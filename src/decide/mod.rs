@@ -199,6 +199,7 @@ fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp)
         operation: failure.operation,
         code: failure.code.clone(),
         message: failure.message.clone(),
+        request_id: failure.request_id.clone(),
         at: now,
         told_at: if failure.notify { Some(now) } else { told_at },
         count: known.map_or(1, |e| e.count.saturating_add(1)),

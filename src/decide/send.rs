@@ -159,6 +159,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
             }
         }
         .to_owned(),
+        request_id: video.last_error.as_ref().and_then(|e| e.request_id.clone()),
         at: now,
         told_at: None,
         count: 1,
@@ -230,7 +231,11 @@ pub fn sent(
     let verdict = Verdict::of(error);
     match verdict {
         Verdict::Unanswered | Verdict::Garbled if !video.kind.strategy().replays => {
-            expire(video, Expiry::NoReplay, now)
+            let mut decision = expire(video, Expiry::NoReplay, now);
+            if let Some(last) = &mut decision.video.last_error {
+                last.request_id = error.request_id.clone();
+            }
+            decision
         }
         Verdict::Unanswered | Verdict::Garbled => unanswered(video, attempt, error, now),
         Verdict::InProgress => in_progress(video, attempt, error, now),

@@ -146,6 +146,7 @@ mod tests {
             operation: Operation::Poll,
             code: "not_found".to_owned(),
             message: "no such video".to_owned(),
+            request_id: None,
             at: now,
             told_at: None,
             count: 2,

@@ -547,7 +547,7 @@ impl Run<'_, '_> {
                 Ok(access) => self.access = Some(access),
                 Err(error) if error.exit == Exit::Auth => {
                     self.reporter.tally.auth = true;
-                    self.troubles.error(Kind::Key, "", &error);
+                    self.troubles.note(Kind::Key, "", error);
                     self.limiter.close();
                 }
                 Err(error) => return Err(error),
@@ -606,7 +606,7 @@ impl Run<'_, '_> {
         if matches!(kind, Kind::Key | Kind::Forbidden | Kind::SubmitForbidden) {
             self.reporter.tally.auth = true;
         }
-        self.troubles.api(kind, scope, error);
+        self.troubles.note(kind, scope, error.clone());
         self.limiter.close();
     }
 }

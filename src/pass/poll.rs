@@ -10,7 +10,7 @@ use super::calls::CallError;
 use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness};
-use crate::error::{Result, code};
+use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::kind::Kind as JobKind;
 use crate::store::{Store, UnfinishedRow};
@@ -352,7 +352,7 @@ impl Run<'_, '_> {
             Verdict::KeyRefused => self.stop(Kind::Key, &account, &error),
             Verdict::Forbidden => self.stop(Kind::Forbidden, &account, &error),
             Verdict::Busy => self.stop(Kind::RateLimit, &account, &error),
-            Verdict::NotSent => self.troubles.api(Kind::Network, &host, &error),
+            Verdict::NotSent => self.troubles.note(Kind::Network, &host, error.clone()),
             _ => {}
         }
         let rows: Vec<Asked> = rows.into_iter().filter(|asked| !asked.missing).collect();
@@ -460,7 +460,7 @@ impl Run<'_, '_> {
                     }
                     Circuit::Open => {
                         let (_, first) = &self.polls.failed[0];
-                        self.troubles.api(Kind::Network, &host, first);
+                        self.troubles.note(Kind::Network, &host, first.clone());
                         self.limiter.close();
                     }
                     Circuit::Closed => self.polls.release_held(),
@@ -508,7 +508,7 @@ impl Run<'_, '_> {
         let everybodys =
             self.troubles.has(Kind::Network) || self.polls.breaker.blame(rows) == Blame::Everybody;
         if everybodys {
-            self.troubles.api(Kind::Network, &host, &first);
+            self.troubles.note(Kind::Network, &host, first.clone());
         }
         let rest = held.into_iter().map(|asked| (asked, first.clone()));
         store.write(|tx| {
@@ -589,13 +589,9 @@ impl Run<'_, '_> {
         } else {
             "videos belong"
         };
-        self.troubles.note(
-            Kind::Account,
-            "",
-            code::OTHER_KEY.to_owned(),
-            format!("{count} {videos} to another account than this key's and cannot be seen with it"),
-            Some("one database per account: give the right one with --db, or the right key with HEYGEN_API_KEY_FILE".to_owned()),
-        );
+        let message = format!("{count} {videos} to another account than this key's and cannot be seen with it");
+        let problem = Problem::new(code::OTHER_KEY, message).with_hint("one database per account: give the right one with --db, or the right key with HEYGEN_API_KEY_FILE");
+        self.troubles.note(Kind::Account, "", problem);
     }
 
     /// Whether every unfinished row was looked at, and none belongs to another account.

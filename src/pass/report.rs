@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::error::Exit;
+use crate::error::{Exit, Problem};
 use crate::event::{Event, Severity};
 use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
@@ -230,20 +230,21 @@ impl<'a> Reporter<'a> {
     }
 
     /// Trouble of the whole run.
-    pub(super) fn trouble(&mut self, trouble: &Trouble, hint: Option<&str>, tell: bool) {
+    pub(super) fn trouble(&mut self, problem: &Problem, tell: bool) {
         self.tally.errors += 1;
         if !tell && !self.chatty {
             return;
         }
         if self.screen.json && self.voice == Voice::Outcomes {
+            let Problem { code, message, hint, request_id, .. } = problem;
             self.screen.json_line(&json!({
                 "type": "error",
                 "id": null,
-                "error": { "code": trouble.code, "message": trouble.message, "hint": hint, "request_id": null },
+                "error": { "code": code, "message": message, "hint": hint, "request_id": request_id },
             }));
         } else {
-            self.screen.error(&trouble.message);
-            if let Some(hint) = hint {
+            self.screen.error(&problem.message);
+            if let Some(hint) = &problem.hint {
                 self.screen.hint(hint);
             }
         }
@@ -519,7 +520,8 @@ fn json_line(video: &Video, event: &Event) -> Option<serde_json::Value> {
             Some(json!({
                 "type": "error", "id": id,
                 "error": {
-                    "code": failure.code, "message": failure.message, "hint": hint, "request_id": null,
+                    "code": failure.code, "message": failure.message, "hint": hint,
+                    "request_id": failure.request_id,
                 },
             }))
         }

@@ -13,7 +13,7 @@ use super::troubles::Kind;
 use super::{Run, Tx};
 use crate::decide::{self, FileFact};
 use crate::download::{self, DownloadError, FileClient, Finished, Recovered, name};
-use crate::error::Result;
+use crate::error::{Problem, Result};
 use crate::event::Failure;
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::locks::{Guard, Purpose};
@@ -349,13 +349,9 @@ impl Run<'_, '_> {
         if failure.disk_is_full {
             // One full disk strikes every row.
             local.own = false;
-            self.troubles.note(
-                Kind::Disk,
-                "",
-                failure.code.clone(),
-                failure.message.clone(),
-                Some("free some room; the next check goes on where this one stopped".to_owned()),
-            );
+            let problem = Problem::new(failure.code.clone(), failure.message.clone())
+                .with_hint("free some room; the next check goes on where this one stopped");
+            self.troubles.note(Kind::Disk, "", problem);
         }
         let first = self.saves.with_error.insert(row);
         let fact = FileFact::Failed {

@@ -492,7 +492,7 @@ impl Run<'_, '_> {
             Verdict::Forbidden => self.stop(Kind::SubmitForbidden, &account, error),
             Verdict::NoCredit => {
                 self.reachable();
-                self.troubles.api(Kind::Credit, &account, error);
+                self.troubles.note(Kind::Credit, &account, error.clone());
                 self.sends.stop();
             }
             Verdict::Busy => {
@@ -504,7 +504,7 @@ impl Run<'_, '_> {
                 self.submission_works(false);
             }
             Verdict::Gateway => {
-                self.troubles.api(Kind::Submit, &host, error);
+                self.troubles.note(Kind::Submit, &host, error.clone());
                 self.count_failure(verdict);
             }
             Verdict::Unanswered | Verdict::Garbled => self.count_failure(Verdict::Unanswered),
@@ -527,13 +527,10 @@ impl Run<'_, '_> {
             if off > CLOCK_TOLERANCE {
                 let way = if skew > 0 { "behind" } else { "ahead of" };
                 let minutes = off.as_secs() / 60;
-                self.troubles.note(
-                    Kind::Clock,
-                    &host,
-                    code::CLOCK_SKEW.to_owned(),
-                    format!("this machine's clock is {minutes} minutes {way} HeyGen's"),
-                    Some("set the clock: idempotency keys are trusted for their age".to_owned()),
-                );
+                let message = format!("this machine's clock is {minutes} minutes {way} HeyGen's");
+                let problem = Problem::new(code::CLOCK_SKEW, message)
+                    .with_hint("set the clock: idempotency keys are trusted for their age");
+                self.troubles.note(Kind::Clock, &host, problem);
             } else {
                 self.troubles.proves(Kind::Clock, &host);
             }
@@ -544,15 +541,11 @@ impl Run<'_, '_> {
             }
             return;
         }
-        self.troubles.note(
-            Kind::Account,
-            "",
-            code::OTHER_KEY.to_owned(),
-            format!(
-                "{} submitted under another key or base URL wait, and are not sent under this one",
-                self.sends.other_account
-            ),
-            Some("check with the key that they were submitted under; tracker list --status unsent,sending shows them".to_owned()),
+        let count = self.sends.other_account;
+        let message = format!(
+            "{count} submitted under another key or base URL wait, and are not sent under this one"
         );
+        let problem = Problem::new(code::OTHER_KEY, message).with_hint("check with the key that they were submitted under; tracker list --status unsent,sending shows them");
+        self.troubles.note(Kind::Account, "", problem);
     }
 }

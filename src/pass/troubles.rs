@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::Reporter;
-use crate::decide::{TELL_AGAIN, Verdict};
+use crate::decide::TELL_AGAIN;
 use crate::error::{Problem, Result};
-use crate::heygen::ApiError;
 use crate::store::{Store, Trouble};
 use crate::time::Timestamp;
 
@@ -59,19 +58,13 @@ impl Kind {
     }
 }
 
-struct Seen {
-    code: String,
-    message: String,
-    hint: Option<String>,
-}
-
 /// The kind, and the account or host that it concerns (empty: this machine).
 type Place = (Kind, String);
 
 /// What this run suffers from, and what it has proven to work.
 #[derive(Default)]
 pub(super) struct Troubles {
-    seen: BTreeMap<Place, Seen>,
+    seen: BTreeMap<Place, Problem>,
     proven: BTreeSet<Place>,
 }
 
@@ -79,46 +72,15 @@ pub(super) struct Troubles {
 struct Current {
     kind: Kind,
     trouble: Trouble,
-    hint: Option<String>,
+    problem: Problem,
     report: bool,
 }
 
 impl Troubles {
-    /// HeyGen's or the network's doing; the first of a kind is the one that is reported.
-    pub(super) fn api(&mut self, kind: Kind, scope: &str, error: &ApiError) {
-        self.note(
-            kind,
-            scope,
-            error.code.clone(),
-            error.message.clone(),
-            Verdict::of(error).hint().map(str::to_owned),
-        );
-    }
-
-    /// Something that would have ended the run.
-    pub(super) fn error(&mut self, kind: Kind, scope: &str, error: &Problem) {
-        self.note(
-            kind,
-            scope,
-            error.code.to_string(),
-            error.message.clone(),
-            error.hint.clone(),
-        );
-    }
-
-    pub(super) fn note(
-        &mut self,
-        kind: Kind,
-        scope: &str,
-        code: String,
-        message: String,
-        hint: Option<String>,
-    ) {
-        self.seen.entry((kind, scope.to_owned())).or_insert(Seen {
-            code,
-            message,
-            hint,
-        });
+    /// What goes wrong; the first of a kind is the one that is reported.
+    pub(super) fn note(&mut self, kind: Kind, scope: &str, problem: impl Into<Problem>) {
+        let place = (kind, scope.to_owned());
+        self.seen.entry(place).or_insert_with(|| problem.into());
     }
 
     /// The very thing worked.
@@ -141,9 +103,9 @@ impl Troubles {
         let known = store.read(|tx| tx.troubles())?;
         let to_be_read_later = !reporter.is_at_terminal();
         let mut current = Vec::new();
-        for ((kind, scope), seen) in std::mem::take(&mut self.seen) {
+        for ((kind, scope), problem) in std::mem::take(&mut self.seen) {
             let before = known.iter().find(|before| {
-                before.kind == kind.word() && before.scope == scope && before.code == seen.code
+                before.kind == kind.word() && before.scope == scope && before.code == problem.code
             });
             let lately = |b: &Trouble| {
                 b.notified && b.notified_at <= now && now.since(b.notified_at) < TELL_AGAIN
@@ -153,8 +115,8 @@ impl Troubles {
             let trouble = Trouble {
                 kind: kind.word().to_owned(),
                 scope,
-                code: seen.code,
-                message: seen.message,
+                code: problem.code.to_string(),
+                message: problem.message.clone(),
                 since: before.map_or(now, |b| b.since),
                 notified_at: match before {
                     Some(before) if !report || !reported => before.notified_at,
@@ -165,7 +127,7 @@ impl Troubles {
             current.push(Current {
                 kind,
                 trouble,
-                hint: seen.hint,
+                problem,
                 report,
             });
         }
@@ -190,7 +152,7 @@ impl Troubles {
         })?;
         for now in &current {
             let errors = reporter.tally.errors;
-            reporter.trouble(&now.trouble, now.hint.as_deref(), now.report);
+            reporter.trouble(&now.problem, now.report);
             if !now.kind.is_failure() {
                 reporter.tally.errors = errors;
             }

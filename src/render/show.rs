@@ -138,6 +138,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
                 at
             };
             self.exact("", Some(&times));
+            self.exact("request id", error.request_id.as_deref());
         }
         let hint = match retried_as {
             Some(retry) => Some(format!("it was retried as {retry}: `tracker show {retry}`")),

@@ -30,7 +30,7 @@ columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
     video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url, urls_at,
     submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
     last_checked_at, check_count, not_found_at, failed_since, failed_polls, moved_at, nudges_left, auto_proceed, attention_at, not_found_count, missing_at, stalled_at,
-    error_operation, error_code, error_message, error_at, error_notified_at, error_count,
+    error_operation, error_code, error_message, error_request_id, error_at, error_notified_at, error_count,
     output_dir, name_template, retry_of, data,
 }}
 
@@ -54,6 +54,7 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
             operation: get!(error_operation),
             code,
             message: get!(error_message),
+            request_id: get!(error_request_id),
             at: get!(error_at),
             told_at: get!(error_notified_at),
             count: get!(error_count),

@@ -309,7 +309,7 @@ impl Tx<'_> {
                     check_count = :check_count, not_found_at = :not_found_at,
                     not_found_count = :not_found_count, missing_at = :missing_at, stalled_at = :stalled_at, failed_since = :failed_since, failed_polls = :failed_polls, moved_at = :moved_at,
                     nudges_left = :nudges_left, attention_at = :attention_at,
-                    error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_at = :error_at,
+                    error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_request_id = :error_request_id, error_at = :error_at,
                     error_notified_at = :error_notified_at, error_count = :error_count,
                     output_dir = :output_dir, tags = :tags
                  WHERE id = :id AND rev = :rev", named_params! {
@@ -360,6 +360,7 @@ impl Tx<'_> {
                 ":error_operation": error.map(|e| e.operation),
                 ":error_code": error.map(|e| &e.code),
                 ":error_message": error.map(|e| &e.message),
+                ":error_request_id": error.and_then(|e| e.request_id.as_ref()),
                 ":error_at": error.map(|e| e.at),
                 ":error_notified_at": error.and_then(|e| e.told_at),
                 ":error_count": error.map_or(0, |e| e.count),

@@ -211,7 +211,7 @@ fn auth_error() {
     assert_snapshot!(refused("check --json"), @r#"
     $ tracker check --json
     --- stdout
-    {"error":{"code":"auth_error","hint":"check the key: tracker doctor tells which one is used","message":"The API key is missing or wrong.","request_id":null},"id":null,"type":"error"}
+    {"error":{"code":"auth_error","hint":"check the key: tracker doctor tells which one is used","message":"The API key is missing or wrong.","request_id":"sandbox-2"},"id":null,"type":"error"}
     {"type":"summary","sent":0,"polled":0,"changed":0,"saved":0,"failed":0,"errors":1,"unfinished":1,"requests":1,"next_check_seconds":60}
     --- exit 3
     "#);
@@ -365,4 +365,27 @@ fn refused_by_heygen() {
     hint: fix what it says: tracker retry 2 with other fields, or submit another body
     --- exit 1
     "#);
+}
+
+/// What HeyGen's support asks for, wherever a failure is shown: of a row, and of the whole run.
+#[test]
+fn a_failure_names_heygen_s_request() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json --queue").exits(0);
+    let request_ids = |bench: &Bench| -> Vec<serde_json::Value> {
+        let lines = bench.tracker("check --json").exits(1).json();
+        let errors = lines.iter().filter(|line| line["type"] == "error");
+        errors.map(|line| line["error"]["request_id"].clone()).collect()
+    };
+    refuse(&bench, 402, "insufficient_credit", "Insufficient credits");
+    assert_eq!(request_ids(&bench), ["sandbox-1"]);
+    bench.heygen.fault("POST /v3/videos", Fault::status(500).times(2));
+    let ids = request_ids(&bench);
+    let last = ids[0].as_str().expect("a request id");
+    assert!(ids.len() == 1 && last.starts_with("sandbox-"), "{ids:?}");
+    let ticket = bench.tracker("show 1 --json").exits(0).json();
+    assert_eq!(ticket[0]["last_error"]["request_id"], last);
+    let shown = bench.tracker("show 1").exits(0).stdout;
+    assert!(shown.contains(&format!("request id   {last}\n")), "{shown}");
 }

@@ -158,6 +158,7 @@ fn trouble(operation: Operation, code: &str, told_at: Option<Timestamp>) -> Opti
         operation,
         code: code.to_owned(),
         message: String::new(),
+        request_id: None,
         at: now().before(MINUTE),
         told_at,
         count: 4,

@@ -83,6 +83,7 @@ fn the_video_object_of_a_hostile_row() {
     "saved_at":null}],
     "last_error":{"code":"network\u001b_error",
     "message":"=cmd\u001b[2J\u001b]0;pwned\u0007 two\nlines\ttab \u202egpj.exe\u202c \u009b31m \u200b日本語 ❤️ \"q\", end",
+    "request_id":null,
     "at":"2025-11-24T13:09:00Z"},
     "retry_of":1,
     "kind":"video",
