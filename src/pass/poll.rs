@@ -589,7 +589,9 @@ impl Run<'_, '_> {
         } else {
             "videos belong"
         };
-        let message = format!("{count} {videos} to another account than this key's and cannot be seen with it");
+        let message = format!(
+            "{count} {videos} to another account than this key's and cannot be seen with it"
+        );
         let problem = Problem::new(code::OTHER_KEY, message).with_hint("one database per account: give the right one with --db, or the right key with HEYGEN_API_KEY_FILE");
         self.troubles.note(Kind::Account, "", problem);
     }

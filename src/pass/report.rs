@@ -236,7 +236,13 @@ impl<'a> Reporter<'a> {
             return;
         }
         if self.screen.json && self.voice == Voice::Outcomes {
-            let Problem { code, message, hint, request_id, .. } = problem;
+            let Problem {
+                code,
+                message,
+                hint,
+                request_id,
+                ..
+            } = problem;
             self.screen.json_line(&json!({
                 "type": "error",
                 "id": null,

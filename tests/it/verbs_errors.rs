@@ -376,11 +376,15 @@ fn a_failure_names_heygen_s_request() {
     let request_ids = |bench: &Bench| -> Vec<serde_json::Value> {
         let lines = bench.tracker("check --json").exits(1).json();
         let errors = lines.iter().filter(|line| line["type"] == "error");
-        errors.map(|line| line["error"]["request_id"].clone()).collect()
+        errors
+            .map(|line| line["error"]["request_id"].clone())
+            .collect()
     };
     refuse(&bench, 402, "insufficient_credit", "Insufficient credits");
     assert_eq!(request_ids(&bench), ["sandbox-1"]);
-    bench.heygen.fault("POST /v3/videos", Fault::status(500).times(2));
+    bench
+        .heygen
+        .fault("POST /v3/videos", Fault::status(500).times(2));
     let ids = request_ids(&bench);
     let last = ids[0].as_str().expect("a request id");
     assert!(ids.len() == 1 && last.starts_with("sandbox-"), "{ids:?}");
