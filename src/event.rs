@@ -18,7 +18,8 @@ pub enum Event {
         idempotency_key: Option<String>,
     },
     Accepted {
-        video_id: String,
+        session_id: Option<String>,
+        video_id: Option<String>,
         status: Option<String>,
         request_id: Option<String>,
         from: Option<String>,

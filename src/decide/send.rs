@@ -11,7 +11,7 @@ use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, Created};
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
-use crate::video::{Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, Video};
+use crate::video::{Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, Video, VideoId};
 
 /// A replay is safe for this long after the first unanswered attempt.
 pub const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
@@ -338,8 +338,11 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
     row.first_unanswered_at = None;
     row.attempts = 0;
     row.send_after = None;
+    let text = |id: &Option<VideoId>| id.as_ref().map(VideoId::to_string);
+    let (session_id, video_id) = (text(&row.session_id), text(&row.video_id));
     decision.event(Event::Accepted {
-        video_id: created.video_id.as_str().to_owned(),
+        session_id,
+        video_id,
         status: Some(created.status.as_str().to_owned()),
         request_id: created.request_id.clone(),
         from: None,

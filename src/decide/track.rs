@@ -26,7 +26,8 @@ pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
     row.attempts = 0;
     row.send_after = None;
     decision.event(Event::Accepted {
-        video_id: id.as_str().to_owned(),
+        session_id: None,
+        video_id: Some(id.as_str().to_owned()),
         status: None,
         request_id: None,
         from: Some(video.status().to_owned()),

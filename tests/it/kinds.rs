@@ -95,6 +95,8 @@ fn a_session_that_failed_and_goes_on_is_not_given_up() {
         .tracker_with(&["submit", "--prompt", "A film"])
         .exits(0);
     let session = job(&bench);
+    let accepted = "SELECT detail ->> 'session_id' FROM events WHERE kind = 'accepted' AND detail ->> 'video_id' IS NULL";
+    assert_eq!(bench.query(accepted), session);
     bench.heygen.set_status(&session, "failed");
     bench.tracker("check").exits(0).silent();
     assert_eq!(bench.query("SELECT finished FROM videos"), "0");
