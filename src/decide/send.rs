@@ -11,7 +11,9 @@ use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, Created};
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
-use crate::video::{Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, Video, VideoId};
+use crate::video::{
+    Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, Video, VideoId,
+};
 
 /// A replay is safe for this long after the first unanswered attempt.
 pub const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
