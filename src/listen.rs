@@ -89,10 +89,10 @@ pub(crate) fn start(
         log: Arc::clone(&log),
         verbose: screen.verbose > 0,
     };
-    Server::observed(
+    Server::start(
         listener,
         limits(),
-        move |request| receiver.answer(request).into(),
+        move |request, wire| wire.send(receiver.answer(request)),
         move |peer, status| log.refusal(peer, status, refused_unread(status)),
     )
 }

@@ -1,8 +1,8 @@
 //! A small blocking HTTP/1.1 server: a thread per connection on std's listener, httparse for the heads.
 //!
 //! It exists because its two users need what ready-made servers do not give. The sandbox must cut, stall and reset
-//! connections on purpose ([`Answer::TakeOver`]); the webhook listener faces the internet and needs a deadline on every
-//! read, bounded heads and bodies, and a cap on connections ([`Limits`]).
+//! connections on purpose, so a handler speaks to the [`Wire`] itself; the webhook listener faces the internet and needs
+//! a deadline on every read, bounded heads and bodies, and a cap on connections ([`Limits`]).
 //!
 //! - [`request`]: what was asked. [`response`]: what is answered. Both are plain values.
 //! - `incoming` reads one request off a socket, `wire` writes one answer onto it.
@@ -19,7 +19,7 @@ mod tests;
 mod wire;
 
 pub use request::Request;
-pub use response::{Answer, Body, Ending, Response};
+pub use response::{Ending, Payload, Response};
 pub(crate) use server::Stop;
 pub use server::{Limits, Server};
 pub use wire::Wire;

@@ -3,51 +3,37 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use super::wire::Wire;
+use ureq::http::StatusCode;
 
 /// A well-formed response. `Content-Length` and `Connection` are added when it is sent, unless it names its own.
 #[derive(Debug)]
 pub struct Response {
-    /// The status code; the reason phrase follows from it.
     pub status: u16,
     /// In the order sent.
     pub headers: Vec<(String, String)>,
-    /// What follows the head.
-    pub body: Body,
+    pub body: Payload,
 }
 
 /// The bytes after the head.
-pub enum Body {
-    /// Held in memory; a small one leaves together with the head in one write.
+pub enum Payload {
+    /// A small one leaves together with the head in one write.
     Bytes(Vec<u8>),
     /// Made while it is sent: a range of something shared, or too large to hold.
     Stream {
         /// Exactly as many bytes as `source` gives.
         length: u64,
-        /// Read once, front to back.
         source: Box<dyn Read + Send>,
     },
 }
 
-/// An answer that writes itself; an error ends the connection.
-pub type TakeOver = Box<dyn FnOnce(&mut Wire<'_>) -> io::Result<Ending> + Send>;
-
-/// What becomes of a request.
-pub enum Answer {
-    /// A response like any other; the connection lives on if both sides want it.
-    Respond(Response),
-    /// The handler speaks to the socket itself: late, lying, partial or not at all.
-    TakeOver(TakeOver),
-}
-
-/// What happens to a connection after its handler took it over.
+/// What happens to a connection after its handler has spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The answer was well-formed: the next request may follow.
     KeepAlive,
     /// An orderly close (FIN).
     Close,
-    /// An abortive close (RST). On Linux; elsewhere it may be an orderly one.
+    /// An abortive close (RST).
     Reset,
 }
 
@@ -57,16 +43,15 @@ impl Response {
         Self {
             status,
             headers: Vec::new(),
-            body: Body::Bytes(Vec::new()),
+            body: Payload::Bytes(Vec::new()),
         }
     }
 
     /// The same with a body in memory.
     #[must_use]
     pub fn with_body(mut self, content_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        self.set_header("Content-Type", content_type);
-        self.body = Body::Bytes(bytes.into());
-        self
+        self.body = Payload::Bytes(bytes.into());
+        self.with_header("Content-Type", content_type)
     }
 
     /// The same with a header, replacing one of that name.
@@ -97,19 +82,21 @@ impl Response {
 
     /// The status line, the headers as they are and the empty line.
     pub fn head(&self) -> Vec<u8> {
-        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
+        let code = StatusCode::from_u16(self.status).ok();
+        let reason = code.and_then(|code| code.canonical_reason());
+        let mut head = format!(
+            "HTTP/1.1 {} {}\r\n",
+            self.status,
+            reason.unwrap_or("Status")
+        );
         for (name, value) in &self.headers {
-            head.push_str(name);
-            head.push_str(": ");
-            head.push_str(value);
-            head.push_str("\r\n");
+            head += &format!("{name}: {value}\r\n");
         }
-        head.push_str("\r\n");
-        head.into_bytes()
+        (head + "\r\n").into_bytes()
     }
 }
 
-impl Body {
+impl Payload {
     /// How many bytes there are.
     pub fn length(&self) -> u64 {
         match self {
@@ -127,49 +114,8 @@ impl Body {
     }
 }
 
-impl fmt::Debug for Body {
+impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.length())
-    }
-}
-
-impl From<Response> for Answer {
-    fn from(response: Response) -> Self {
-        Self::Respond(response)
-    }
-}
-
-/// The usual phrase; clients ignore it, people reading a trace do not.
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        204 => "No Content",
-        206 => "Partial Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        402 => "Payment Required",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        413 => "Content Too Large",
-        416 => "Range Not Satisfiable",
-        422 => "Unprocessable Content",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Status",
     }
 }

@@ -7,9 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::incoming::{Incoming, Refusal};
+use socket2::SockRef;
+
+use super::incoming::{Incoming, Patient, Unread};
 use super::request::Request;
-use super::response::{Answer, Ending, Response};
+use super::response::{Ending, Response};
 use super::wire::Wire;
 
 /// What one client may cost.
@@ -81,11 +83,11 @@ impl Stop {
     }
 }
 
-type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
+type Handler = dyn Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
 type Observer = dyn Fn(SocketAddr, u16) + Send + Sync;
 
 /// What the threads of one server share.
-struct Shared {
+struct House {
     handler: Box<Handler>,
     refused: Box<Observer>,
     limits: Limits,
@@ -98,30 +100,22 @@ struct Shared {
 /// A running server; stops when dropped.
 pub struct Server {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    house: Arc<House>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Serves `listener` until stopped. `handler` runs on many threads at once; its panics end their connection only.
+    /// Serves `listener` until stopped. `handler` runs on many threads at once; its panics and errors end their
+    /// connection only. `refused` hears of every request that is answered without the handler (malformed, too large,
+    /// too slow, one connection too many): from where, and with which status.
     pub fn start(
         listener: TcpListener,
         limits: Limits,
-        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
-    ) -> io::Result<Self> {
-        Self::observed(listener, limits, handler, |_, _| {})
-    }
-
-    /// Like [`Server::start`]; `refused` hears of every request that is answered without the handler (malformed, too
-    /// large, too slow, one connection too many): from where, and with which status.
-    pub fn observed(
-        listener: TcpListener,
-        limits: Limits,
-        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+        handler: impl Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync + 'static,
         refused: impl Fn(SocketAddr, u16) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let house = Arc::new(House {
             handler: Box::new(handler),
             refused: Box::new(refused),
             limits,
@@ -129,13 +123,13 @@ impl Server {
             open: Mutex::default(),
             closed: Condvar::new(),
         });
-        let theirs = Arc::clone(&shared);
+        let theirs = Arc::clone(&house);
         let acceptor = thread::Builder::new()
             .name("http-accept".to_owned())
             .spawn(move || accept(&listener, &theirs))?;
         Ok(Self {
             address,
-            shared,
+            house,
             acceptor: Some(acceptor),
         })
     }
@@ -147,44 +141,34 @@ impl Server {
 
     /// Closes the listener and every connection. Waits for their threads, but not for ever.
     pub fn stop(&mut self) {
-        if self.close_listener() {
-            self.close_connections(Shutdown::Both, STOP_PATIENCE);
-        }
+        self.drain(Duration::ZERO);
     }
 
     /// Closes the listener and lets requests that have arrived be answered, for at most `patience`; then stops.
     ///
     /// Connections can be read no further than what has arrived: a request that is still on its way gets no answer.
     pub fn drain(&mut self, patience: Duration) {
-        if self.close_listener() {
-            self.close_connections(Shutdown::Read, patience);
-            self.close_connections(Shutdown::Both, STOP_PATIENCE);
-        }
-    }
-
-    /// Says whether it was open.
-    fn close_listener(&mut self) -> bool {
         let Some(acceptor) = self.acceptor.take() else {
-            return false;
+            return;
         };
-        self.shared.stop.raise();
+        self.house.stop.raise();
         // accept() has no time-out: a connection of our own wakes it.
         if TcpStream::connect_timeout(&self.address, STOP_PATIENCE).is_ok() {
             acceptor.join().ok();
         }
-        true
+        if !patience.is_zero() {
+            self.close_connections(Shutdown::Read, patience);
+        }
+        self.close_connections(Shutdown::Both, STOP_PATIENCE);
     }
 
     fn close_connections(&self, how: Shutdown, patience: Duration) {
-        let open = lock(&self.shared.open);
+        let open = lock(&self.house.open);
         for stream in open.values() {
             stream.shutdown(how).ok();
         }
-        drop(
-            self.shared
-                .closed
-                .wait_timeout_while(open, patience, |open| !open.is_empty()),
-        );
+        let closed = &self.house.closed;
+        drop(closed.wait_timeout_while(open, patience, |open| !open.is_empty()));
     }
 }
 
@@ -194,133 +178,107 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, house: &Arc<House>) {
     for number in 0_u64.. {
         let accepted = listener.accept();
-        if shared.stop.is_raised() {
+        if house.stop.is_raised() {
             return;
         }
         let Ok((stream, peer)) = accepted else {
             // Out of file descriptors, most likely: some must come back first.
-            shared.stop.wait(Duration::from_millis(10));
+            house.stop.wait(Duration::from_millis(10));
             continue;
         };
-        let stream = Arc::new(stream);
-        {
-            let mut open = lock(&shared.open);
-            if open.len() >= shared.limits.connections {
-                drop(open);
-                turn_away(&stream);
-                (shared.refused)(peer, 503);
-                continue;
-            }
-            open.insert(number, Arc::clone(&stream));
+        let mut open = lock(&house.open);
+        if open.len() >= house.limits.connections {
+            drop(open);
+            turn_away(&stream);
+            (house.refused)(peer, 503);
+            continue;
         }
-        let place = Place {
-            shared: Arc::clone(shared),
-            number,
-        };
-        // When no thread can be had, dropping `place` and `stream` closes the connection.
+        let stream = Arc::new(stream);
+        open.insert(number, Arc::clone(&stream));
+        drop(open);
+        let visit = Visit(Arc::clone(house), number);
+        // When no thread can be had, dropping both closes the connection.
         drop(
             thread::Builder::new()
                 .name("http-connection".to_owned())
                 .spawn(move || {
-                    // On an error the client went away: there is nobody to tell.
-                    serve(&stream, peer, &place.shared).ok();
-                    place.leave(stream);
+                    // Closed in the opposite order: the socket before a waiting `Server::drain` hears of it.
+                    let visit = visit;
+                    let stream = stream;
+                    // On an error the client went away: nobody is there to answer to.
+                    serve(&stream, peer, &visit.0).ok();
                 }),
         );
     }
 }
 
-/// A connection's entry in [`Shared::open`], given up even when the handler panics.
-struct Place {
-    shared: Arc<Shared>,
-    number: u64,
-}
+/// A connection's entry in [`House::open`], given up even when the handler panics.
+struct Visit(Arc<House>, u64);
 
-impl Place {
-    /// Closes the socket before a waiting [`Server::stop`] hears of it.
-    fn leave(self, stream: Arc<TcpStream>) {
-        drop(stream);
-        drop(self);
-    }
-}
-
-impl Drop for Place {
+impl Drop for Visit {
     fn drop(&mut self) {
-        lock(&self.shared.open).remove(&self.number);
-        self.shared.closed.notify_all();
+        lock(&self.0.open).remove(&self.1);
+        self.0.closed.notify_all();
     }
 }
 
 /// One connection, request after request.
-fn serve(stream: &TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
+fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(shared.limits.write))?;
-    let mut incoming = Incoming::new(stream, &shared.limits);
+    stream.set_write_timeout(Some(house.limits.write))?;
+    let mut incoming = Incoming::new(stream, &house.limits);
     loop {
-        let go_on = || {
-            let mut stream = stream;
-            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
-        };
-        let request = match incoming.request(peer, go_on) {
+        let request = match incoming.request(peer) {
             Ok(Some(request)) => request,
-            Ok(None) | Err(Refusal::Gone) => return Ok(()),
-            Err(Refusal::Status(status)) => {
-                (shared.refused)(peer, status);
-                return refuse(stream, shared, status);
+            Ok(None) | Err(Unread::Gone) => return Ok(()),
+            Err(Unread::Status(status)) => {
+                (house.refused)(peer, status);
+                return refuse(stream, house, status);
             }
         };
-        let head_only = request.method == "HEAD";
-        let mut wire = Wire::new(stream, &shared.stop, head_only, request.keep_alive);
-        let ending = match (shared.handler)(&request) {
-            Answer::Respond(response) => {
-                wire.send(response)?;
-                Ending::KeepAlive
-            }
-            Answer::TakeOver(speak) => speak(&mut wire)?,
+        let mut wire = Wire {
+            stream,
+            stop: &house.stop,
+            head_only: request.method == "HEAD",
+            keep_alive: request.keep_alive,
         };
-        match ending {
+        match (house.handler)(&request, &mut wire)? {
             Ending::KeepAlive if request.keep_alive => {}
-            // The held byte stays unread: that is the reset.
-            Ending::Reset => return Ok(()),
-            Ending::KeepAlive | Ending::Close => {
-                incoming.release()?;
-                return stream.shutdown(Shutdown::Write);
-            }
+            Ending::KeepAlive | Ending::Close => return stream.shutdown(Shutdown::Write),
+            Ending::Reset => return SockRef::from(stream).set_linger(Some(Duration::ZERO)),
         }
     }
 }
 
 /// Answers a request that was not read to its end. Closing at once would reset the connection and take the answer along.
-fn refuse(stream: &TcpStream, shared: &Shared, status: u16) -> io::Result<()> {
-    Wire::new(stream, &shared.stop, false, false).send(Response::new(status))?;
+fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
+    let mut wire = Wire {
+        stream,
+        stop: &house.stop,
+        head_only: false,
+        keep_alive: false,
+    };
+    wire.send(Response::new(status))?;
     stream.shutdown(Shutdown::Write)?;
     let (patience, most) = DRAIN;
-    let deadline = Instant::now() + patience;
-    let mut rest = stream.take(most);
-    let mut buffer = [0; 8192];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left < Duration::from_millis(1) {
-            return Ok(());
-        }
-        stream.set_read_timeout(Some(left))?;
-        if rest.read(&mut buffer)? == 0 {
-            return Ok(());
-        }
-    }
+    let rest = Patient {
+        stream,
+        silence: patience,
+        deadline: Some(Instant::now() + patience),
+    };
+    io::copy(&mut rest.take(most), &mut io::sink()).map(drop)
 }
 
 /// Over the cap: a best effort that costs the accepting thread nothing.
-fn turn_away(stream: &TcpStream) {
+fn turn_away(mut stream: &TcpStream) {
     let head = Response::new(503)
         .with_header("Retry-After", "1")
         .with_header("Content-Length", "0")
         .with_header("Connection", "close")
         .head();
-    let mut stream = stream;
     if stream.set_nonblocking(true).is_ok() && stream.write_all(&head).is_ok() {
         // What has arrived is read, so that the close is not a reset.
         while matches!(stream.read(&mut [0; 8192]), Ok(1..)) {}

@@ -8,16 +8,16 @@ use super::*;
 
 fn echo(limits: Limits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(listener, limits, |request| {
+    let answer = |request: &Request, wire: &mut Wire<'_>| {
         let text = format!(
             "{} {} {}",
             request.method,
             request.path,
             String::from_utf8_lossy(&request.body)
         );
-        Response::new(200).with_body("text/plain", text).into()
-    })
-    .unwrap()
+        wire.send(Response::new(200).with_body("text/plain", text))
+    };
+    Server::start(listener, limits, answer, |_, _| {}).unwrap()
 }
 
 /// Sends `bytes` and reads until the server closes.
@@ -126,14 +126,12 @@ fn over_the_cap_is_503() {
 #[test]
 fn a_reset_is_a_reset() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = Server::start(listener, Limits::default(), |_| {
-        Answer::TakeOver(Box::new(|wire| {
-            wire.write_all(b"HTTP/1.1 200 OK\r\n")?;
-            wire.pause(Duration::from_millis(50))?;
-            Ok(Ending::Reset)
-        }))
-    })
-    .unwrap();
+    let reset = |_: &Request, wire: &mut Wire<'_>| {
+        wire.write_all(b"HTTP/1.1 200 OK\r\n")?;
+        wire.pause(Duration::from_millis(50))?;
+        Ok(Ending::Reset)
+    };
+    let server = Server::start(listener, Limits::default(), reset, |_, _| {}).unwrap();
     for request in [
         "GET / HTTP/1.1\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
@@ -156,8 +154,8 @@ fn a_body_that_drips_is_cut_off_and_told() {
         body: Duration::from_millis(200),
         ..Limits::default()
     };
-    let handler = |_: &Request| Response::new(200).into();
-    let server = Server::observed(listener, limits, handler, move |peer, status| {
+    let handler = |_: &Request, wire: &mut Wire<'_>| wire.send(Response::new(200));
+    let server = Server::start(listener, limits, handler, move |peer, status| {
         sender.send((peer, status)).unwrap();
     })
     .unwrap();
@@ -187,12 +185,12 @@ fn draining_answers_what_has_arrived_and_nothing_else() {
     let (arrived, arrival) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut server = Server::start(listener, Limits::default(), move |_| {
+    let answer = move |_: &Request, wire: &mut Wire<'_>| {
         arrived.send(()).unwrap();
         wait.lock().unwrap().recv().unwrap();
-        Response::new(204).into()
-    })
-    .unwrap();
+        wire.send(Response::new(204))
+    };
+    let mut server = Server::start(listener, Limits::default(), answer, |_, _| {}).unwrap();
     let address = server.address();
     let mut idle = TcpStream::connect(address).unwrap();
     let mut half = TcpStream::connect(address).unwrap();
@@ -215,13 +213,11 @@ fn draining_answers_what_has_arrived_and_nothing_else() {
 #[test]
 fn stopping_ends_open_connections_and_sleeping_handlers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut server = Server::start(listener, Limits::default(), |_| {
-        Answer::TakeOver(Box::new(|wire| {
-            wire.pause(Duration::from_secs(60))?;
-            Ok(Ending::Close)
-        }))
-    })
-    .unwrap();
+    let sleep = |_: &Request, wire: &mut Wire<'_>| {
+        wire.pause(Duration::from_secs(60))?;
+        Ok(Ending::Close)
+    };
+    let mut server = Server::start(listener, Limits::default(), sleep, |_, _| {}).unwrap();
     let mut asleep = TcpStream::connect(server.address()).unwrap();
     asleep.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let mut idle = TcpStream::connect(server.address()).unwrap();

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::response::{Body, Response};
+use super::response::{Ending, Payload, Response};
 use super::server::Stop;
 
 /// Bodies up to this size leave in one write with their head.
@@ -12,29 +12,15 @@ const SMALL: usize = 64 * 1024;
 
 /// The writing half of a connection, for one answer.
 pub struct Wire<'a> {
-    stream: &'a TcpStream,
-    stop: &'a Stop,
-    head_only: bool,
-    keep_alive: bool,
+    pub(super) stream: &'a TcpStream,
+    pub(super) stop: &'a Stop,
+    pub(super) head_only: bool,
+    pub(super) keep_alive: bool,
 }
 
-impl<'a> Wire<'a> {
-    pub(super) fn new(
-        stream: &'a TcpStream,
-        stop: &'a Stop,
-        head_only: bool,
-        keep_alive: bool,
-    ) -> Self {
-        Self {
-            stream,
-            stop,
-            head_only,
-            keep_alive,
-        }
-    }
-
+impl Wire<'_> {
     /// Writes a well-formed response. A stream shorter than it promised is an error, so the connection ends.
-    pub fn send(&mut self, mut response: Response) -> io::Result<()> {
+    pub fn send(&mut self, mut response: Response) -> io::Result<Ending> {
         let bodiless = matches!(response.status, 100..=199 | 204 | 304);
         if !bodiless && !response.has_header("Content-Length") {
             response.set_header("Content-Length", response.body.length().to_string());
@@ -43,23 +29,21 @@ impl<'a> Wire<'a> {
             response.set_header("Connection", "close");
         }
         let mut head = response.head();
-        if bodiless || self.head_only {
-            return self.write_all(&head);
-        }
         match response.body {
-            Body::Bytes(bytes) if bytes.len() <= SMALL => {
+            _ if bodiless || self.head_only => self.write_all(&head)?,
+            Payload::Bytes(bytes) if bytes.len() <= SMALL => {
                 head.extend(bytes);
-                self.write_all(&head)
+                self.write_all(&head)?;
             }
             body => {
                 let length = body.length();
                 self.write_all(&head)?;
-                match self.copy(&mut body.into_reader().take(length))? {
-                    sent if sent == length => Ok(()),
-                    _ => Err(io::ErrorKind::UnexpectedEof.into()),
+                if self.copy(&mut body.into_reader().take(length))? != length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
         }
+        Ok(Ending::KeepAlive)
     }
 
     /// Writes everything `source` gives, in large pieces; says how much that was.

@@ -6,7 +6,7 @@ use super::envelope::{invalid, json, of_status};
 use super::files::{Signer, URL_LIFETIME};
 use super::jobs::{self, Shape};
 use super::world::{Account, Order, Progress, Seen, Stored, Video, World};
-use crate::http::{Body, Request, Response};
+use crate::http::{Payload, Request, Response};
 
 /// Most ids of one bulk question.
 pub(super) const MAX_BULK: usize = 100;
@@ -78,7 +78,7 @@ fn create(
             json(200, &json!({"data": data}))
         }
     };
-    if let (Some(key), Body::Bytes(body)) = (key, &response.body) {
+    if let (Some(key), Payload::Bytes(body)) = (key, &response.body) {
         let (status, body) = (response.status, body.clone());
         world.remember(account, key, Stored { status, body });
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::envelope::xml;
 use super::media::{self, Media};
 use super::world::{Progress, World};
-use crate::http::{Body, Request, Response};
+use crate::http::{Payload, Request, Response};
 
 /// How long a minted URL works.
 pub(super) const URL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -93,7 +93,7 @@ pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Respo
         let last = end - 1;
         response.set_header("Content-Range", format!("bytes {start}-{last}/{length}"));
     }
-    response.body = Body::Stream {
+    response.body = Payload::Stream {
         length: end - start,
         source: match world.options.throttle {
             None => Box::new(media.reader(start, end)),

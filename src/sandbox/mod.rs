@@ -30,7 +30,7 @@ pub use envelope::{of_status, xml};
 pub use webhooks::{Webhook, WebhookError};
 pub use world::{Progress, Video, World};
 
-use crate::http::{Answer, Ending, Limits, Request, Response, Server};
+use crate::http::{Ending, Limits, Request, Response, Server, Wire};
 use files::Signer;
 use webhooks::Announcer;
 
@@ -89,7 +89,8 @@ pub enum Host {
 pub type Work<'a> = dyn Fn(&Request) -> Response + 'a;
 
 /// Answers a request, with or without the work.
-type Intercept = dyn Fn(Host, &Request, &Work<'_>) -> Answer + Send + Sync;
+type Intercept =
+    dyn Fn(Host, &Request, &Work<'_>, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
 
 /// A running stand-in; both servers stop when it is dropped.
 pub struct Sandbox {
@@ -106,20 +107,29 @@ struct Inner {
     world: Mutex<World>,
     signer: Signer,
     intercept: Box<Intercept>,
-    latency: Duration,
     requests: AtomicU64,
 }
 
 impl Sandbox {
     /// Starts both servers on 127.0.0.1.
     pub fn start(options: Options) -> io::Result<Self> {
-        Self::start_with(options, |_, request, work| work(request).into())
+        let latency = options.latency;
+        Self::start_with(options, move |host, request, work, wire| {
+            let response = work(request);
+            if host == Host::Api {
+                wire.pause(latency)?;
+            }
+            wire.send(response)
+        })
     }
 
     /// The same, with every request in the hands of `intercept`.
     pub fn start_with(
         options: Options,
-        intercept: impl Fn(Host, &Request, &Work<'_>) -> Answer + Send + Sync + 'static,
+        intercept: impl Fn(Host, &Request, &Work<'_>, &mut Wire<'_>) -> io::Result<Ending>
+        + Send
+        + Sync
+        + 'static,
     ) -> io::Result<Self> {
         let api = listen(options.api_port)?;
         let files = listen(0)?;
@@ -129,7 +139,6 @@ impl Sandbox {
         let inner = Arc::new(Inner {
             signer: Signer::new(base(ports.1)),
             intercept: Box::new(intercept),
-            latency: options.latency,
             requests: AtomicU64::new(0),
             world: Mutex::new(World::new(options)),
         });
@@ -182,37 +191,17 @@ impl Sandbox {
 }
 
 impl Inner {
-    fn answer(&self, host: Host, request: &Request) -> Answer {
+    fn carry_out(&self, host: Host, request: &Request) -> Response {
+        let mut world = lock(&self.world);
         match host {
-            Host::Files => (self.intercept)(host, request, &|request| {
-                files::answer(&lock(&self.world), &self.signer, request)
-            }),
+            Host::Files => files::answer(&world, &self.signer, request),
             Host::Api => {
-                let answer = (self.intercept)(host, request, &|request| self.api(request));
-                late(answer, self.latency)
+                let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+                api::answer(&mut world, &self.signer, request)
+                    .with_header("X-Request-Id", format!("sandbox-{number}"))
             }
         }
     }
-
-    fn api(&self, request: &Request) -> Response {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        api::answer(&mut lock(&self.world), &self.signer, request)
-            .with_header("X-Request-Id", format!("sandbox-{number}"))
-    }
-}
-
-/// The same answer, that much later.
-fn late(answer: Answer, latency: Duration) -> Answer {
-    if latency.is_zero() {
-        return answer;
-    }
-    Answer::TakeOver(Box::new(move |wire| {
-        wire.pause(latency)?;
-        match answer {
-            Answer::Respond(response) => wire.send(response).map(|()| Ending::KeepAlive),
-            Answer::TakeOver(speak) => speak(wire),
-        }
-    }))
 }
 
 fn serve(inner: &Arc<Inner>, host: Host, listener: TcpListener) -> io::Result<Server> {
@@ -223,7 +212,15 @@ fn serve(inner: &Arc<Inner>, host: Host, listener: TcpListener) -> io::Result<Se
         ..Limits::default()
     };
     let inner = Arc::clone(inner);
-    Server::start(listener, limits, move |request| inner.answer(host, request))
+    let answer = move |request: &Request, wire: &mut Wire<'_>| {
+        (inner.intercept)(
+            host,
+            request,
+            &|request| inner.carry_out(host, request),
+            wire,
+        )
+    };
+    Server::start(listener, limits, answer, |_, _| {})
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use heygen_tracker::http::{Answer, Ending, Limits, Response, Server};
+use heygen_tracker::http::{Ending, Limits, Request, Response, Server, Wire};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -34,10 +34,10 @@ impl Relay {
         let (heard, lost) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let (to, counted, missed) = (target.clone(), heard.clone(), lost.clone());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Server::start(listener, Limits::default(), move |request| {
+        let pass_on = move |request: &Request, wire: &mut Wire<'_>| {
             let Some(target) = *to.lock().unwrap() else {
                 missed.fetch_add(1, Ordering::Relaxed);
-                return Answer::TakeOver(Box::new(|_| Ok(Ending::Close)));
+                return Ok(Ending::Close);
             };
             let mut post = ureq::post(format!("http://{target}{}", request.path));
             for name in ["Heygen-Event-Id", "Heygen-Timestamp", "Heygen-Signature"] {
@@ -49,8 +49,9 @@ impl Relay {
             if status == 200 {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
-            Response::new(status).into()
-        });
+            wire.send(Response::new(status))
+        };
+        let server = Server::start(listener, Limits::default(), pass_on, |_, _| {});
         Self {
             server: server.unwrap(),
             target,

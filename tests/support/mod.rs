@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heygen_tracker::http::{Answer, Body, Request, Response};
+use heygen_tracker::http::{Ending, Payload, Request, Response, Wire};
 use heygen_tracker::sandbox::{self, Progress, Sandbox, Video, Work, World, of_status};
 use serde_json::Value;
 
@@ -163,9 +163,9 @@ impl Heygen {
             webhook: options.webhook,
             ..sandbox::Options::default()
         };
-        let sandbox = Sandbox::start_with(settings, move |host, request, work| match host {
-            Host::Api => theirs.answer_api(request, work),
-            Host::Files => theirs.answer_file(request, work),
+        let sandbox = Sandbox::start_with(settings, move |host, request, work, wire| match host {
+            Host::Api => theirs.answer_api(request, work, wire),
+            Host::Files => theirs.answer_file(request, work, wire),
         })?;
         {
             let mut world = sandbox.world();
@@ -346,7 +346,12 @@ impl Drop for Heygen {
 }
 
 impl Around {
-    fn answer_api(self: &Arc<Self>, request: &Request, work: &Work<'_>) -> Answer {
+    fn answer_api(
+        &self,
+        request: &Request,
+        work: &Work<'_>,
+        wire: &mut Wire<'_>,
+    ) -> io::Result<Ending> {
         let number = lock(&self.log).arrived(Host::Api, request);
         let scripted = lock(&self.script).take(request);
         let fault = scripted.unwrap_or_else(|| self.too_many().unwrap_or_default());
@@ -356,13 +361,15 @@ impl Around {
             .then(|| self.carry_out(request, wait, work));
         let response = reply::compose(&fault, real, Host::Api)
             .with_header("X-Request-Id", format!("sandbox-{number}"));
-        if let (true, Some(keys), Body::Bytes(body)) =
+        if let (true, Some(keys), Payload::Bytes(body)) =
             (fault.remembered, keys(request), &response.body)
         {
             let answer = (response.status, body.clone());
             lock(&self.replays).remembered.insert(keys, answer);
         }
-        reply::deliver(fault, response, wait, self.noter(number))
+        reply::deliver(fault, response, wait, wire, |status| {
+            lock(&self.log).answered(number, status);
+        })
     }
 
     /// What the stand-in answers, as changed by what it is set to be.
@@ -398,7 +405,7 @@ impl Around {
 
     /// An id that was not answered before is something new, and charged.
     fn bill(&self, request: &Request, response: &Response) {
-        let Body::Bytes(bytes) = &response.body else {
+        let Payload::Bytes(bytes) = &response.body else {
             return;
         };
         let answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -421,7 +428,7 @@ impl Around {
 
     /// URLs come late, or never, if that is wanted.
     fn without_urls(&self, request: &Request, response: Response) -> Response {
-        let Body::Bytes(bytes) = &response.body else {
+        let Payload::Bytes(bytes) = &response.body else {
             return response;
         };
         let mut answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -457,7 +464,12 @@ impl Around {
         (!within).then(|| Fault::retry_after(429, &seconds))
     }
 
-    fn answer_file(self: &Arc<Self>, request: &Request, work: &Work<'_>) -> Answer {
+    fn answer_file(
+        &self,
+        request: &Request,
+        work: &Work<'_>,
+        wire: &mut Wire<'_>,
+    ) -> io::Result<Ending> {
         let number = lock(&self.log).arrived(Host::Files, request);
         let mut fault = lock(&self.script).take(request).unwrap_or_default();
         let real = fault.does_work().then(|| {
@@ -469,7 +481,7 @@ impl Around {
                 }
             }
             response.body = match response.body {
-                Body::Stream { length, source } => Body::Stream {
+                Payload::Stream { length, source } => Payload::Stream {
                     length,
                     source: Box::new(Counted {
                         source,
@@ -482,13 +494,9 @@ impl Around {
         });
         let response = reply::compose(&fault, real, Host::Files);
         let wait = fault.delay;
-        reply::deliver(fault, response, wait, self.noter(number))
-    }
-
-    /// Notes the status of the request of that number.
-    fn noter(self: &Arc<Self>, number: usize) -> Arc<dyn Fn(u16) + Send + Sync> {
-        let around = Arc::clone(self);
-        Arc::new(move |status| lock(&around.log).answered(number, status))
+        reply::deliver(fault, response, wait, wire, |status| {
+            lock(&self.log).answered(number, status);
+        })
     }
 }
 

@@ -1,10 +1,9 @@
 //! From a fault and the real answer to bytes on the wire.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
-use heygen_tracker::http::{Answer, Body, Ending, Response, Wire};
+use heygen_tracker::http::{Ending, Payload, Response, Wire};
 use heygen_tracker::sandbox::{Host, of_status, xml};
 use serde_json::Value;
 
@@ -44,7 +43,7 @@ pub(super) fn compose(fault: &Fault, real: Option<Response>, host: Host) -> Resp
 
 /// Anything but an object in `data` stays as it is.
 fn patched(response: Response, fields: &Value) -> Response {
-    let Body::Bytes(bytes) = &response.body else {
+    let Payload::Bytes(bytes) = &response.body else {
         return response;
     };
     let mut answer: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -62,7 +61,7 @@ fn huge(length: u64) -> Response {
     let (start, end): (&[u8], &[u8]) = (b"{\"data\":[", b"0]}");
     let middle = Zeros { left: zeros };
     let mut response = Response::new(200).with_header("Content-Type", "application/json");
-    response.body = Body::Stream {
+    response.body = Payload::Stream {
         length: start.len() as u64 + zeros + end.len() as u64,
         source: Box::new(start.chain(middle).chain(end)),
     };
@@ -95,36 +94,26 @@ pub(super) fn deliver(
     fault: Fault,
     response: Response,
     wait: Duration,
-    told: Arc<dyn Fn(u16) + Send + Sync>,
-) -> Answer {
+    wire: &mut Wire<'_>,
+    told: impl FnOnce(u16),
+) -> io::Result<Ending> {
     let plain = matches!(fault.manner, Manner::Answer)
         && fault.framing == Framing::Length
         && fault.cut.is_none()
         && fault.extra == 0
         && !response.has_header("Content-Length");
-    if plain && wait.is_zero() {
-        told(response.status);
-        return response.into();
+    wire.pause(wait)?;
+    if let Manner::Silence(silence) = fault.manner {
+        wire.pause(silence)?;
+        return Ok(Ending::Close);
     }
-    Answer::TakeOver(Box::new(move |wire| {
-        wire.pause(wait)?;
-        match fault.manner {
-            Manner::Silence(silence) => {
-                wire.pause(silence)?;
-                return Ok(Ending::Close);
-            }
-            Manner::Answer | Manner::EndlessHeaders | Manner::Drip(_) => told(response.status),
-        }
-        match fault.manner {
-            Manner::EndlessHeaders => endless_headers(wire, response.status),
-            Manner::Drip(pause) => drip(wire, pause, response),
-            Manner::Answer | Manner::Silence(_) if plain => {
-                wire.send(response)?;
-                Ok(Ending::KeepAlive)
-            }
-            Manner::Answer | Manner::Silence(_) => send(wire, &fault, response),
-        }
-    }))
+    told(response.status);
+    match fault.manner {
+        Manner::EndlessHeaders => endless_headers(wire, response.status),
+        Manner::Drip(pause) => drip(wire, pause, response),
+        Manner::Answer | Manner::Silence(_) if plain => wire.send(response),
+        Manner::Answer | Manner::Silence(_) => send(wire, &fault, response),
+    }
 }
 
 /// Head and body with the fault's framing, cut and extra bytes; the connection ends with it.
