@@ -49,6 +49,18 @@ pub struct Args {
 
 /// Runs `tracker check`.
 pub fn run(args: Args, context: &Context) -> Result<Exit> {
+    let asked = !args.ids.is_empty();
+    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, asked);
+    let for_cron = !args.wait && !reporter.is_chatty();
+    let result = check(args, context, &mut reporter);
+    if for_cron {
+        pulse::report_once_a_day(result, context)
+    } else {
+        result
+    }
+}
+
+fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<Exit> {
     let mut store = context.open()?;
     // Most runs of cron end here; they need no thread for signals.
     if store.read(|tx| tx.has_unfinished())? || !args.ids.is_empty() || args.wait {
@@ -64,10 +76,9 @@ pub fn run(args: Args, context: &Context) -> Result<Exit> {
         hook: context.hook(args.hook.as_deref())?,
         ..args.tuning.options()
     };
-    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, named.is_some());
     let exit = if args.wait {
         let wait = args.waiting.wait(named.clone());
-        wait.until_finished(&mut store, &context.env, &options, &mut reporter)?
+        wait.until_finished(&mut store, &context.env, &options, reporter)?
     } else {
         let scope = match &named {
             Some(rows) => Scope::Named {
@@ -76,7 +87,7 @@ pub fn run(args: Args, context: &Context) -> Result<Exit> {
             },
             None => Scope::Unfinished,
         };
-        pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+        pass::run(&mut store, &context.env, scope, &options, reporter)?;
         reporter.tally().exit(args.exit_status)
     };
     let ended_badly = match &named {
@@ -87,8 +98,8 @@ pub fn run(args: Args, context: &Context) -> Result<Exit> {
         say_what_cannot_be_asked(context, &store, rows)?;
     }
     pulse::report_damaged(&mut store, context)?;
-    summary(context, &store, &reporter)?;
-    let exit = picture(exit, &store, &reporter, context);
+    summary(context, &store, reporter)?;
+    let exit = picture(exit, &store, reporter, context);
     Ok(match exit {
         Exit::Ok if ended_badly && (args.exit_status || args.wait) => Exit::BadEnd,
         exit => exit,

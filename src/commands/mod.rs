@@ -69,10 +69,9 @@ impl Context {
 
     /// Where the database is, or would be.
     pub fn database(&self) -> Result<PathBuf> {
-        if let Some(path) = &self.globals.db {
-            options::refuse_tilde(path)?;
-        }
-        config::database(self.globals.db.as_deref(), &self.env)
+        let path = config::database(self.globals.db.as_deref(), &self.env)?;
+        options::refuse_tilde(&path)?;
+        Ok(path)
     }
 
     /// Reports an error that does not end the command, or does, and returns its exit code.

@@ -1,11 +1,17 @@
 //! The note about a cron that seems dead.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
-use super::Context;
-use crate::error::Result;
+use nix::libc;
+
+use super::{Context, report};
+use crate::error::{Exit, Result};
 use crate::render::human;
-use crate::store::{Pulse, Store, Trouble};
+use crate::store::{Pulse, Store, Trouble, make_directory_of};
 use crate::time::Timestamp;
 use crate::video::RowId;
 
@@ -50,6 +56,46 @@ pub(super) fn report_damaged(store: &mut Store, context: &Context) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// What ended a run that cron starts each minute: said when it begins, when it changes and once a day. The database
+/// cannot remember it, so the file `<database>-trouble` does, while it lasts.
+pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Result<Exit> {
+    let mut path = context.database()?.into_os_string();
+    path.push("-trouble");
+    let path = Path::new(&path);
+    match result {
+        Ok(exit) => {
+            fs::remove_file(path).ok();
+            Ok(exit)
+        }
+        Err(error) if said_lately(path, &error.message) => Ok(error.exit),
+        Err(error) => {
+            let exit = report(&context.screen, &error);
+            // Where it cannot be written, on a full disk for one, it is said again: better than never.
+            remember(path, &error.message).ok();
+            Ok(exit)
+        }
+    }
+}
+
+fn said_lately(path: &Path, message: &str) -> bool {
+    let at = fs::metadata(path).and_then(|meta| meta.modified());
+    let lately = at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < DAY));
+    lately && fs::read_to_string(path).is_ok_and(|said| said == message)
+}
+
+/// The directory may be missing until the first `submit`.
+fn remember(path: &Path, message: &str) -> io::Result<()> {
+    make_directory_of(path)?;
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?
+        .write_all(message.as_bytes())
 }
 
 fn damaged(row: RowId, why: &str) -> String {

@@ -145,7 +145,8 @@ impl<'a> Reporter<'a> {
         self.screen.progress()
     }
 
-    pub(super) fn is_chatty(&self) -> bool {
+    /// Whether trouble is said although it was said before.
+    pub fn is_chatty(&self) -> bool {
         self.chatty
     }
 

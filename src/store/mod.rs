@@ -45,7 +45,7 @@ pub use health::{CHECKED, Pulse, schema_version, sqlite_version};
 pub use hooks::DueHook;
 pub use listing::{Filter, Found};
 pub(crate) use messages::OutgoingMessage;
-pub use open::Identity;
+pub use open::{Identity, make_directory_of};
 pub use runs::Trouble;
 pub use stats::{Month, RenderTimes, Stats};
 pub use videos::{Added, NewVideo, OpenWork, UnfinishedRow};

@@ -49,13 +49,7 @@ impl Identity {
 
 pub(super) fn create(path: &Path) -> Result<Store> {
     let io_error = |source| error::open(path, &source);
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .map_err(io_error)?;
-    }
+    make_directory_of(path).map_err(io_error)?;
     // An empty file is a database without tables. SQLite gives -wal and -shm the mode of this file, so
     // creating it ourselves keeps all three private whatever the umask.
     match OpenOptions::new()
@@ -70,6 +64,12 @@ pub(super) fn create(path: &Path) -> Result<Store> {
         Err(source) => return Err(io_error(source)),
     }
     writable(path, true)
+}
+
+/// Makes the directory that a file is to be in, for its owner alone.
+pub fn make_directory_of(path: &Path) -> io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    DirBuilder::new().recursive(true).mode(0o700).create(parent)
 }
 
 fn sync_directory(of: &Path) -> io::Result<()> {

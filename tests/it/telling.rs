@@ -1,11 +1,12 @@
 //! What `check` says, how often, and how it exits: trouble is news once, nothing is news never.
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, SystemTime};
 
 use crate::heygen::{Fault, Host, Options, Render};
 use serde_json::{Value, json};
 
-use crate::support::{Asked, Bench, Run, end, eventually, files_below, run};
+use crate::support::{Asked, BODY, Bench, Run, end, eventually, files_below, run};
 
 const BULK: &str = "GET /v3/videos/statuses";
 const OWN: &str = "GET /v3/videos/{id}";
@@ -583,10 +584,10 @@ fn a_missing_video_that_is_back_is_found_by_name_only() {
 fn without_a_database_nothing_is_created() {
     let bench = Bench::new();
     for arguments in [
-        "check",
+        "check -v",
         "check 1",
         "check --wait",
-        "check --db deep/down/tracker.db",
+        "check -v --db deep/down/tracker.db",
     ] {
         let check = bench.tracker(arguments).exits(1);
         assert_eq!(check.stdout, "");
@@ -655,4 +656,46 @@ fn with_nothing_unfinished_neither_network_nor_key_is_needed() {
         .exits(0)
         .silent();
     assert_eq!(bench.heygen.requests().len(), requests);
+}
+
+// ---- What the database cannot remember ------------------------------------------------------------------------------
+
+#[test]
+fn a_database_that_is_missing_or_damaged_is_said_to_cron_once_a_day() {
+    let bench = Bench::new();
+    let place = bench.path("deep/er/tracker.db");
+    let trouble = bench.path("deep/er/tracker.db-trouble");
+    let cron = || run(bench.command(["check"]).env("TRACKER_DB", &place));
+    let check = cron().exits(1);
+    assert!(
+        check.stderr.contains("there is no database at"),
+        "{}",
+        check.screen()
+    );
+    assert!(!place.exists(), "only submit and add make one");
+    cron().exits(1).silent();
+    let verbose = run(bench.command(["check", "-v"]).env("TRACKER_DB", &place)).exits(1);
+    assert!(!verbose.stderr.is_empty(), "a person is always answered");
+
+    // Another trouble is another message.
+    fs::write(
+        &place,
+        "no database, however long it is looked at".repeat(99),
+    )
+    .unwrap();
+    let check = cron().exits(1);
+    assert!(check.stderr.contains("database"), "{}", check.screen());
+    cron().exits(1).silent();
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    let file = fs::File::options().write(true).open(&trouble).unwrap();
+    file.set_modified(yesterday).unwrap();
+    assert_eq!(cron().exits(1).stderr, check.stderr, "a day later");
+
+    // Once it works, the next trouble is news.
+    fs::remove_file(&place).unwrap();
+    bench.file("body.json", BODY);
+    let submit = ["submit", "body.json"];
+    run(bench.command(submit).env("TRACKER_DB", &place)).exits(0);
+    cron().exits(0).silent();
+    assert!(!trouble.exists());
 }

@@ -267,6 +267,12 @@ fn what_people_mistype_is_refused_with_a_hint_and_nothing_is_recorded() {
         assert!(run.stderr.contains(word), "{}", run.screen());
         assert!(!bench.db_path().exists() && !bench.path("~").exists());
     }
+    let crontab = run(bench.command(["check"]).env("TRACKER_DB", "~/tracker.db")).exits(2);
+    assert!(
+        crontab.stderr.contains("did not expand its ~"),
+        "{}",
+        crontab.screen()
+    );
     bench.file("bom.json", format!("\u{feff}{}", crate::support::BODY));
     bench
         .tracker("submit bom.json --output-dir dir/../videos")
