@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::time::Timestamp;
 
 /// The local number of a row; never reused, so it also names the row's kernel locks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RowId(pub i64);
 
 impl fmt::Display for RowId {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::Datelike;
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, rescue};
 use crate::config::{self, Credential};
 use crate::error::{Error, Exit, code, shell_word};
 use crate::heygen::{Client, Timeouts};
@@ -40,16 +40,25 @@ const DETAILS: &str = "\
 Asks HeyGen once whether the key is accepted, reads the whole database, and creates
 and removes a file in each output directory. Exit 1 if check would not work.
 
+--rescue only reads the damaged database. Exit 1 if numbers of rows are missing.
+
 Example, as cron sees the world:
   env -i HOME=\"$HOME\" /usr/local/bin/tracker doctor";
 
 /// Find out why check would not work
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
-pub struct Args {}
+pub struct Args {
+    /// Copy what can be read of a damaged database into a new one
+    #[arg(long, value_name = "NEW.db")]
+    rescue: Option<PathBuf>,
+}
 
 /// Prints what was found; with `--json` as one object.
-pub fn run(_args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+    if let Some(new) = &args.rescue {
+        return rescue::run(new, context);
+    }
     let report = Report::make(context);
     if context.globals.json {
         context.screen.json_row(&report);

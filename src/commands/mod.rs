@@ -20,6 +20,7 @@ pub mod open;
 pub mod options;
 mod pulse;
 pub mod reply;
+mod rescue;
 pub mod retry;
 pub mod sandbox;
 pub mod show;

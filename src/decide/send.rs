@@ -53,6 +53,8 @@ pub enum Expiry {
     NoReplay,
     /// No attempt is known of, but this database was not in use for so long that another copy of it may have sent the row.
     Unattended,
+    /// It was read out of a damaged database, and may have been sent after what was read was written.
+    Rescued,
 }
 
 /// What is known about the time and the sender when a row is about to be sent.
@@ -159,6 +161,9 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
             Expiry::Unattended => {
                 "this database was not in use for 20 hours, and another copy of it may have sent the row"
             }
+            Expiry::Rescued => {
+                "this row comes from a damaged database, and may have been sent before that"
+            }
         }
         .to_owned(),
         request_id: video.last_error.as_ref().and_then(|e| e.request_id.clone()),
@@ -173,6 +178,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
             Expiry::Age => "20 hours since the first attempt without an answer",
             Expiry::Clock => "the clock went back, so the age of the first attempt is not known",
             Expiry::Unattended => "20 hours since this database was last in use",
+            Expiry::Rescued => "rescued from a damaged database",
         },
     });
     decision.changed = true;

@@ -45,7 +45,7 @@ impl Store {
         type Object = (String, String, String);
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         let mut fresh = rusqlite::Connection::open_in_memory().map_err(|e| self.error(e))?;
-        migrate::apply(&mut fresh).map_err(|e| self.error(e))?;
+        migrate::apply(&mut fresh, migrate::LATEST).map_err(|e| self.error(e))?;
         let wanted: Vec<Object> = self.tx(&fresh).all(SCHEMA, [], read)?;
         let found: Vec<Object> = self.tx(&self.conn).all(SCHEMA, [], read)?;
         let missing = wanted.iter().filter(|object| !found.contains(object));

@@ -17,19 +17,20 @@ const MIGRATIONS: &[&str] = &[
 /// The schema version this program works with.
 pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;
 
-/// Brings the schema to [`LATEST`]; a kill in between leaves it exactly as it was.
-pub(super) fn apply(conn: &mut Connection) -> rusqlite::Result<()> {
+/// Brings the schema up to version `goal`; a kill in between leaves it exactly as it was.
+pub(super) fn apply(conn: &mut Connection, goal: i64) -> rusqlite::Result<()> {
     // Rebuilding a table drops the old one, which would delete what refers to it. It cannot be set in a transaction.
     conn.pragma_update(None, "foreign_keys", false)?;
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let applied = usize::try_from(version).unwrap_or(usize::MAX);
-    for migration in MIGRATIONS.iter().skip(applied) {
+    let wanted = usize::try_from(goal).unwrap_or_default();
+    for migration in MIGRATIONS.iter().take(wanted).skip(applied) {
         transaction.execute_batch(migration)?;
     }
-    if version < LATEST {
+    if version < goal {
         transaction.execute_batch(&format!(
-            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LATEST};"
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {goal};"
         ))?;
     }
     transaction.commit()
@@ -42,8 +43,8 @@ mod tests {
     #[test]
     fn migrations_apply_once() {
         let mut conn = Connection::open_in_memory().unwrap();
-        apply(&mut conn).unwrap();
-        apply(&mut conn).unwrap();
+        apply(&mut conn, LATEST).unwrap();
+        apply(&mut conn, LATEST).unwrap();
         let version: i64 = conn
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .unwrap();

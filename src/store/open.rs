@@ -273,7 +273,7 @@ impl Store {
         }
         // Migrations are applied with the durability that every later commit has.
         self.configure()?;
-        migrate::apply(&mut self.conn).map_err(|e| error::sqlite(&self.path, &e))
+        migrate::apply(&mut self.conn, migrate::LATEST).map_err(|e| error::sqlite(&self.path, &e))
     }
 
     /// Per-connection settings, read back: SQLite silently ignores a misspelt pragma.

@@ -38,6 +38,7 @@
 //! | `security` | X1 to X6: where the key and signatures go, file modes, hostile servers |
 //! | `each` | `submit --each`: a table becomes a video for each line |
 //! | `frozen` | databases of earlier schema versions still open |
+//! | `rescue` | `doctor --rescue`: what is left of a database with pages overwritten |
 //! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
 //! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
 //! | `power_cut` | D16, promise 1: what a disk has when the power goes, at chosen system calls; needs root |
@@ -95,6 +96,7 @@ mod overlap;
 mod poll_faults;
 mod process;
 mod relay;
+mod rescue;
 mod security;
 mod standin;
 mod submit_faults;
