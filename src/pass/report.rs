@@ -230,9 +230,9 @@ impl<'a> Reporter<'a> {
         tally.errors += u64::from(open);
     }
 
-    /// Trouble of the whole run.
-    pub(super) fn trouble(&mut self, problem: &Problem, tell: bool) {
-        self.tally.errors += 1;
+    /// Trouble of the whole run; `is_failure` where it left something undone.
+    pub(super) fn trouble(&mut self, problem: &Problem, is_failure: bool, tell: bool) {
+        self.tally.errors += u64::from(is_failure);
         if !tell && !self.chatty {
             return;
         }
@@ -250,7 +250,10 @@ impl<'a> Reporter<'a> {
                 "error": { "code": code, "message": message, "hint": hint, "request_id": request_id },
             }));
         } else {
-            self.screen.error(&problem.message);
+            match is_failure {
+                true => self.screen.error(&problem.message),
+                false => self.screen.warn(&problem.message),
+            }
             if let Some(hint) = &problem.hint {
                 self.screen.hint(hint);
             }
@@ -261,9 +264,9 @@ impl<'a> Reporter<'a> {
     pub(super) fn relief(&mut self, trouble: &Trouble, now: Timestamp) {
         if !self.screen.json {
             self.screen.note(&format!(
-                "{}: over after {}",
-                trouble.message,
-                human::duration(now.since(trouble.since))
+                "resolved after {}: {}",
+                human::duration(now.since(trouble.since)),
+                trouble.message
             ));
         }
     }
@@ -418,16 +421,16 @@ fn sentence(video: &Video, event: &Event) -> String {
         ),
         Event::Unavailable { asset, why: None } => {
             format!(
-                "{}: HeyGen has no {asset} for it",
-                subject(video, "goes without")
+                "{}: HeyGen has no {asset} file for it",
+                subject(video, "unavailable")
             )
         }
         Event::Unavailable {
             asset,
             why: Some(why),
         } => format!(
-            "{}: its {asset} is given up: {}",
-            subject(video, "goes without"),
+            "{}: its {asset} file is given up: {}",
+            subject(video, "unavailable"),
             text::fit(why, REASON_WIDTH)
         ),
         Event::Rejected { .. }
@@ -482,8 +485,10 @@ fn status_sentence(video: &Video) -> String {
         }
         Phase::Rejected | Phase::Accepted | Phase::Unsent | Phase::Sending => {
             let (code, message) = (&video.failure_code, &video.failure_message);
-            let why = reason(code.as_deref(), message.as_deref());
-            format!("{head}: {why} (tracker show {id})")
+            match reason(code.as_deref(), message.as_deref()) {
+                why if why.is_empty() => format!("{head} (tracker show {id})"),
+                why => format!("{head}: {why} (tracker show {id})"),
+            }
         }
     }
 }

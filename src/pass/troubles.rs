@@ -151,11 +151,7 @@ impl Troubles {
             Ok(())
         })?;
         for now in &current {
-            let errors = reporter.tally.errors;
-            reporter.trouble(&now.problem, now.report);
-            if !now.kind.is_failure() {
-                reporter.tally.errors = errors;
-            }
+            reporter.trouble(&now.problem, now.kind.is_failure(), now.report);
         }
         for trouble in over {
             if trouble.notified || !to_be_read_later {

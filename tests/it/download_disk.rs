@@ -92,7 +92,11 @@ fn d10_a_full_disk_is_told_once_and_goes_on_when_there_is_room() {
 
     disk.again("size=1m");
     let check = row.check("").exits(0);
-    assert!(check.stderr.contains("over after"), "{}", check.screen());
+    assert!(
+        check.stderr.contains("resolved after"),
+        "{}",
+        check.screen()
+    );
     assert!(
         row.ranges()[2].starts_with("bytes="),
         "what was there is used"

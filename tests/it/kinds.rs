@@ -141,3 +141,12 @@ fn a_session_that_waits_is_said_once_and_answered_once() {
     let told = told.iter().filter(|post| post.path.ends_with(&session));
     assert_eq!(told.count(), 1);
 }
+
+#[test]
+fn a_bad_end_without_a_reason_is_said_without_one() {
+    let bench = Bench::new();
+    submit(&bench, "model", &json!({"prompt": "A film"})).exits(0);
+    bench.heygen.set_status(&job(&bench), "cancelled");
+    let run = bench.tracker("check").exits(0);
+    assert_eq!(run.stdout, "1 cancelled (tracker show 1)\n");
+}

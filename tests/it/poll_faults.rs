@@ -294,7 +294,7 @@ fn p04_a_completed_video_that_is_gone_before_it_was_saved_is_told() {
     let check = bench.tracker("check -q").exits(0);
     assert_eq!(
         check.stdout,
-        "1 goes without \"Video 1\": HeyGen has no video for it\n"
+        "1 unavailable \"Video 1\": HeyGen has no video file for it\n"
     );
     assert_eq!(bench.status(1), "completed");
     assert_eq!(bench.query("SELECT state FROM files"), "unavailable");
@@ -328,7 +328,11 @@ fn p05_403_to_bulk_ends_the_requests() {
     assert_eq!(errors(&check).len(), 1, "{}", check.screen());
     bench.tracker("check").exits(3).silent();
     let cured = bench.tracker("check").exits(0);
-    assert!(cured.stderr.contains(": over after "), "{}", cured.screen());
+    assert!(
+        cured.stderr.contains("resolved after "),
+        "{}",
+        cured.screen()
+    );
     bench.tracker("check").exits(0).silent();
     converges(&bench);
 }
@@ -628,7 +632,7 @@ fn p10_no_network_is_one_line_however_many_rows() {
     let up = bench.tracker("check").exits(0);
     assert_eq!(up.stdout, "");
     assert_eq!(up.stderr.lines().count(), 1, "{}", up.screen());
-    assert!(up.stderr.contains(": over after "), "{}", up.screen());
+    assert!(up.stderr.contains("resolved after "), "{}", up.screen());
     bench.tracker("check").exits(0).silent();
     assert_eq!(count(&bench, "error_code IS NOT NULL"), "0");
     bench.assert_invariants();
@@ -738,7 +742,11 @@ fn p12_another_account_s_rows_are_left_alone_and_told_in_one_line() {
         .collect();
     assert_eq!(codes, ["other_key"]);
     let cured = bench.tracker("check").exits(0);
-    assert!(cured.stderr.contains(": over after "), "{}", cured.screen());
+    assert!(
+        cured.stderr.contains("resolved after "),
+        "{}",
+        cured.screen()
+    );
     converges(&bench);
 }
 

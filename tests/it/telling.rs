@@ -127,7 +127,7 @@ fn an_outage_in_between_does_not_make_a_row_s_trouble_news_again() {
     );
     reachable(true);
     fault(&bench, 1, Fault::html(200));
-    says(&bench.tracker("check").exits(1), "", "cannot connect");
+    says(&bench.tracker("check").exits(1), "", "resolved after ");
     let over = bench.tracker("check").exits(0);
     says(
         &over,
@@ -181,7 +181,7 @@ fn a_run_s_trouble_is_told_when_it_begins_lasts_and_ends() {
     assert_eq!(bench.heygen.api_requests().len(), 1, "only the purchase");
 
     let over = bench.tracker("check").exits(0);
-    says(&over, "", "no HeyGen API key found: over after 1d 00h");
+    says(&over, "", "resolved after 1d 00h: no HeyGen API key found");
     bench.tracker("check").exits(0).silent();
 }
 

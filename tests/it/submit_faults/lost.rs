@@ -191,7 +191,7 @@ fn s03_the_whole_outbox_waits_while_there_is_no_network() {
     bench.heygen.set_reachable(Host::Api, true).expect("up");
     let check = bench.tracker("check").exits(0);
     assert!(
-        check.stderr.contains("over after"),
+        check.stderr.contains("resolved after"),
         "told when it ends: {}",
         check.screen()
     );

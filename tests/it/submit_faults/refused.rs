@@ -235,7 +235,11 @@ fn s08_a_refused_key_stops_the_run_and_the_next_one_tries_one_row_first() {
     }
     let tried = bench.heygen.posts().len() - 1;
     let check = bench.tracker("check").exits(0);
-    assert!(check.stderr.contains("over after"), "{}", check.screen());
+    assert!(
+        check.stderr.contains("resolved after"),
+        "{}",
+        check.screen()
+    );
     assert_eq!(bench.heygen.posts().len(), tried + 1 + 40);
     ends_well(&bench);
 }
@@ -359,7 +363,11 @@ fn s17_after_a_402_the_row_waits_under_a_new_key() {
     let new = row(&bench, 1).key;
     assert_ne!(new, old);
     let check = bench.tracker("check").exits(0);
-    assert!(check.stderr.contains("over after"), "{}", check.screen());
+    assert!(
+        check.stderr.contains("resolved after"),
+        "{}",
+        check.screen()
+    );
     let posts = bench.heygen.posts();
     let keys: Vec<_> = posts.iter().map(key_of).collect();
     assert_eq!(keys, [old, new]);
