@@ -6,6 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::video::{RowId, VideoId};
 
 /// The process's exit code; the meanings of 0 to 4 are the official client's.
@@ -50,6 +52,8 @@ pub mod code {
     pub const DISK_FULL: &str = "disk_full";
     /// `cap_reached`
     pub const CAP_REACHED: &str = "cap_reached";
+    /// `insufficient_credit`
+    pub const NO_CREDIT: &str = "insufficient_credit";
     /// `no_database`
     pub const NO_DATABASE: &str = "no_database";
     /// `database_newer`
@@ -57,7 +61,7 @@ pub mod code {
 }
 
 /// Why something could not be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Machine-readable; see the README for the closed list.
     pub code: Cow<'static, str>,
@@ -68,8 +72,10 @@ pub struct Problem {
     /// HeyGen's name for the request, if there was one.
     pub request_id: Option<String>,
     /// The exit code.
+    #[serde(skip)]
     pub exit: Exit,
     /// Only one row of the database is to blame: the others can go on.
+    #[serde(skip)]
     pub one_row: bool,
 }
 

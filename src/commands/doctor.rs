@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{Context, rescue};
 use crate::config::{self, Credential};
-use crate::error::{Error, Exit, code, shell_word};
-use crate::heygen::{Client, Timeouts};
+use crate::error::{Exit, Problem, Result, code, shell_word};
+use crate::heygen::{Balance, Client, Timeouts};
 use crate::render::{human, text};
 use crate::store::{Filter, Store, corrupt, schema_version, sqlite_version};
 use crate::time::{self, Timestamp};
@@ -55,7 +55,7 @@ pub struct Args {
 }
 
 /// Prints what was found; with `--json` as one object.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub fn run(args: Args, context: &Context) -> Result<Exit> {
     if let Some(new) = &args.rescue {
         return rescue::run(new, context);
     }
@@ -74,6 +74,8 @@ struct Report {
     version: &'static str,
     sqlite_version: &'static str,
     key: Key,
+    /// What HeyGen says is left to pay with.
+    balance: Option<Balance>,
     database: Database,
     output_dirs: Vec<OutputDir>,
     clock: Clock,
@@ -121,26 +123,11 @@ struct Clock {
     error: Option<Problem>,
 }
 
-#[derive(Debug, Serialize)]
-struct Problem {
-    message: String,
-    hint: Option<String>,
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self {
-            message: error.message,
-            hint: error.hint,
-        }
-    }
-}
-
 impl Report {
     fn make(context: &Context) -> Self {
         let (database, store) = Database::check(context);
         let store = store.as_ref();
-        let key = Key::check(context);
+        let (key, balance) = Key::check(context);
         let output_dirs = output_dirs(store, context);
         let clock = Clock::check(store, time::now());
         // Where new videos would go from here is no business of check's.
@@ -150,6 +137,7 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             sqlite_version: sqlite_version(),
             key,
+            balance,
             database,
             output_dirs,
             clock,
@@ -168,6 +156,14 @@ impl Report {
             &self.key.text(),
             self.key.error.as_ref(),
         );
+        if let Some(balance) = &self.balance {
+            let used_up = balance.used_up.then(|| {
+                Problem::new(code::NO_CREDIT, "nothing is left: what is submitted waits")
+                    .with_hint("add credit at app.heygen.com")
+            });
+            let mark = used_up.as_ref().map_or(Mark::Ok, |_| Mark::Warning);
+            lines.check(mark, "balance", &balance.to_string(), used_up.as_ref());
+        }
         let database = &self.database;
         let mark = match (&database.error, &database.note) {
             (None, Some(_)) => Mark::Warning,
@@ -200,30 +196,29 @@ impl Report {
 }
 
 impl Key {
-    fn check(context: &Context) -> Self {
+    fn check(context: &Context) -> (Self, Option<Balance>) {
         let base = config::base_url(&context.env);
         let found = config::api_key(&context.env);
         let base_url = base.as_ref().ok().map(ToString::to_string);
         let source = found.as_ref().ok().map(|key| key.source.clone());
         let exposed = found.as_ref().ok().and_then(Credential::warning);
-        let asked = base.and_then(|base| {
+        let asked: Result<Balance> = base.and_then(|base| {
             let key = found?.secret;
             let proxy = config::proxy(&context.env)?;
             Ok(Client::new(&base, key, PATIENCE, proxy).whoami()?)
         });
-        Self {
-            ok: asked.is_ok(),
+        let (balance, refused) = match asked {
+            Ok(balance) => (Some(balance), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let key = Self {
+            ok: refused.is_none(),
             source,
             base_url,
             exposed: exposed.is_some(),
-            error: asked
-                .err()
-                .map(Problem::from)
-                .or(exposed.map(|message| Problem {
-                    message,
-                    hint: None,
-                })),
-        }
+            error: refused.or(exposed.map(|message| Problem::new(code::FILE, message))),
+        };
+        (key, balance)
     }
 
     fn mark(&self) -> Mark {
@@ -261,13 +256,14 @@ impl Database {
                 let place = path.as_deref().and_then(Path::parent);
                 let tried = place.map_or(Ok(()), try_to_write);
                 database.ok = tried.is_ok();
-                database.error = tried.err().zip(place).map(|(source, place)| {
-                    Problem::from(Error::file("write into", place, &source))
-                });
+                database.error = tried
+                    .err()
+                    .zip(place)
+                    .map(|(source, place)| Problem::file("write into", place, &source));
                 None
             }
             Err(error) => {
-                database.error = Some(error.into());
+                database.error = Some(error);
                 None
             }
         };
@@ -281,7 +277,7 @@ impl Database {
     }
 
     /// Everything that `check` needs of it; what was found before an error stays.
-    fn look(&mut self, context: &Context) -> Result<Store, Error> {
+    fn look(&mut self, context: &Context) -> Result<Store> {
         let path = context.database()?;
         self.path = Some(path.clone());
         let mut store = Store::open(&path)?;
@@ -305,19 +301,16 @@ impl Database {
         if let Some((first, _)) = damaged.first() {
             let rows = damaged.iter().map(|(row, why)| format!("row {row}: {why}"));
             let rows = rows.collect::<Vec<_>>().join("; ");
-            return Err(Error::new(code::DATABASE, rows).with_hint(format!(
+            return Err(Problem::new(code::DATABASE, rows).with_hint(format!(
                 "check leaves them alone and works on the others; tracker forget {first} --force drops one"
             )));
         }
         let mode = fs::metadata(store.path()).map_or(0, |meta| meta.mode());
         if mode & 0o077 != 0 {
-            self.note = Some(Problem {
-                message: format!("others can read it (mode {:04o})", mode & 0o7777),
-                hint: Some(format!(
-                    "chmod 600 {}",
-                    shell_word(&store.path().to_string_lossy())
-                )),
-            });
+            let message = format!("others can read it (mode {:04o})", mode & 0o7777);
+            let path = shell_word(&store.path().to_string_lossy());
+            self.note =
+                Some(Problem::new(code::FILE, message).with_hint(format!("chmod 600 {path}")));
         }
         Ok(store)
     }
@@ -350,23 +343,20 @@ fn output_dirs(store: Option<&Store>, context: &Context) -> Vec<OutputDir> {
         .unwrap_or_default();
     let unfinished = dirs.len();
     let from_here = context.output_dir(None);
-    let cannot_tell = from_here.as_ref().err().map(ToString::to_string);
+    let cannot_tell = from_here.as_ref().err().cloned();
     dirs.extend(from_here.ok().filter(|dir| !dirs.contains(dir)));
     let mut checked: Vec<_> = dirs
         .into_iter()
         .enumerate()
         .map(|(index, path)| OutputDir::check(path, index < unfinished))
         .collect();
-    if let Some(message) = cannot_tell {
+    if let Some(problem) = cannot_tell {
         checked.push(OutputDir {
             ok: false,
             path: PathBuf::new(),
             exists: false,
             unfinished: false,
-            error: Some(Problem {
-                message,
-                hint: None,
-            }),
+            error: Some(problem),
         });
     }
     checked
@@ -381,7 +371,7 @@ impl OutputDir {
             unfinished,
             error: tried
                 .err()
-                .map(|source| Problem::from(Error::file("write into", &path, &source))),
+                .map(|source| Problem::file("write into", &path, &source)),
             path,
         }
     }
@@ -434,12 +424,8 @@ fn clock_problem(newest: Option<Timestamp>, now: Timestamp) -> Option<Problem> {
         let ahead = newest.filter(|newest| *newest > now.after(AHEAD))?;
         format!("the database has times up to {ahead}: the clock is or was wrong")
     };
-    Some(Problem {
-        message,
-        hint: Some(
-            "set the clock; rows that wait for an answer become unknown when it jumps".to_owned(),
-        ),
-    })
+    let hint = "set the clock; rows that wait for an answer become unknown when it jumps";
+    Some(Problem::new(code::CLOCK_SKEW, message).with_hint(hint))
 }
 
 #[derive(Clone, Copy)]
@@ -523,12 +509,8 @@ mod tests {
 
     #[test]
     fn one_screen_for_a_person() {
-        let problem = |message: &str| {
-            Some(Problem {
-                message: message.to_owned(),
-                hint: Some("do something".to_owned()),
-            })
-        };
+        let problem =
+            |message: &str| Some(Problem::new(code::FILE, message).with_hint("do something"));
         let dir = |path: &str, ok, unfinished| OutputDir {
             ok,
             path: path.into(),
@@ -547,6 +529,7 @@ mod tests {
                 base_url: Some("https://api.heygen.com".to_owned()),
                 error: problem("refused \x1b[2J"),
             },
+            balance: None,
             database: Database {
                 ok: true,
                 path: Some("/data/tracker.db".into()),

@@ -30,13 +30,13 @@ mod submission;
 pub mod submit;
 mod view;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
-use serde::Serialize;
 
 use crate::commands::options::Globals;
 use crate::config::{self, Environment};
@@ -181,36 +181,13 @@ fn refuse_hopeless(dir: &Path) -> Result<()> {
     ))
 }
 
-/// The error envelope of `--json`.
-#[derive(Serialize)]
-struct Envelope<'a> {
-    error: EnvelopeError<'a>,
-}
-
-#[derive(Serialize)]
-struct EnvelopeError<'a> {
-    code: &'a str,
-    message: &'a str,
-    hint: Option<&'a str>,
-    request_id: Option<&'a str>,
-}
-
 /// Prints an error and its hint on stderr and returns its exit code.
 pub fn report(screen: &Screen, error: &Problem) -> Exit {
-    let message = error.to_string();
-    let hint = &error.hint;
     if screen.json {
-        screen.json_message(&Envelope {
-            error: EnvelopeError {
-                code: &error.code,
-                message: &message,
-                hint: hint.as_deref(),
-                request_id: error.request_id.as_deref(),
-            },
-        });
+        screen.json_message(&BTreeMap::from([("error", error)]));
     } else {
-        screen.error(&message);
-        if let Some(hint) = hint {
+        screen.error(&error.message);
+        if let Some(hint) = &error.hint {
             screen.hint(hint);
         }
     }

@@ -11,6 +11,7 @@ use ureq::http::{self, HeaderMap, HeaderName, Method, Request, Response, Uri};
 use ureq::{Agent, AsSendBody, Body};
 
 use super::access::BaseUrl;
+use super::balance::Balance;
 use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
@@ -263,12 +264,21 @@ impl Client {
         self.exchange(request, Reuse::Never)
     }
 
-    /// `GET /v3/users/me`: whether the key is accepted.
+    /// `GET /v3/users/me`: whether the key is accepted, and what its account has left.
     ///
     /// # Errors
     /// When it is not: `decide::Verdict` tells.
-    pub fn whoami(&self) -> Result<(), ApiError> {
-        self.get("/v3/users/me", wire::anything)
+    pub fn whoami(&self) -> Result<Balance, ApiError> {
+        self.get("/v3/users/me", Balance::read)
+    }
+
+    /// The same API under the same key, with other patience.
+    #[must_use]
+    pub fn with_timeouts(&self, timeouts: Timeouts) -> Self {
+        let Inner {
+            base, key, proxy, ..
+        } = &*self.0;
+        Self::new(base, key.clone(), timeouts, proxy.clone())
     }
 
     /// How far HeyGen's clock is ahead of this machine's, in milliseconds, by the latest answer of this run.

@@ -3,6 +3,7 @@
 //! | file | |
 //! |---|---|
 //! | `access` | base URL and API key: what may be configured |
+//! | `balance` | what an account has left (pure) |
 //! | `client` | one function per endpoint; one request each, never repeated here |
 //! | `transport` | whether a request was handed to a connection at all |
 //! | `wire` | their JSON, read liberally (pure) |
@@ -13,6 +14,7 @@
 //! The client never retries and never follows a redirect: whether a POST may be sent again is decided where the row is known.
 
 mod access;
+mod balance;
 mod client;
 mod error;
 mod redact;
@@ -21,6 +23,7 @@ mod transport;
 mod wire;
 
 pub use access::{BaseUrl, BaseUrlError, account};
+pub use balance::{Balance, Funds};
 pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
 pub use error::{ApiError, ErrorKind};
 pub use retry::Backoff;

@@ -260,7 +260,7 @@ pub(super) fn is_own_word(body: &[u8]) -> bool {
     })
 }
 
-fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, Unusable> {
+pub(super) fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, Unusable> {
     let json = std::str::from_utf8(body).map_err(|_| Unusable::NotJson)?;
     let json = json.trim_start_matches('\u{feff}').trim();
     let envelope = fields(json).map_err(|_| Unusable::NotJson)?;
@@ -273,7 +273,7 @@ fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, Unusa
     }
 }
 
-fn data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, Unusable> {
+pub(super) fn data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, Unusable> {
     let raw: &'a RawValue = envelope.get("data").ok_or(Unusable::NoData)?;
     fields(raw.get()).map_err(|_| Unusable::NoData)
 }
@@ -392,7 +392,12 @@ fn string(data: &Fields<'_>, name: &str) -> Option<String> {
     object::string(data.get(name)).filter(|text| !text.is_empty())
 }
 
-fn text(data: &Fields<'_>, name: &str, max: usize, redactor: &Redactor) -> Option<String> {
+pub(super) fn text(
+    data: &Fields<'_>,
+    name: &str,
+    max: usize,
+    redactor: &Redactor,
+) -> Option<String> {
     let mut text = redactor.without_key(string(data, name)?);
     truncate(&mut text, max);
     Some(text)
@@ -426,7 +431,7 @@ fn code(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<String> {
 }
 
 /// Unix seconds, whole or not, or ISO 8601 text; without an offset that is UTC.
-fn instant(data: &Fields<'_>, name: &str) -> Option<Timestamp> {
+pub(super) fn instant(data: &Fields<'_>, name: &str) -> Option<Timestamp> {
     if let Some(seconds) = number(data.get(name)) {
         // The cast saturates, and Timestamp clamps.
         return Some(Timestamp::from_millis((seconds * 1000.0).round() as i64));

@@ -54,7 +54,7 @@ use crate::decide::{self, Decision, Entry};
 use crate::download::{FileClient, FileTimeouts};
 use crate::error::{Exit, Result};
 use crate::event::Event;
-use crate::heygen::{ApiError, BulkStatus, RemoteVideo};
+use crate::heygen::{ApiError, BulkStatus, RemoteVideo, Timeouts};
 use crate::locks::{Guard, Locks};
 use crate::store::{CHECKED, DueHook, Identity, Store, Tx};
 use crate::time::{self, Timestamp};
@@ -318,6 +318,12 @@ const BATCH: usize = 512;
 
 /// How long hooks may go on when everything else is done, altogether.
 const HOOKS_GET: Duration = Duration::from_secs(60);
+/// How long the request that only explains something may take.
+const HASTE: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    response: Duration::from_secs(3),
+    per_read: Duration::from_secs(1),
+};
 /// How long one that was killed may take to end.
 const HOOK_DIES: Duration = Duration::from_secs(2);
 
@@ -346,7 +352,25 @@ impl Run<'_, '_> {
         self.conclude_polls(store)?;
         self.conclude_sends();
         self.send_messages(store)?;
+        self.explain_no_credit();
         Ok(true)
+    }
+
+    /// Whoever is told that the account has no credit wants to know what it has. Asked once, in haste, and only where
+    /// somebody looks.
+    fn explain_no_credit(&mut self) {
+        let Some(access) = &self.access else { return };
+        if !self.reporter.is_chatty() || !self.troubles.has(Kind::Credit) {
+            return;
+        }
+        let caller = Caller {
+            client: access.client.with_timeouts(HASTE),
+            limiter: Arc::clone(&self.limiter),
+            budget: Duration::ZERO,
+        };
+        if let Ok(balance) = caller.get(|client| client.whoami()) {
+            self.troubles.explain(Kind::Credit, &balance.to_string());
+        }
     }
 
     /// Everything else is done: hooks get a little longer.

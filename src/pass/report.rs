@@ -237,18 +237,8 @@ impl<'a> Reporter<'a> {
             return;
         }
         if self.screen.json && self.voice == Voice::Outcomes {
-            let Problem {
-                code,
-                message,
-                hint,
-                request_id,
-                ..
-            } = problem;
-            self.screen.json_line(&json!({
-                "type": "error",
-                "id": null,
-                "error": { "code": code, "message": message, "hint": hint, "request_id": request_id },
-            }));
+            let line = json!({ "type": "error", "id": null, "error": problem });
+            self.screen.json_line(&line);
         } else {
             match is_failure {
                 true => self.screen.error(&problem.message),

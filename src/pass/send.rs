@@ -227,7 +227,7 @@ impl Run<'_, '_> {
     /// this run has a chance.
     pub(super) fn greet(&mut self, caller: &Caller) -> bool {
         let error = match caller.get(|client| client.whoami()) {
-            Ok(()) => {
+            Ok(_) => {
                 self.polls.witness = self.polls.witness.max(Witness::Answered);
                 return true;
             }

@@ -83,6 +83,14 @@ impl Troubles {
         self.seen.entry(place).or_insert_with(|| problem.into());
     }
 
+    /// More about trouble of this kind, for whoever reads the hint.
+    pub(super) fn explain(&mut self, kind: Kind, facts: &str) {
+        for (_, problem) in self.seen.iter_mut().filter(|((seen, _), _)| *seen == kind) {
+            let hint = problem.hint.take().unwrap_or_default();
+            problem.hint = Some(format!("{facts}; {hint}"));
+        }
+    }
+
     /// The very thing worked.
     pub(super) fn proves(&mut self, kind: Kind, scope: &str) {
         self.proven.insert((kind, scope.to_owned()));

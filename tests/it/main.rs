@@ -8,6 +8,7 @@
 //! | `listener` | a `tracker listen` to call, and somebody who calls it as HeyGen does |
 //! | `heygen` | (in `tests/support`) the stand-in for HeyGen, what can go wrong with it, and what it saw |
 //! | `standin` | the stand-in itself, as its clients see it |
+//! | `balance` | what is left to pay with: `doctor`, and refusals for want of it |
 //! | `contract` | what the README names exists, and the other way round |
 //! | `hooks` | hooks and stalled videos |
 //! | `kinds` | every kind of job, from its body to its files |
@@ -79,6 +80,7 @@ mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod power_cut;
 
+mod balance;
 mod browser;
 mod contract;
 mod database_faults;

@@ -350,7 +350,7 @@ fn refused_by_heygen() {
     1		unsent
     --- stderr
     error: Insufficient credits
-    hint: add credit at app.heygen.com; the next check sends what waits
+    hint: 100 usd (wallet) left; add credit at app.heygen.com; the next check sends what waits
     warning: it is recorded but not sent yet; do not submit again: check sends it
     --- exit 0
     "#);
