@@ -27,7 +27,7 @@ pub struct Args {
     /// Local numbers, HeyGen ids, or unique beginnings of them
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// Which files: video, captioned, subtitle, thumbnail, gif [default: those it has]
+    /// Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt [default: those it has]
     #[arg(long, value_name = "LIST")]
     assets: Option<String>,
     /// Where its files go from now on

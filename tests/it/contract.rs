@@ -1,4 +1,4 @@
-//! The README's promises: what it names exists, and what exists is named in it.
+//! The documents' promises: what they name exists, and what exists is named in them.
 //!
 //! Names come from the program itself where it can be asked (the tree of commands, the enums) and from its source where
 //! it cannot (literals in `match` arms, names of variables).
@@ -13,19 +13,19 @@ use heygen_tracker::error::Exit;
 use heygen_tracker::render::fields::Field;
 use heygen_tracker::video::{Asset, HookEvent};
 
+use crate::documents::{page, pages};
+
 type Words = BTreeSet<String>;
 
-const README: &str = include_str!("../../README.md");
-const SKILL: &str = include_str!("../../SKILL.md");
-
-/// The text from a heading to the next one of the same or a higher level.
+/// The text of a page from a heading to the next one of the same or a higher level.
 #[track_caller]
-fn section(heading: &str) -> &'static str {
+fn section(name: &str, heading: &str) -> &'static str {
     let level = heading.split(' ').next().expect("a heading").len();
-    let from = README
+    let text = page(name);
+    let from = text
         .find(&format!("\n{heading}\n"))
-        .unwrap_or_else(|| panic!("the README has no section {heading:?}"));
-    let body = &README[from + heading.len() + 2..];
+        .unwrap_or_else(|| panic!("{name} has no section {heading:?}"));
+    let body = &text[from + heading.len() + 2..];
     let is_end = |line: &str| {
         let hashes = line.bytes().take_while(|byte| *byte == b'#').count();
         (1..=level).contains(&hashes) && line[hashes..].starts_with(' ')
@@ -97,14 +97,17 @@ fn all_flags(command: &Command) -> Words {
 }
 
 #[track_caller]
-fn assert_same(what: &str, program: &Words, readme: &Words) {
-    let undocumented: Vec<_> = program.difference(readme).collect();
-    let invented: Vec<_> = readme.difference(program).collect();
+fn assert_same(what: &str, program: &Words, documented: &Words) {
+    let undocumented: Vec<_> = program.difference(documented).collect();
+    let invented: Vec<_> = documented.difference(program).collect();
     assert!(
         undocumented.is_empty() && invented.is_empty(),
-        "{what}: not in the README: {undocumented:?}; only in the README: {invented:?}"
+        "{what}: not documented: {undocumented:?}; only documented: {invented:?}"
     );
 }
+
+const COMMANDS: &str = "docs/commands.md";
+const OUTPUT: &str = "docs/output.md";
 
 fn words(list: impl IntoIterator<Item = impl Into<String>>) -> Words {
     list.into_iter().map(Into::into).collect()
@@ -116,9 +119,10 @@ fn words(list: impl IntoIterator<Item = impl Into<String>>) -> Words {
 fn every_verb_has_a_section_and_every_section_a_verb() {
     let program = program();
     let in_program = words(verbs(&program).map(Command::get_name));
-    let headings = section("## Commands")
+    let headings = page(COMMANDS)
         .lines()
-        .filter_map(|line| line.strip_prefix("### "));
+        .filter_map(|line| line.strip_prefix("## "))
+        .filter(|heading| *heading != "Options of every verb");
     assert_same("verbs", &in_program, &words(headings));
 }
 
@@ -126,12 +130,12 @@ fn every_verb_has_a_section_and_every_section_a_verb() {
 fn every_flag_stands_in_its_verbs_section_and_no_other_does() {
     let program = program();
     let globals = all_flags(&program);
-    let intro = section("## Commands").split("\n### ").next().expect("text");
+    let intro = section(COMMANDS, "## Options of every verb");
     assert_same("global flags", &globals, &flags_in(intro));
     for verb in verbs(&program) {
         let name = verb.get_name();
         let own = own_flags(verb, &globals);
-        let mut named = flags_in(section(&format!("### {name}")));
+        let mut named = flags_in(section(COMMANDS, &format!("## {name}")));
         for global in &globals {
             named.remove(global);
         }
@@ -139,24 +143,25 @@ fn every_flag_stands_in_its_verbs_section_and_no_other_does() {
     }
 }
 
-/// `(verb, flags)` of each `tracker VERB …` in a text, up to the end of that command.
+/// `(verb, flags)` of each `tracker VERB …` in the blocks and code spans of a text, up to the end of that command.
 fn invocations(text: &str) -> Vec<(String, Words)> {
     let mut found = Vec::new();
-    let is_indented = |line: &&str| line.starts_with("    ");
-    let blocks = text.lines().filter(is_indented);
-    let prose: String = text
-        .lines()
-        .filter(|line| !is_indented(line))
-        .collect::<Vec<_>>()
-        .join("\n");
-    for code in blocks.chain(code_spans(&prose)) {
+    let (mut blocks, mut prose) = (Vec::new(), String::new());
+    for (n, part) in text.split("```").enumerate() {
+        if n % 2 == 1 {
+            blocks.extend(part.lines().skip(1));
+        } else {
+            prose.push_str(part);
+        }
+    }
+    for code in blocks.into_iter().chain(code_spans(&prose)) {
         for (at, _) in code.match_indices("tracker ") {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if code[..at].ends_with(is_word) {
                 continue;
             }
             let command = &code[at + "tracker ".len()..];
-            let end = command.find(['|', '#', '&', ';', ')', '\'']);
+            let end = command.find(['|', '#', '&', ';', ')', '\'', '`']);
             let command = &command[..end.unwrap_or(command.len())];
             let mut arguments = command.split_whitespace();
             let mut verb = arguments.next();
@@ -166,7 +171,7 @@ fn invocations(text: &str) -> Vec<(String, Words)> {
             let Some(verb) = verb.filter(|verb| verb.starts_with(char::is_alphabetic)) else {
                 continue;
             };
-            found.push((verb.to_owned(), flags_in(command)));
+            found.push((verb.trim_end_matches('.').to_owned(), flags_in(command)));
         }
     }
     found
@@ -176,23 +181,40 @@ fn invocations(text: &str) -> Vec<(String, Words)> {
 fn every_command_line_shown_can_be_typed() {
     let program = program();
     let globals = all_flags(&program);
-    for (document, text, least) in [("README.md", README, 50), ("SKILL.md", SKILL, 20)] {
-        let shown = invocations(text);
-        assert!(shown.len() >= least, "{document}: only {}", shown.len());
-        for (verb, flags) in shown {
-            if verb == "VERB" {
-                continue;
-            }
-            let command = program
-                .find_subcommand(&verb)
-                .unwrap_or_else(|| panic!("{document} has `tracker {verb}`"));
-            let known: Words = all_flags(command).union(&globals).cloned().collect();
-            for flag in flags {
-                assert!(
-                    known.contains(&flag),
-                    "{document} has `tracker {verb} --{flag}`"
-                );
-            }
+    let mut shown = Vec::new();
+    for page in pages() {
+        let of_page = invocations(&page.text);
+        shown.extend(
+            of_page
+                .into_iter()
+                .map(|(verb, flags)| (page.name.clone(), verb, flags)),
+        );
+    }
+    assert!(shown.len() > 120, "only {}", shown.len());
+    for verb in verbs(&program) {
+        let help = verb.get_after_help().map(ToString::to_string);
+        let help = format!("```text\n{}\n```", help.unwrap_or_default());
+        let place = format!("the help of {}", verb.get_name());
+        let of_help = invocations(&help);
+        shown.extend(
+            of_help
+                .into_iter()
+                .map(|(verb, flags)| (place.clone(), verb, flags)),
+        );
+    }
+    for (place, verb, flags) in shown
+        .into_iter()
+        .filter(|(_, verb, _)| verb != "VERB" && verb != "help")
+    {
+        let command = program
+            .find_subcommand(&verb)
+            .unwrap_or_else(|| panic!("{place} has `tracker {verb}`"));
+        let known: Words = all_flags(command).union(&globals).cloned().collect();
+        for flag in flags {
+            assert!(
+                known.contains(&flag),
+                "{place} has `tracker {verb} --{flag}`"
+            );
         }
     }
 }
@@ -222,11 +244,11 @@ fn exit_codes() {
     let mut in_program = words(exits().iter().map(|exit| (*exit as u8).to_string()));
     // 128 + SIGINT and SIGTERM; see src/signals.rs.
     in_program.extend(words(["130", "143"]));
-    let documented = first_cells(section("## Exit codes"))
+    let documented = first_cells(section(OUTPUT, "## Exit codes"))
         .flat_map(|cell| cell.split(", "))
         .map(str::trim);
     assert_same("exit codes", &in_program, &words(documented));
-    let skill: Words = SKILL
+    let skill: Words = page("SKILL.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split(' ').next())
         .filter(|cell| cell.parse::<u8>().is_ok())
@@ -323,7 +345,7 @@ fn error_codes() -> Words {
 
 #[test]
 fn error_codes_are_a_closed_list() {
-    let documented = first_column(section("## Error codes"));
+    let documented = first_column(section(OUTPUT, "## Error codes"));
     assert_same("error codes", &error_codes(), &documented);
 }
 
@@ -366,7 +388,7 @@ fn variables_read() -> Words {
 
 #[test]
 fn environment_variables() {
-    let documented = first_column(section("## Environment"));
+    let documented = first_column(section("docs/settings.md", "## Environment"));
     assert_same("variables", &variables_read(), &documented);
 }
 
@@ -383,7 +405,7 @@ fn variables_and_events_of_hooks() {
     assert_same(
         "variables of hooks",
         &given,
-        &first_column(section("## Hooks")),
+        &first_column(section("docs/hooks.md", "## What a hook gets")),
     );
     let events = [
         HookEvent::Completed,
@@ -393,7 +415,7 @@ fn variables_and_events_of_hooks() {
         HookEvent::Attention,
         HookEvent::Idle,
     ];
-    let row = section("## Hooks")
+    let row = section("docs/hooks.md", "## What a hook gets")
         .lines()
         .find(|line| line.starts_with("| `TRACKER_EVENT`"))
         .expect("a row");
@@ -407,11 +429,12 @@ fn variables_and_events_of_hooks() {
 
 #[test]
 fn variables_anywhere_exist() {
-    // TRACKER_SWEEP is the tests' own.
-    let all = sources().concat() + include_str!("sweep.rs");
-    for (document, text) in [("README.md", README), ("SKILL.md", SKILL)] {
+    // Two are the tests' own.
+    let all = sources().concat() + include_str!("sweep.rs") + include_str!("documents.rs");
+    for page in pages() {
+        let document = &page.name;
         let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
-        for word in text.split(|c: char| !is_name(c)) {
+        for word in page.text.split(|c: char| !is_name(c)) {
             if word.starts_with("TRACKER_") || word.starts_with("HEYGEN_") {
                 assert!(
                     all.contains(&format!("\"{word}\"")),
@@ -424,7 +447,7 @@ fn variables_anywhere_exist() {
 
 #[test]
 fn fields_and_columns() {
-    let output = section("## Output");
+    let output = page(OUTPUT);
     let list = |from: &str, to: &str| -> Vec<&str> {
         let at = output.find(from).unwrap_or_else(|| panic!("no {from:?}"));
         let text = &output[at + from.len()..];
@@ -459,10 +482,8 @@ fn lines_of_check() {
         .union(&of_kind("kind: \""))
         .cloned()
         .collect();
-    let output = section("## Output");
-    let from = output.find("**`check --json`**").expect("a place");
-    let to = output.find("**Status**").expect("a place");
-    assert_same("types", &types, &first_column(&output[from..to]));
+    let documented = first_column(section(OUTPUT, "## Lines of `check --json`"));
+    assert_same("types", &types, &documented);
 }
 
 #[test]
@@ -473,44 +494,19 @@ fn status_words_of_our_own() {
     let phases = schema[at..].split(')').next().expect("their end");
     let mut phases = words(phases.split('\'').skip(1).step_by(2));
     assert!(phases.remove("accepted"), "{phases:?}");
-    let output = section("## Output");
-    let from = output.find("**Status**").expect("a place");
-    assert_same("status words", &phases, &first_column(&output[from..]));
+    let documented = first_column(section(OUTPUT, "## Status"));
+    assert_same("status words", &phases, &documented);
 }
 
 #[test]
 fn assets_are_named() {
     for verb in ["submit", "download"] {
-        let text = section(&format!("### {verb}"));
+        let text = section(COMMANDS, &format!("## {verb}"));
         for asset in Asset::ALL {
             assert!(
                 text.contains(&format!("`{}`", asset.word())),
                 "{verb}: {asset}"
             );
-        }
-    }
-}
-
-#[test]
-fn links_within_the_readme_lead_somewhere() {
-    let anchors: Words = README
-        .lines()
-        .filter(|line| line.starts_with('#'))
-        .map(|line| {
-            let title = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = title
-                .chars()
-                .filter(|c| c.is_alphanumeric() || " -".contains(*c));
-            kept.collect::<String>().replace(' ', "-")
-        })
-        .collect();
-    for (at, _) in README.match_indices("](") {
-        let target = README[at + 2..].split(')').next().expect("a target");
-        if let Some(anchor) = target.strip_prefix('#') {
-            assert!(anchors.contains(anchor), "#{anchor}");
-        } else if !target.starts_with("https://") {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(target);
-            assert!(path.exists(), "{target}");
         }
     }
 }

@@ -9,7 +9,8 @@
 //! | `heygen` | (in `tests/support`) the stand-in for HeyGen, what can go wrong with it, and what it saw |
 //! | `standin` | the stand-in itself, as its clients see it |
 //! | `balance` | what is left to pay with: `doctor`, and refusals for want of it |
-//! | `contract` | what the README names exists, and the other way round |
+//! | `contract` | what the documents name exists, and the other way round |
+//! | `documents` | links lead somewhere, the reference of verbs is the program's, and every command shown works |
 //! | `hooks` | hooks and stalled videos |
 //! | `kinds` | every kind of job, from its body to its files |
 //! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
@@ -84,6 +85,7 @@ mod balance;
 mod browser;
 mod contract;
 mod database_faults;
+mod documents;
 mod download_disk;
 mod download_faults;
 mod download_hosts;

@@ -8,6 +8,7 @@ use insta::assert_snapshot;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::documents::page;
 use crate::heygen::{Options, Render};
 use crate::support::{Bench, TRACKER, end, machine_can, run};
 
@@ -199,32 +200,6 @@ fn options_stand_under_the_heading_they_belong_to() {
     );
 }
 
-/// The recipe of the README that begins with this line, up to the next empty one.
-fn recipe(first: &str) -> String {
-    let readme = include_str!("../../README.md");
-    let at = readme.find(&format!("\n    {first}")).expect("a recipe");
-    let lines = readme[at + 1..].lines();
-    lines
-        .take_while(|line| line.starts_with("    "))
-        .map(|line| line.trim_start().to_owned() + "\n")
-        .collect()
-}
-
-#[test]
-fn the_recipes_for_completions_and_man_pages_work_in_an_empty_home() {
-    let bench = Bench::seeded();
-    bench
-        .shell(&recipe("mkdir -p ~/.local/share/bash-completion"))
-        .exits(0);
-    bench.shell(&recipe("mkdir -p ~/.local/share/man")).exits(0);
-    let script = bench.path(".local/share/bash-completion/completions/tracker");
-    let script = std::fs::read_to_string(script).expect("completions");
-    for word in ["processing", "captioned", "open"] {
-        assert!(script.contains(word), "{word}");
-    }
-    assert!(bench.path(".local/share/man/man1/tracker.1").exists());
-}
-
 #[test]
 fn output_that_cannot_be_written_is_no_reason_to_speak_of_submitting() {
     let bench = Bench::seeded();
@@ -400,17 +375,11 @@ fn the_demo_says_what_is_so_and_ends_as_the_readme_says() {
     let place = place.split("/output").next().expect("its directory");
     std::fs::remove_dir_all(place).expect("its directory");
 
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (_, end) = readme
-        .split_once("it ends like this:\n\n")
+    let (_, end) = page("README.md")
+        .split_once("it ends like this:\n\n```text\n")
         .expect("the end");
-    let (end, _) = end.split_once("\nContents:").expect("the contents");
-    let end: String = end
-        .lines()
-        .map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line)))
-        .collect();
-    let (shown, promised) = (without_ids(&screen), without_ids(&end));
+    let (end, _) = end.split_once("```\n").expect("the end of it");
+    let (shown, promised) = (without_ids(&screen), without_ids(end));
     assert!(
         shown.ends_with(&promised),
         "README:\n{promised}\nthe demo:\n{shown}"
@@ -423,11 +392,11 @@ fn the_demo_says_what_is_so_and_ends_as_the_readme_says() {
 
 #[test]
 fn the_recipe_for_scripts_ends_a_script_whose_video_failed() {
-    let recipe = recipe("path=$(");
-    let recipe = recipe.lines().next().expect("its line");
+    let mut lines = page("docs/recipes.md").lines();
+    let recipe = lines.find(|line| line.starts_with("path=$(")).expect("it");
     for (fail_rate, code) in [(0.0, 0), (1.0, 5)] {
         let bench = Bench::with(Options {
-            render: Render::After(std::time::Duration::ZERO),
+            render: Render::After(Duration::ZERO),
             fail_rate,
             ..Options::default()
         });
