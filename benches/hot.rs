@@ -203,10 +203,10 @@ fn store_list_page(bencher: Bencher, rows: usize) {
     bencher.bench_local(|| store.read(|tx| tx.list(&all, None, 500)).unwrap());
 }
 
-/// Every body has 1 or 50 twins.
+/// Every body has 1 or 50 duplicates.
 #[divan::bench(args = [1_000, 50_000])]
-fn store_twin_lookup(bencher: Bencher, rows: usize) {
+fn store_duplicate_lookup(bencher: Bencher, rows: usize) {
     let (_dir, store) = store(rows);
     let hash = format!("{:064x}", 500);
-    bencher.bench_local(|| store.read(|tx| tx.twins(&hash)).unwrap());
+    bencher.bench_local(|| store.read(|tx| tx.duplicates(&hash)).unwrap());
 }

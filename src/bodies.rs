@@ -18,7 +18,7 @@ const MAX_BODY: usize = 10 * 1024 * 1024;
 
 /// One request body.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Body {
+pub(crate) struct Body {
     /// Where it stands, for error messages.
     pub place: String,
     /// The JSON object as it was typed.
@@ -35,7 +35,7 @@ pub struct Body {
 
 /// Top-level fields given as flags; they win over the body's.
 #[derive(Clone, Debug, Default)]
-pub struct Overrides {
+pub(crate) struct Overrides {
     /// `--avatar-id`
     pub avatar_id: Option<String>,
     /// `--voice-id`
@@ -48,7 +48,7 @@ pub struct Overrides {
 
 impl Overrides {
     /// Whether none was given.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.fields().next().is_none()
     }
 
@@ -64,7 +64,7 @@ impl Overrides {
     }
 
     /// A body made of flags alone.
-    pub fn alone(&self) -> Result<Body> {
+    pub(crate) fn alone(&self) -> Result<Body> {
         self.over(Body {
             place: "the flags".to_owned(),
             raw: r#"{"type":"avatar"}"#.to_owned(),
@@ -76,7 +76,7 @@ impl Overrides {
     }
 
     /// `body` with these fields set.
-    pub fn over(&self, body: Body) -> Result<Body> {
+    pub(crate) fn over(&self, body: Body) -> Result<Body> {
         if self.is_empty() {
             return Ok(body);
         }
@@ -100,7 +100,7 @@ impl Overrides {
 }
 
 /// All bodies in one text; `origin` names it in errors.
-pub fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>> {
+pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>> {
     let invalid = |place: String, why: String| Problem::invalid_body(place, why);
     // Some editors begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -160,7 +160,7 @@ fn one(place: String, raw: &str) -> Result<Body> {
 
 impl Body {
     /// The body for one line of a table.
-    pub fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self> {
+    pub(crate) fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self> {
         let raw = line.fill_json(&self.raw, allow_empty)?;
         let mut body = one(line.place.clone(), &raw)?;
         body.data = Some(Value::from(line.values.clone()).to_string());
@@ -170,31 +170,31 @@ impl Body {
     }
 
     /// The title, where there is one.
-    pub fn title(&self) -> Option<String> {
+    pub(crate) fn title(&self) -> Option<String> {
         text(&self.value, "/title")
     }
 
     /// The script: flat (v3), an agent's prompt, or of the first of the older `video_inputs`.
-    pub fn script(&self) -> Option<String> {
+    pub(crate) fn script(&self) -> Option<String> {
         text(&self.value, "/script")
             .or_else(|| text(&self.value, "/prompt"))
             .or_else(|| text(&self.value, "/video_inputs/0/voice/input_text"))
     }
 
     /// The avatar, likewise.
-    pub fn avatar_id(&self) -> Option<String> {
+    pub(crate) fn avatar_id(&self) -> Option<String> {
         text(&self.value, "/avatar_id")
             .or_else(|| text(&self.value, "/video_inputs/0/character/avatar_id"))
     }
 
     /// The voice, likewise.
-    pub fn voice_id(&self) -> Option<String> {
+    pub(crate) fn voice_id(&self) -> Option<String> {
         text(&self.value, "/voice_id")
             .or_else(|| text(&self.value, "/video_inputs/0/voice/voice_id"))
     }
 
     /// Equal for bodies that are equal as JSON values and ask for the same: keys in any order, white space ignored.
-    pub fn hash(&self) -> String {
+    pub(crate) fn hash(&self) -> String {
         // serde_json keeps objects sorted by key, so its text is canonical.
         let mut canonical = self.value.to_string();
         canonical.extend(self.data.as_deref());

@@ -10,55 +10,35 @@ use crate::error::{Problem, Result};
 /// Far more videos than an account creates in a week.
 const MAX_LINES: usize = 10_000;
 
-/// The lines of a table.
-#[derive(Clone, Debug)]
-pub struct Table {
-    origin: String,
-    lines: Vec<Line>,
-}
-
 /// One line: a value for each column.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub(crate) struct Line {
     /// For error messages: `people.csv, line 3`.
     pub place: String,
     /// Column names and values, as in the table.
     pub values: Map<String, Value>,
 }
 
-impl Table {
-    /// Reads CSV with a header (`,`, `;` or tab) or JSON Lines of flat objects; `origin` names it in errors.
-    pub fn parse(origin: &str, bytes: &[u8]) -> Result<Self> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))?;
-        let lines = if text.trim_start().starts_with('{') {
-            json_lines(origin, text)?
-        } else {
-            csv_lines(origin, text)?
-        };
-        if lines.is_empty() {
-            return Err(Problem::invalid_body(
-                origin,
-                "has no lines below its header",
-            ));
+/// Reads CSV with a header (`,`, `;` or tab) or JSON Lines of flat objects; `origin` names it in errors.
+pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Line>> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))?;
+    let lines = if text.trim_start().starts_with('{') {
+        json_lines(origin, text)?
+    } else {
+        csv_lines(origin, text)?
+    };
+    match lines.len() {
+        0 => Err(Problem::invalid_body(
+            origin,
+            "has no lines below its header",
+        )),
+        count if count > MAX_LINES => {
+            let why = format!("has {count} lines; at most {MAX_LINES} are taken");
+            Err(Problem::invalid_body(origin, why))
         }
-        if lines.len() > MAX_LINES {
-            let why = format!("has {} lines; at most {MAX_LINES} are taken", lines.len());
-            return Err(Problem::invalid_body(origin, why));
-        }
-        let origin = origin.to_owned();
-        Ok(Self { origin, lines })
-    }
-
-    /// The lines in the table's order.
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
-    }
-
-    /// Where it is from.
-    pub fn origin(&self) -> &str {
-        &self.origin
+        _ => Ok(lines),
     }
 }
 
@@ -135,7 +115,7 @@ fn json_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
 
 impl Line {
     /// `text` with each `{{column}}` replaced by this line's value.
-    pub fn fill(&self, text: &str, allow_empty: bool) -> Result<String> {
+    pub(crate) fn fill(&self, text: &str, allow_empty: bool) -> Result<String> {
         self.replace(
             text,
             allow_empty,
@@ -146,7 +126,7 @@ impl Line {
 
     /// `body`, which is JSON, likewise: names and values are the contents of JSON strings. Two braces in a row occur
     /// nowhere else in JSON, so everything that is not replaced keeps its bytes.
-    pub fn fill_json(&self, body: &str, allow_empty: bool) -> Result<String> {
+    pub(crate) fn fill_json(&self, body: &str, allow_empty: bool) -> Result<String> {
         let unescaped = |name: &str| serde_json::from_str(&format!("\"{name}\"")).ok();
         let escaped = |value: &str| {
             let quoted = Value::from(value).to_string();
@@ -156,7 +136,7 @@ impl Line {
     }
 
     /// A file name template, likewise. What would be a directory or a placeholder of ours becomes `_`.
-    pub fn fill_name(&self, template: &str, allow_empty: bool) -> Result<String> {
+    pub(crate) fn fill_name(&self, template: &str, allow_empty: bool) -> Result<String> {
         let legal = |c: char| c == '/' || c == '{' || c == '}' || c.is_control();
         let cleaned = |value: &str| value.replace(legal, "_");
         self.replace(template, allow_empty, |name| Some(name.to_owned()), cleaned)
@@ -209,8 +189,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn table(text: &str) -> Table {
-        Table::parse("t", text.as_bytes()).unwrap()
+    fn table(text: &str) -> Vec<Line> {
+        parse("t", text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -223,16 +203,13 @@ mod tests {
             "{\"mail\":\"a@x\",\"name\":\"Ann\"}\n\n",
         ] {
             let table = table(text);
-            assert_eq!(table.lines().len(), 1, "{text:?}");
-            let filled = table.lines()[0].fill("{{name}} <{{ mail }}>", false);
+            assert_eq!(table.len(), 1, "{text:?}");
+            let filled = table[0].fill("{{name}} <{{ mail }}>", false);
             assert_eq!(filled.unwrap(), "Ann <a@x>", "{text:?}");
         }
         let quoted = table("name,line\n\"A, \"\"B\"\"\nC\",2\nD,3\n");
-        assert_eq!(
-            quoted.lines()[0].fill("{{name}}", false).unwrap(),
-            "A, \"B\"\nC"
-        );
-        assert_eq!(quoted.lines()[1].place, "t, line 4");
+        assert_eq!(quoted[0].fill("{{name}}", false).unwrap(), "A, \"B\"\nC");
+        assert_eq!(quoted[1].place, "t, line 4");
     }
 
     #[test]
@@ -246,18 +223,18 @@ mod tests {
             ("{\"a\":[1]}\n", "t, line 1: \"a\" is not a plain value"),
             ("{\"a\":1}\nnonsense\n", "t, line 2: is not a JSON object"),
         ] {
-            let problem = Table::parse("t", text.as_bytes()).unwrap_err();
+            let problem = parse("t", text.as_bytes()).unwrap_err();
             assert!(problem.message.starts_with(message), "{}", problem.message);
         }
         let many = format!("a\n{}", "1\n".repeat(MAX_LINES + 1));
-        assert!(Table::parse("t", many.as_bytes()).is_err());
-        assert!(Table::parse("t", b"a\n\xff\n").is_err());
+        assert!(parse("t", many.as_bytes()).is_err());
+        assert!(parse("t", b"a\n\xff\n").is_err());
     }
 
     #[test]
     fn placeholders_are_columns_with_values() {
         let table = table("name,note\nAnn,\n");
-        let line = &table.lines()[0];
+        let line = &table[0];
         for (text, message) in [
             (
                 "{{nam}}",
@@ -277,7 +254,7 @@ mod tests {
     #[test]
     fn values_in_file_names_stay_in_their_directory() {
         let table = table("name\n../{id}\n");
-        let filled = table.lines()[0].fill_name("{{name}} {id}", false);
+        let filled = table[0].fill_name("{{name}} {id}", false);
         assert_eq!(filled.unwrap(), ".._{id}_ {id}".replace("{id}_", "_id_"));
     }
 
@@ -296,8 +273,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_table_or_an_error(bytes: Vec<u8>) {
-            if let Ok(table) = Table::parse("t", &bytes) {
-                prop_assert!(!table.lines().is_empty());
+            if let Ok(table) = parse("t", &bytes) {
+                prop_assert!(!table.is_empty());
             }
         }
     }

@@ -22,14 +22,14 @@ use crate::video::VideoId;
 use crate::when::parse_when;
 
 /// Larger than any listing the official client prints; a document is held in memory.
-pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// From this number on a `createdAt` counts milliseconds: as seconds it would be the year 5138.
 const MILLIS_FROM: f64 = 1e11;
 
 /// A video somebody else's program submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
+pub(crate) struct Made {
     /// What it is, where the name of its id tells.
     pub kind: Option<Kind>,
     /// HeyGen's id: a session's for an agent.
@@ -48,7 +48,7 @@ pub struct Made {
 
 impl Made {
     /// A video of which nothing but the id is known.
-    pub fn new(video_id: VideoId) -> Self {
+    pub(crate) fn new(video_id: VideoId) -> Self {
         Self {
             kind: None,
             video_id,
@@ -63,7 +63,7 @@ impl Made {
 
 /// What one document holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Import {
+pub(crate) struct Import {
     /// In the document's order; an id may occur more than once.
     pub videos: Vec<Made>,
     /// Entries whose id is `null`: HeyGen has not named them (yet).
@@ -72,7 +72,7 @@ pub struct Import {
 
 /// Why a document cannot be used. No part of it repeats the document, which anybody may have written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
+pub(crate) struct Unusable {
     /// Where in the document: a line, or a path such as `data[3].id`; empty for all of it.
     pub place: String,
     /// What is wrong there.
@@ -92,7 +92,11 @@ impl Unusable {
 ///
 /// # Errors
 /// At the first thing that cannot be used, and when there is no id at all (an empty list is fine: it says so).
-pub fn parse<Tz: TimeZone>(bytes: &[u8], now: Timestamp, tz: &Tz) -> Result<Import, Unusable> {
+pub(crate) fn parse<Tz: TimeZone>(
+    bytes: &[u8],
+    now: Timestamp,
+    tz: &Tz,
+) -> Result<Import, Unusable> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Unusable::new("", format!("not UTF-8: {error}")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

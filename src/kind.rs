@@ -2,32 +2,8 @@
 //! table; adding a kind is a row here, the shape of its answer in `heygen::wire`, its stand-in in `sandbox`, and a
 //! line in the README.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Serialize, Serializer};
-
-use crate::video::{Asset, words};
-
-words! {
-    /// What HeyGen is asked to make. The words are the database's and `--kind`'s.
-    #[derive(Default)]
-    Kind {
-        /// An avatar, an image or a studio video.
-        #[default]
-        Video = "video",
-        /// A session that makes a video from a prompt.
-        Agent = "agent",
-        /// A template filled in.
-        Template = "template",
-        /// A video in another language.
-        Translation = "translation",
-        /// A video with another voice.
-        Lipsync = "lipsync",
-        /// A video by heygen-video-1.
-        Model = "model",
-    }
-}
+use crate::video::Asset;
+pub use crate::video::Kind;
 
 /// How HeyGen is asked for one kind of job. Paths are relative to the API's base URL.
 #[derive(Debug)]

@@ -38,36 +38,41 @@ use std::sync::Arc;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-pub mod bodies;
+mod bodies;
 pub mod cli;
-pub mod commands;
+mod commands;
 pub mod config;
+#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod decide;
 mod download;
-pub mod each;
+mod each;
+#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod error;
-pub(crate) mod event;
+mod event;
 mod gallery;
 pub mod heygen;
 pub mod http;
-pub mod import;
+mod import;
+#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod kind;
-pub mod listen;
-pub mod locks;
-pub(crate) mod mcp;
-pub mod net;
+mod listen;
+mod locks;
+mod mcp;
+mod net;
 mod object;
-pub mod pass;
+mod pass;
 pub mod render;
-pub(crate) mod rows;
+mod rows;
 pub mod sandbox;
 pub mod secret;
-pub mod signals;
+mod signals;
+#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod store;
 pub mod time;
+#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod video;
 pub mod webhook;
-pub mod when;
+mod when;
 
 use cli::Cli;
 use commands::options::Globals;

@@ -37,7 +37,7 @@ use crate::time;
 use crate::webhook::{self, Delivery, SignedRequest};
 
 /// Where anybody may ask whether the program is alive.
-pub const HEALTH: &str = "/health";
+pub(crate) const HEALTH: &str = "/health";
 
 /// HeyGen's events have a few hundred bytes.
 const MAX_BODY: usize = 256 * 1024;
@@ -154,7 +154,7 @@ impl Reception {
         match taken {
             Ok(taken) => {
                 if self.verbose {
-                    self.log.line(Line::Note(step(delivery, taken)));
+                    self.log.line(LogLine::Note(step(delivery, taken)));
                 }
                 !matches!(taken, Taken::Accepted(_)) || self.signals.send(Signal::Pending).is_ok()
             }
@@ -172,14 +172,14 @@ impl Reception {
     }
 }
 
-enum Line {
+enum LogLine {
     Note(String),
     Warning(String),
 }
 
 /// Lines on their way to stderr, which nobody may be reading.
 struct Log {
-    lines: SyncSender<Line>,
+    lines: SyncSender<LogLine>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -194,7 +194,7 @@ impl Log {
         Ok(Self { lines, dropped })
     }
 
-    fn line(&self, line: Line) {
+    fn line(&self, line: LogLine) {
         if self.lines.try_send(line).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -202,14 +202,14 @@ impl Log {
 
     /// Nothing of what was sent is repeated: a log is no place for a stranger's text.
     fn refusal(&self, peer: SocketAddr, status: u16, why: &str) {
-        self.line(Line::Warning(format!(
+        self.line(LogLine::Warning(format!(
             "refused a request from {peer}: {status}, {why}"
         )));
     }
 }
 
 /// Waits for room before it prints: whoever waits inside the screen holds up everybody who has something to say there.
-fn print_all(lines: &Receiver<Line>, dropped: &AtomicU64, screen: &Screen) {
+fn print_all(lines: &Receiver<LogLine>, dropped: &AtomicU64, screen: &Screen) {
     while let Ok(line) = lines.recv() {
         let stderr = io::stderr();
         let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
@@ -220,8 +220,8 @@ fn print_all(lines: &Receiver<Line>, dropped: &AtomicU64, screen: &Screen) {
             more => screen.warn(&format!("{more} lines were dropped while nobody read them")),
         }
         match line {
-            Line::Note(text) => screen.note(&text),
-            Line::Warning(text) => screen.warn(&text),
+            LogLine::Note(text) => screen.note(&text),
+            LogLine::Warning(text) => screen.warn(&text),
         }
     }
 }

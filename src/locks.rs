@@ -119,17 +119,17 @@ impl Drop for Guard {
 }
 
 /// How many [`nap`]s make about a minute: hundreds of programs that start at once all get their turn.
-pub const NAPS: u32 = 2600;
+pub(crate) const NAPS: u32 = 2600;
 
 /// How long to sleep before looking again whether something is free. Short at first; longer the longer it takes, since
 /// hundreds that look each millisecond leave no processor to the one they wait for; and never in step with others.
-pub fn nap(naps: u32) -> Duration {
+pub(crate) fn nap(naps: u32) -> Duration {
     let most = Duration::from_micros(800 + 100 * u64::from(naps.min(250)));
     most.mul_f64(0.5 + fastrand::f64())
 }
 
 /// `<database>-lock`, in the manner of SQLite's own `-wal` and `-shm`.
-pub fn lock_path(database: &Path) -> PathBuf {
+pub(crate) fn lock_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push("-lock");
     PathBuf::from(name)

@@ -20,7 +20,7 @@ use crate::download::stop;
 use crate::render::screen::Screen;
 
 /// From here on a write beyond `ulimit -f` fails with an error like any other instead of ending the process.
-pub fn outlive_file_size_limit() -> io::Result<()> {
+pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
     // A handler and not "ignore": hooks must not inherit it.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
@@ -31,7 +31,7 @@ const LAST_RECORDS: Duration = Duration::from_millis(800);
 const MANNERS: Duration = Duration::from_millis(200);
 
 /// From here on the two signals end the process at once.
-pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
+pub(crate) fn install(screen: &Arc<Screen>) -> io::Result<()> {
     let screen = Arc::clone(screen);
     on_first(move |signal| {
         stop::stop_all(LAST_RECORDS);
@@ -51,7 +51,7 @@ pub fn install(screen: &Arc<Screen>) -> io::Result<()> {
 
 /// From here on the two signals end the process after `drain`, which must not take long: SIGTERM with 0, as a service
 /// that was told to stop, SIGINT with 130.
-pub fn install_draining(
+pub(crate) fn install_draining(
     screen: &Arc<Screen>,
     drain: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The nouns: a tracked video, its files, its timeline. No I/O happens here and no clock is read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,11 +9,10 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::kind::Kind;
 use crate::time::Timestamp;
 
 /// The local number of a row; never reused, so it also names the row's kernel locks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RowId(pub i64);
 
 impl fmt::Display for RowId {
@@ -119,18 +119,16 @@ impl Account {
     }
 }
 
-/// Defines an enum whose variants have one lower-case word each, used in the database and on screen.
+/// Defines enums whose variants have one lower-case word each: in the database, in JSON and on screen.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? })+) => {$(
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$vmeta])* $variant),+ }
 
         impl $name {
-            /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word in the database, in JSON and on screen.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
@@ -154,14 +152,30 @@ macro_rules! words {
                 f.pad(self.word())
             }
         }
-    };
+    )+};
 }
-pub(crate) use words;
 
 words! {
-    /// How far the *purchase* of a video got, as far as this machine knows.
+    /// What HeyGen is asked to make; see [`crate::kind`].
+    #[derive(Default)]
+    Kind {
+        /// An avatar, an image or a studio video.
+        #[default]
+        Video = "video",
+        /// A session that makes a video from a prompt.
+        Agent = "agent",
+        Template = "template",
+        Translation = "translation",
+        Lipsync = "lipsync",
+        /// A video by heygen-video-1.
+        Model = "model",
+    }
+
+    /// How far the *submission* of a video got, as far as this machine knows.
+    #[derive(Default)]
     Phase {
         /// Recorded; no attempt is unanswered, so HeyGen cannot have charged for it.
+        #[default]
         Unsent = "unsent",
         /// At least one attempt went out and its answer is not known: HeyGen may have charged.
         Sending = "sending",
@@ -171,45 +185,35 @@ words! {
         Rejected = "rejected",
         /// An attempt is unanswered and too old to be replayed safely.
         Unknown = "unknown",
-        /// The account that had the video says, twice and an hour apart, that it is not there.
+        /// The account that had the video says, several times within an hour, that it is not there.
         Missing = "missing",
     }
-}
 
-words! {
     /// HeyGen's final word on a job; once recorded it is never taken back.
     Outcome {
-        /// The files are there.
         Completed = "completed",
-        /// There will be none.
         Failed = "failed",
     }
-}
 
-words! {
     /// A kind of file HeyGen makes for one video.
+    #[derive(Default)]
     Asset {
-        /// The video itself.
+        #[default]
         Video = "video",
         /// The video with burnt-in captions.
         Captioned = "captioned",
-        /// Subtitles (SRT).
         Subtitle = "subtitle",
-        /// A still picture.
         Thumbnail = "thumbnail",
-        /// An animated preview.
         Gif = "gif",
-        /// The sound alone (`translation`).
         Audio = "audio",
-        /// Subtitles (WebVTT).
         Vtt = "vtt",
     }
-}
 
-words! {
     /// How far one wanted file got.
+    #[derive(Default)]
     FileState {
         /// Not started, or to be started afresh.
+        #[default]
         Wanted = "wanted",
         /// A `.part` file holds a known-durable beginning.
         Partial = "partial",
@@ -222,27 +226,18 @@ words! {
         /// Was saved; later found missing or changed on disk.
         Gone = "gone",
     }
-}
 
-words! {
-    /// What a hook is told.
+    /// What a hook is given.
     HookEvent {
-        /// HeyGen has rendered it.
         Completed = "completed",
-        /// A file is under its final name.
         Saved = "saved",
-        /// It ended without a video, in any way.
         Failed = "failed",
-        /// It renders unusually long.
         Stalled = "stalled",
-        /// A session waits for a person.
         Attention = "attention",
         /// Nothing is unfinished any more.
         Idle = "idle",
     }
-}
 
-words! {
     /// Why a session is written to.
     MessageKind {
         /// A person answers.
@@ -252,30 +247,19 @@ words! {
         /// The stop at the plan is answered as the user said beforehand.
         Proceed = "proceed",
     }
-}
 
-words! {
-    /// How far a message got. It is never sent twice: what has no answer stays so.
+    /// How far a message got. It is never sent twice: what has no answer stays `sending`.
     MessageState {
-        /// Recorded.
         Unsent = "unsent",
-        /// On its way, or without an answer.
         Sending = "sending",
-        /// HeyGen took it.
         Sent = "sent",
-        /// HeyGen refused it.
         Refused = "refused",
     }
-}
 
-words! {
     /// What the program does with a row.
     Operation {
-        /// POSTing it.
         Send = "send",
-        /// Asking for its status.
         Poll = "poll",
-        /// Downloading its files.
         Save = "save",
     }
 }
@@ -350,16 +334,16 @@ pub struct LastError {
     pub request_id: Option<String>,
     /// When it happened last.
     pub at: Timestamp,
-    /// When it was last told to somebody; `None` when it never was.
+    /// When it was last reported; `None` when it never was.
     #[serde(skip)]
-    pub told_at: Option<Timestamp>,
+    pub notified_at: Option<Timestamp>,
     /// How often it happened in a row.
     #[serde(skip)]
     pub count: i64,
 }
 
 /// One row of `videos` without its request body, with its files.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Video {
     /// Local number.
     pub id: RowId,
@@ -475,56 +459,23 @@ pub struct Video {
 
 /// Presigned URLs of one video: they expire (7 days) and contain a signature, so they are secrets of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Urls {
-    /// MP4 or WebM.
-    pub video: Option<String>,
-    /// With burnt-in captions.
-    pub captioned: Option<String>,
-    /// SRT.
-    pub subtitle: Option<String>,
-    /// JPEG.
-    pub thumbnail: Option<String>,
-    /// GIF.
-    pub gif: Option<String>,
-    /// Whatever its type says.
-    pub audio: Option<String>,
-    /// WebVTT.
-    pub vtt: Option<String>,
-}
+pub struct Urls(BTreeMap<Asset, String>);
 
 impl Urls {
-    /// The same with the URL of one more asset.
-    #[must_use]
-    pub fn with(mut self, asset: Asset, url: Option<String>) -> Self {
-        let place = match asset {
-            Asset::Video => &mut self.video,
-            Asset::Captioned => &mut self.captioned,
-            Asset::Subtitle => &mut self.subtitle,
-            Asset::Thumbnail => &mut self.thumbnail,
-            Asset::Gif => &mut self.gif,
-            Asset::Audio => &mut self.audio,
-            Asset::Vtt => &mut self.vtt,
-        };
-        *place = url;
-        self
+    pub fn get(&self, asset: Asset) -> Option<&str> {
+        self.0.get(&asset).map(String::as_str)
     }
 
-    /// The URL of one asset.
-    pub fn get(&self, asset: Asset) -> Option<&str> {
-        match asset {
-            Asset::Video => self.video.as_deref(),
-            Asset::Captioned => self.captioned.as_deref(),
-            Asset::Subtitle => self.subtitle.as_deref(),
-            Asset::Thumbnail => self.thumbnail.as_deref(),
-            Asset::Gif => self.gif.as_deref(),
-            Asset::Audio => self.audio.as_deref(),
-            Asset::Vtt => self.vtt.as_deref(),
-        }
+    pub fn set(&mut self, asset: Asset, url: Option<String>) {
+        match url {
+            Some(url) => self.0.insert(asset, url),
+            None => self.0.remove(&asset),
+        };
     }
 }
 
 /// One row of `files`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct File {
     /// Which of the video's files.
     pub asset: Asset,
@@ -554,14 +505,7 @@ impl File {
     pub fn wanted(asset: Asset) -> Self {
         Self {
             asset,
-            state: FileState::Wanted,
-            path: None,
-            part: None,
-            bytes: None,
-            sha256: None,
-            saved_at: None,
-            attempts: 0,
-            first_failed_at: None,
+            ..Self::default()
         }
     }
 }

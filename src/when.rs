@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 
 /// A text that names no instant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WhenError {
+pub(crate) enum WhenError {
     /// None of the forms.
     #[error(
         "`{0:.40}` is not a time: use 2026-11-23, 2026-11-23T10:00 (local time), 2026-11-23T10:00:00Z, \
@@ -23,7 +23,7 @@ pub enum WhenError {
 ///
 /// # Errors
 /// When `input` is none of these.
-pub fn parse_when<Tz: TimeZone>(
+pub(crate) fn parse_when<Tz: TimeZone>(
     input: &str,
     now: Timestamp,
     tz: &Tz,

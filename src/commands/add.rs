@@ -66,7 +66,7 @@ pub struct Args {
 }
 
 /// Reads everything, records all of it or nothing, prints a row for every id.
-pub fn run(args: Args, context: &Context) -> Result<Exit, Error> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit, Error> {
     let now = time::now();
     let import = read_all(&args.what, args.force, now)?;
     if import.skipped > 0 {
@@ -111,9 +111,6 @@ fn new_row(args: &Args, files: &WantedFiles, made: &Made, kind: Kind, now: Times
     NewVideo {
         kind,
         session_id,
-        request: None,
-        body_hash: None,
-        account: None,
         video_id,
         title: made.title.clone(),
         script: made.script.clone(),
@@ -125,7 +122,6 @@ fn new_row(args: &Args, files: &WantedFiles, made: &Made, kind: Kind, now: Times
         output_dir: files.output_dir.clone(),
         name_template: files.name_template.clone(),
         assets,
-        retry_of: None,
         ..NewVideo::default()
     }
 }

@@ -48,7 +48,7 @@ pub struct Args {
 }
 
 /// Runs `tracker check`.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let asked = !args.ids.is_empty();
     let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, asked);
     let for_cron = !args.wait && !reporter.is_chatty();

@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 /// Prints a script for the shell.
-pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, "tracker", &mut script);
     context.screen.block(&String::from_utf8_lossy(&script));

@@ -26,7 +26,7 @@ const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"
 "#;
 
 /// Runs `tracker demo`.
-pub fn run(_: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
     let sandbox = Sandbox::start(Options {
         render_time: Some(RENDER_TIME),
         fail_on_word: true,

@@ -55,7 +55,7 @@ pub struct Args {
 }
 
 /// Prints what was found; with `--json` as one object.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if let Some(new) = &args.rescue {
         return rescue::run(new, context);
     }

@@ -41,7 +41,7 @@ pub struct Args {
 }
 
 /// Runs `tracker download`.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals()?;
     let mut store = context.open()?;
     let rows = find_all(&store, &args.ids, true)?;

@@ -33,7 +33,7 @@ struct Changes {
 }
 
 /// Runs `tracker edit`.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let changes = args.changes;
     let mut store = context.open()?;
     let video = store.write(|tx| {

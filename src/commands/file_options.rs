@@ -22,7 +22,7 @@ pub(super) const ASSETS: &[&str] = &[
 
 /// The options as typed.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct FileOptions {
+pub(crate) struct FileOptions {
     /// Where the files go [env: TRACKER_OUTPUT_DIR] [default: ./output]
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub output_dir: Option<PathBuf>,
@@ -36,7 +36,7 @@ pub struct FileOptions {
 
 /// What the options amount to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedFiles {
+pub(crate) struct WantedFiles {
     /// Absolute.
     pub output_dir: PathBuf,
     /// Each once.
@@ -47,7 +47,7 @@ pub struct WantedFiles {
 
 impl FileOptions {
     /// Flags, then environment, then defaults.
-    pub fn resolve(&self, context: &Context) -> Result<WantedFiles> {
+    pub(crate) fn resolve(&self, context: &Context) -> Result<WantedFiles> {
         let (origin, template) = match &self.name {
             Some(template) => ("--name", Some(template.as_str())),
             None => ("TRACKER_NAME", context.env.text("TRACKER_NAME")?),
@@ -72,7 +72,7 @@ impl FileOptions {
 }
 
 /// A comma-separated list of assets, each kept once; `none` is the empty list.
-pub fn parse_assets(list: &str) -> Result<Vec<Asset>> {
+pub(crate) fn parse_assets(list: &str) -> Result<Vec<Asset>> {
     let mut assets = Vec::new();
     if list.trim() == "none" {
         return Ok(assets);

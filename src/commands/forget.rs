@@ -54,7 +54,7 @@ pub struct Args {
 }
 
 /// Prints every row that was (or would be) dropped, as it was.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     let forget = Forget {
         force: args.force,
@@ -248,20 +248,11 @@ mod tests {
 
     fn rendering(store: &mut Store) -> Video {
         let new = NewVideo {
-            request: None,
-            body_hash: None,
-            account: None,
             video_id: VideoId::new("a"),
             title: Some("T\x1b".to_owned()),
-            script: None,
-            avatar_id: None,
-            voice_id: None,
-            tags: Vec::new(),
             submitted_at: time::now(),
             output_dir: "/out".into(),
-            name_template: None,
             assets: vec![Asset::Video],
-            retry_of: None,
             ..NewVideo::default()
         };
         store

@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 /// Writes the page and names it.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut filter = args.filter.filter(&context.view())?;
     let store = context.open_for_reading()?;
     filter.statuses = args.filter.statuses(&store, context)?;

@@ -70,7 +70,7 @@ pub struct Args {
 
 /// Which rows: the same of every verb that looks at many.
 #[derive(Debug, clap::Args)]
-pub struct FilterArgs {
+pub(crate) struct FilterArgs {
     /// Only these status words, comma-separated
     #[arg(short, long, value_name = "S", value_delimiter = ',', value_parser = Suggest(STATUSES), hide_possible_values = true)]
     status: Vec<String>,
@@ -98,7 +98,7 @@ pub struct FilterArgs {
 }
 
 /// Prints the rows, and on stderr what was left out and whether anybody still checks.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.csv && context.globals.json {
         return Err(Problem::usage(
             "--csv and --json exclude each other",

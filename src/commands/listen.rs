@@ -72,7 +72,7 @@ fn path(text: &str) -> Result<String, String> {
 }
 
 /// Runs `tracker listen` until a signal or the database ends it.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let secret = config::webhook_secret(&context.env)?;
     let options = Options {
         download: !args.no_download,

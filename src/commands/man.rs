@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 /// Prints a page in roff.
-pub fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
     // Building hands the global options down and gives every verb its full name.
     program.build();
     let command = match &args.verb {

@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// Serves until the client goes away.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let database = std::path::absolute(context.database()?)
         .map_err(|source| Problem::system("find the working directory", &source))?;
     McpServer::new(

@@ -1,33 +1,33 @@
 //! One file per verb: its arguments and its `run`. Verbs never call each other; what two of them need lives here or
 //! in the modules below.
 
-pub mod add;
-pub mod check;
-pub mod completions;
-pub mod demo;
-pub mod doctor;
-pub mod download;
-pub mod edit;
-pub mod file_options;
-pub mod forget;
-pub mod gallery;
+pub(crate) mod add;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod download;
+pub(crate) mod edit;
+pub(crate) mod file_options;
+pub(crate) mod forget;
+pub(crate) mod gallery;
 mod kind_options;
-pub mod list;
-pub mod listen;
-pub mod man;
-pub mod mcp;
-pub mod open;
-pub mod options;
+pub(crate) mod list;
+pub(crate) mod listen;
+pub(crate) mod man;
+pub(crate) mod mcp;
+pub(crate) mod open;
+pub(crate) mod options;
 mod pulse;
-pub mod reply;
+pub(crate) mod reply;
 mod rescue;
-pub mod retry;
-pub mod sandbox;
-pub mod show;
+pub(crate) mod retry;
+pub(crate) mod sandbox;
+pub(crate) mod show;
 mod stats;
-pub mod stop;
+pub(crate) mod stop;
 mod submission;
-pub mod submit;
+pub(crate) mod submit;
 mod view;
 
 use std::collections::BTreeMap;
@@ -182,7 +182,7 @@ fn refuse_hopeless(dir: &Path) -> Result<()> {
 }
 
 /// Prints an error and its hint on stderr and returns its exit code.
-pub fn report(screen: &Screen, error: &Problem) -> Exit {
+pub(crate) fn report(screen: &Screen, error: &Problem) -> Exit {
     if screen.json {
         screen.json_message(&BTreeMap::from([("error", error)]));
     } else {

@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 /// Runs `tracker open`.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let store = context.open_for_reading()?;
     let video = store.read(|tx| {
         let row = find(tx, &args.id, true)?;

@@ -48,7 +48,7 @@ pub struct Globals {
 
 /// How long to wait: the options of every verb with `--wait`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// Give up waiting after this (exit 4)
     #[arg(long, value_name = "D", default_value = "20m", value_parser = humantime::parse_duration, requires = "wait", help_heading = "Waiting")]
     timeout: Duration,
@@ -70,7 +70,7 @@ impl WaitArgs {
 
 /// Options nobody needs on an ordinary day.
 #[derive(Debug, clap::Args)]
-pub struct Tuning {
+pub(crate) struct Tuning {
     /// Requests at once, and downloads at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Tuning")]
     jobs: u16,

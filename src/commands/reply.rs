@@ -27,7 +27,7 @@ pub struct Args {
 }
 
 /// Records the message, sends it, and prints what became of the row.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let text = script_text(&args.text)?;
     if text.trim().is_empty() {
         return Err(Problem::usage(

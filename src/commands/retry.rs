@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 /// Runs `tracker retry`.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let store = context.open()?;
     let rows = if args.failed {
         store.read(|tx| tx.retryable())?

@@ -62,7 +62,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// Runs `tracker sandbox` until it is interrupted.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let webhook = webhook(&args)?;
     let sandbox = Sandbox::start(Options {
         api_port: args.port.unwrap_or(0),

@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 /// Prints the row, its request, URLs, files and timeline.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open_for_reading()?;
     let id = store.read(|tx| find(tx, &args.id, true))?;
     let gone = look_at_files(&store, id, context)?;

@@ -16,7 +16,7 @@ pub struct Args {
 }
 
 /// Stops the session, and asks what became of it.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let access = Access::resolve(&context.env)?;
     context.heed_signals()?;
     let mut store = context.open()?;

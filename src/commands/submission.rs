@@ -68,8 +68,6 @@ pub(super) fn new_video(
         request: Some((body.raw.clone(), IdempotencyKey::random())),
         body_hash: Some(body.hash()),
         data: body.data.clone(),
-        account: None,
-        video_id: None,
         title: body.title(),
         script: body.script(),
         avatar_id: body.avatar_id(),
@@ -79,7 +77,6 @@ pub(super) fn new_video(
         output_dir: files.output_dir,
         name_template: files.name_template,
         assets: files.assets,
-        retry_of: None,
         ..NewVideo::default()
     }
 }
@@ -286,7 +283,7 @@ fn record_one(
     };
     let found = match (&video.body_hash, found) {
         (Some(hash), None) if rules.if_new => {
-            tx.recent_twin(hash, rules.now.before(DUPLICATE_AGE))?
+            tx.recent_duplicate(hash, rules.now.before(DUPLICATE_AGE))?
         }
         (_, found) => found,
     };
@@ -296,7 +293,7 @@ fn record_one(
     }
     // A retry has the body of its original, and is asked for by name.
     let duplicate = match &video.body_hash {
-        Some(hash) if video.retry_of.is_none() => tx.twins(hash)?.into_iter().next(),
+        Some(hash) if video.retry_of.is_none() => tx.duplicates(hash)?.into_iter().next(),
         _ => None,
     };
     let row = tx.insert(&video, rules.now)?;
@@ -414,7 +411,7 @@ pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Re
     };
     for (original, body) in bodies {
         let mut duplicates = match &store {
-            Some(store) => store.read(|tx| tx.twins(&body.hash()))?,
+            Some(store) => store.read(|tx| tx.duplicates(&body.hash()))?,
             None => Vec::new(),
         };
         duplicates.retain(|video| Some(video.id) != *original);

@@ -8,7 +8,7 @@ use crate::commands::file_options::FileOptions;
 use crate::commands::kind_options::KindOptions;
 use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
 use crate::commands::submission::{self, SubmitOptions, new_video};
-use crate::each::{Line, Table};
+use crate::each::{self, Line};
 use crate::error::{Exit, Problem, Result};
 use crate::store::NewVideo;
 use crate::time::{self, Timestamp};
@@ -59,7 +59,7 @@ pub struct Args {
 }
 
 /// Runs `tracker submit`.
-pub fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let bodies = read_bodies(&args)?;
     let now = time::now();
     let new = match &args.each {
@@ -110,7 +110,7 @@ fn for_each(
         ));
     }
     let (origin, bytes) = read_input(table, MAX_BODIES)?;
-    let table = Table::parse(&origin, &bytes)?;
+    let lines = each::parse(&origin, &bytes)?;
     let fixed = match &args.files.name {
         Some(_) => None,
         None => Some(args.files.resolve(context)?),
@@ -133,7 +133,7 @@ fn for_each(
         let new = new_video(&body, tags.collect::<Result<_, _>>()?, files, now);
         Ok((new, body))
     };
-    table.lines().iter().map(for_line).collect()
+    lines.iter().map(for_line).collect()
 }
 
 /// What a table would become: how many, the first of them, and the script that takes longest to say.

@@ -125,7 +125,7 @@ impl Decision {
             .last_error
             .take_if(|error| error.operation == operation);
         if let Some(error) = over
-            && error.told_at.is_some()
+            && error.notified_at.is_some()
         {
             self.event(Event::Recovered {
                 operation,
@@ -186,13 +186,13 @@ pub fn failed(video: &Video, failure: Failure, now: Timestamp) -> Decision {
 fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp) {
     let last = decision.video.last_error.as_ref();
     // An outage must not overwrite the row's own error, or that error would be reported again after the outage.
-    if !failure.own && last.is_some_and(|error| error.told_at.is_some()) {
+    if !failure.own && last.is_some_and(|error| error.notified_at.is_some()) {
         return;
     }
     let known = last.filter(|e| e.code == failure.code && e.operation == failure.operation);
-    let told_at = known.and_then(|e| e.told_at);
+    let notified_at = known.and_then(|e| e.notified_at);
     // A clock that went back must not silence an error for longer than it would have been.
-    let told_lately = told_at.is_some_and(|at| at <= now && now.since(at) < TELL_AGAIN);
+    let told_lately = notified_at.is_some_and(|at| at <= now && now.since(at) < TELL_AGAIN);
     failure.notify = failure.own && !told_lately;
     let again = known.is_some();
     decision.video.last_error = Some(LastError {
@@ -201,7 +201,11 @@ fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp)
         message: failure.message.clone(),
         request_id: failure.request_id.clone(),
         at: now,
-        told_at: if failure.notify { Some(now) } else { told_at },
+        notified_at: if failure.notify {
+            Some(now)
+        } else {
+            notified_at
+        },
         count: known.map_or(1, |e| e.count.saturating_add(1)),
     });
     decision.again(Event::Error(failure), again);

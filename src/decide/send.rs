@@ -168,7 +168,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
         .to_owned(),
         request_id: video.last_error.as_ref().and_then(|e| e.request_id.clone()),
         at: now,
-        told_at: None,
+        notified_at: None,
         count: 1,
     });
     decision.event(Event::Unknown {

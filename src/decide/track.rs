@@ -149,7 +149,7 @@ mod tests {
             message: "no such video".to_owned(),
             request_id: None,
             at: now,
-            told_at: None,
+            notified_at: None,
             count: 2,
         });
         let decision = named_again(&video).unwrap();

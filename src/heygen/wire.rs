@@ -352,8 +352,9 @@ fn remote_video(
         urls: strategy
             .files
             .iter()
-            .fold(Urls::default(), |urls, (field, asset)| {
-                urls.with(*asset, url(field))
+            .fold(Urls::default(), |mut urls, (field, asset)| {
+                urls.set(*asset, url(field));
+                urls
             }),
         session: (kind == Kind::Agent).then(|| session(data, redactor)),
         duration: number(data.get("duration")).filter(|seconds| *seconds >= 0.0),

@@ -23,7 +23,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 pub(crate) use agent::{AgentOptions, Reuse, agent};
-pub use proxy::Proxy;
+pub(crate) use proxy::Proxy;
 
 use crate::time::{LONGEST_WAIT, Timestamp};
 

@@ -8,7 +8,7 @@ use crate::video::Account;
 
 /// A client and the account it works for.
 #[derive(Clone, Debug)]
-pub struct Access {
+pub(crate) struct Access {
     /// Talks to HeyGen.
     pub client: Client,
     /// Base URL and key fingerprint.
@@ -21,7 +21,7 @@ pub struct Access {
 
 impl Access {
     /// Reads base URL and key; makes no request.
-    pub fn resolve(env: &Environment) -> Result<Self> {
+    pub(crate) fn resolve(env: &Environment) -> Result<Self> {
         let base = config::base_url(env)?;
         let key = config::api_key(env)?.secret;
         let proxy = config::proxy(env)?;

@@ -14,7 +14,7 @@ use crate::kind::Kind;
 const MAX_PAGES: u32 = 10_000;
 
 /// Reads the account's jobs of a kind, newest first, until `take` has enough (`false`).
-pub fn list_jobs(
+pub(crate) fn list_jobs(
     access: &Access,
     kind: Kind,
     take: impl FnMut(Page<RemoteVideo>) -> Result<bool, Problem>,
@@ -23,7 +23,7 @@ pub fn list_jobs(
 }
 
 /// Reads what became of the bodies of a batch.
-pub fn list_batch(
+pub(crate) fn list_batch(
     access: &Access,
     id: &str,
     take: impl FnMut(Page<BatchItem>) -> Result<bool, Problem>,

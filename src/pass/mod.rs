@@ -33,15 +33,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-pub use access::Access;
-pub use account::{list_batch, list_jobs};
-pub use report::{Reporter, Tally, Voice, unknown_hint};
-pub use wait::Wait;
+pub(crate) use access::Access;
+pub(crate) use account::{list_batch, list_jobs};
+pub(crate) use report::{Reporter, Tally, Voice, unknown_hint};
+pub(crate) use wait::Wait;
 
 use calls::{CallError, Caller, Posted};
 use hooks::{Hooked, Hooks};
 use limiter::RateLimiter;
-use poll::{Asked, Polls};
+use poll::Polls;
 use pool::Pool;
 use save::{Learnt, Saves, StalePart};
 use send::Sends;
@@ -56,13 +56,13 @@ use crate::error::{Exit, Result};
 use crate::event::Event;
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo, Timeouts};
 use crate::locks::{Guard, Locks};
-use crate::store::{CHECKED, DueHook, Identity, Store, Tx};
+use crate::store::{Asked, CHECKED, DueHook, Identity, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{Account, IdempotencyKey, LastError, Operation, RowId, Video, VideoId};
 
 /// How a pass works.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Requests at once, and downloads at once.
     pub jobs: usize,
     /// Whether files are downloaded.
@@ -110,7 +110,7 @@ impl Default for Options {
 
 /// Which rows a pass is about.
 #[derive(Debug)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Everything unfinished.
     Unfinished,
     /// These rows, whatever their state.
@@ -131,7 +131,7 @@ pub enum Scope {
 /// # Errors
 /// What makes going on senseless: the database, the command line. Everything else is told, counted in the reporter's
 /// [`Tally`], and left to the next pass.
-pub fn run(
+pub(crate) fn run(
     store: &mut Store,
     env: &Environment,
     scope: Scope,
@@ -526,7 +526,7 @@ impl Run<'_, '_> {
             if let Event::Error(failure) = event {
                 if failure.own && self.reporter.is_chatty() {
                     decision.video.last_error = decision.video.last_error.map(|error| LastError {
-                        told_at: Some(now),
+                        notified_at: Some(now),
                         ..error
                     });
                 }

@@ -13,7 +13,7 @@ use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness
 use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::kind::Kind as JobKind;
-use crate::store::{Store, UnfinishedRow};
+use crate::store::{Asked, Store};
 use crate::time::Timestamp;
 use crate::video::{Job, Phase, RemoteStatus, RowId, VideoId};
 
@@ -25,33 +25,6 @@ const USUAL: u32 = 200;
 const FAILURES: u32 = 4;
 /// How many `missing` rows are asked for again beside the others.
 const MISSING: u32 = 1000;
-
-/// A row HeyGen was asked about, as it was then.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    row: RowId,
-    rev: i64,
-    job: Job,
-    /// The word that would be no news.
-    settled: Option<RemoteStatus>,
-    /// Asking for it failed the last time.
-    troubled: bool,
-    /// It is `missing`: asked for beside the others, and never for its own sake.
-    missing: bool,
-}
-
-impl From<UnfinishedRow> for Asked {
-    fn from(row: UnfinishedRow) -> Self {
-        Self {
-            row: row.id,
-            rev: row.rev,
-            job: row.job,
-            settled: row.remote_status.filter(|_| row.settled),
-            troubled: row.troubled,
-            missing: false,
-        }
-    }
-}
 
 /// The asking of one run.
 pub(super) struct Polls {
@@ -194,7 +167,8 @@ impl Run<'_, '_> {
                         row,
                         rev: video.rev,
                         job,
-                        settled: None,
+                        status: None,
+                        settled: false,
                         troubled: false,
                         missing: false,
                     });
@@ -257,23 +231,22 @@ impl Run<'_, '_> {
             };
             let page = store.read(|tx| tx.unfinished_after(after, Some(&account), PAGE))?;
             self.polls.next_page = match page.last() {
-                Some(last) if page.len() == PAGE as usize => Some(last.id),
+                Some(last) if page.len() == PAGE as usize => Some(last.row),
                 _ => None,
             };
             if self.polls.next_page.is_none() && !self.polls.without_bulk {
                 self.refill_missing(store)?;
             }
             let whole = after == RowId(0) && page.len() == 1 && self.polls.bulk.is_empty();
-            for row in page {
-                let completed = row
-                    .remote_status
+            for asked in page {
+                let completed = asked
+                    .status
                     .as_ref()
                     .is_some_and(RemoteStatus::is_completed);
-                let own = whole || completed || self.polls.without_bulk || !has_bulk(&row.job);
-                if own {
-                    self.polls.own_get(row.into());
+                if whole || completed || self.polls.without_bulk || !has_bulk(&asked.job) {
+                    self.polls.own_get(asked);
                 } else {
-                    self.polls.bulk.push(row.into());
+                    self.polls.bulk.push(asked);
                 }
             }
         }
@@ -285,10 +258,7 @@ impl Run<'_, '_> {
         let since = crate::time::now().before(decide::MISSING_ASKED_FOR);
         let rows = store.read(|tx| tx.missing_since(since, MISSING))?;
         let rows = rows.into_iter().filter(|row| has_bulk(&row.job));
-        self.polls.bulk.extend(rows.map(|row| Asked {
-            missing: true,
-            ..row.into()
-        }));
+        self.polls.bulk.extend(rows);
         Ok(())
     }
 
@@ -388,7 +358,7 @@ impl Run<'_, '_> {
                 Some(line) if !line.is_not_found() && !line.status.is_terminal() => {
                     self.reporter.tally.polled += 1;
                     self.polls.witness = Witness::KnowsAnother;
-                    if asked.settled.as_ref() == Some(&line.status) {
+                    if asked.settled && asked.status.as_ref() == Some(&line.status) {
                         self.after.seen.push(asked.row);
                     } else {
                         self.observe(tx, &asked, Observation::Bulk(&line.status), now)?;

@@ -17,7 +17,7 @@ use crate::video::{Asset, HookEvent, LastError, MessageState, Phase, RowId, Vide
 
 /// What a run amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Videos HeyGen took.
     pub sent: u64,
     /// Videos HeyGen answered about.
@@ -42,7 +42,7 @@ pub struct Tally {
 
 impl Tally {
     /// The exit code of a run: the first of 3, 1, 5 that applies.
-    pub fn exit(&self, tell_bad_ends: bool) -> Exit {
+    pub(crate) fn exit(&self, tell_bad_ends: bool) -> Exit {
         if self.auth {
             Exit::Auth
         } else if self.errors > 0 {
@@ -55,7 +55,7 @@ impl Tally {
     }
 
     /// Adds what a later round did; its trouble replaces the earlier one's, which is cured or told again.
-    pub fn next_round(&mut self, round: &Self) {
+    pub(crate) fn next_round(&mut self, round: &Self) {
         self.sent += round.sent;
         self.polled += round.polled;
         self.changed += round.changed;
@@ -71,7 +71,7 @@ impl Tally {
 
 /// How much a run says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub(crate) enum Voice {
     /// Outcomes and new trouble: what cron mails.
     Outcomes,
     /// Trouble only, each kind of it once, and all on stderr; the command itself prints the rows.
@@ -79,7 +79,7 @@ pub enum Voice {
 }
 
 /// Says what happened, and counts it.
-pub struct Reporter<'a> {
+pub(crate) struct Reporter<'a> {
     screen: &'a Screen,
     voice: Voice,
     /// Tell trouble even when it was told before.
@@ -91,7 +91,7 @@ pub struct Reporter<'a> {
 
 impl<'a> Reporter<'a> {
     /// `named`: the user asked for particular rows.
-    pub fn new(screen: &'a Screen, voice: Voice, named: bool) -> Self {
+    pub(crate) fn new(screen: &'a Screen, voice: Voice, named: bool) -> Self {
         let chatty = named || screen.json || screen.verbose > 0 || screen.err_is_terminal;
         Self {
             screen,
@@ -103,7 +103,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// What the run amounts to so far.
-    pub fn tally(&self) -> &Tally {
+    pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
 
@@ -146,7 +146,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// Whether trouble is said although it was said before.
-    pub fn is_chatty(&self) -> bool {
+    pub(crate) fn is_chatty(&self) -> bool {
         self.chatty
     }
 
@@ -306,7 +306,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// The last line of `check --json`.
-    pub fn summary(&self, unfinished: u64, next_check_seconds: Option<u64>) {
+    pub(crate) fn summary(&self, unfinished: u64, next_check_seconds: Option<u64>) {
         let t = &self.tally;
         self.screen.json_line(&Summary {
             kind: "summary",
@@ -484,7 +484,7 @@ fn status_sentence(video: &Video) -> String {
 }
 
 /// How a person finds out whether an `unknown` row was bought.
-pub fn unknown_hint(id: RowId) -> String {
+pub(crate) fn unknown_hint(id: RowId) -> String {
     format!(
         "HeyGen may or may not have made it; found at app.heygen.com: tracker add VIDEO_ID --as {id}; \
          not there: tracker retry {id}"

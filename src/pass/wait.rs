@@ -22,7 +22,7 @@ const REASSURE: Duration = Duration::from_secs(60);
 
 /// What is waited for.
 #[derive(Clone, Debug)]
-pub struct Wait {
+pub(crate) struct Wait {
     /// These rows, or everything unfinished.
     pub rows: Option<Vec<RowId>>,
     /// Until when at most, whatever is under way then.
@@ -36,7 +36,7 @@ impl Wait {
     ///
     /// The result is the exit code of `--wait`: the last round's trouble, 4 when the time is up, 5 when a video ended
     /// badly; see [`Exit`].
-    pub fn until_finished(
+    pub(crate) fn until_finished(
         &self,
         store: &mut Store,
         env: &Environment,

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::render::{json, text};
 use crate::time::Timestamp;
-use crate::video::{File, LastError, Video, VideoId};
+use crate::video::{Asset, File, LastError, Video, VideoId};
 
 /// Defines [`Field`] with its names, in output order.
 macro_rules! fields {
@@ -158,7 +158,7 @@ impl Field {
             Self::FolderId => Value::text(video.folder_id.as_deref()),
             Self::FailureCode => Value::text(video.failure_code.as_deref()),
             Self::FailureMessage => Value::text(video.failure_message.as_deref()),
-            Self::VideoUrl => Value::text(video.urls.video.as_deref()),
+            Self::VideoUrl => Value::text(video.urls.get(Asset::Video)),
             Self::VideoPageUrl => Value::text(video.video_page_url.as_deref()),
             Self::Path => Value::path(video.saved_path().map(AsRef::as_ref)),
             Self::OutputDir => Value::path(Some(&video.output_dir)),
@@ -173,13 +173,13 @@ impl Field {
             Self::Script => Value::text(video.script.as_deref()),
             Self::AvatarId => Value::text(video.avatar_id.as_deref()),
             Self::VoiceId => Value::text(video.voice_id.as_deref()),
-            Self::CaptionedVideoUrl => Value::text(video.urls.captioned.as_deref()),
-            Self::SubtitleUrl => Value::text(video.urls.subtitle.as_deref()),
-            Self::ThumbnailUrl => Value::text(video.urls.thumbnail.as_deref()),
-            Self::GifUrl => Value::text(video.urls.gif.as_deref()),
+            Self::CaptionedVideoUrl => Value::text(video.urls.get(Asset::Captioned)),
+            Self::SubtitleUrl => Value::text(video.urls.get(Asset::Subtitle)),
+            Self::ThumbnailUrl => Value::text(video.urls.get(Asset::Thumbnail)),
+            Self::GifUrl => Value::text(video.urls.get(Asset::Gif)),
             Self::UrlsAt => Value::at(video.urls_at),
-            Self::AudioUrl => Value::text(video.urls.audio.as_deref()),
-            Self::VttUrl => Value::text(video.urls.vtt.as_deref()),
+            Self::AudioUrl => Value::text(video.urls.get(Asset::Audio)),
+            Self::VttUrl => Value::text(video.urls.get(Asset::Vtt)),
             Self::TemplateId => Value::text(video.template_id.as_deref()),
             Self::Data => video.data.as_ref().map_or(Value::Null, Value::Data),
             Self::DataColumn(name) => {

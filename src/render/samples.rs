@@ -10,7 +10,7 @@ use crate::render::{Places, View};
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, File, FileState, IdempotencyKey, LastError, Part, Phase, RemoteStatus, RowId,
-    Urls, Video, VideoId,
+    Video, VideoId,
 };
 
 /// A title that clears the screen, rewrites the window title, forges a row, runs backwards and hides a space.
@@ -41,59 +41,18 @@ pub(super) fn view(width: usize) -> View<FixedOffset> {
 
 fn row(id: i64, phase: Phase, status: Option<&str>) -> Video {
     Video {
-        kind: crate::kind::Kind::Video,
-        session_id: None,
-        template_id: None,
-        progress: None,
-        failed_since: None,
-        failed_polls: 0,
-        moved_at: None,
-        nudges_left: 0,
-        auto_proceed: false,
-        attention_at: None,
         id: RowId(id),
         rev: 1,
         phase,
         remote_status: status.map(RemoteStatus::new),
         outcome: status.and_then(|word| word.parse().ok()),
-        finished: false,
         video_id: status.and_then(|_| VideoId::new(format!("{id:04x}c0ffee"))),
         idempotency_key: Some(IdempotencyKey::stored("key-1".to_owned())),
         account: Some(Account::new("https://api.heygen.com#0123abcd".to_owned())),
-        title: None,
-        script: None,
-        avatar_id: None,
-        voice_id: None,
-        tags: Vec::new(),
-        created_at: None,
-        completed_at: None,
-        duration: None,
-        folder_id: None,
-        output_language: None,
-        failure_code: None,
-        failure_message: None,
-        video_page_url: None,
-        urls: Urls::default(),
-        urls_at: None,
         submitted_at: minute(0),
-        accepted_at: None,
-        ended_at: None,
-        first_unanswered_at: None,
-        last_attempt_at: None,
-        attempts: 0,
-        send_after: None,
-        last_checked_at: None,
-        check_count: 0,
-        not_found_at: None,
-        not_found_count: 0,
-        missing_at: None,
-        stalled_at: None,
-        last_error: None,
         output_dir: "/home/ada/work/output".into(),
-        name_template: None,
-        retry_of: None,
-        data: None,
         files: vec![file(Asset::Video, FileState::Wanted)],
+        ..Video::default()
     }
 }
 
@@ -125,7 +84,10 @@ pub(super) fn saved() -> Video {
     video.check_count = 3;
     video.duration = Some(42.5);
     video.video_page_url = Some("https://app.heygen.com/videos/5e0a7c".to_owned());
-    video.urls.video = Some("https://files.heygen.ai/5e0a7c.mp4?Signature=abc".to_owned());
+    video.urls.set(
+        Asset::Video,
+        Some("https://files.heygen.ai/5e0a7c.mp4?Signature=abc".to_owned()),
+    );
     video.urls_at = Some(minute(10));
     video.files[0] = File {
         path: Some("/home/ada/work/output/5e0a.mp4".into()),
@@ -171,7 +133,7 @@ pub(super) fn unsent() -> Video {
         message: "HeyGen refused for now: not enough credit".to_owned(),
         request_id: Some("req-42".to_owned()),
         at: minute(176),
-        told_at: None,
+        notified_at: None,
         count: 2,
     });
     video
@@ -219,7 +181,7 @@ pub(super) fn hostile() -> Video {
     video.folder_id = text();
     video.failure_code = text();
     video.failure_message = text();
-    video.urls.video = text();
+    video.urls.set(Asset::Video, text());
     video.video_page_url = text();
     video.output_dir = "/tmp/a\tb\n\x1b[2J".into();
     video.retry_of = Some(RowId(1));
@@ -229,7 +191,7 @@ pub(super) fn hostile() -> Video {
         message: HOSTILE.to_owned(),
         request_id: None,
         at: minute(9),
-        told_at: None,
+        notified_at: None,
         count: 1,
     });
     video

@@ -88,17 +88,20 @@ impl Tx<'_> {
     /// `submitted_at` of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
     /// numbered as they are recorded, so the lowest number has waited longest.
     pub fn waiting_since(&self) -> Result<Option<Timestamp>> {
-        self.maybe("SELECT at FROM events WHERE video = (SELECT min(id) FROM videos INDEXED BY videos_unfinished WHERE finished = 0) ORDER BY id LIMIT 1", [], |row| row.get(0))
+        self.value_if_any(
+            "SELECT at FROM events WHERE video = (
+                SELECT min(id) FROM videos INDEXED BY videos_unfinished WHERE finished = 0)
+             ORDER BY id LIMIT 1",
+            [],
+        )
     }
 
     /// See [`Pulse`]; costs the number of unfinished rows.
     pub fn pulse(&self) -> Result<Pulse> {
-        let last_sign: Option<Timestamp> = self.one(
+        let last_sign: Option<Timestamp> = self.value(
             "SELECT max(at) FROM (SELECT at FROM marks WHERE name = ?1 UNION ALL
                 SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
-            [CHECKED],
-            |row| row.get(0),
-        )?;
+            [CHECKED])?;
         Ok(Pulse {
             waiting_since: self.waiting_since()?,
             last_sign,
@@ -108,15 +111,23 @@ impl Tx<'_> {
     /// The latest time among the last `recent` events and the unfinished rows: if it lies in the future, a clock was
     /// or is wrong.
     pub fn newest_time(&self, recent: u32) -> Result<Option<Timestamp>> {
-        self.one("SELECT max(at) FROM (SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?1)
-                                      UNION ALL SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)", [recent], |row| row.get(0))
+        self.value(
+            "SELECT max(at) FROM (
+                SELECT at FROM (SELECT at FROM events ORDER BY id DESC LIMIT ?)
+                UNION ALL SELECT last_checked_at FROM videos INDEXED BY videos_unfinished
+                          WHERE finished = 0)",
+            [recent],
+        )
     }
 
     /// The directories that files of unfinished rows go to, at most `limit`.
     pub fn unfinished_output_dirs(&self, limit: u32) -> Result<Vec<PathBuf>> {
-        self.all("SELECT DISTINCT output_dir FROM videos INDEXED BY videos_unfinished WHERE finished = 0 ORDER BY output_dir LIMIT ?1", [limit], |row| {
-                row.get::<_, String>(0).map(PathBuf::from)
-            })
+        let dirs: Vec<String> = self.values(
+            "SELECT DISTINCT output_dir FROM videos INDEXED BY videos_unfinished
+             WHERE finished = 0 ORDER BY output_dir LIMIT ?",
+            [limit],
+        )?;
+        Ok(dirs.into_iter().map(PathBuf::from).collect())
     }
 }
 

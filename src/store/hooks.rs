@@ -56,7 +56,7 @@ impl Tx<'_> {
 
     /// Whether any hook is due.
     pub fn has_hooks(&self) -> Result<bool> {
-        self.one("SELECT EXISTS (SELECT 1 FROM hooks)", [], |row| row.get(0))
+        self.exists("hooks", [])
     }
 
     /// Counts a try before it is made, so that a hook that kills the program is not tried for ever. `false` when

@@ -4,7 +4,6 @@ use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
 
 use super::Tx;
-use super::row::VIDEO_COLUMNS;
 use crate::error::Result;
 use crate::kind::Kind;
 use crate::time::Timestamp;
@@ -43,72 +42,57 @@ pub enum Found {
 }
 
 impl Filter {
-    /// The table with the index to use, the condition for a WHERE clause, and the values it binds, from `?1` on.
+    /// The table with the index to use, the condition for a WHERE clause, and the values it binds.
     ///
     /// The index is named here and in every other query that needs one: after an `ANALYZE`, which anybody can run, the
     /// planner would choose by the statistics of that day.
     pub(super) fn sql(&self) -> (&'static str, String, Vec<Value>) {
-        let mut conditions = Vec::new();
+        let mut conditions: Vec<String> = Vec::new();
         let mut values: Vec<Value> = Vec::new();
-        let mut bind = |value: Value| {
-            values.push(value);
-            format!("?{}", values.len())
+        let mut is_any_of = |column: &str, words: Vec<String>| {
+            if !words.is_empty() {
+                conditions.push(format!(
+                    "{column} IN ({})",
+                    vec!["?"; words.len()].join(", ")
+                ));
+                values.extend(words.into_iter().map(Value::Text));
+            }
         };
-        if !self.statuses.is_empty() {
-            let marks: Vec<String> = self
-                .statuses
-                .iter()
-                .map(|status| bind(Value::Text(status.clone())))
-                .collect();
-            conditions.push(format!("status IN ({})", marks.join(", ")));
-        }
+        is_any_of("status", self.statuses.clone());
+        let kinds = self.kinds.iter().map(|kind| kind.word().to_owned());
+        is_any_of("kind", kinds.collect());
         if self.unfinished {
             conditions.push("finished = 0".to_owned());
         }
-        if !self.kinds.is_empty() {
-            let kinds = self.kinds.iter();
-            let marks: Vec<String> = kinds
-                .map(|kind| bind(Value::Text(kind.word().to_owned())))
-                .collect();
-            conditions.push(format!("kind IN ({})", marks.join(", ")));
-        }
         if self.failed {
-            conditions.push(
-                "(phase IN ('rejected', 'unknown', 'missing') OR (phase = 'accepted' AND outcome = 'failed')) \
-                 AND NOT EXISTS (SELECT 1 FROM videos AS retry INDEXED BY videos_retried WHERE retry.retry_of = videos.id)"
-                    .to_owned(),
-            );
+            conditions.push(FAILED.to_owned());
         }
-        if let Some(since) = self.since {
-            conditions.push(format!(
-                "submitted_at >= {}",
-                bind(Value::Integer(since.millis()))
-            ));
-        }
-        if let Some(until) = self.until {
-            conditions.push(format!(
-                "submitted_at < {}",
-                bind(Value::Integer(until.millis()))
-            ));
+        let mut is = |condition: &str, value: Value| {
+            conditions.push(condition.to_owned());
+            values.push(value);
+        };
+        for (condition, at) in [
+            ("submitted_at >= ?", self.since),
+            ("submitted_at < ?", self.until),
+        ] {
+            if let Some(at) = at {
+                is(condition, Value::Integer(at.millis()));
+            }
         }
         for tag in &self.tags {
-            conditions.push(format!(
-                "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = {})",
-                bind(Value::Text(tag.clone()))
-            ));
+            let tag = Value::Text(tag.clone());
+            is(
+                "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)",
+                tag,
+            );
         }
         if let Some(text) = &self.search {
             // Not LIKE, which refuses long patterns; lower() leaves all but ASCII alone, as LIKE does.
-            let part = bind(Value::Text(text.to_ascii_lowercase()));
             let columns = ["title", "script", "failure_message", "data"];
-            let any = columns.map(|column| format!("instr(lower({column}), {part})"));
+            let any = columns.map(|column| format!("instr(lower({column}), ?)"));
             conditions.push(format!("({})", any.join(" OR ")));
+            values.extend(columns.map(|_| Value::Text(text.to_ascii_lowercase())));
         }
-        let clause = if conditions.is_empty() {
-            "1".to_owned()
-        } else {
-            conditions.join(" AND ")
-        };
         let source = if self.unfinished {
             "videos INDEXED BY videos_unfinished"
         } else if self.statuses.is_empty() {
@@ -116,9 +100,19 @@ impl Filter {
         } else {
             "videos INDEXED BY videos_by_status"
         };
+        let clause = match conditions.as_slice() {
+            [] => "1".to_owned(),
+            some => some.join(" AND "),
+        };
         (source, clause, values)
     }
 }
+
+/// What ended badly and was not submitted again.
+const FAILED: &str = "(phase IN ('rejected', 'unknown', 'missing')
+        OR (phase = 'accepted' AND outcome = 'failed'))
+    AND NOT EXISTS (SELECT 1 FROM videos AS retry INDEXED BY videos_retried
+                    WHERE retry.retry_of = videos.id)";
 
 impl Tx<'_> {
     /// A page of the history below local number `below` (`None`: from the newest), with files.
@@ -138,14 +132,9 @@ impl Tx<'_> {
         let mut videos = Vec::new();
         for filter in one_each {
             let (source, clause, mut values) = filter.sql();
-            let n = values.len();
             values.extend([Value::Integer(below), Value::Integer(limit.into())]);
-            let sql = format!(
-                "SELECT {VIDEO_COLUMNS} FROM {source} WHERE ({clause}) AND id < ?{} ORDER BY id DESC LIMIT ?{}",
-                n + 1,
-                n + 2
-            );
-            videos.extend(self.videos(&sql, params_from_iter(values))?);
+            let from = format!("{source} WHERE ({clause}) AND id < ? ORDER BY id DESC LIMIT ?");
+            videos.extend(self.videos(&from, params_from_iter(values))?);
         }
         videos.sort_by_key(|video| std::cmp::Reverse(video.id));
         videos.dedup_by_key(|video| video.id);
@@ -157,23 +146,20 @@ impl Tx<'_> {
     pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<String>> {
         let (source, clause, mut values) = filter.sql();
         values.push(Value::Integer(most.into()));
-        let sql = format!(
-            "SELECT DISTINCT output_dir FROM {source} WHERE {clause} LIMIT ?{}",
-            values.len()
-        );
-        self.all(&sql, params_from_iter(values), |row| row.get(0))
+        let sql = format!("SELECT DISTINCT output_dir FROM {source} WHERE {clause} LIMIT ?");
+        self.values(&sql, params_from_iter(values))
     }
 
     /// Every status word there is, found by one look at the index for each.
     pub fn status_words(&self) -> Result<Vec<String>> {
-        self.all(
+        self.values(
             "WITH RECURSIVE words (word) AS (
                 SELECT min(status) FROM videos
                 UNION ALL
-                SELECT (SELECT min(status) FROM videos WHERE status > word) FROM words WHERE word IS NOT NULL)
+                SELECT (SELECT min(status) FROM videos WHERE status > word)
+                FROM words WHERE word IS NOT NULL)
              SELECT word FROM words WHERE word IS NOT NULL",
             [],
-            |row| row.get(0),
         )
     }
 
@@ -181,37 +167,28 @@ impl Tx<'_> {
     /// cost does not grow with the history.
     pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> Result<u64> {
         let (source, clause, mut values) = filter.sql();
-        let n = values.len();
         values.extend([Value::Integer(below.0), Value::Integer(most.into())]);
-        self.one(&format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {source} WHERE ({clause}) AND id < ?{} LIMIT ?{})",
-                n + 1,
-                n + 2
-            ), params_from_iter(values), |row| row.get(0))
+        let rows = format!("SELECT 1 FROM {source} WHERE ({clause}) AND id < ? LIMIT ?");
+        let sql = format!("SELECT count(*) FROM ({rows})");
+        self.value(&sql, params_from_iter(values))
     }
 
-    /// How many rows a filter matches.
     pub fn count(&self, filter: &Filter) -> Result<u64> {
         let (source, clause, values) = filter.sql();
-        self.one(
-            &format!("SELECT count(*) FROM {source} WHERE {clause}"),
-            params_from_iter(values),
-            |row| row.get(0),
-        )
+        let sql = format!("SELECT count(*) FROM {source} WHERE {clause}");
+        self.value(&sql, params_from_iter(values))
     }
 
     /// Resolves an ID as people type it: a local number, an exact HeyGen id, or a unique prefix of one.
     ///
     /// Digits only are a local number first; a HeyGen id made of digits is found when no such row exists.
     pub fn find(&self, text: &str, allow_prefix: bool) -> Result<Found> {
-        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            let known = match text.parse() {
-                Ok(number) => self.exists(RowId(number))?,
-                Err(_) => false,
-            };
-            if known {
-                return Ok(text.parse().map_or(Found::None, |n| Found::One(RowId(n))));
-            }
+        if !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && let Ok(number) = text.parse::<i64>()
+            && self.exists("videos WHERE id = ?", [number])?
+        {
+            return Ok(Found::One(RowId(number)));
         }
         if let Some(id) = VideoId::new(text)
             && let Some(row) = self.by_video_id(&id)?
@@ -229,8 +206,8 @@ impl Tx<'_> {
         })
     }
 
-    /// A page of finished rows that were submitted before `cutoff`, by local number. Rows whose purchase is `unknown` are
-    /// finished for `check` but may still bring a paid video; they count only with `unknown`.
+    /// A page of finished rows that were submitted before `cutoff`, by local number. Rows that HeyGen may have made
+    /// unknown to us are finished for `check` but may still bring a paid video; they count only with `unknown`.
     pub fn finished_before(
         &self,
         cutoff: Timestamp,
@@ -238,16 +215,12 @@ impl Tx<'_> {
         after: RowId,
         limit: u32,
     ) -> Result<Vec<RowId>> {
-        self.all("SELECT id FROM videos NOT INDEXED
-                 WHERE finished = 1 AND submitted_at < ?1 AND (?2 OR (phase <> 'unknown' AND NOT (phase = 'rejected' AND first_unanswered_at IS NOT NULL))) AND id > ?3
-                 ORDER BY id LIMIT ?4", params![cutoff, unknown, after, limit], |row| row.get(0))
-    }
-
-    fn exists(&self, id: RowId) -> Result<bool> {
-        self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos WHERE id = ?1)",
-            [id],
-            |row| row.get(0),
+        self.values(
+            "SELECT id FROM videos NOT INDEXED WHERE finished = 1 AND submitted_at < ?
+             AND (? OR (phase <> 'unknown'
+                        AND NOT (phase = 'rejected' AND first_unanswered_at IS NOT NULL)))
+             AND id > ? ORDER BY id LIMIT ?",
+            params![cutoff, unknown, after, limit],
         )
     }
 }
@@ -298,8 +271,8 @@ mod tests {
                 tx.has_outbox()?;
                 tx.has_unanswered()?;
                 tx.oldest_unfinished(5)?;
-                tx.twins("hash")?;
-                tx.recent_twin("hash", Timestamp::from_secs(1))?;
+                tx.duplicates("hash")?;
+                tx.recent_duplicate("hash", Timestamp::from_secs(1))?;
                 tx.retries(RowId(1))?;
                 tx.retryable()?;
                 tx.usual_render_times(200)?;

@@ -49,28 +49,25 @@ impl Tx<'_> {
 
     /// Whether this very text still waits to be sent to a row's session.
     pub(crate) fn has_unsent_message(&self, row: RowId, text: &str) -> Result<bool> {
-        self.one(
-            "SELECT EXISTS (SELECT 1 FROM messages WHERE state = 'unsent' AND video = ?1 AND text = ?2)",
+        self.exists(
+            "messages WHERE state = 'unsent' AND video = ? AND text = ?",
             params![row, text],
-            |row| row.get(0),
         )
     }
 
     /// How far the newest message to a row's session got.
     pub(crate) fn last_message_state(&self, row: RowId) -> Result<Option<MessageState>> {
-        self.maybe(
+        self.value_if_any(
             "SELECT state FROM messages WHERE video = ?1 ORDER BY id DESC LIMIT 1",
             [row],
-            |row| row.get(0),
         )
     }
 
     /// How often a row's session was asked to go on.
     pub(crate) fn nudges_sent(&self, row: RowId) -> Result<i64> {
-        self.one(
+        self.value(
             "SELECT count(*) FROM messages WHERE video = ?1 AND kind = 'nudge'",
             [row],
-            |row| row.get(0),
         )
     }
 

@@ -40,7 +40,11 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, TransactionBehavior};
+use rusqlite::types::{FromSql, ToSql};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Params, Row, TransactionBehavior,
+    params_from_iter,
+};
 
 pub use error::corrupt;
 pub use health::{CHECKED, Pulse, schema_version, sqlite_version};
@@ -51,12 +55,13 @@ pub use open::{Identity, make_directory_of};
 pub use rescue::{Rescued, rescue};
 pub use runs::Trouble;
 pub use stats::{Month, RenderTimes, Stats};
-pub use videos::{Added, NewVideo, OpenWork, UnfinishedRow};
+pub use videos::{Added, Asked, NewVideo, OpenWork};
 pub use webhooks::{PendingWebhook, Taken};
 
 use crate::error::{Problem, Result};
 use crate::locks::Locks;
 use crate::video::RowId;
+use row::Cell;
 
 /// `PRAGMA application_id` of our databases: "HGTr" in ASCII.
 pub const APPLICATION_ID: i32 = 0x4847_5472;
@@ -163,9 +168,9 @@ impl Store {
 
     /// SQLite's own integrity check: `Ok(None)` when all is well, else its first complaints.
     pub fn integrity_check(&self) -> Result<Option<String>> {
-        let complaints: Vec<String> =
-            self.tx(&self.conn)
-                .all("PRAGMA integrity_check(10)", [], |row| row.get(0))?;
+        let complaints: Vec<String> = self
+            .tx(&self.conn)
+            .values("PRAGMA integrity_check(10)", [])?;
         Ok((complaints != ["ok"]).then(|| complaints.join("; ")))
     }
 
@@ -214,15 +219,24 @@ impl Tx<'_> {
         self.conn.prepare_cached(sql)
     }
 
+    fn query<T>(
+        &self,
+        sql: &str,
+        run: impl FnOnce(&mut CachedStatement<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let result = self
+            .statement(sql)
+            .and_then(|mut statement| run(&mut statement));
+        result.map_err(|e| self.error(e))
+    }
+
     fn run(&self, sql: &str, params: impl Params) -> Result<()> {
         self.changed(sql, params).map(drop)
     }
 
     /// Whether it changed any row.
     fn changed(&self, sql: &str, params: impl Params) -> Result<bool> {
-        let result = self.statement(sql);
-        let rows = result.and_then(|mut statement| statement.execute(params));
-        rows.map(|rows| rows > 0).map_err(|e| self.error(e))
+        self.query(sql, |statement| Ok(statement.execute(params)? > 0))
     }
 
     fn one<T>(
@@ -231,20 +245,7 @@ impl Tx<'_> {
         params: impl Params,
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        let result = self.statement(sql);
-        let value = result.and_then(|mut statement| statement.query_row(params, map));
-        value.map_err(|e| self.error(e))
-    }
-
-    fn maybe<T>(
-        &self,
-        sql: &str,
-        params: impl Params,
-        map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>> {
-        let result = self.statement(sql);
-        let value = result.and_then(|mut statement| statement.query_row(params, map).optional());
-        value.map_err(|e| self.error(e))
+        self.query(sql, |statement| statement.query_row(params, map))
     }
 
     fn all<T>(
@@ -253,9 +254,48 @@ impl Tx<'_> {
         params: impl Params,
         map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let result = self.statement(sql);
-        let rows = result.and_then(|mut statement| statement.query_map(params, map)?.collect());
-        rows.map_err(|e| self.error(e))
+        self.query(sql, |statement| statement.query_map(params, map)?.collect())
+    }
+
+    fn value<T: FromSql>(&self, sql: &str, params: impl Params) -> Result<T> {
+        self.one(sql, params, |row| row.get(0))
+    }
+
+    fn value_if_any<T: FromSql>(&self, sql: &str, params: impl Params) -> Result<Option<T>> {
+        self.query(sql, |statement| {
+            statement.query_row(params, |row| row.get(0)).optional()
+        })
+    }
+
+    fn values<T: FromSql>(&self, sql: &str, params: impl Params) -> Result<Vec<T>> {
+        self.all(sql, params, |row| row.get(0))
+    }
+
+    /// Whether `from` has any row.
+    fn exists(&self, from: &str, params: impl Params) -> Result<bool> {
+        self.value(&format!("SELECT EXISTS (SELECT 1 FROM {from})"), params)
+    }
+
+    fn insert_into(&self, table: &str, cells: &[Cell<'_>]) -> Result<RowId> {
+        let (names, marks, values) = spread(cells);
+        let sql = format!("INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING id");
+        self.value(&sql, params_from_iter(values))
+    }
+
+    /// Writes a row whether it is there or not; `key` says which one.
+    fn upsert(&self, table: &str, key: &[Cell<'_>], cells: &[Cell<'_>]) -> Result<()> {
+        let all = [key, cells].concat();
+        let (names, marks, values) = spread(&all);
+        let (key, ..) = spread(key);
+        let set: Vec<String> = cells
+            .iter()
+            .map(|(name, _)| format!("{name} = excluded.{name}"))
+            .collect();
+        let sql = format!(
+            "INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {}",
+            set.join(", ")
+        );
+        self.run(&sql, params_from_iter(values))
     }
 
     /// Like [`Tx::all`], leaving out rows that cannot be read; their first column is the row's number. Also tells how
@@ -287,4 +327,11 @@ impl Tx<'_> {
     fn error(&self, source: rusqlite::Error) -> Problem {
         error::sqlite(self.path, &source)
     }
+}
+
+/// Names, place holders and values, as a statement needs them.
+fn spread<'a>(cells: &[Cell<'a>]) -> (String, String, Vec<&'a dyn ToSql>) {
+    let (names, values): (Vec<_>, Vec<_>) = cells.iter().copied().unzip();
+    let marks = vec!["?"; names.len()];
+    (names.join(", "), marks.join(", "), values)
 }

@@ -1,43 +1,85 @@
-//! Between rows and nouns: one list of columns, one `from_row`.
+//! Between rows and nouns: the columns of each table are listed once, and whoever reads or writes them uses that list.
 
 use std::path::PathBuf;
 
-use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Row, params};
 
-use crate::kind::Kind;
+use super::Tx;
+use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{
-    Account, Asset, File, FileState, HookEvent, IdempotencyKey, Job, LastError, MessageKind,
-    MessageState, Operation, Outcome, Part, Phase, RemoteStatus, RowId, Urls, Video, VideoId,
+    Account, Asset, File, FileState, HookEvent, IdempotencyKey, Kind, LastError, MessageKind,
+    MessageState, Operation, Outcome, Part, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
-/// Names the columns of a table once: `COLUMNS` for the statement and an index for each name, so that a row is
-/// mapped by name without looking the name up for every cell.
+/// A column and the value it gets.
+pub(super) type Cell<'a> = (&'static str, &'a dyn ToSql);
+
+/// Columns that are called like the field of the noun they hold. `fixed` ones are only read here; the `changing` ones are
+/// also what an update writes. `other` columns are read and written by hand.
 macro_rules! columns {
-    ($vis:vis $list:ident, $index:ident { $first:ident $(, $rest:ident)* $(,)? }) => {
-        $vis const $list: &str = concat!(stringify!($first) $(, ", ", stringify!($rest))*);
-        #[allow(non_camel_case_types, reason = "the variants are column names")]
-        #[derive(Clone, Copy)]
-        enum $index { $first $(, $rest)* }
+    ($type:ident, $list:ident, $index:ident, $read:ident, $changing:ident;
+     fixed { $first:ident $(, $fixed:ident)* }
+     changing { $($change:ident),* }
+     other { $($other:ident),* }) => {
+        pub(super) const $list: &str = concat!(
+            stringify!($first) $(, ", ", stringify!($fixed))* $(, ", ", stringify!($change))*
+            $(, ", ", stringify!($other))*
+        );
+
+        #[allow(dead_code, non_camel_case_types, reason = "the variants are column names")]
+        enum $index { $first $(, $fixed)* $(, $change)* $(, $other)* }
+
+        fn $read(row: &Row<'_>) -> rusqlite::Result<$type> {
+            Ok($type {
+                $first: row.get($index::$first as usize)?
+                $(, $fixed: row.get($index::$fixed as usize)?)*
+                $(, $change: row.get($index::$change as usize)?)*,
+                ..$type::default()
+            })
+        }
+
+        fn $changing(of: &$type) -> Vec<Cell<'_>> {
+            vec![$((stringify!($change), &of.$change as &dyn ToSql)),*]
+        }
     };
 }
 
-columns! { pub(super) VIDEO_COLUMNS, VideoColumn {
-    id, rev, kind, phase, remote_status, outcome, finished, video_id, session_id, template_id, progress, idempotency_key, account,
-    title, script, avatar_id, voice_id, tags,
-    created_at, completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url,
-    video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url, urls_at,
-    submitted_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after,
-    last_checked_at, check_count, not_found_at, failed_since, failed_polls, moved_at, nudges_left, auto_proceed, attention_at, not_found_count, missing_at, stalled_at,
-    error_operation, error_code, error_message, error_request_id, error_at, error_notified_at, error_count,
-    output_dir, name_template, retry_of, data,
-}}
+columns! { Video, VIDEO_COLUMNS, VideoColumn, plain_video, changing_of_video;
+    fixed {
+        id, rev, kind, finished, template_id, script, avatar_id, voice_id, submitted_at, auto_proceed, name_template,
+        retry_of
+    }
+    changing {
+        phase, remote_status, outcome, video_id, session_id, progress, idempotency_key, account, title, created_at,
+        completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url, urls_at,
+        accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after, last_checked_at, check_count,
+        not_found_at, not_found_count, missing_at, failed_since, failed_polls, moved_at, nudges_left, attention_at,
+        stalled_at
+    }
+    other {
+        video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url,
+        error_code, error_operation, error_message, error_request_id, error_at, error_notified_at, error_count, tags, output_dir, data
+    }
+}
 
-columns! { pub(super) FILE_COLUMNS, FileColumn {
-    asset, state, path, part_name, part_bytes, part_sha256, etag, total, bytes, sha256, saved_at, attempts,
-    first_failed_at,
-}}
+columns! { File, FILE_COLUMNS, FileColumn, plain_file, changing_of_file;
+    fixed { asset }
+    changing { state, bytes, sha256, saved_at, attempts, first_failed_at }
+    other { path, part_name, part_bytes, part_sha256, etag, total }
+}
+
+/// Where the URL of each asset is, in the order of the assets.
+const URLS: [&str; 7] = [
+    "video_url",
+    "captioned_video_url",
+    "subtitle_url",
+    "thumbnail_url",
+    "gif_url",
+    "audio_url",
+    "vtt_url",
+];
 
 /// A video from a row selected with [`VIDEO_COLUMNS`], without its files.
 pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
@@ -47,129 +89,132 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
             row.get(C::$column as usize)?
         };
     }
+    let mut video = plain_video(row)?;
+    for (at, asset) in (C::video_url as usize..).zip(Asset::ALL) {
+        video.urls.set(*asset, row.get(at)?);
+    }
     let error_code: Option<String> = get!(error_code);
-    let last_error = match error_code {
-        None => None,
-        Some(code) => Some(LastError {
+    if let Some(code) = error_code {
+        video.last_error = Some(LastError {
             operation: get!(error_operation),
             code,
             message: get!(error_message),
             request_id: get!(error_request_id),
             at: get!(error_at),
-            told_at: get!(error_notified_at),
+            notified_at: get!(error_notified_at),
             count: get!(error_count),
-        }),
-    };
+        });
+    }
+    let json_error = |error: serde_json::Error| FromSqlError::Other(Box::new(error));
     let tags: String = get!(tags);
+    video.tags = serde_json::from_str(&tags).map_err(json_error)?;
     let data: Option<String> = get!(data);
+    let data = data.map(|data| serde_json::from_str(&data));
+    video.data = data.transpose().map_err(json_error)?;
     let output_dir: String = get!(output_dir);
-    Ok(Video {
-        id: get!(id),
-        rev: get!(rev),
-        kind: get!(kind),
-        phase: get!(phase),
-        remote_status: get!(remote_status),
-        outcome: get!(outcome),
-        finished: get!(finished),
-        video_id: get!(video_id),
-        session_id: get!(session_id),
-        template_id: get!(template_id),
-        progress: get!(progress),
-        idempotency_key: get!(idempotency_key),
-        account: get!(account),
-        title: get!(title),
-        script: get!(script),
-        avatar_id: get!(avatar_id),
-        voice_id: get!(voice_id),
-        tags: serde_json::from_str(&tags).map_err(|e| FromSqlError::Other(Box::new(e)))?,
-        created_at: get!(created_at),
-        completed_at: get!(completed_at),
-        duration: get!(duration),
-        folder_id: get!(folder_id),
-        output_language: get!(output_language),
-        failure_code: get!(failure_code),
-        failure_message: get!(failure_message),
-        video_page_url: get!(video_page_url),
-        urls: Urls {
-            video: get!(video_url),
-            captioned: get!(captioned_video_url),
-            subtitle: get!(subtitle_url),
-            thumbnail: get!(thumbnail_url),
-            gif: get!(gif_url),
-            audio: get!(audio_url),
-            vtt: get!(vtt_url),
-        },
-        urls_at: get!(urls_at),
-        submitted_at: get!(submitted_at),
-        accepted_at: get!(accepted_at),
-        ended_at: get!(ended_at),
-        first_unanswered_at: get!(first_unanswered_at),
-        last_attempt_at: get!(last_attempt_at),
-        attempts: get!(attempts),
-        send_after: get!(send_after),
-        last_checked_at: get!(last_checked_at),
-        check_count: get!(check_count),
-        not_found_at: get!(not_found_at),
-        not_found_count: get!(not_found_count),
-        missing_at: get!(missing_at),
-        failed_since: get!(failed_since),
-        failed_polls: get!(failed_polls),
-        moved_at: get!(moved_at),
-        nudges_left: get!(nudges_left),
-        auto_proceed: get!(auto_proceed),
-        attention_at: get!(attention_at),
-        stalled_at: get!(stalled_at),
-        last_error,
-        output_dir: PathBuf::from(output_dir),
-        name_template: get!(name_template),
-        retry_of: get!(retry_of),
-        data: data
-            .map(|data| serde_json::from_str(&data))
-            .transpose()
-            .map_err(|e| FromSqlError::Other(Box::new(e)))?,
-        files: Vec::new(),
-    })
+    video.output_dir = PathBuf::from(output_dir);
+    Ok(video)
 }
 
 /// A file from a row selected with [`FILE_COLUMNS`].
 pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<File> {
     use FileColumn as C;
-    macro_rules! get {
-        ($column:ident) => {
-            row.get(C::$column as usize)?
-        };
-    }
-    let part_name: Option<String> = get!(part_name);
-    let part = match part_name {
-        None => None,
-        Some(name) => Some(Part {
+    let mut file = plain_file(row)?;
+    let path: Option<String> = row.get(C::path as usize)?;
+    file.path = path.map(PathBuf::from);
+    let part_name: Option<String> = row.get(C::part_name as usize)?;
+    if let Some(name) = part_name {
+        file.part = Some(Part {
             name,
-            bytes: get!(part_bytes),
-            sha256: get!(part_sha256),
-            etag: get!(etag),
-            total: get!(total),
-        }),
-    };
-    let path: Option<String> = get!(path);
-    Ok(File {
-        asset: get!(asset),
-        state: get!(state),
-        path: path.map(PathBuf::from),
-        part,
-        bytes: get!(bytes),
-        sha256: get!(sha256),
-        saved_at: get!(saved_at),
-        attempts: get!(attempts),
-        first_failed_at: get!(first_failed_at),
-    })
+            bytes: row.get(C::part_bytes as usize)?,
+            sha256: row.get(C::part_sha256 as usize)?,
+            etag: row.get(C::etag as usize)?,
+            total: row.get(C::total as usize)?,
+        });
+    }
+    Ok(file)
 }
 
-/// A job from its kind, and its id in the column after it.
-pub(super) fn job(row: &Row<'_>, at: usize) -> rusqlite::Result<Job> {
-    Ok(Job {
-        kind: row.get(at)?,
-        id: row.get(at + 1)?,
-    })
+pub(super) fn tags_json(tags: &[String]) -> String {
+    serde_json::Value::from(tags).to_string()
+}
+
+impl Tx<'_> {
+    /// Writes every mutable column of `video` if the row still has the revision it was read with.
+    ///
+    /// `false` means that somebody changed the row since: read it again and decide again.
+    pub fn update(&self, video: &Video) -> Result<bool> {
+        let error = video.last_error.as_ref();
+        let urls: Vec<_> = Asset::ALL
+            .iter()
+            .map(|asset| video.urls.get(*asset))
+            .collect();
+        let mut cells = changing_of_video(video);
+        cells.extend(
+            URLS.into_iter()
+                .zip(urls.iter().map(|url| url as &dyn ToSql)),
+        );
+        let names = [
+            "error_operation",
+            "error_code",
+            "error_message",
+            "error_request_id",
+            "error_at",
+            "error_notified_at",
+            "error_count",
+            "output_dir",
+            "tags",
+        ];
+        let values = params![
+            error.map(|e| e.operation),
+            error.map(|e| &e.code),
+            error.map(|e| &e.message),
+            error.and_then(|e| e.request_id.as_ref()),
+            error.map(|e| e.at),
+            error.and_then(|e| e.notified_at),
+            error.map_or(0, |e| e.count),
+            video.output_dir.to_string_lossy(),
+            tags_json(&video.tags),
+        ];
+        cells.extend(names.into_iter().zip(values.iter().copied()));
+        let set: Vec<String> = cells
+            .iter()
+            .map(|(name, _)| format!("{name} = ?"))
+            .collect();
+        let sql = format!(
+            "UPDATE videos SET rev = rev + 1, {} WHERE id = ? AND rev = ?",
+            set.join(", ")
+        );
+        let values = cells.iter().map(|(_, value)| *value);
+        let key: &[&dyn ToSql] = params![video.id, video.rev];
+        self.changed(
+            &sql,
+            rusqlite::params_from_iter(values.chain(key.iter().copied())),
+        )
+    }
+
+    /// Writes a file as it is.
+    pub fn put_file(&self, video: RowId, file: &File) -> Result<()> {
+        let part = file.part.as_ref();
+        let mut cells = changing_of_file(file);
+        let path = file.path.as_ref().map(|path| path.to_string_lossy());
+        let (bytes, total) = (part.map(|p| p.bytes), part.and_then(|p| p.total));
+        let (name, sha256) = (part.map(|p| &p.name), part.map(|p| &p.sha256));
+        let etag = part.and_then(|p| p.etag.as_ref());
+        cells.extend::<[Cell<'_>; 6]>([
+            ("path", &path),
+            ("part_name", &name),
+            ("part_bytes", &bytes),
+            ("part_sha256", &sha256),
+            ("etag", &etag),
+            ("total", &total),
+        ]);
+        self.upsert(
+            "files",
+            &[("video", &video), ("asset", &file.asset)],
+            &cells,
+        )
+    }
 }
 
 /// Stores a newtype as its inner text or number.
@@ -188,33 +233,33 @@ macro_rules! stored_as {
             }
         }
     };
+    ($($words:ident),+) => {
+        $(stored_as!($words, String, |t| t.parse().ok(), |word| word.word().into());)+
+    };
 }
 
-stored_as!(Timestamp, i64, |n| Some(Timestamp::from_millis(n)), |t| t
+stored_as!(Timestamp, i64, |n| Some(Self::from_millis(n)), |t| t
     .millis()
     .into());
-stored_as!(RowId, i64, |n| Some(RowId(n)), |id| id.0.into());
-stored_as!(VideoId, String, VideoId::new, |id| id.as_str().into());
+stored_as!(RowId, i64, |n| Some(Self(n)), |id| id.0.into());
+stored_as!(VideoId, String, Self::new, |id| id.as_str().into());
+stored_as!(IdempotencyKey, String, |t| Some(Self::stored(t)), |k| k
+    .as_str()
+    .into());
+stored_as!(Account, String, |t| Some(Self::new(t)), |a| a
+    .as_str()
+    .into());
+stored_as!(RemoteStatus, String, |t| Some(Self::new(t)), |s| s
+    .as_str()
+    .into());
 stored_as!(
-    IdempotencyKey,
-    String,
-    |t| Some(IdempotencyKey::stored(t)),
-    |k| k.as_str().into()
+    Operation,
+    Outcome,
+    Phase,
+    Kind,
+    MessageKind,
+    MessageState,
+    Asset,
+    FileState,
+    HookEvent
 );
-stored_as!(Account, String, |t| Some(Account::new(t)), |a| a
-    .as_str()
-    .into());
-stored_as!(RemoteStatus, String, |t| Some(RemoteStatus::new(t)), |s| s
-    .as_str()
-    .into());
-stored_as!(Operation, String, |t| t.parse().ok(), |o| o.word().into());
-stored_as!(Outcome, String, |t| t.parse().ok(), |o| o.word().into());
-stored_as!(Phase, String, |t| t.parse().ok(), |p| p.word().into());
-stored_as!(Kind, String, |t| t.parse().ok(), |k| k.word().into());
-stored_as!(MessageKind, String, |t| t.parse().ok(), |m| m.word().into());
-stored_as!(MessageState, String, |t| t.parse().ok(), |m| m
-    .word()
-    .into());
-stored_as!(Asset, String, |t| t.parse().ok(), |a| a.word().into());
-stored_as!(FileState, String, |t| t.parse().ok(), |s| s.word().into());
-stored_as!(HookEvent, String, |t| t.parse().ok(), |h| h.word().into());

@@ -31,7 +31,8 @@ impl Tx<'_> {
     /// The troubles that have not ended.
     pub fn troubles(&self) -> Result<Vec<Trouble>> {
         self.all(
-            "SELECT kind, scope, code, message, since, notified_at, notified FROM troubles ORDER BY since, kind, scope",
+            "SELECT kind, scope, code, message, since, notified_at, notified FROM troubles
+             ORDER BY since, kind, scope",
             [],
             |row| {
                 Ok(Trouble {
@@ -49,27 +50,22 @@ impl Tx<'_> {
 
     /// Whether a trouble of this kind has not ended.
     pub fn has_trouble(&self, kind: &str) -> Result<bool> {
-        self.one(
-            "SELECT EXISTS (SELECT 1 FROM troubles WHERE kind = ?1)",
-            [kind],
-            |row| row.get(0),
-        )
+        self.exists("troubles WHERE kind = ?", [kind])
     }
 
     /// Records a trouble that begins, changes or was told again.
     pub fn put_trouble(&self, trouble: &Trouble) -> Result<()> {
-        self.run("INSERT INTO troubles (kind, scope, code, message, since, notified_at, notified)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (kind, scope) DO UPDATE SET code = excluded.code, message = excluded.message,
-                    since = excluded.since, notified_at = excluded.notified_at, notified = excluded.notified", params![
-                trouble.kind,
-                trouble.scope,
-                trouble.code,
-                trouble.message,
-                trouble.since,
-                trouble.notified_at,
-                trouble.notified,
-            ])
+        self.upsert(
+            "troubles",
+            &[("kind", &trouble.kind), ("scope", &trouble.scope)],
+            &[
+                ("code", &trouble.code),
+                ("message", &trouble.message),
+                ("since", &trouble.since),
+                ("notified_at", &trouble.notified_at),
+                ("notified", &trouble.notified),
+            ],
+        )
     }
 
     /// Notes that something was done now, unless it was done within `period`: `false` then. A time in the future is

@@ -78,15 +78,13 @@ impl Tx<'_> {
             ..filter.clone()
         })?;
         let (files, bytes) = self.saved_files(filter)?;
+        let (source, clause, values) = filter.sql();
+        let of = format!("FROM {source} WHERE status = 'completed' AND ({clause})");
         Ok(Stats {
             videos: by_status.iter().map(|(_, count)| count).sum(),
             by_status,
             unfinished,
-            rendering: {
-                let (source, clause, values) = filter.sql();
-                let of = format!("FROM {source} WHERE status = 'completed' AND ({clause})");
-                self.percentiles(&of, params_from_iter(values))?
-            },
+            rendering: self.percentiles(&of, params_from_iter(values))?,
             months: self.months(filter)?,
             files,
             bytes,
@@ -96,7 +94,8 @@ impl Tx<'_> {
     /// Render times of the latest completed videos, at most `most` of them: what is usual nowadays.
     pub fn usual_render_times(&self, most: u32) -> Result<RenderTimes> {
         self.percentiles(
-            "FROM videos INDEXED BY videos_by_status WHERE status = 'completed' ORDER BY id DESC LIMIT ?1",
+            "FROM videos INDEXED BY videos_by_status WHERE status = 'completed'
+             ORDER BY id DESC LIMIT ?",
             [most],
         )
     }
@@ -109,23 +108,24 @@ impl Tx<'_> {
         session_cutoff: Timestamp,
         checked: Timestamp,
     ) -> Result<Vec<RowId>> {
-        self.all(
-            "SELECT id FROM videos INDEXED BY videos_unfinished WHERE finished = 0 AND phase = 'accepted'
-                 AND outcome IS NULL AND stalled_at IS NULL
-                 AND iif(kind = 'agent', coalesce(moved_at, accepted_at) < ?3, accepted_at < ?1)
-                 AND last_checked_at >= ?2 ORDER BY id",
+        self.values(
+            "SELECT id FROM videos INDEXED BY videos_unfinished
+             WHERE finished = 0 AND phase = 'accepted' AND outcome IS NULL AND stalled_at IS NULL
+             AND iif(kind = 'agent', coalesce(moved_at, accepted_at) < ?3, accepted_at < ?1)
+             AND last_checked_at >= ?2 ORDER BY id",
             params![cutoff, checked, session_cutoff],
-            |row| row.get(0),
         )
     }
 
     fn count_by_status(&self, filter: &Filter) -> Result<Vec<(String, u64)>> {
         let (source, clause, values) = filter.sql();
-        self.all(&format!(
-                "SELECT status, count(*) AS n FROM {source} WHERE {clause} GROUP BY status ORDER BY n DESC, status"
-            ), params_from_iter(values), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+        let sql = format!(
+            "SELECT status, count(*) AS n FROM {source} WHERE {clause}
+             GROUP BY status ORDER BY n DESC, status"
+        );
+        self.all(&sql, params_from_iter(values), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
     }
 
     /// Percentiles by nearest rank: always a time that some video really took.
@@ -152,21 +152,23 @@ impl Tx<'_> {
 
     fn months(&self, filter: &Filter) -> Result<Vec<Month>> {
         let (source, clause, values) = filter.sql();
-        self.all(&format!(
-                "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
-                        count(*) FILTER (WHERE status = 'completed'),
-                        count(*) FILTER (WHERE phase IN ('rejected', 'unknown', 'missing') OR outcome = 'failed'),
-                        coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0.0) / 60.0
-                 FROM {source} WHERE {clause} GROUP BY month ORDER BY month DESC"
-            ), params_from_iter(values), |row| {
-                Ok(Month {
-                    month: row.get(0)?,
-                    submitted: row.get(1)?,
-                    completed: row.get(2)?,
-                    failed: row.get(3)?,
-                    minutes: row.get(4)?,
-                })
+        let sql = format!(
+            "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
+                count(*) FILTER (WHERE status = 'completed'),
+                count(*) FILTER (
+                    WHERE phase IN ('rejected', 'unknown', 'missing') OR outcome = 'failed'),
+                coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0.0) / 60.0
+             FROM {source} WHERE {clause} GROUP BY month ORDER BY month DESC"
+        );
+        self.all(&sql, params_from_iter(values), |row| {
+            Ok(Month {
+                month: row.get(0)?,
+                submitted: row.get(1)?,
+                completed: row.get(2)?,
+                failed: row.get(3)?,
+                minutes: row.get(4)?,
             })
+        })
     }
 
     fn saved_files(&self, filter: &Filter) -> Result<(u64, u64)> {
@@ -196,20 +198,11 @@ mod tests {
 
     fn add(store: &mut Store, id: &str, at: Timestamp, change: impl FnOnce(&mut Video)) {
         let new = NewVideo {
-            request: None,
-            body_hash: None,
-            account: None,
             video_id: VideoId::new(id),
-            title: None,
-            script: None,
-            avatar_id: None,
-            voice_id: None,
             tags: vec!["t".to_owned()],
             submitted_at: at,
             output_dir: "/out".into(),
-            name_template: None,
             assets: vec![Asset::Video],
-            retry_of: None,
             ..NewVideo::default()
         };
         store

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{Params, named_params, params};
+use rusqlite::{Params, Row, params};
 
 use super::Tx;
-use super::row::{self, VIDEO_COLUMNS};
+use super::row::{self, VIDEO_COLUMNS, tags_json};
 use crate::decide::{Decision, Entry};
 use crate::error::Result;
 use crate::event::Event;
@@ -14,6 +14,9 @@ use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{
     Account, Asset, File, IdempotencyKey, Job, Phase, RemoteStatus, RowId, Video, VideoId,
 };
+
+const UNFINISHED: &str = "videos INDEXED BY videos_unfinished WHERE finished = 0";
+const OUTBOX: &str = "videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending')";
 
 /// What `submit`, `retry` and `add` write down.
 #[derive(Clone, Debug, Default)]
@@ -71,21 +74,38 @@ pub enum Added {
     Known(RowId),
 }
 
-/// What the poll needs to know of an unfinished row before it asks for it.
+/// A row HeyGen is asked about, as it was read for that.
 #[derive(Clone, Debug)]
-pub struct UnfinishedRow {
-    /// Local number.
-    pub id: RowId,
-    /// Its revision.
+pub struct Asked {
+    pub row: RowId,
     pub rev: i64,
-    /// HeyGen's word as we know it.
-    pub remote_status: Option<RemoteStatus>,
-    /// HeyGen's name for it.
     pub job: Job,
-    /// Whether hearing the same word again changes nothing: no trouble to end, and the account is known.
+    /// HeyGen's word as we know it.
+    pub status: Option<RemoteStatus>,
+    /// Hearing the same word again changes nothing: no trouble to end, and the account is known.
     pub settled: bool,
-    /// Whether asking for it failed the last time.
+    /// Asking for it failed the last time.
     pub troubled: bool,
+    /// It is asked for beside the others, and never for its own sake.
+    pub missing: bool,
+}
+
+impl Asked {
+    /// A `missing` row from its number, revision, kind and id.
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            row: row.get(0)?,
+            rev: row.get(1)?,
+            job: Job {
+                kind: row.get(2)?,
+                id: row.get(3)?,
+            },
+            status: None,
+            settled: false,
+            troubled: false,
+            missing: true,
+        })
+    }
 }
 
 /// What `check` still has to do, in numbers.
@@ -108,11 +128,11 @@ impl Tx<'_> {
     pub fn open_work(&self) -> Result<OpenWork> {
         self.one(
             "SELECT count(*),
-                        count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
-                        min(accepted_at) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
-                        count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NOT NULL),
-                        count(*) FILTER (WHERE phase <> 'accepted')
-                 FROM videos INDEXED BY videos_unfinished WHERE finished = 0",
+                    count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
+                    min(accepted_at) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
+                    count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NOT NULL),
+                    count(*) FILTER (WHERE phase <> 'accepted')
+             FROM videos INDEXED BY videos_unfinished WHERE finished = 0",
             [],
             |row| {
                 Ok(OpenWork {
@@ -135,37 +155,35 @@ impl Tx<'_> {
             Phase::Unsent
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let id: RowId = self.one("INSERT INTO videos (nudges_left, auto_proceed, request_key, kind, template_id, session_id, phase, remote_status, video_id, idempotency_key, account, request, body_hash, title,
-                    script, avatar_id, voice_id, tags, submitted_at, accepted_at, output_dir, name_template, retry_of, data)
-                 VALUES (:nudges_left, :auto_proceed, :request_key, :kind, :template_id, :session_id, :phase, :remote_status, :video_id, :key, :account, :request, :body_hash, :title,
-                    :script, :avatar_id, :voice_id, :tags, :submitted_at, :accepted_at, :output_dir, :name, :retry_of, :data)
-                 RETURNING id", named_params! {
-                    ":nudges_left": new.nudges_left,
-                    ":auto_proceed": new.auto_proceed,
-                    ":request_key": new.request_key,
-                    ":kind": new.kind,
-                    ":template_id": new.template_id,
-                    ":session_id": new.session_id,
-                    ":phase": phase,
-                    ":remote_status": made.map(|_| RemoteStatus::waiting()),
-                    ":video_id": new.video_id,
-                    ":key": key,
-                    ":account": new.account,
-                    ":request": request,
-                    ":body_hash": new.body_hash,
-                    ":title": new.title,
-                    ":script": new.script,
-                    ":avatar_id": new.avatar_id,
-                    ":voice_id": new.voice_id,
-                    ":tags": tags_json(&new.tags),
-                    ":submitted_at": new.submitted_at,
-                    ":accepted_at": made.map(|_| new.submitted_at),
-                    ":output_dir": new.output_dir.to_string_lossy(),
-                    ":name": new.name_template,
-                    ":retry_of": new.retry_of,
-                    ":data": new.data,
-                },
-                |row| row.get(0))?;
+        let id = self.insert_into(
+            "videos",
+            &[
+                ("kind", &new.kind),
+                ("template_id", &new.template_id),
+                ("session_id", &new.session_id),
+                ("video_id", &new.video_id),
+                ("phase", &phase),
+                ("remote_status", &made.map(|_| RemoteStatus::waiting())),
+                ("idempotency_key", &key),
+                ("account", &new.account),
+                ("request", &request),
+                ("request_key", &new.request_key),
+                ("body_hash", &new.body_hash),
+                ("data", &new.data),
+                ("title", &new.title),
+                ("script", &new.script),
+                ("avatar_id", &new.avatar_id),
+                ("voice_id", &new.voice_id),
+                ("tags", &tags_json(&new.tags)),
+                ("nudges_left", &new.nudges_left),
+                ("auto_proceed", &new.auto_proceed),
+                ("submitted_at", &new.submitted_at),
+                ("accepted_at", &made.map(|_| new.submitted_at)),
+                ("output_dir", &new.output_dir.to_string_lossy()),
+                ("name_template", &new.name_template),
+                ("retry_of", &new.retry_of),
+            ],
+        )?;
         for asset in &new.assets {
             self.put_file(id, &File::wanted(*asset))?;
         }
@@ -175,53 +193,42 @@ impl Tx<'_> {
 
     /// Inserts a video made elsewhere unless its id is known.
     pub fn add(&self, new: &NewVideo, now: Timestamp) -> Result<Added> {
-        let known = match &new.video_id {
-            Some(id) => self.by_video_id(id)?,
-            None => None,
-        };
-        let known = match (known, &new.session_id) {
-            (None, Some(id)) => self.by_video_id(id)?,
-            (known, _) => known,
-        };
-        match known {
-            Some(id) => Ok(Added::Known(id)),
-            None => self.insert(new, now).map(Added::New),
+        for id in [&new.video_id, &new.session_id].into_iter().flatten() {
+            if let Some(row) = self.by_video_id(id)? {
+                return Ok(Added::Known(row));
+            }
         }
+        self.insert(new, now).map(Added::New)
     }
 
-    /// One row with its files.
     pub fn video(&self, id: RowId) -> Result<Option<Video>> {
-        let sql = format!("SELECT {VIDEO_COLUMNS} FROM videos WHERE id = ?1");
-        Ok(self.videos(&sql, [id])?.pop())
+        Ok(self.videos("videos WHERE id = ?", [id])?.pop())
     }
 
     /// The exact body to POST.
     pub fn request(&self, id: RowId) -> Result<Option<String>> {
-        self.one("SELECT request FROM videos WHERE id = ?1", [id], |row| {
-            row.get(0)
-        })
+        self.value("SELECT request FROM videos WHERE id = ?", [id])
     }
 
-    /// The account that bought or last saw a row.
+    /// The account that submitted or last saw a row.
     pub fn owner(&self, id: RowId) -> Result<Option<Account>> {
-        self.maybe("SELECT account FROM videos WHERE id = ?1", [id], |row| {
-            row.get(0)
-        })
-        .map(Option::flatten)
+        let found = self.value_if_any("SELECT account FROM videos WHERE id = ?", [id])?;
+        Ok(found.flatten())
     }
 
     /// The row that tracks a HeyGen id: the job's, a session's, or that of a session's video.
     pub fn by_video_id(&self, id: &VideoId) -> Result<Option<RowId>> {
-        let sql = "SELECT id FROM videos WHERE video_id = ?1 UNION ALL SELECT id FROM videos WHERE session_id = ?1";
-        self.maybe(sql, [id], |row| row.get(0))
+        self.value_if_any(
+            "SELECT id FROM videos WHERE video_id = ?1
+             UNION ALL SELECT id FROM videos WHERE session_id = ?1",
+            [id],
+        )
     }
 
-    /// The row of a job.
     pub fn by_job(&self, job: &Job) -> Result<Option<RowId>> {
         match job.kind {
             Kind::Agent => {
-                let sql = "SELECT id FROM videos WHERE session_id = ?1";
-                self.maybe(sql, [&job.id], |row| row.get(0))
+                self.value_if_any("SELECT id FROM videos WHERE session_id = ?", [&job.id])
             }
             _ => self.by_video_id(&job.id),
         }
@@ -229,28 +236,22 @@ impl Tx<'_> {
 
     /// The row of a submission by the caller's own name for it.
     pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>> {
-        self.maybe(
-            "SELECT id FROM videos WHERE request_key = ?1",
-            [key],
-            |row| row.get(0),
-        )
+        self.value_if_any("SELECT id FROM videos WHERE request_key = ?", [key])
     }
 
     /// How many submissions were recorded at or after `since`.
     pub fn submitted_since(&self, since: Timestamp) -> Result<u64> {
-        self.one(
-            "SELECT count(*) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?1",
+        self.value(
+            "SELECT count(*) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?",
             [since],
-            |row| row.get(0),
         )
     }
 
     /// When the first of them was.
     pub fn first_submitted_since(&self, since: Timestamp) -> Result<Option<Timestamp>> {
-        self.one(
-            "SELECT min(submitted_at) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?1",
+        self.value(
+            "SELECT min(submitted_at) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?",
             [since],
-            |row| row.get(0),
         )
     }
 
@@ -258,8 +259,12 @@ impl Tx<'_> {
     pub fn by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<(RowId, VideoId)>> {
         // Every text that starts with the prefix sorts between it and it followed by the last code point,
         // so the unique index answers this; LIKE would read its wildcards in the prefix.
-        self.all("SELECT id, video_id FROM videos
-                 WHERE video_id >= ?1 AND video_id < ?1 || char(1114111) ORDER BY video_id LIMIT ?2", params![prefix, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.all(
+            "SELECT id, video_id FROM videos
+             WHERE video_id >= ?1 AND video_id < ?1 || char(1114111) ORDER BY video_id LIMIT ?2",
+            params![prefix, limit],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 
     /// Writes all of a decision but its hooks. `false`, and nothing written, when somebody changed the row since it
@@ -273,8 +278,11 @@ impl Tx<'_> {
             if decision.changed && !self.update(video)? {
                 return Ok(false);
             }
-            let files_of_it = video.files.iter();
-            for file in files_of_it.filter(|file| files.contains(&file.asset)) {
+            for file in video
+                .files
+                .iter()
+                .filter(|file| files.contains(&file.asset))
+            {
                 self.put_file(video.id, file)?;
             }
             for entry in &decision.events {
@@ -292,89 +300,12 @@ impl Tx<'_> {
         }))
     }
 
-    /// Writes every mutable column of `video` if the row still has the revision it was read with.
-    ///
-    /// `false` means that somebody changed the row since: read it again and decide again.
-    pub fn update(&self, video: &Video) -> Result<bool> {
-        let error = video.last_error.as_ref();
-        self.changed("UPDATE videos SET rev = rev + 1, phase = :phase, remote_status = :remote_status, outcome = :outcome,
-                    video_id = :video_id, session_id = :session_id, progress = :progress, idempotency_key = :key, account = :account, title = :title,
-                    created_at = :created_at, completed_at = :completed_at, duration = :duration,
-                    folder_id = :folder_id, output_language = :output_language, failure_code = :failure_code,
-                    failure_message = :failure_message, video_page_url = :video_page_url, video_url = :video_url,
-                    captioned_video_url = :captioned, subtitle_url = :subtitle, thumbnail_url = :thumbnail,
-                    gif_url = :gif, audio_url = :audio, vtt_url = :vtt, urls_at = :urls_at, accepted_at = :accepted_at, ended_at = :ended_at,
-                    first_unanswered_at = :first_unanswered_at, last_attempt_at = :last_attempt_at,
-                    attempts = :attempts, send_after = :send_after, last_checked_at = :last_checked_at,
-                    check_count = :check_count, not_found_at = :not_found_at,
-                    not_found_count = :not_found_count, missing_at = :missing_at, stalled_at = :stalled_at, failed_since = :failed_since, failed_polls = :failed_polls, moved_at = :moved_at,
-                    nudges_left = :nudges_left, attention_at = :attention_at,
-                    error_operation = :error_operation, error_code = :error_code, error_message = :error_message, error_request_id = :error_request_id, error_at = :error_at,
-                    error_notified_at = :error_notified_at, error_count = :error_count,
-                    output_dir = :output_dir, tags = :tags
-                 WHERE id = :id AND rev = :rev", named_params! {
-                ":id": video.id,
-                ":rev": video.rev,
-                ":phase": video.phase,
-                ":remote_status": video.remote_status,
-                ":outcome": video.outcome,
-                ":video_id": video.video_id,
-                ":session_id": video.session_id,
-                ":progress": video.progress,
-                ":key": video.idempotency_key,
-                ":account": video.account,
-                ":title": video.title,
-                ":created_at": video.created_at,
-                ":completed_at": video.completed_at,
-                ":duration": video.duration,
-                ":folder_id": video.folder_id,
-                ":output_language": video.output_language,
-                ":failure_code": video.failure_code,
-                ":failure_message": video.failure_message,
-                ":video_page_url": video.video_page_url,
-                ":video_url": video.urls.video,
-                ":captioned": video.urls.captioned,
-                ":subtitle": video.urls.subtitle,
-                ":thumbnail": video.urls.thumbnail,
-                ":gif": video.urls.gif,
-                ":audio": video.urls.audio,
-                ":vtt": video.urls.vtt,
-                ":urls_at": video.urls_at,
-                ":accepted_at": video.accepted_at,
-                ":ended_at": video.ended_at,
-                ":first_unanswered_at": video.first_unanswered_at,
-                ":last_attempt_at": video.last_attempt_at,
-                ":attempts": video.attempts,
-                ":send_after": video.send_after,
-                ":last_checked_at": video.last_checked_at,
-                ":check_count": video.check_count,
-                ":not_found_at": video.not_found_at,
-                ":not_found_count": video.not_found_count,
-                ":missing_at": video.missing_at,
-                ":stalled_at": video.stalled_at,
-                ":failed_since": video.failed_since,
-                ":failed_polls": video.failed_polls,
-                ":moved_at": video.moved_at,
-                ":nudges_left": video.nudges_left,
-                ":attention_at": video.attention_at,
-                ":error_operation": error.map(|e| e.operation),
-                ":error_code": error.map(|e| &e.code),
-                ":error_message": error.map(|e| &e.message),
-                ":error_request_id": error.and_then(|e| e.request_id.as_ref()),
-                ":error_at": error.map(|e| e.at),
-                ":error_notified_at": error.and_then(|e| e.told_at),
-                ":error_count": error.map_or(0, |e| e.count),
-                ":output_dir": video.output_dir.to_string_lossy(),
-                ":tags": tags_json(&video.tags),
-            })
-    }
-
     /// Notes that HeyGen answered and nothing changed; not a change of state, so `rev` stays.
     pub fn seen(&self, rows: &[RowId], now: Timestamp) -> Result<()> {
         let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
         self.run(
             "UPDATE videos SET last_checked_at = ?2, check_count = check_count + 1
-                 WHERE id IN (SELECT value FROM json_each(?1))",
+             WHERE id IN (SELECT value FROM json_each(?1))",
             params![serde_json::Value::from(ids).to_string(), now],
         )
     }
@@ -382,28 +313,27 @@ impl Tx<'_> {
     /// A page of unfinished rows HeyGen knows, by local number; `account` is the one that will ask.
     pub fn unfinished_after(
         &self,
-        after: RowId,
+        mut after: RowId,
         account: Option<&Account>,
         limit: u32,
-    ) -> Result<Vec<UnfinishedRow>> {
-        let (mut page, mut after) = (Vec::new(), after);
+    ) -> Result<Vec<Asked>> {
+        let mut page = Vec::new();
         // Rows that cannot be read do not make a page shorter: a short one is the last.
         while let Some(wanted) = limit.checked_sub(page.len() as u32).filter(|n| *n > 0) {
             let (rows, last, count) = self.readable(
-                "SELECT id, rev, remote_status, kind, coalesce(session_id, video_id),
+                "SELECT id, rev, kind, coalesce(session_id, video_id), remote_status,
                         error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
                         error_operation IS 'poll'
                  FROM videos INDEXED BY videos_unfinished
                  WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
                 params![after, account, wanted],
                 |row| {
-                    Ok(UnfinishedRow {
-                        id: row.get(0)?,
-                        rev: row.get(1)?,
-                        remote_status: row.get(2)?,
-                        job: row::job(row, 3)?,
+                    Ok(Asked {
+                        status: row.get(4)?,
                         settled: row.get(5)?,
                         troubled: row.get(6)?,
+                        missing: false,
+                        ..Asked::read(row)?
                     })
                 },
             )?;
@@ -417,70 +347,50 @@ impl Tx<'_> {
     }
 
     /// The latest `missing` rows that became so since, at most `limit`.
-    pub fn missing_since(&self, since: Timestamp, limit: u32) -> Result<Vec<UnfinishedRow>> {
+    pub fn missing_since(&self, since: Timestamp, limit: u32) -> Result<Vec<Asked>> {
         let (rows, ..) = self.readable(
-            "SELECT id, rev, kind, coalesce(session_id, video_id) FROM videos INDEXED BY videos_missing
-             WHERE phase = 'missing' AND missing_at >= ?1 AND coalesce(session_id, video_id) IS NOT NULL ORDER BY id DESC LIMIT ?2",
+            "SELECT id, rev, kind, coalesce(session_id, video_id)
+             FROM videos INDEXED BY videos_missing
+             WHERE phase = 'missing' AND missing_at >= ?
+             AND coalesce(session_id, video_id) IS NOT NULL ORDER BY id DESC LIMIT ?",
             params![since, limit],
-            |row| {
-                Ok(UnfinishedRow {
-                    id: row.get(0)?,
-                    rev: row.get(1)?,
-                    remote_status: None,
-                    job: row::job(row, 2)?,
-                    settled: false,
-                    troubled: false,
-                })
-            },
+            Asked::read,
         )?;
         Ok(rows)
     }
 
     /// When something that belongs to no row was last done.
     pub fn mark(&self, name: &str) -> Result<Option<Timestamp>> {
-        self.maybe("SELECT at FROM marks WHERE name = ?1", [name], |row| {
-            row.get(0)
-        })
+        self.value_if_any("SELECT at FROM marks WHERE name = ?", [name])
     }
 
-    /// Notes that it was done.
     pub fn set_mark(&self, name: &str, at: Timestamp) -> Result<()> {
-        self.run(
-            "INSERT INTO marks (name, at) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET at = excluded.at",
-            params![name, at],
-        )
+        self.upsert("marks", &[("name", &name)], &[("at", &at)])
     }
 
     /// Rows in the outbox that may have to be given up: an attempt is unanswered since `before` (or the clock went
     /// back), or nothing is known of them since.
     pub fn expirable(&self, before: Timestamp, after: Timestamp) -> Result<Vec<RowId>> {
-        self.all(
-            "SELECT id FROM videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending') AND CASE phase
-                WHEN 'sending' THEN first_unanswered_at <= ?1
-                    OR max(first_unanswered_at, coalesce(last_attempt_at, 0)) > ?2
-                ELSE max(submitted_at, coalesce(last_attempt_at, 0)) <= ?1 END ORDER BY id",
+        self.values(
+            &format!(
+                "SELECT id FROM {OUTBOX} AND CASE phase
+                    WHEN 'sending' THEN first_unanswered_at <= ?1
+                        OR max(first_unanswered_at, coalesce(last_attempt_at, 0)) > ?2
+                    ELSE max(submitted_at, coalesce(last_attempt_at, 0)) <= ?1 END ORDER BY id"
+            ),
             params![before, after],
-            |row| row.get(0),
         )
     }
 
     /// Whether anything in the outbox has an unanswered attempt, or was recorded before `before`.
     pub fn has_old_keys(&self, before: Timestamp) -> Result<bool> {
-        self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox
-                            WHERE phase IN ('unsent', 'sending') AND (phase = 'sending' OR submitted_at < ?1))",
-            [before],
-            |row| row.get(0),
-        )
+        let old = format!("{OUTBOX} AND (phase = 'sending' OR submitted_at < ?)");
+        self.exists(&old, [before])
     }
 
     /// Whether any unfinished row belongs to this account.
     pub fn waits_for(&self, account: &str) -> Result<bool> {
-        self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_unfinished WHERE finished = 0 AND account = ?1)",
-            [account],
-            |row| row.get(0),
-        )
+        self.exists(&format!("{UNFINISHED} AND account = ?"), [account])
     }
 
     /// An account that never took anything may be a wrong key or a wrong base URL: what was submitted under it, and
@@ -497,140 +407,119 @@ impl Tx<'_> {
 
     /// A page of rows that wait to be sent in `phase`, by local number.
     pub fn outbox_after(&self, phase: Phase, after: RowId, limit: u32) -> Result<Vec<RowId>> {
-        self.all("SELECT id FROM videos INDEXED BY videos_outbox
-                 WHERE phase IN ('unsent', 'sending') AND phase = ?1 AND id > ?2 ORDER BY id LIMIT ?3", params![phase, after, limit], |row| row.get(0))
+        self.values(
+            &format!("SELECT id FROM {OUTBOX} AND phase = ? AND id > ? ORDER BY id LIMIT ?"),
+            params![phase, after, limit],
+        )
     }
 
-    /// How many videos HeyGen has in work for us, unanswered purchases included.
+    /// How many videos HeyGen has in work for us, unanswered submissions included.
     pub fn active_count(&self) -> Result<u64> {
-        self.one(
-            "SELECT count(*) FROM videos INDEXED BY videos_unfinished
-                 WHERE finished = 0 AND phase IN ('accepted', 'sending') AND outcome IS NULL",
+        let active = "phase IN ('accepted', 'sending') AND outcome IS NULL";
+        self.value(
+            &format!("SELECT count(*) FROM {UNFINISHED} AND {active}"),
             [],
-            |row| row.get(0),
         )
     }
 
-    /// Whether `check` has anything to do.
     pub fn has_unfinished(&self) -> Result<bool> {
-        self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
-            [],
-            |row| row.get(0),
-        )
+        self.exists(UNFINISHED, [])
+    }
+
+    pub fn unfinished_count(&self) -> Result<u64> {
+        self.value(&format!("SELECT count(*) FROM {UNFINISHED}"), [])
+    }
+
+    pub fn oldest_unfinished(&self, limit: u32) -> Result<Vec<Video>> {
+        self.videos(&format!("{UNFINISHED} ORDER BY id LIMIT ?"), [limit])
     }
 
     /// Whether any row waits to be sent.
     pub fn has_outbox(&self) -> Result<bool> {
-        self.one(
-            "SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending'))",
-            [],
-            |row| row.get(0),
-        )
+        self.exists(OUTBOX, [])
     }
 
     /// Whether any POST of before is still without an answer.
     pub fn has_unanswered(&self) -> Result<bool> {
-        self.one("SELECT EXISTS (SELECT 1 FROM videos INDEXED BY videos_outbox
-                                WHERE phase IN ('unsent', 'sending') AND phase = 'sending' AND attempts > 0)", [], |row| row.get(0))
-    }
-
-    /// How many rows `check` still has work with.
-    pub fn unfinished_count(&self) -> Result<u64> {
-        self.one(
-            "SELECT count(*) FROM videos INDEXED BY videos_unfinished WHERE finished = 0",
+        self.exists(
+            &format!("{OUTBOX} AND phase = 'sending' AND attempts > 0"),
             [],
-            |row| row.get(0),
         )
     }
 
-    /// The oldest rows `check` still has work with.
-    pub fn oldest_unfinished(&self, limit: u32) -> Result<Vec<Video>> {
+    /// The rows with an equal body, newest first.
+    pub fn duplicates(&self, body_hash: &str) -> Result<Vec<Video>> {
         self.videos(
-            &format!("SELECT {VIDEO_COLUMNS} FROM videos INDEXED BY videos_unfinished WHERE finished = 0 ORDER BY id LIMIT ?1"),
-            [limit],
-        )
-    }
-
-    /// The rows with an equal body, newest first, without their files.
-    pub fn twins(&self, body_hash: &str) -> Result<Vec<Video>> {
-        self.videos(
-            &format!("SELECT {VIDEO_COLUMNS} FROM videos INDEXED BY videos_by_body WHERE body_hash = ?1 ORDER BY id DESC LIMIT 100"),
+            "videos INDEXED BY videos_by_body WHERE body_hash = ? ORDER BY id DESC LIMIT 100",
             [body_hash],
         )
     }
 
     /// The newest row with an equal body that is unfinished, or completed and submitted since.
-    pub fn recent_twin(&self, body_hash: &str, since: Timestamp) -> Result<Option<RowId>> {
-        self.maybe(
-            "SELECT id FROM videos INDEXED BY videos_by_body WHERE body_hash = ?1
-                 AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?2))
-                 ORDER BY id DESC LIMIT 1",
+    pub fn recent_duplicate(&self, body_hash: &str, since: Timestamp) -> Result<Option<RowId>> {
+        self.value_if_any(
+            "SELECT id FROM videos INDEXED BY videos_by_body WHERE body_hash = ?
+             AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?))
+             ORDER BY id DESC LIMIT 1",
             params![body_hash, since],
-            |row| row.get(0),
         )
     }
 
     /// The retries of a row, oldest first, each with its `body_hash`.
     pub fn retries(&self, original: RowId) -> Result<Vec<(RowId, Option<String>)>> {
         self.all(
-            "SELECT id, body_hash FROM videos INDEXED BY videos_retried WHERE retry_of = ?1 ORDER BY id",
+            "SELECT id, body_hash FROM videos INDEXED BY videos_retried
+             WHERE retry_of = ? ORDER BY id",
             [original],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
     }
 
-    /// Every failed or rejected row that nobody has bought again, oldest first. Not those of which an earlier POST was
-    /// never answered: like `unknown`, they may have been bought, and a person has to look.
+    /// Every failed or rejected row that nobody has submitted again, oldest first. Not those of which an earlier POST
+    /// was never answered: like `unknown`, they may have been made, and a person has to look.
     pub fn retryable(&self) -> Result<Vec<RowId>> {
-        self.all(
+        self.values(
             "SELECT id FROM videos AS original INDEXED BY videos_by_status
-                 WHERE status IN ('failed', 'rejected', 'cancelled', 'canceled', 'deleted', 'expired')
-                 AND finished = 1 AND request IS NOT NULL
-                 AND first_unanswered_at IS NULL
-                 AND NOT EXISTS (SELECT 1 FROM videos INDEXED BY videos_retried WHERE retry_of = original.id) ORDER BY id",
+             WHERE status IN ('failed', 'rejected', 'cancelled', 'canceled', 'deleted', 'expired')
+             AND finished = 1 AND request IS NOT NULL AND first_unanswered_at IS NULL
+             AND NOT EXISTS (SELECT 1 FROM videos INDEXED BY videos_retried
+                             WHERE retry_of = original.id) ORDER BY id",
             [],
-            |row| row.get(0),
         )
     }
 
     /// How long an account's POSTs are held back.
     pub fn paused_until(&self, account: &Account) -> Result<Option<Timestamp>> {
-        self.maybe(
-            "SELECT until FROM pauses WHERE account = ?1",
-            [account],
-            |row| row.get(0),
-        )
+        self.value_if_any("SELECT until FROM pauses WHERE account = ?", [account])
     }
 
     /// Holds an account's POSTs back (`Retry-After`). A longer pause stands, unless it is longer than any can be: then
     /// it is from a clock that ran ahead.
     pub fn pause(&self, account: &Account, until: Timestamp) -> Result<()> {
-        self.run("INSERT INTO pauses (account, until) VALUES (?1, ?2)
-                 ON CONFLICT (account) DO UPDATE SET until =
-                    CASE WHEN until - excluded.until > ?3 THEN excluded.until ELSE max(until, excluded.until) END", params![account, until, LONGEST_WAIT.as_millis() as i64])
+        self.run(
+            "INSERT INTO pauses (account, until) VALUES (?1, ?2)
+             ON CONFLICT (account) DO UPDATE SET until = CASE WHEN until - excluded.until > ?3
+                THEN excluded.until ELSE max(until, excluded.until) END",
+            params![account, until, LONGEST_WAIT.as_millis() as i64],
+        )
     }
 
     /// Removes a row, its files' records and its timeline; no file on disk is touched.
     pub fn forget(&self, id: RowId) -> Result<bool> {
-        self.changed("DELETE FROM videos WHERE id = ?1", [id])
+        self.changed("DELETE FROM videos WHERE id = ?", [id])
     }
 
-    /// The readable rows of a query for [`VIDEO_COLUMNS`], with their files.
-    pub(super) fn videos(&self, sql: &str, params: impl Params) -> Result<Vec<Video>> {
-        let (mut videos, ..) = self.readable(sql, params, row::video)?;
-        let mut unreadable = Vec::new();
-        for video in &mut videos {
-            match self.files(video.id)? {
-                Some(files) => video.files = files,
-                None => unreadable.push(video.id),
+    /// The readable rows of `from`, with their files.
+    pub(super) fn videos(&self, from: &str, params: impl Params) -> Result<Vec<Video>> {
+        let sql = format!("SELECT {VIDEO_COLUMNS} FROM {from}");
+        let (rows, ..) = self.readable(&sql, params, row::video)?;
+        let mut videos = Vec::with_capacity(rows.len());
+        for mut video in rows {
+            if let Some(files) = self.files(video.id)? {
+                video.files = files;
+                videos.push(video);
             }
         }
-        videos.retain(|video| !unreadable.contains(&video.id));
         Ok(videos)
     }
-}
-
-fn tags_json(tags: &[String]) -> String {
-    serde_json::Value::from(tags).to_string()
 }

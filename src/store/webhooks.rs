@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn count(store: &Store, sql: &str) -> i64 {
-        store.read(|tx| tx.one(sql, [], |row| row.get(0))).unwrap()
+        store.read(|tx| tx.value(sql, [])).unwrap()
     }
 
     #[test]
@@ -141,20 +141,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::create(&dir.path().join("t.db")).unwrap();
         let new = NewVideo {
-            request: None,
-            body_hash: None,
-            account: None,
             video_id: VideoId::new("v1"),
-            title: None,
-            script: None,
-            avatar_id: None,
-            voice_id: None,
-            tags: Vec::new(),
             submitted_at: at(1),
             output_dir: "/out".into(),
-            name_template: None,
-            assets: Vec::new(),
-            retry_of: None,
             ..NewVideo::default()
         };
         let row = store.write(|tx| tx.insert(&new, at(1))).unwrap();

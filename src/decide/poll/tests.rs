@@ -41,59 +41,23 @@ fn row(phase: Phase, word: &str) -> Video {
     let remote_status = RemoteStatus::new(word);
     let since = now().before(HOUR);
     Video {
-        kind: crate::kind::Kind::Video,
-        session_id: None,
-        template_id: None,
-        progress: None,
-        failed_since: None,
-        failed_polls: 0,
-        moved_at: None,
-        nudges_left: 0,
-        auto_proceed: false,
-        attention_at: None,
         id: RowId(7),
         rev: 3,
         phase,
-        finished: false,
         video_id: VideoId::new("c0ffee"),
         idempotency_key: Some(IdempotencyKey::stored("key".to_owned())),
         account: Some(mine()),
         title: Some("Teaser".to_owned()),
-        script: None,
-        avatar_id: None,
-        voice_id: None,
-        tags: Vec::new(),
-        created_at: None,
-        completed_at: None,
-        duration: None,
-        folder_id: None,
-        output_language: None,
-        failure_code: None,
-        failure_message: None,
-        video_page_url: None,
-        urls: Urls::default(),
-        urls_at: None,
         submitted_at: since,
         accepted_at: Some(since),
         outcome: remote_status.outcome(),
         ended_at: remote_status.is_terminal().then_some(since),
         remote_status: Some(remote_status),
-        first_unanswered_at: None,
-        last_attempt_at: None,
-        attempts: 0,
-        send_after: None,
         last_checked_at: Some(since),
         check_count: 1,
-        not_found_at: None,
-        not_found_count: 0,
-        missing_at: None,
-        stalled_at: None,
-        last_error: None,
         output_dir: "/videos".into(),
-        name_template: None,
-        retry_of: None,
-        data: None,
         files: vec![file(Asset::Video, FileState::Wanted)],
+        ..Video::default()
     }
 }
 
@@ -116,16 +80,18 @@ fn remote(word: &str) -> RemoteVideo {
     let status = RemoteStatus::new(word);
     let (completed, failed) = (status.is_completed(), status.is_failed());
     let when = |holds: bool, text: &str| holds.then(|| text.to_owned());
+    let mut urls = Urls::default();
+    urls.set(
+        Asset::Video,
+        when(completed, "https://files.example/v?sig=1"),
+    );
     RemoteVideo {
         session: None,
         id: VideoId::new("c0ffee").unwrap(),
         title: None,
         created_at: Some(now().before(HOUR)),
         completed_at: status.is_terminal().then(now),
-        urls: Urls {
-            video: when(completed, "https://files.example/v?sig=1"),
-            ..Urls::default()
-        },
+        urls,
         duration: completed.then_some(3.5),
         folder_id: None,
         output_language: None,
@@ -153,14 +119,14 @@ fn server_error() -> ApiError {
     error(ErrorKind::Status(500), "http_500")
 }
 
-fn trouble(operation: Operation, code: &str, told_at: Option<Timestamp>) -> Option<LastError> {
+fn trouble(operation: Operation, code: &str, notified_at: Option<Timestamp>) -> Option<LastError> {
     Some(LastError {
         operation,
         code: code.to_owned(),
         message: String::new(),
         request_id: None,
         at: now().before(MINUTE),
-        told_at,
+        notified_at,
         count: 4,
     })
 }
@@ -261,7 +227,10 @@ fn what_contradicts_the_end_brings_nothing_else_either() {
 #[test]
 fn a_completed_row_gets_fresh_urls_and_keeps_what_an_answer_leaves_out() {
     let mut video = row(Phase::Accepted, "completed");
-    video.urls.video = Some("https://files.example/v?sig=0".to_owned());
+    video.urls.set(
+        Asset::Video,
+        Some("https://files.example/v?sig=0".to_owned()),
+    );
     video.duration = Some(9.0);
     let mut answer = remote("completed");
     answer.duration = None;
@@ -479,12 +448,15 @@ fn trouble_is_told_when_it_begins_changes_or_lasts() {
         let known = before
             .as_ref()
             .is_some_and(|e| e.code == "http_500" && e.operation == Operation::Poll);
-        let told_before = before.as_ref().and_then(|e| e.told_at);
+        let told_before = before.as_ref().and_then(|e| e.notified_at);
         video.last_error = before;
         let decision = fails(&video, &server_error(), now());
         assert_eq!(errors(&decision), [(true, tell, known)]);
         let last = decision.video.last_error.unwrap();
-        assert_eq!(last.told_at, if tell { Some(now()) } else { told_before });
+        assert_eq!(
+            last.notified_at,
+            if tell { Some(now()) } else { told_before }
+        );
         assert_eq!(last.count, if known { 5 } else { 1 });
     }
 }
@@ -591,10 +563,7 @@ fn files_are_fetched_waited_for_or_given_up() {
         video.ended_at = Some(now().before(since));
         video.files = vec![file(asset, state)];
         let address = url.then(|| "https://files.example/f".to_owned());
-        match asset {
-            Asset::Gif => video.urls.gif = address,
-            _ => video.urls.video = address,
-        }
+        video.urls.set(asset, address);
         let plan_of = |video: &Video| {
             let mut answer = remote(video.status());
             answer.urls = video.urls.clone();
@@ -624,7 +593,7 @@ fn a_clock_that_went_back_gives_no_file_up() {
     video.ended_at = Some(now().after(24 * HOUR));
     video.files = vec![file(Asset::Gif, FileState::Wanted)];
     let mut answer = remote("completed");
-    answer.urls.video = None;
+    answer.urls.set(Asset::Video, None);
     let decision = observed(&video, Observation::Detail(&answer), &mine(), now());
     assert!(decision.files.is_empty());
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::decide::Entry;
 use crate::heygen::ErrorKind;
-use crate::video::{Asset, File, FileState, RemoteStatus, RowId, Urls, VideoId};
+use crate::video::{Asset, File, FileState, RemoteStatus, RowId, VideoId};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -27,58 +27,10 @@ fn key(text: &str) -> IdempotencyKey {
 /// A row as `submit` writes it.
 fn unsent() -> Video {
     Video {
-        kind: crate::kind::Kind::Video,
-        session_id: None,
-        template_id: None,
-        progress: None,
-        failed_since: None,
-        failed_polls: 0,
-        moved_at: None,
-        nudges_left: 0,
-        auto_proceed: false,
-        attention_at: None,
         id: RowId(1),
-        rev: 0,
-        phase: Phase::Unsent,
-        remote_status: None,
-        outcome: None,
-        finished: false,
-        video_id: None,
         idempotency_key: Some(key("first")),
-        account: None,
-        title: None,
-        script: None,
-        avatar_id: None,
-        voice_id: None,
-        tags: Vec::new(),
-        created_at: None,
-        completed_at: None,
-        duration: None,
-        folder_id: None,
-        output_language: None,
-        failure_code: None,
-        failure_message: None,
-        video_page_url: None,
-        urls: Urls::default(),
-        urls_at: None,
         submitted_at: noon(),
-        accepted_at: None,
-        ended_at: None,
-        first_unanswered_at: None,
-        last_attempt_at: None,
-        attempts: 0,
-        send_after: None,
-        last_checked_at: None,
-        check_count: 0,
-        not_found_at: None,
-        not_found_count: 0,
-        missing_at: None,
-        stalled_at: None,
-        last_error: None,
         output_dir: "/output".into(),
-        name_template: None,
-        retry_of: None,
-        data: None,
         files: vec![File {
             asset: Asset::Video,
             state: FileState::Wanted,
@@ -90,6 +42,7 @@ fn unsent() -> Video {
             attempts: 0,
             first_failed_at: None,
         }],
+        ..Video::default()
     }
 }
 

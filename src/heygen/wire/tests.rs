@@ -1,6 +1,7 @@
 //! What is read from which JSON.
 
 use super::*;
+use crate::video::Asset;
 use proptest::prelude::*;
 
 fn redactor() -> Redactor {
@@ -40,6 +41,16 @@ fn a_full_detail_is_read_completely() {
     )
     .unwrap();
     let some = |text: &str| Some(text.to_owned());
+    let mut urls = Urls::default();
+    for (asset, url) in [
+        (Asset::Video, "https://f/v"),
+        (Asset::Captioned, "https://f/c"),
+        (Asset::Subtitle, "https://f/s"),
+        (Asset::Thumbnail, "https://f/t"),
+        (Asset::Gif, "https://f/g"),
+    ] {
+        urls.set(asset, some(url));
+    }
     assert_eq!(
         video,
         RemoteVideo {
@@ -49,15 +60,7 @@ fn a_full_detail_is_read_completely() {
             created_at: Some(Timestamp::from_secs(1_764_000_000)),
             completed_at: Some(Timestamp::from_millis(1_764_000_300_500)),
             session: None,
-            urls: Urls {
-                audio: None,
-                vtt: None,
-                video: some("https://f/v"),
-                captioned: some("https://f/c"),
-                subtitle: some("https://f/s"),
-                thumbnail: some("https://f/t"),
-                gif: some("https://f/g"),
-            },
+            urls,
             duration: Some(12.5),
             folder_id: some("F"),
             output_language: some("de"),
@@ -188,7 +191,11 @@ fn durations_are_numbers_that_make_sense() {
 fn optional_texts_of_a_wrong_type_are_missing() {
     for json in ["null", "5", "[1]", r#"{"a":"b"}"#, r#""""#, r#""\ud800""#] {
         assert_eq!(with_field("title", json).title, None, "{json}");
-        assert_eq!(with_field("video_url", json).urls.video, None, "{json}");
+        assert_eq!(
+            with_field("video_url", json).urls.get(Asset::Video),
+            None,
+            "{json}"
+        );
     }
 }
 
@@ -203,7 +210,7 @@ fn texts_are_bounded() {
             .len(),
         65_536
     );
-    assert_eq!(with_field("video_url", &long).urls.video, None);
+    assert_eq!(with_field("video_url", &long).urls.get(Asset::Video), None);
 }
 
 #[test]
