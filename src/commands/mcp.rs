@@ -29,12 +29,13 @@ pub struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let database = std::path::absolute(context.database()?)
         .map_err(|source| Problem::system("find the working directory", &source))?;
-    McpServer::new(
-        context.env.clone(),
+    McpServer {
+        env: context.env.clone(),
         database,
-        args.allow_submit,
-        args.max_per_day,
-    )
+        allow_submit: args.allow_submit,
+        max_per_day: args.max_per_day,
+        turn: std::sync::Arc::default(),
+    }
     .run()?;
     Ok(Exit::Ok)
 }

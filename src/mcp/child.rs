@@ -11,42 +11,64 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::types::ToolError;
+use crate::error::{Problem, code};
 
 /// What a child may print on stderr before it is not listened to any more.
 const MAX_TALK: u64 = 64 * 1024;
 
-/// A child that can be ended from outside while somebody reads its output.
-#[derive(Clone)]
-pub(super) struct VerbProcess(Arc<Mutex<Option<Child>>>);
+/// A child while it runs. Without one, its number may be another's by now.
+type Running = Arc<Mutex<Option<Child>>>;
 
-impl VerbProcess {
-    /// Ends it as a signal would. Without one running this does nothing: its number may be another's by now.
-    pub(super) fn end(&self) {
+/// A call that is dropped is cancelled: the child ends as at a signal.
+pub(super) struct VerbProcess(Running);
+
+impl Drop for VerbProcess {
+    fn drop(&mut self) {
         let child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(id) = child
-            .as_ref()
-            .and_then(|child| i32::try_from(child.id()).ok())
-        {
+        let id = child.as_ref().map(|child| i32::try_from(child.id()));
+        if let Some(Ok(id)) = id {
             // It may have ended by itself; then there is nothing left to end.
             kill(Pid::from_raw(id), Signal::SIGTERM).ok();
         }
     }
 }
 
-impl VerbProcess {
-    /// Waits for its end and says how it was.
-    fn ended(&self, talk: &[u8]) -> Result<(), ToolError> {
-        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = child.take().map(|mut child| child.wait());
-        let code = status.and_then(Result::ok).and_then(|status| status.code());
-        match (code, ToolError::said(talk)) {
-            (Some(0), _) => Ok(()),
-            (_, Some(failure)) => Err(failure),
-            // Exit 1 without an error of the run: the lines say which row is in trouble.
-            (Some(_), None) => Ok(()),
-            (None, None) => Err(ToolError::local("the run was ended")),
-        }
+/// What a child printed: each result as it comes, then how it ended.
+pub(super) enum Output {
+    Line(Value),
+    Ended(Result<(), Problem>),
+}
+
+/// Something of this machine.
+pub(super) fn local(message: &str) -> Problem {
+    Problem::new(code::FILE, message)
+}
+
+/// The problem in an error envelope.
+pub(super) fn problem(error: &Value) -> Option<Problem> {
+    let text = |name| error[name].as_str().map(str::to_owned);
+    let problem = Problem::new(text("code")?, text("message")?);
+    Some(Problem {
+        hint: text("hint"),
+        ..problem
+    })
+}
+
+fn ended(running: &Running, talk: &[u8]) -> Result<(), Problem> {
+    let mut child = running.lock().unwrap_or_else(PoisonError::into_inner);
+    let status = child.take().map(|mut child| child.wait());
+    let code = status.and_then(Result::ok).and_then(|status| status.code());
+    let mut lines = talk.rsplit(|byte| *byte == b'\n');
+    let said = lines.find_map(|line| {
+        let line: Value = serde_json::from_slice(line).ok()?;
+        problem(&line["error"])
+    });
+    match (code, said) {
+        (Some(0), _) => Ok(()),
+        (_, Some(problem)) => Err(problem),
+        // Exit 1 without an error of the run: the lines say which row is in trouble.
+        (Some(_), None) => Ok(()),
+        (None, None) => Err(local("the run was ended")),
     }
 }
 
@@ -60,38 +82,23 @@ fn read_talk(mut pipe: impl Read) -> Vec<u8> {
     talk
 }
 
-/// A call that is dropped is cancelled.
-pub(super) struct EndOnDrop(pub(super) VerbProcess);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-/// What a child printed: each result as it comes, then how it ended.
-pub(super) enum Output {
-    Line(Value),
-    Ended(Result<(), ToolError>),
-}
-
 /// Starts it; `input` is its stdin.
 pub(super) fn start(
     arguments: Vec<OsString>,
     input: Vec<u8>,
-) -> Result<(VerbProcess, UnboundedReceiver<Output>), ToolError> {
-    let program = std::env::current_exe().map_err(|error| ToolError::local(&error.to_string()))?;
+) -> Result<(VerbProcess, UnboundedReceiver<Output>), Problem> {
+    let program = std::env::current_exe().map_err(|error| local(&error.to_string()))?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| ToolError::local(&format!("cannot start tracker: {error}")))?;
+        .map_err(|error| local(&format!("cannot start tracker: {error}")))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let running = VerbProcess(Arc::new(Mutex::new(Some(child))));
+    let running = Running::new(Mutex::new(Some(child)));
+    let process = VerbProcess(Arc::clone(&running));
     let (lines, output) = unbounded_channel();
-    let reader = running.clone();
     let follow = move || {
         if let Some(mut stdin) = stdin {
             // A child that does not want its input says why on stderr.
@@ -102,22 +109,21 @@ pub(super) fn start(
             let listener = thread::Builder::new().name("mcp".to_owned());
             listener.spawn(move || read_talk(pipe)).ok()
         });
-        for line in stdout
+        let stdout = stdout
             .into_iter()
-            .flat_map(|out| BufReader::new(out).lines())
-        {
-            let Ok(line) = line else { break };
+            .flat_map(|out| BufReader::new(out).lines());
+        for line in stdout.map_while(Result::ok) {
             if let Ok(value) = serde_json::from_str(&line) {
                 // Nobody listens to a cancelled call.
                 lines.send(Output::Line(value)).ok();
             }
         }
         let talk = talk.and_then(|talk| talk.join().ok()).unwrap_or_default();
-        lines.send(Output::Ended(reader.ended(&talk))).ok();
+        lines.send(Output::Ended(ended(&running, &talk))).ok();
     };
     thread::Builder::new()
         .name("mcp".to_owned())
         .spawn(follow)
-        .map_err(|error| ToolError::local(&format!("cannot start a thread: {error}")))?;
-    Ok((running, output))
+        .map_err(|error| local(&format!("cannot start a thread: {error}")))?;
+    Ok((process, output))
 }

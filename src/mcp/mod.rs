@@ -8,11 +8,11 @@ mod child;
 mod tools;
 mod types;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
 use rmcp::transport::stdio;
 
 use crate::config::Environment;
@@ -21,32 +21,17 @@ use crate::error::{Problem, code};
 /// What one server may do, and where.
 #[derive(Clone, Debug)]
 pub(crate) struct McpServer {
-    env: Environment,
-    database: PathBuf,
+    pub(crate) env: Environment,
+    pub(crate) database: PathBuf,
     /// Whether tools that submit are there at all.
-    allow_submit: bool,
+    pub(crate) allow_submit: bool,
     /// How many submissions of the last 24 hours the database may have.
-    max_per_day: u32,
+    pub(crate) max_per_day: u32,
     /// Held by the child that is at work.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl McpServer {
-    pub(crate) fn new(
-        env: Environment,
-        database: PathBuf,
-        allow_submit: bool,
-        max_per_day: u32,
-    ) -> Self {
-        Self {
-            env,
-            database,
-            allow_submit,
-            max_per_day,
-            turn: Arc::default(),
-        }
-    }
-
     /// Serves until the client goes away.
     pub(crate) fn run(self) -> Result<(), Problem> {
         let broken = |error: String| Problem::new(code::FILE, format!("MCP: {error}"));
@@ -58,7 +43,7 @@ impl McpServer {
             let service = match self.serve(stdio()).await {
                 Ok(service) => service,
                 // A client that leaves before it has said anything is none.
-                Err(error) if is_closed(&error) => return Ok(()),
+                Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
                 Err(error) => return Err(broken(error.to_string())),
             };
             service
@@ -71,22 +56,4 @@ impl McpServer {
         runtime.shutdown_background();
         served
     }
-
-    /// The program itself with these arguments.
-    fn command(&self, verb: &str) -> Vec<OsString> {
-        [
-            "--db".into(),
-            self.database.clone().into(),
-            "--json".into(),
-            verb.into(),
-        ]
-        .to_vec()
-    }
-}
-
-fn is_closed(error: &rmcp::service::ServerInitializeError) -> bool {
-    matches!(
-        error,
-        rmcp::service::ServerInitializeError::ConnectionClosed(_)
-    )
 }

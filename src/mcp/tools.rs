@@ -1,36 +1,38 @@
 //! The tools. Each says to a model what it does, what it costs and what to do next.
 
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::time::Duration;
 
 use chrono::Local;
-use rmcp::handler::server::router::tool::ToolRouter;
-use rmcp::handler::server::wrapper::Parameters;
+use rmcp::handler::server::common::schema_for_type;
+use rmcp::handler::server::router::tool::{ToolRoute, ToolRouter};
+use rmcp::handler::server::tool::parse_json_object;
 use rmcp::model::{
-    CallToolResult, ContentBlock, Implementation, ListResourceTemplatesResult,
+    CallToolResult, ContentBlock, Implementation, JsonObject, ListResourceTemplatesResult,
     PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
     ReadResourceResponse, ReadResourceResult, ResourceContents, ResourceTemplate,
-    ServerCapabilities, ServerConfig,
+    ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
 };
-use rmcp::schemars::JsonSchema;
 use rmcp::service::RequestContext;
-use rmcp::{ErrorData, RoleServer, ServerHandler, tool, tool_handler, tool_router};
+use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::McpServer;
-use super::child::{self, EndOnDrop, Output};
+use super::child::{self, Output, local, problem};
 use super::types::{
     CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo, Rows,
-    StatsAnswer, Submission, SubmitVideo, ToolError, TrackVideo, VideoAnswer, VideoInfo, VideoList,
-    VideoRef,
+    StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
 };
 use crate::error::{Problem, code};
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::rows::find;
-use crate::store::{Filter, Store};
+use crate::store::{Filter, Store, Tx};
 use crate::time;
 use crate::video::{RowId, Video, VideoId};
 use crate::when::parse_when;
@@ -43,30 +45,147 @@ check_videos goes on with it.";
 
 /// Older answers of HeyGen's are asked for again when a model asks for an unfinished video.
 const STALE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
-type ToolResult<T> = Result<T, ToolError>;
+type Asking = RequestContext<RoleServer>;
+type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
 
-/// A result with its structure, and `text` for people.
-fn answered<T: Serialize>(
-    answer: ToolResult<T>,
-    text: impl FnOnce(&T) -> String,
-) -> CallToolResult {
-    match answer {
-        Err(failure) => failure.result(),
-        Ok(answer) => {
-            let text = text(&answer);
-            let mut result =
-                CallToolResult::structured(serde_json::to_value(answer).unwrap_or_default());
-            result.content = vec![ContentBlock::text(text)];
-            result
-        }
-    }
+/// What a tool changes, and where.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Reads,
+    ReadsAndAsks,
+    Records,
+    Works,
+    /// Spends: there only where allowed.
+    Submits,
+    /// The same, and repeating the call changes nothing more.
+    SubmitsOnce,
 }
 
-fn schema<T: JsonSchema + 'static>() -> std::sync::Arc<rmcp::model::JsonObject> {
-    rmcp::handler::server::common::schema_for_type::<T>()
+/// A tool as clients see it, and the work behind it.
+fn tool<A, T>(
+    name: &'static str,
+    title: &str,
+    effect: Effect,
+    description: &'static str,
+    work: for<'a> fn(&'a McpServer, A, &'a Asking) -> Work<'a, T>,
+) -> (Effect, ToolRoute<McpServer>)
+where
+    A: DeserializeOwned + JsonSchema + Send + 'static,
+    T: Serialize + JsonSchema + ToString + Send + 'static,
+{
+    let reads = matches!(effect, Effect::Reads | Effect::ReadsAndAsks);
+    let annotations = ToolAnnotations::from_raw(
+        Some(title.to_owned()),
+        Some(reads),
+        Some(false),
+        Some(effect != Effect::Submits),
+        Some(!matches!(effect, Effect::Reads | Effect::Records)),
+    );
+    let tool = Tool::new(name, description, JsonObject::new())
+        .with_input_schema::<A>()
+        .with_raw_output_schema(schema_for_type::<T>())
+        .with_annotations(annotations);
+    let route = ToolRoute::new_dyn(tool, move |context| {
+        Box::pin(async move {
+            let asked = parse_json_object(context.arguments.unwrap_or_default())?;
+            let answer = work(context.service, asked, &context.request_context).await;
+            Ok(answer.map_or_else(refused, answered).into())
+        })
+    });
+    (effect, route)
+}
+
+/// The structure, and the same in text for people.
+fn answered(answer: impl Serialize + ToString) -> CallToolResult {
+    let text = ContentBlock::text(answer.to_string());
+    let mut result = CallToolResult::structured(serde_json::to_value(answer).unwrap_or_default());
+    result.content = vec![text];
+    result
+}
+
+/// As text: structured content would have to fit the schema of the tool's answers.
+fn refused(problem: Problem) -> CallToolResult {
+    let error = json!({"code": problem.code, "message": problem.message, "hint": problem.hint});
+    CallToolResult::error(vec![ContentBlock::text(error.to_string())])
+}
+
+fn all_tools() -> [(Effect, ToolRoute<McpServer>); 9] {
+    [
+        tool(
+            "get_video",
+            "Get a video",
+            Effect::ReadsAndAsks,
+            "One video: status, title, duration, files on disk, why it failed. Asks HeyGen first when it is unfinished \
+             and was not asked for a minute. An id that no row knows is looked up at HeyGen (tracked: false).",
+            |server, asked, context| Box::pin(server.get_video(asked, context)),
+        ),
+        tool(
+            "list_videos",
+            "List videos",
+            Effect::Reads,
+            "The history, newest first, by status, tag, text or date; 20 a page. Reads the local table only.",
+            |server, asked, _| Box::pin(async move { server.list_videos(&asked) }),
+        ),
+        tool(
+            "get_stats",
+            "Statistics",
+            Effect::Reads,
+            "The history in numbers: how many videos have which status, how long rendering takes, minutes by month.",
+            |server, _: JsonObject, _| Box::pin(async move { server.get_stats() }),
+        ),
+        tool(
+            "check_videos",
+            "Check videos",
+            Effect::Works,
+            "One pass over everything unfinished, or the named videos: sends what is recorded and not sent, asks HeyGen \
+             once for each, downloads what is ready. Costs nothing. Returns at once when nothing is ready: call it again \
+             after next_check_seconds.",
+            |server, asked, context| Box::pin(server.check_videos(asked, context)),
+        ),
+        tool(
+            "download_video",
+            "Download a video",
+            Effect::Works,
+            "Download a completed video's files again, or other files of it.",
+            |server, asked, context| Box::pin(server.download_video(asked, context)),
+        ),
+        tool(
+            "track_video",
+            "Track a video",
+            Effect::Records,
+            "Record a video that was made elsewhere, by HeyGen's id: from then on check_videos looks after it. No network.",
+            |server, asked, context| Box::pin(server.track_video(asked, context)),
+        ),
+        tool(
+            "submit_video",
+            "Submit a video (may cost money)",
+            Effect::Submits,
+            "Submit a video to HeyGen. THIS MAY COST MONEY. The row is recorded before anything is sent, so an error never \
+             means that you should submit again: the same request_key is the same row for ever, and check_videos goes on \
+             with it. A body that is in progress or was completed within 24 hours is not submitted again.",
+            |server, asked, context| Box::pin(server.submit_video(asked, context)),
+        ),
+        tool(
+            "retry_video",
+            "Retry a video (may cost money)",
+            Effect::SubmitsOnce,
+            "Submit a failed, rejected, unknown or missing video once more. THIS MAY COST MONEY. The same retry again is \
+             the same row.",
+            |server, asked, context| Box::pin(server.retry_video(asked, context)),
+        ),
+        tool(
+            "reply_to_agent",
+            "Reply to an agent (may cost money)",
+            Effect::Submits,
+            "Answer an agent's session that waits for a person, or ask one that failed to go on. THIS MAY COST MONEY: it \
+             starts a render. The answer is recorded before it is sent: do not repeat it because an answer is late.",
+            |server, asked, context| Box::pin(server.reply_to_agent(asked, context)),
+        ),
+    ]
 }
 
 fn info(video: &Video) -> VideoInfo {
@@ -78,32 +197,33 @@ fn info(video: &Video) -> VideoInfo {
     serde_json::from_value(value).unwrap_or_default()
 }
 
-fn line(video: &VideoInfo) -> String {
-    video.line()
+/// What is missing, or a database that is, where that is an answer too.
+fn or_none<T>(found: Result<T, Problem>) -> Result<Option<T>, Problem> {
+    match found {
+        Err(problem) if [code::NOT_FOUND, code::NO_DATABASE].contains(&&*problem.code) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// `--NAME=VALUE` for each value.
+fn options<'a>(
+    name: &'static str,
+    values: impl IntoIterator<Item = &'a String>,
+) -> impl Iterator<Item = String> {
+    let option = move |value| format!("--{name}={value}");
+    values.into_iter().map(option)
 }
 
 impl McpServer {
-    fn read<T>(
-        &self,
-        look: impl FnOnce(&crate::store::Tx<'_>) -> Result<T, Problem>,
-    ) -> ToolResult<T> {
-        let store = Store::open_for_reading(&self.database)?;
-        Ok(store.read(look)?)
+    fn read<T>(&self, look: impl FnOnce(&Tx<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
+        Store::open_for_reading(&self.database)?.read(look)
     }
 
-    fn row(&self, id: &VideoRef) -> ToolResult<Video> {
-        let id = id.text();
+    fn row(&self, id: &str) -> Result<Video, Problem> {
         self.read(|tx| {
-            let row = find(tx, &id, true)?;
-            tx.video(row)?.ok_or_else(|| Problem::not_found(&id))
+            let row = find(tx, id, true)?;
+            tx.video(row)?.ok_or_else(|| Problem::not_found(id))
         })
-    }
-
-    /// The row that a verb has worked on.
-    fn one_row<T>(&self, done: ToolResult<T>, id: &VideoRef) -> ToolResult<Rows> {
-        done?;
-        let videos = vec![info(&self.row(id)?)];
-        Ok(Rows { videos })
     }
 
     /// Runs a verb to its end and returns what it printed.
@@ -112,20 +232,19 @@ impl McpServer {
         verb: &str,
         arguments: impl IntoIterator<Item = String>,
         input: Vec<u8>,
-        context: &RequestContext<RoleServer>,
-    ) -> ToolResult<Vec<Value>> {
+        context: &Asking,
+    ) -> Result<Vec<Value>, Problem> {
         let _turn = self.turn.lock().await;
-        let mut command = self.command(verb);
+        let mut command: Vec<OsString> = vec!["--db".into(), self.database.clone().into()];
+        command.extend(["--json".into(), verb.into()]);
         command.extend(arguments.into_iter().map(OsString::from));
-        let (running, mut output) = child::start(command, input)?;
-        let _ended = EndOnDrop(running.clone());
+        let (_running, mut output) = child::start(command, input)?;
         let mut lines = Vec::new();
         loop {
             let next = tokio::select! {
                 next = output.recv() => next,
                 () = context.ct.cancelled() => {
-                    running.end();
-                    return Err(ToolError::local("cancelled; the next check goes on from here"));
+                    return Err(local("cancelled; the next check goes on from here"));
                 }
             };
             match next {
@@ -133,87 +252,78 @@ impl McpServer {
                     report_progress(context, lines.len(), &line).await;
                     lines.push(line);
                 }
-                Some(Output::Ended(Ok(()))) => return Ok(lines),
-                // What was done before it is true all the same.
-                Some(Output::Ended(Err(failure))) => return Err(failure),
-                None => return Err(ToolError::local("the run was ended")),
+                // What was done before a problem is true all the same.
+                Some(Output::Ended(end)) => return end.map(|()| lines),
+                None => return Err(local("the run was ended")),
             }
         }
     }
 
-    /// What HeyGen says now of a video that no row knows.
-    async fn untracked(&self, id: String) -> ToolResult<VideoInfo> {
-        let env = self.env.clone();
-        let asked = tokio::task::spawn_blocking(move || -> ToolResult<Value> {
-            let not_found = || ToolError::from(Problem::not_found(&id));
-            let video_id = VideoId::new(id.as_str()).ok_or_else(not_found)?;
-            let remote = Access::resolve(&env)?.client.video(&video_id);
-            let remote = remote.map_err(Problem::from)?;
-            Ok(json!({
-                "video_id": remote.id.as_str(),
-                "status": remote.status.as_str(),
-                "title": remote.title,
-                "completed_at": remote.completed_at,
-                "duration": remote.duration,
-                "failure_code": remote.failure_code,
-                "failure_message": remote.failure_message,
-                "video_page_url": remote.video_page_url,
-            }))
-        });
-        let value = asked
-            .await
-            .map_err(|error| ToolError::local(&error.to_string()))??;
-        serde_json::from_value(value).map_err(|error| ToolError::local(&error.to_string()))
+    /// Runs a verb on one row, and shows it.
+    async fn work_on(
+        &self,
+        id: &str,
+        verb: &str,
+        arguments: Vec<String>,
+        input: Vec<u8>,
+        context: &Asking,
+    ) -> Result<Rows, Problem> {
+        self.verb(verb, arguments, input, context).await?;
+        let videos = vec![info(&self.row(id)?)];
+        Ok(Rows { videos })
     }
 
-    async fn video(
-        &self,
-        asked: GetVideo,
-        context: &RequestContext<RoleServer>,
-    ) -> ToolResult<VideoAnswer> {
-        let video = match self.row(&asked.id) {
-            Ok(video) => video,
-            Err(failure) if failure.is_not_found() && !asked.id.text().is_empty() => {
-                return Ok(VideoAnswer {
-                    video: self.untracked(asked.id.text()).await?,
-                    tracked: false,
-                    timeline: None,
-                });
-            }
-            Err(failure) => return Err(failure),
+    /// What HeyGen says now of a video that no row knows.
+    async fn untracked(&self, id: String) -> Result<VideoInfo, Problem> {
+        let env = self.env.clone();
+        let asked = tokio::task::spawn_blocking(move || -> Result<VideoInfo, Problem> {
+            let video_id = VideoId::new(id.as_str()).ok_or_else(|| Problem::not_found(&id))?;
+            let remote = Access::resolve(&env)?.client.video(&video_id)?;
+            Ok(remote.into())
+        });
+        asked.await.map_err(|error| local(&error.to_string()))?
+    }
+
+    async fn get_video(&self, asked: GetVideo, context: &Asking) -> Result<VideoAnswer, Problem> {
+        let id = asked.id.text();
+        let mut video = match self.row(&id) {
+            found if id.is_empty() => found?,
+            found => match or_none(found)? {
+                Some(video) => video,
+                None => {
+                    return Ok(VideoAnswer {
+                        video: self.untracked(id).await?,
+                        tracked: false,
+                        timeline: None,
+                    });
+                }
+            },
         };
+        let row = video.id.to_string();
         let stale = |at| time::now().since(at) >= STALE;
-        let video = if !video.finished && video.last_checked_at.is_none_or(stale) {
+        if !video.finished && video.last_checked_at.is_none_or(stale) {
             // An outage is no reason to keep back what is known; the row's last_error tells of it.
-            let id = video.id.to_string();
-            self.verb(
-                "check",
-                ["--no-download".to_owned(), "--".to_owned(), id],
-                Vec::new(),
-                context,
-            )
-            .await
-            .ok();
-            self.row(&VideoRef::Number(video.id.0))?
-        } else {
-            video
-        };
-        let timeline = match asked.timeline {
+            let arguments = ["--no-download", "--", &row].map(str::to_owned);
+            self.verb("check", arguments, Vec::new(), context)
+                .await
+                .ok();
+            video = self.row(&row)?;
+        }
+        let events = match asked.timeline {
+            true => Some(self.read(|tx| tx.timeline(video.id))?),
             false => None,
-            true => {
-                let events = self.read(|tx| tx.timeline(video.id))?;
-                let events = events.iter().map(serde_json::to_value);
-                Some(events.filter_map(Result::ok).collect())
-            }
         };
         Ok(VideoAnswer {
             video: info(&video),
             tracked: true,
-            timeline,
+            timeline: events.map(|events| {
+                let events = events.iter().map(serde_json::to_value);
+                events.filter_map(Result::ok).collect()
+            }),
         })
     }
 
-    fn page(&self, asked: &ListVideos) -> ToolResult<VideoList> {
+    fn list_videos(&self, asked: &ListVideos) -> Result<VideoList, Problem> {
         let now = time::now();
         let when = |text: &Option<String>| {
             text.as_deref()
@@ -221,15 +331,13 @@ impl McpServer {
                 .transpose()
                 .map_err(|error| Problem::misuse(error.to_string()))
         };
-        let below = match &asked.cursor {
-            None => None,
-            Some(cursor) => Some(RowId(cursor.parse().map_err(|_| {
-                Problem::usage(
-                    "not a cursor of list_videos",
-                    "leave it out for the first page",
-                )
-            })?)),
+        let row = |cursor: &String| {
+            cursor.parse().map(RowId).map_err(|_| {
+                let hint = "leave it out for the first page";
+                Problem::usage("not a cursor of list_videos", hint)
+            })
         };
+        let below = asked.cursor.as_ref().map(row).transpose()?;
         let filter = Filter {
             statuses: asked.status.clone(),
             unfinished: asked.unfinished,
@@ -241,30 +349,33 @@ impl McpServer {
             search: asked.search.clone(),
         };
         let limit = asked.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-        let videos = match self.read(|tx| tx.list(&filter, below, limit)) {
-            Err(failure) if failure.is_not_found() => Vec::new(),
-            videos => videos?,
-        };
-        let more = videos.len() == limit as usize;
+        let videos = or_none(self.read(|tx| tx.list(&filter, below, limit)))?.unwrap_or_default();
+        let last = videos.last().filter(|_| videos.len() == limit as usize);
         Ok(VideoList {
-            next_cursor: videos
-                .last()
-                .filter(|_| more)
-                .map(|video| video.id.to_string()),
+            next_cursor: last.map(|video| video.id.to_string()),
             videos: videos.iter().map(info).collect(),
         })
     }
 
-    async fn check(
+    fn get_stats(&self) -> Result<StatsAnswer, Problem> {
+        let stats = or_none(self.read(|tx| tx.stats(&Filter::default())))?;
+        Ok(StatsAnswer {
+            stats: match stats.map(serde_json::to_value) {
+                Some(Ok(Value::Object(stats))) => stats,
+                _ => Map::new(),
+            },
+        })
+    }
+
+    async fn check_videos(
         &self,
         asked: CheckVideos,
-        context: &RequestContext<RoleServer>,
-    ) -> ToolResult<CheckAnswer> {
-        let mut arguments = Vec::new();
+        context: &Asking,
+    ) -> Result<CheckAnswer, Problem> {
+        let mut arguments = vec!["--".to_owned()];
         if asked.no_download {
-            arguments.push("--no-download".to_owned());
+            arguments.insert(0, "--no-download".to_owned());
         }
-        arguments.push("--".to_owned());
         arguments.extend(asked.ids.iter().map(VideoRef::text));
         let mut answer = CheckAnswer::default();
         for line in self.verb("check", arguments, Vec::new(), context).await? {
@@ -273,8 +384,7 @@ impl McpServer {
                 Some("saved") => answer.saved.push(line),
                 // Without a usable key nobody was asked: that is no answer.
                 Some("error") if line["error"]["code"] == code::AUTH => {
-                    let error = serde_json::from_value(line["error"].clone());
-                    return Err(error.unwrap_or_else(|_| ToolError::local("no usable key")));
+                    return Err(problem(&line["error"]).unwrap_or_else(|| local("no usable key")));
                 }
                 Some("error" | "stalled") => answer.errors.push(line),
                 Some("summary") => {
@@ -287,25 +397,81 @@ impl McpServer {
         Ok(answer)
     }
 
+    async fn download_video(
+        &self,
+        asked: DownloadVideo,
+        context: &Asking,
+    ) -> Result<Rows, Problem> {
+        let id = asked.id.text();
+        let assets = (!asked.assets.is_empty()).then(|| asked.assets.join(","));
+        let mut arguments: Vec<String> = options("assets", &assets).collect();
+        arguments.extend(["--".to_owned(), id.clone()]);
+        self.work_on(&id, "download", arguments, Vec::new(), context)
+            .await
+    }
+
+    async fn track_video(&self, asked: TrackVideo, context: &Asking) -> Result<Rows, Problem> {
+        let id = asked.video_id;
+        let mut arguments: Vec<String> = options("tag", &asked.tags).collect();
+        arguments.extend(["--".to_owned(), id.clone()]);
+        self.work_on(&id, "add", arguments, Vec::new(), context)
+            .await
+    }
+
+    async fn reply_to_agent(&self, asked: ReplyToAgent, context: &Asking) -> Result<Rows, Problem> {
+        let id = asked.id.text();
+        // Over stdin: an argument that begins with @ would name a file.
+        let arguments = vec!["--".to_owned(), id.clone(), "@-".to_owned()];
+        let said = asked.text.into_bytes();
+        self.work_on(&id, "reply", arguments, said, context).await
+    }
+
+    async fn submit_video(
+        &self,
+        asked: SubmitVideo,
+        context: &Asking,
+    ) -> Result<Submission, Problem> {
+        let mut arguments: Vec<String> = options("tag", &asked.tags)
+            .chain(options("kind", &asked.kind))
+            .chain(options("template", &asked.template_id))
+            .chain(options("request-key", &asked.request_key))
+            .collect();
+        if !asked.allow_duplicate {
+            arguments.push("--if-new".to_owned());
+        }
+        arguments.push("-".to_owned());
+        let body = Value::Object(asked.body).to_string().into_bytes();
+        self.submit("submit", arguments, asked.dry_run, body, context)
+            .await
+    }
+
+    async fn retry_video(
+        &self,
+        asked: RetryVideo,
+        context: &Asking,
+    ) -> Result<Submission, Problem> {
+        let arguments = vec!["--".to_owned(), asked.id.text()];
+        self.submit("retry", arguments, asked.dry_run, Vec::new(), context)
+            .await
+    }
+
     /// Submits through a verb that takes the options of `submit`.
-    async fn submission(
+    async fn submit(
         &self,
         verb: &str,
         mut arguments: Vec<String>,
         dry_run: bool,
         input: Vec<u8>,
-        context: &RequestContext<RoleServer>,
-    ) -> ToolResult<Submission> {
+        context: &Asking,
+    ) -> Result<Submission, Problem> {
         arguments.insert(0, format!("--max-per-day={}", self.max_per_day));
         if dry_run {
             arguments.insert(0, "--dry-run".to_owned());
         }
         let printed = self.verb(verb, arguments, input, context).await?;
         let first = printed.into_iter().next().unwrap_or_default();
-        let submitted = match self.read(|tx| tx.submitted_since(time::now().before(DAY))) {
-            Err(failure) if failure.is_not_found() => 0,
-            submitted => submitted?,
-        };
+        let submitted = self.read(|tx| tx.submitted_since(time::now().before(DAY)));
+        let submitted = or_none(submitted)?.unwrap_or(0);
         Ok(Submission {
             video: (!dry_run).then(|| serde_json::from_value(first.clone()).unwrap_or_default()),
             dry_run: dry_run.then_some(first),
@@ -313,23 +479,19 @@ impl McpServer {
         })
     }
 
-    /// The tools of this server; the ones that spend are not there unless allowed.
     fn tools(&self) -> ToolRouter<Self> {
-        let mut tools = Self::tool_router();
-        if !self.allow_submit {
-            for name in SPENDING {
-                tools.remove_route(name);
+        let mut router = ToolRouter::new();
+        for (effect, route) in all_tools() {
+            if self.allow_submit || !matches!(effect, Effect::Submits | Effect::SubmitsOnce) {
+                router.add_route(route);
             }
         }
-        tools
+        router
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-const SPENDING: [&str; 3] = ["submit_video", "retry_video", "reply_to_agent"];
-
 /// A client that wants to see how it goes hears of each result.
-async fn report_progress(context: &RequestContext<RoleServer>, done: usize, line: &Value) {
+async fn report_progress(context: &Asking, done: usize, line: &Value) {
     if let Some(token) = context.meta.get_progress_token() {
         let mut progress = ProgressNotificationParam::new(token, done as f64 + 1.0);
         progress.message = line["type"].as_str().map(|word| match line["id"].as_i64() {
@@ -339,208 +501,6 @@ async fn report_progress(context: &RequestContext<RoleServer>, done: usize, line
         // A client that went away misses nothing.
         context.peer.notify_progress(progress).await.ok();
     }
-}
-
-#[tool_router]
-impl McpServer {
-    #[tool(
-        description = "One video: status, title, duration, files on disk, why it failed. Asks HeyGen first when it is \
-            unfinished and was not asked for a minute. An id that no row knows is looked up at HeyGen (tracked: false).",
-        output_schema = schema::<VideoAnswer>(),
-        annotations(title = "Get a video", read_only_hint = true, destructive_hint = false, idempotent_hint = true, open_world_hint = true)
-    )]
-    async fn get_video(
-        &self,
-        Parameters(asked): Parameters<GetVideo>,
-        context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
-        answered(self.video(asked, &context).await, |answer| {
-            line(&answer.video)
-        })
-    }
-
-    #[tool(
-        description = "The history, newest first, by status, tag, text or date; 20 a page. Reads the local table only.",
-        output_schema = schema::<VideoList>(),
-        annotations(title = "List videos", read_only_hint = true, destructive_hint = false, idempotent_hint = true, open_world_hint = false)
-    )]
-    async fn list_videos(&self, Parameters(asked): Parameters<ListVideos>) -> CallToolResult {
-        answered(self.page(&asked), |page| {
-            let lines: Vec<String> = page.videos.iter().map(line).collect();
-            if lines.is_empty() {
-                "no videos".to_owned()
-            } else {
-                lines.join("\n")
-            }
-        })
-    }
-
-    #[tool(
-        description = "The history in numbers: how many videos have which status, how long rendering takes, minutes by month.",
-        output_schema = schema::<StatsAnswer>(),
-        annotations(title = "Statistics", read_only_hint = true, destructive_hint = false, idempotent_hint = true, open_world_hint = false)
-    )]
-    async fn get_stats(&self) -> CallToolResult {
-        let stats = match self.read(|tx| tx.stats(&Filter::default())) {
-            Err(failure) if failure.is_not_found() => Ok(Map::new()),
-            stats => stats.map(|stats| match serde_json::to_value(stats) {
-                Ok(Value::Object(stats)) => stats,
-                Ok(_) | Err(_) => Map::new(),
-            }),
-        };
-        answered(stats.map(|stats| StatsAnswer { stats }), |answer| {
-            Value::Object(answer.stats.clone()).to_string()
-        })
-    }
-
-    #[tool(
-        description = "One pass over everything unfinished, or the named videos: sends what is recorded and not sent, asks \
-            HeyGen once for each, downloads what is ready. Costs nothing. Returns at once when nothing is ready: call it again \
-            after next_check_seconds.",
-        output_schema = schema::<CheckAnswer>(),
-        annotations(title = "Check videos", read_only_hint = false, destructive_hint = false, idempotent_hint = true, open_world_hint = true)
-    )]
-    async fn check_videos(
-        &self,
-        Parameters(asked): Parameters<CheckVideos>,
-        context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
-        answered(self.check(asked, &context).await, |answer| {
-            let (changes, saved, errors) = (
-                answer.changes.len(),
-                answer.saved.len(),
-                answer.errors.len(),
-            );
-            let unfinished = answer.unfinished.unwrap_or_default();
-            format!(
-                "{changes} changed, {saved} files saved, {errors} in trouble, {unfinished} unfinished"
-            )
-        })
-    }
-
-    #[tool(
-        description = "Download a completed video's files again, or other files of it.",
-        output_schema = schema::<Rows>(),
-        annotations(title = "Download a video", read_only_hint = false, destructive_hint = false, idempotent_hint = true, open_world_hint = true)
-    )]
-    async fn download_video(
-        &self,
-        Parameters(asked): Parameters<DownloadVideo>,
-        context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
-        let mut arguments = Vec::new();
-        if !asked.assets.is_empty() {
-            arguments.push(format!("--assets={}", asked.assets.join(",")));
-        }
-        arguments.extend(["--".to_owned(), asked.id.text()]);
-        let done = self.verb("download", arguments, Vec::new(), &context).await;
-        answered(self.one_row(done, &asked.id), |rows| {
-            rows.videos.iter().map(line).collect()
-        })
-    }
-
-    #[tool(
-        description = "Record a video that was made elsewhere, by HeyGen's id: from then on check_videos looks after it. No network.",
-        output_schema = schema::<Rows>(),
-        annotations(title = "Track a video", read_only_hint = false, destructive_hint = false, idempotent_hint = true, open_world_hint = false)
-    )]
-    async fn track_video(
-        &self,
-        Parameters(asked): Parameters<TrackVideo>,
-        context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
-        let tags = asked.tags.iter().map(|tag| format!("--tag={tag}"));
-        let arguments: Vec<String> = tags
-            .chain(["--".to_owned(), asked.video_id.clone()])
-            .collect();
-        let done = self.verb("add", arguments, Vec::new(), &context).await;
-        answered(
-            self.one_row(done, &VideoRef::Text(asked.video_id)),
-            |rows| rows.videos.iter().map(line).collect(),
-        )
-    }
-
-    #[tool(
-        description = "Submit a video to HeyGen. THIS MAY COST MONEY. The row is recorded before anything is sent, so an error \
-            never means that you should submit again: the same request_key is the same row for ever, and check_videos goes on \
-            with it. A body that is in progress or was completed within 24 hours is not submitted again.",
-        output_schema = schema::<Submission>(),
-        annotations(title = "Submit a video (may cost money)", read_only_hint = false, destructive_hint = false, idempotent_hint = false, open_world_hint = true)
-    )]
-    async fn submit_video(
-        &self,
-        Parameters(asked): Parameters<SubmitVideo>,
-        context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
-        let mut arguments: Vec<String> = asked
-            .tags
-            .iter()
-            .map(|tag| format!("--tag={tag}"))
-            .collect();
-        arguments.extend(asked.kind.map(|kind| format!("--kind={kind}")));
-        arguments.extend(asked.template_id.map(|id| format!("--template={id}")));
-        arguments.extend(asked.request_key.map(|key| format!("--request-key={key}")));
-        if !asked.allow_duplicate {
-            arguments.push("--if-new".to_owned());
-        }
-        arguments.push("-".to_owned());
-        let body = Value::Object(asked.body).to_string().into_bytes();
-        answered(
-            self.submission("submit", arguments, asked.dry_run, body, &context)
-                .await,
-            said,
-        )
-    }
-
-    #[tool(
-        description = "Submit a failed, rejected, unknown or missing video once more. THIS MAY COST MONEY. The same retry again \
-            is the same row.",
-        output_schema = schema::<Submission>(),
-        annotations(title = "Retry a video (may cost money)", read_only_hint = false, destructive_hint = false, idempotent_hint = true, open_world_hint = true)
-    )]
-    async fn retry_video(
-        &self,
-        Parameters(asked): Parameters<RetryVideo>,
-        context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
-        let arguments = vec!["--".to_owned(), asked.id.text()];
-        answered(
-            self.submission("retry", arguments, asked.dry_run, Vec::new(), &context)
-                .await,
-            said,
-        )
-    }
-
-    #[tool(
-        description = "Answer an agent's session that waits for a person, or ask one that failed to go on. THIS MAY COST MONEY: it \
-            starts a render. The answer is recorded before it is sent: do not repeat it because an answer is late.",
-        output_schema = schema::<Rows>(),
-        annotations(title = "Reply to an agent (may cost money)", read_only_hint = false, destructive_hint = false, idempotent_hint = false, open_world_hint = true)
-    )]
-    async fn reply_to_agent(
-        &self,
-        Parameters(asked): Parameters<ReplyToAgent>,
-        context: RequestContext<RoleServer>,
-    ) -> CallToolResult {
-        // Over stdin: an argument that begins with @ would name a file.
-        let arguments = ["--".to_owned(), asked.id.text(), "@-".to_owned()];
-        let said = asked.text.into_bytes();
-        let done = self.verb("reply", arguments, said, &context).await;
-        answered(self.one_row(done, &asked.id), |rows| {
-            rows.videos.iter().map(line).collect()
-        })
-    }
-}
-
-fn said(submission: &Submission) -> String {
-    let what = match &submission.video {
-        Some(video) => line(video),
-        None => "nothing was recorded or sent".to_owned(),
-    };
-    format!(
-        "{what}; {} more can be submitted today",
-        submission.left_today
-    )
 }
 
 #[tool_handler(router = self.tools())]
@@ -579,9 +539,7 @@ impl ServerHandler for McpServer {
             .uri
             .strip_prefix("tracker://videos/")
             .ok_or_else(unknown)?;
-        let video = self
-            .row(&VideoRef::Text(id.to_owned()))
-            .map_err(|_| unknown())?;
+        let video = self.row(id).map_err(|_| unknown())?;
         let text = serde_json::to_string(&info(&video)).map_err(|_| unknown())?;
         let contents = ResourceContents::text(text, request.uri).with_mime_type("application/json");
         Ok(ReadResourceResult::new(vec![contents]).into())

@@ -1,19 +1,20 @@
 //! What tools are given and what they answer. Answers are read from the JSON that every verb prints and hold no more
 //! than what is named here: no presigned URL, no key.
 
-use rmcp::model::{CallToolResult, ContentBlock};
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::error::{Problem, code};
+use crate::heygen::RemoteVideo;
 
 /// A video as tools answer it.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct VideoInfo {
     /// The local number: what every other tool takes.
-    pub(super) id: Option<i64>,
+    id: Option<i64>,
     /// HeyGen's id, once there is one.
     video_id: Option<String>,
     /// An agent's session.
@@ -23,7 +24,7 @@ pub(super) struct VideoInfo {
     /// unsent, sending, rejected, unknown, missing, or HeyGen's own word (completed, failed, processing, …).
     status: String,
     /// Whether nothing is left to do: ended, and every wanted file is saved.
-    pub(super) finished: bool,
+    finished: bool,
     /// Renders unusually long.
     stalled: Option<bool>,
     /// Per cent, where HeyGen says so.
@@ -32,7 +33,7 @@ pub(super) struct VideoInfo {
     tags: Vec<String>,
     submitted_at: Option<String>,
     completed_at: Option<String>,
-    pub(super) last_checked_at: Option<String>,
+    last_checked_at: Option<String>,
     /// Length of the video in seconds.
     duration: Option<f64>,
     failure_code: Option<String>,
@@ -48,22 +49,42 @@ pub(super) struct VideoInfo {
     retry_of: Option<i64>,
 }
 
-impl VideoInfo {
-    /// For a person: `15 completed "Launch teaser": /path`.
-    pub(super) fn line(&self) -> String {
-        let id = match (self.id, &self.video_id) {
-            (Some(id), _) => id.to_string(),
-            (None, id) => id.clone().unwrap_or_default(),
-        };
-        let title = self.title.as_ref().map(|title| format!(" {title:?}"));
-        let facts = self.path.as_ref().or(self.failure_message.as_ref());
-        let facts = facts.map(|fact| format!(": {fact}"));
-        format!(
-            "{id} {}{}{}",
-            self.status,
-            title.unwrap_or_default(),
-            facts.unwrap_or_default()
-        )
+/// Of a video that no row knows.
+impl From<RemoteVideo> for VideoInfo {
+    fn from(remote: RemoteVideo) -> Self {
+        Self {
+            video_id: Some(remote.id.as_str().to_owned()),
+            status: remote.status.as_str().to_owned(),
+            title: remote.title,
+            completed_at: remote.completed_at.map(|at| at.rfc3339()),
+            duration: remote.duration,
+            failure_code: remote.failure_code,
+            failure_message: remote.failure_message,
+            video_page_url: remote.video_page_url,
+            ..Self::default()
+        }
+    }
+}
+
+/// For a person: `15 completed "Launch teaser": /path`.
+impl fmt::Display for VideoInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "{id} {}", self.status)?,
+            None => write!(
+                f,
+                "{} {}",
+                self.video_id.as_deref().unwrap_or_default(),
+                self.status
+            )?,
+        }
+        if let Some(title) = &self.title {
+            write!(f, " {title:?}")?;
+        }
+        match self.path.as_ref().or(self.failure_message.as_ref()) {
+            Some(fact) => write!(f, ": {fact}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -131,7 +152,54 @@ pub(super) struct Submission {
     pub(super) left_today: u64,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+impl fmt::Display for VideoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.video.fmt(f)
+    }
+}
+
+impl fmt::Display for VideoList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.videos.iter().map(ToString::to_string).collect();
+        f.write_str(if lines.is_empty() { "no videos" } else { "" })?;
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl fmt::Display for StatsAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(&self.stats).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for CheckAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (changes, saved) = (self.changes.len(), self.saved.len());
+        let (errors, unfinished) = (self.errors.len(), self.unfinished.unwrap_or_default());
+        write!(
+            f,
+            "{changes} changed, {saved} files saved, {errors} in trouble, {unfinished} unfinished"
+        )
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.videos.iter().try_for_each(|video| video.fmt(f))
+    }
+}
+
+impl fmt::Display for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.video {
+            Some(video) => video.fmt(f)?,
+            None => f.write_str("nothing was recorded or sent")?,
+        }
+        write!(f, "; {} more can be submitted today", self.left_today)
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct GetVideo {
     /// The local number, HeyGen's video id, or a unique beginning of it.
     #[serde(alias = "videoId", alias = "video_id")]
@@ -142,11 +210,9 @@ pub(super) struct GetVideo {
 }
 
 /// A number or a text: models give either.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum VideoRef {
-    #[default]
-    None,
     Number(i64),
     Text(String),
 }
@@ -154,7 +220,6 @@ pub(super) enum VideoRef {
 impl VideoRef {
     pub(super) fn text(&self) -> String {
         match self {
-            Self::None => String::new(),
             Self::Number(number) => number.to_string(),
             Self::Text(text) => text.clone(),
         }
@@ -193,7 +258,7 @@ pub(super) struct CheckVideos {
     pub(super) no_download: bool,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct DownloadVideo {
     #[serde(alias = "videoId", alias = "video_id")]
     pub(super) id: VideoRef,
@@ -202,7 +267,7 @@ pub(super) struct DownloadVideo {
     pub(super) assets: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct TrackVideo {
     /// HeyGen's id of a video that was made elsewhere.
     #[serde(alias = "videoId")]
@@ -211,7 +276,7 @@ pub(super) struct TrackVideo {
     pub(super) tags: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct SubmitVideo {
     /// The body of HeyGen's request, for a video: {"type":"avatar","avatar_id":…,"voice_id":…,"script":…,"title":…}; for
     /// an agent: {"prompt":…}; for a template: its variables.
@@ -235,7 +300,7 @@ pub(super) struct SubmitVideo {
     pub(super) dry_run: bool,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct RetryVideo {
     /// A video that failed, or was rejected, unknown or missing.
     #[serde(alias = "videoId", alias = "video_id")]
@@ -245,66 +310,10 @@ pub(super) struct RetryVideo {
     pub(super) dry_run: bool,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct ReplyToAgent {
     /// The row of an agent's session that waits for an answer, or failed.
     pub(super) id: VideoRef,
     /// What to say.
     pub(super) text: String,
-}
-
-/// What a tool could not do: a result that the model can read and act on.
-#[derive(Debug, Deserialize)]
-pub(super) struct ToolError {
-    code: String,
-    message: String,
-    hint: Option<String>,
-}
-
-impl ToolError {
-    /// Something of this machine.
-    pub(super) fn local(message: &str) -> Self {
-        Self {
-            code: code::FILE.to_owned(),
-            message: message.to_owned(),
-            hint: None,
-        }
-    }
-
-    /// The error that ended a run, if it said one.
-    pub(super) fn said(talk: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Said {
-            error: ToolError,
-        }
-        let lines = talk.split(|byte| *byte == b'\n');
-        lines
-            .filter_map(|line| serde_json::from_slice::<Said>(line).ok())
-            .next_back()
-            .map(|said| said.error)
-    }
-
-    pub(super) fn is_not_found(&self) -> bool {
-        self.code == code::NOT_FOUND || self.code == code::NO_DATABASE
-    }
-
-    /// As text: structured content would have to fit the schema of the tool's answers.
-    pub(super) fn result(self) -> CallToolResult {
-        let error = json!({
-            "code": self.code,
-            "message": self.message,
-            "hint": self.hint,
-        });
-        CallToolResult::error(vec![ContentBlock::text(error.to_string())])
-    }
-}
-
-impl From<Problem> for ToolError {
-    fn from(problem: Problem) -> Self {
-        Self {
-            code: problem.code.into_owned(),
-            message: problem.message,
-            hint: problem.hint,
-        }
-    }
 }
