@@ -15,7 +15,7 @@ use heygen_tracker::heygen::{BaseUrl, Client, RemoteVideo, Timeouts};
 use heygen_tracker::render::fields::Field;
 use heygen_tracker::render::json::{self, VideoObject};
 use heygen_tracker::render::tsv;
-use heygen_tracker::sandbox::{Options, Sandbox};
+use heygen_tracker::sandbox::{Sandbox, SandboxOptions};
 use heygen_tracker::secret::Secret;
 use heygen_tracker::store::{NewVideo, Store};
 use heygen_tracker::time;
@@ -71,9 +71,9 @@ fn one_video() -> Video {
 }
 
 fn sandbox(videos: usize) -> (Sandbox, Client) {
-    let sandbox = Sandbox::start(Options {
+    let sandbox = Sandbox::start(SandboxOptions {
         render_time: None,
-        ..Options::default()
+        ..SandboxOptions::default()
     })
     .unwrap();
     for number in 0..videos {

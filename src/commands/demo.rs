@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
 use crate::render::screen::Screen;
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::{Sandbox, SandboxOptions};
 
 /// Long enough to see a video render, short enough to watch.
 const RENDER_TIME: Duration = Duration::from_secs(6);
@@ -27,11 +27,11 @@ const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"
 
 /// Runs `tracker demo`.
 pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
-    let sandbox = Sandbox::start(Options {
+    let sandbox = Sandbox::start(SandboxOptions {
         render_time: Some(RENDER_TIME),
         fail_on_word: true,
         file_size: 400_000,
-        ..Options::default()
+        ..SandboxOptions::default()
     })
     .map_err(|source| Problem::system("start the sandbox", &source))?;
     let stage = Stage::set(context, &sandbox)?;

@@ -6,7 +6,7 @@ use crate::commands::Context;
 use crate::config::Environment;
 use crate::error::{Exit, Problem, Result, shell_word};
 use crate::render::screen::Screen;
-use crate::sandbox::{Options, Sandbox, Webhook};
+use crate::sandbox::{Sandbox, SandboxOptions, Webhook};
 
 /// Run a local stand-in for HeyGen: no key, no network, no bill.
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ fn rate(text: &str) -> Result<f64, String> {
 /// Runs `tracker sandbox` until it is interrupted.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let webhook = webhook(&args)?;
-    let sandbox = Sandbox::start(Options {
+    let sandbox = Sandbox::start(SandboxOptions {
         api_port: args.port.unwrap_or(0),
         render_time: Some(args.render_time),
         fail_rate: args.fail_rate,
@@ -73,7 +73,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         throttle: args.throttle,
         slots: Some(args.slots),
         webhook,
-        ..Options::default()
+        ..SandboxOptions::default()
     })
     .map_err(|source| Problem::system("start the sandbox", &source))?;
     print_exports(&context.screen, &context.env, &sandbox, args.webhook_secret);

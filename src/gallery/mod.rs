@@ -143,7 +143,7 @@ fn publish(path: &Path, page: &[u8]) -> Result<bool, Problem> {
 
 #[derive(Template)]
 #[template(path = "page.html", config = "src/gallery/askama.toml")]
-struct Page<'a> {
+struct GalleryPage<'a> {
     csp: String,
     style: &'static str,
     script: &'static str,
@@ -214,7 +214,7 @@ impl<'a> Builder<'a> {
                 self.shown
             )
         });
-        let page = Page {
+        let page = GalleryPage {
             csp: policy(),
             style: STYLE,
             script: SCRIPT,

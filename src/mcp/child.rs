@@ -17,10 +17,10 @@ use crate::error::{Problem, code};
 const MAX_TALK: u64 = 64 * 1024;
 
 /// A child while it runs. Without one, its number may be another's by now.
-type Running = Arc<Mutex<Option<Child>>>;
+type ChildSlot = Arc<Mutex<Option<Child>>>;
 
 /// A call that is dropped is cancelled: the child ends as at a signal.
-pub(super) struct VerbProcess(Running);
+pub(super) struct VerbProcess(ChildSlot);
 
 impl Drop for VerbProcess {
     fn drop(&mut self) {
@@ -54,7 +54,7 @@ pub(super) fn problem(error: &Value) -> Option<Problem> {
     })
 }
 
-fn ended(running: &Running, talk: &[u8]) -> Result<(), Problem> {
+fn ended(running: &ChildSlot, talk: &[u8]) -> Result<(), Problem> {
     let mut child = running.lock().unwrap_or_else(PoisonError::into_inner);
     let status = child.take().map(|mut child| child.wait());
     let code = status.and_then(Result::ok).and_then(|status| status.code());
@@ -96,7 +96,7 @@ pub(super) fn start(
         .spawn()
         .map_err(|error| local(&format!("cannot start tracker: {error}")))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let running = Running::new(Mutex::new(Some(child)));
+    let running = ChildSlot::new(Mutex::new(Some(child)));
     let process = VerbProcess(Arc::clone(&running));
     let (lines, output) = unbounded_channel();
     let follow = move || {

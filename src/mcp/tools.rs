@@ -50,7 +50,7 @@ const PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
 type Asking = RequestContext<RoleServer>;
-type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
+type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
 
 /// What a tool changes, and where.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,10 +59,8 @@ enum Effect {
     ReadsAndAsks,
     Records,
     Works,
-    /// Spends: there only where allowed.
+    /// Again and again, if called again.
     Submits,
-    /// The same, and repeating the call changes nothing more.
-    SubmitsOnce,
 }
 
 /// A tool as clients see it, and the work behind it.
@@ -71,8 +69,8 @@ fn tool<A, T>(
     title: &str,
     effect: Effect,
     description: &'static str,
-    work: for<'a> fn(&'a McpServer, A, &'a Asking) -> Work<'a, T>,
-) -> (Effect, ToolRoute<McpServer>)
+    work: for<'a> fn(&'a McpServer, A, &'a Asking) -> Answering<'a, T>,
+) -> ToolRoute<McpServer>
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
     T: Serialize + JsonSchema + ToString + Send + 'static,
@@ -89,14 +87,13 @@ where
         .with_input_schema::<A>()
         .with_raw_output_schema(schema_for_type::<T>())
         .with_annotations(annotations);
-    let route = ToolRoute::new_dyn(tool, move |context| {
+    ToolRoute::new_dyn(tool, move |context| {
         Box::pin(async move {
             let asked = parse_json_object(context.arguments.unwrap_or_default())?;
             let answer = work(context.service, asked, &context.request_context).await;
             Ok(answer.map_or_else(refused, answered).into())
         })
-    });
-    (effect, route)
+    })
 }
 
 /// The structure, and the same in text for people.
@@ -113,7 +110,7 @@ fn refused(problem: Problem) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(error.to_string())])
 }
 
-fn all_tools() -> [(Effect, ToolRoute<McpServer>); 9] {
+fn free_tools() -> [ToolRoute<McpServer>; 6] {
     [
         tool(
             "get_video",
@@ -160,6 +157,11 @@ fn all_tools() -> [(Effect, ToolRoute<McpServer>); 9] {
             "Record a video that was made elsewhere, by HeyGen's id: from then on check_videos looks after it. No network.",
             |server, asked, context| Box::pin(server.track_video(asked, context)),
         ),
+    ]
+}
+
+fn spending_tools() -> [ToolRoute<McpServer>; 3] {
+    [
         tool(
             "submit_video",
             "Submit a video (may cost money)",
@@ -172,7 +174,7 @@ fn all_tools() -> [(Effect, ToolRoute<McpServer>); 9] {
         tool(
             "retry_video",
             "Retry a video (may cost money)",
-            Effect::SubmitsOnce,
+            Effect::Works,
             "Submit a failed, rejected, unknown or missing video once more. THIS MAY COST MONEY. The same retry again is \
              the same row.",
             |server, asked, context| Box::pin(server.retry_video(asked, context)),
@@ -481,10 +483,13 @@ impl McpServer {
 
     fn tools(&self) -> ToolRouter<Self> {
         let mut router = ToolRouter::new();
-        for (effect, route) in all_tools() {
-            if self.allow_submit || !matches!(effect, Effect::Submits | Effect::SubmitsOnce) {
-                router.add_route(route);
-            }
+        free_tools()
+            .into_iter()
+            .for_each(|tool| router.add_route(tool));
+        if self.allow_submit {
+            spending_tools()
+                .into_iter()
+                .for_each(|tool| router.add_route(tool));
         }
         router
     }

@@ -20,12 +20,12 @@ pub(super) struct Outlet {
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<Backlog>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Backlog {
     waiting: Vec<u8>,
     writing: bool,
     failed: Option<io::Error>,
@@ -34,7 +34,7 @@ struct State {
 impl Outlet {
     /// Waits until everything is passed on, and no longer than `patience`.
     pub(super) fn settle(&self, patience: Duration) {
-        let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
+        let busy = |state: &mut Backlog| state.writing || !state.waiting.is_empty();
         let state = self.shared.lock();
         let waited = self
             .shared
@@ -57,7 +57,7 @@ impl Write for Outlet {
         if !started {
             return io::stdout().write(bytes);
         }
-        let full = |state: &mut State| state.waiting.len() >= MOST && state.failed.is_none();
+        let full = |state: &mut Backlog| state.waiting.len() >= MOST && state.failed.is_none();
         let state = self.shared.lock();
         let waited = self.shared.changed.wait_while(state, full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ impl Write for Outlet {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
+        let busy = |state: &mut Backlog| state.writing || !state.waiting.is_empty();
         let state = self.shared.lock();
         let waited = self.shared.changed.wait_while(state, busy);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -108,7 +108,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

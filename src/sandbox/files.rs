@@ -4,12 +4,14 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::envelope::xml;
-use super::media::{self, Media};
-use super::world::{Progress, World};
+use super::media;
+use super::world::World;
 use crate::http::{Payload, Request, Response};
+use crate::net::hex;
 
 /// How long a minted URL works.
 pub(super) const URL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -29,7 +31,8 @@ impl Signer {
     pub(super) fn url(&self, id: &str, asset: &str, expires: Duration) -> String {
         let seconds = expires.as_secs();
         let signature = self.sign(id, asset, seconds);
-        let id = encode(id);
+        // A lone dot or two would be taken for a relative path and normalised away.
+        let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
         let base = &self.base;
         format!("{base}/files/{id}/{asset}?Expires={seconds}&Signature={signature}")
     }
@@ -66,12 +69,11 @@ pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Respo
         return xml(403);
     }
     let video = world.find(id);
-    let progress = video.map(|video| world.progress(video));
-    if !matches!(progress, Some(Progress::Completed { .. })) {
+    if !video.is_some_and(|video| world.state(video).is_completed()) {
         return xml(404);
     }
     let media = world.media(id, asset);
-    let etag = entity_tag(&media);
+    let etag = media.entity_tag();
     let length = media.length();
     let condition = request.header("If-Range");
     let range = request
@@ -106,18 +108,6 @@ pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Respo
         },
     };
     response
-}
-
-/// A strong validator: equal tags, equal bytes.
-fn entity_tag(media: &Media) -> String {
-    let mut start = vec![0; 64 * 1024];
-    let count = media.read_at(0, &mut start);
-    let length = media.length();
-    let digest = Sha256::new()
-        .chain_update(&start[..count])
-        .chain_update(length.to_be_bytes())
-        .finalize();
-    format!("\"{}\"", &hex(&digest)[..32])
 }
 
 enum Range {
@@ -163,22 +153,4 @@ impl<R: Read> Read for Throttled<R> {
         let most = buffer.len().min(self.per_tick);
         self.source.read(&mut buffer[..most])
     }
-}
-
-/// Percent-encodes an id for use as one path segment.
-fn encode(id: &str) -> String {
-    let mut text = String::new();
-    for byte in id.bytes() {
-        // A lone dot or two would be taken for a relative path and normalised away.
-        if byte.is_ascii_alphanumeric() || b"_-".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -21,7 +21,7 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::files::hex;
+use crate::net::hex;
 
 /// Seconds of every clip.
 pub(super) const DURATION: f64 = 4.0;
@@ -89,6 +89,11 @@ impl Media {
         Self { head, length, seed }
     }
 
+    /// A strong validator: equal tags, equal bytes.
+    pub(super) fn entity_tag(&self) -> String {
+        format!("\"{:016x}-{}\"", self.seed, self.length)
+    }
+
     /// In bytes.
     pub fn length(&self) -> u64 {
         self.length
@@ -116,7 +121,7 @@ impl Media {
 
     /// The bytes `start..end`, front to back.
     pub fn reader(self, start: u64, end: u64) -> impl Read + Send {
-        Reader {
+        Span {
             position: start,
             end: end.min(self.length),
             media: self,
@@ -135,13 +140,13 @@ impl Media {
     }
 }
 
-struct Reader {
+struct Span {
     media: Media,
     position: u64,
     end: u64,
 }
 
-impl Read for Reader {
+impl Read for Span {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let want = left.min(buffer.len());

@@ -15,7 +15,7 @@
 mod api;
 mod envelope;
 mod files;
-mod jobs;
+mod kinds;
 pub mod media;
 mod webhooks;
 mod world;
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use envelope::{of_status, xml};
 pub use webhooks::{Webhook, WebhookError};
-pub use world::{Progress, Video, World};
+pub use world::{Creation, RenderState, World};
 
 use crate::http::{Ending, Limits, Request, Response, Server, Wire};
 use files::Signer;
@@ -36,12 +36,12 @@ use webhooks::Announcer;
 
 /// Settings of one stand-in.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SandboxOptions {
     /// Port of the API; 0 takes any free one.
     pub api_port: u16,
     /// The API key of the first account.
     pub key: String,
-    /// How long a video renders; `None` is until [`Video::progress`] says otherwise.
+    /// How long a video renders; `None` is until [`Creation::progress`] says otherwise.
     pub render_time: Option<Duration>,
     /// Real time between the work and the answer of every API request.
     pub latency: Duration,
@@ -59,7 +59,7 @@ pub struct Options {
     pub webhook: Option<Webhook>,
 }
 
-impl Default for Options {
+impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
             api_port: 0,
@@ -94,7 +94,7 @@ type Intercept =
 
 /// A running stand-in; both servers stop when it is dropped.
 pub struct Sandbox {
-    inner: Arc<Inner>,
+    backstage: Arc<Backstage>,
     key: String,
     ports: (u16, u16),
     api: Mutex<Option<Server>>,
@@ -103,7 +103,7 @@ pub struct Sandbox {
 }
 
 /// What both servers share.
-struct Inner {
+struct Backstage {
     world: Mutex<World>,
     signer: Signer,
     intercept: Box<Intercept>,
@@ -112,7 +112,7 @@ struct Inner {
 
 impl Sandbox {
     /// Starts both servers on 127.0.0.1.
-    pub fn start(options: Options) -> io::Result<Self> {
+    pub fn start(options: SandboxOptions) -> io::Result<Self> {
         let latency = options.latency;
         Self::start_with(options, move |host, request, work, wire| {
             let response = work(request);
@@ -125,7 +125,7 @@ impl Sandbox {
 
     /// The same, with every request in the hands of `intercept`.
     pub fn start_with(
-        options: Options,
+        options: SandboxOptions,
         intercept: impl Fn(Host, &Request, &Work<'_>, &mut Wire<'_>) -> io::Result<Ending>
         + Send
         + Sync
@@ -136,7 +136,7 @@ impl Sandbox {
         let ports = (api.local_addr()?.port(), files.local_addr()?.port());
         let key = options.key.clone();
         let webhook = options.webhook.clone();
-        let inner = Arc::new(Inner {
+        let backstage = Arc::new(Backstage {
             signer: Signer::new(base(ports.1)),
             intercept: Box::new(intercept),
             requests: AtomicU64::new(0),
@@ -144,11 +144,11 @@ impl Sandbox {
         });
         Ok(Self {
             _announcer: webhook
-                .map(|webhook| Announcer::start(&inner, webhook))
+                .map(|webhook| Announcer::start(&backstage, webhook))
                 .transpose()?,
-            api: Mutex::new(Some(serve(&inner, Host::Api, api)?)),
-            files: Mutex::new(Some(serve(&inner, Host::Files, files)?)),
-            inner,
+            api: Mutex::new(Some(serve(&backstage, Host::Api, api)?)),
+            files: Mutex::new(Some(serve(&backstage, Host::Files, files)?)),
+            backstage,
             key,
             ports,
         })
@@ -171,7 +171,7 @@ impl Sandbox {
 
     /// What HeyGen knows; no request is carried out while it is held.
     pub fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.inner.world)
+        lock(&self.backstage.world)
     }
 
     /// Closes one server's port (connections are refused) or opens it again, with all its knowledge.
@@ -182,7 +182,7 @@ impl Sandbox {
         };
         let mut server = lock(place);
         match (reachable, server.is_some()) {
-            (true, false) => *server = Some(serve(&self.inner, host, listen(port)?)?),
+            (true, false) => *server = Some(serve(&self.backstage, host, listen(port)?)?),
             (false, true) => *server = None,
             _ => {}
         }
@@ -190,7 +190,7 @@ impl Sandbox {
     }
 }
 
-impl Inner {
+impl Backstage {
     fn carry_out(&self, host: Host, request: &Request) -> Response {
         let mut world = lock(&self.world);
         match host {
@@ -204,19 +204,19 @@ impl Inner {
     }
 }
 
-fn serve(inner: &Arc<Inner>, host: Host, listener: TcpListener) -> io::Result<Server> {
+fn serve(backstage: &Arc<Backstage>, host: Host, listener: TcpListener) -> io::Result<Server> {
     // Clients under test are stopped, killed and made to wait: only bodies need a larger bound than usual.
     let limits = Limits {
         connections: 1024,
         max_body: 64 * 1024 * 1024,
         ..Limits::default()
     };
-    let inner = Arc::clone(inner);
+    let backstage = Arc::clone(backstage);
     let answer = move |request: &Request, wire: &mut Wire<'_>| {
-        (inner.intercept)(
+        (backstage.intercept)(
             host,
             request,
-            &|request| inner.carry_out(host, request),
+            &|request| backstage.carry_out(host, request),
             wire,
         )
     };

@@ -6,14 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::Sha256;
 use ureq::Agent;
 use ureq::http::Uri;
 
-use super::files::{URL_LIFETIME, hex};
-use super::world::{Progress, Video};
-use super::{Inner, lock};
+use super::files::URL_LIFETIME;
+use super::world::{Creation, RenderState};
+use super::{Backstage, lock};
 use crate::http::Stop;
 use crate::time;
 
@@ -67,7 +67,7 @@ impl Webhook {
     /// Lower-case hex HMAC-SHA256 of the body, as HeyGen documents it.
     pub fn sign(&self, body: &[u8]) -> String {
         Hmac::<Sha256>::new_from_slice(self.secret.as_bytes())
-            .map(|mac| hex(&mac.chain_update(body).finalize().into_bytes()))
+            .map(|mac| crate::net::hex(&mac.chain_update(body).finalize().into_bytes()))
             .unwrap_or_default()
     }
 }
@@ -78,17 +78,17 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    pub(super) fn start(inner: &Arc<Inner>, webhook: Webhook) -> io::Result<Self> {
+    pub(super) fn start(backstage: &Arc<Backstage>, webhook: Webhook) -> io::Result<Self> {
         let stop = Arc::<Stop>::default();
         let courier = Courier {
             agent: agent(),
             webhook: Arc::new(webhook),
             stop: Arc::clone(&stop),
         };
-        let inner = Arc::clone(inner);
+        let backstage = Arc::clone(backstage);
         thread::Builder::new()
             .name("webhook-watch".to_owned())
-            .spawn(move || courier.watch(&inner))?;
+            .spawn(move || courier.watch(&backstage))?;
         Ok(Self { stop })
     }
 }
@@ -99,25 +99,19 @@ impl Drop for Announcer {
     }
 }
 
-/// An event on its way.
-struct Event {
-    id: String,
-    body: Vec<u8>,
-}
+/// An event's id and body.
+type Announcement = (String, Vec<u8>);
 
-fn event(video: &Video, progress: &Progress, url: String) -> Event {
+fn announcement(job: &Creation, state: &RenderState, url: String) -> Announcement {
     let id = format!("evt_{}", uuid::Uuid::new_v4().simple());
-    let (kind, data) = match progress {
-        Progress::Failed { message, .. } => ("avatar_video.fail", json!({"msg": message})),
+    let (kind, data) = match state {
+        RenderState::Failed { message, .. } => ("avatar_video.fail", json!({"msg": message})),
         _ => ("avatar_video.success", json!({"url": url})),
     };
     let mut body = json!({"event_id": id, "event_type": kind, "event_data": data});
-    body["event_data"]["video_id"] = Value::from(video.id.as_str());
-    body["event_data"]["callback_id"] = Value::from(video.callback_id.as_deref());
-    Event {
-        id,
-        body: body.to_string().into_bytes(),
-    }
+    body["event_data"]["video_id"] = json!(job.id);
+    body["event_data"]["callback_id"] = job.body["callback_id"].clone();
+    (id, body.to_string().into_bytes())
 }
 
 fn agent() -> Agent {
@@ -139,18 +133,16 @@ struct Courier {
 
 impl Courier {
     /// Gives every end of a video a thread of its own, until stopped.
-    fn watch(&self, inner: &Inner) {
+    fn watch(&self, backstage: &Backstage) {
         while !self.stop.wait(TICK) {
-            let mut world = lock(&inner.world);
+            let mut world = lock(&backstage.world);
             let expires = world.now() + URL_LIFETIME;
-            let events: Vec<Event> = world
-                .take_ended()
-                .into_iter()
-                .map(|(video, progress)| {
-                    let url = inner.signer.url(&video.id, "video", expires);
-                    event(video, &progress, url)
-                })
-                .collect();
+            let ended = world.take_ended().into_iter();
+            let ended = ended.map(|(job, state)| {
+                let url = backstage.signer.url(&job.id, "video", expires);
+                announcement(job, &state, url)
+            });
+            let events: Vec<Announcement> = ended.collect();
             drop(world);
             for event in events {
                 let courier = self.clone();
@@ -164,7 +156,7 @@ impl Courier {
     }
 
     /// Delivers until it is heard or the tries are used up, and then the duplicates.
-    fn announce(&self, event: &Event) {
+    fn announce(&self, event: &Announcement) {
         let mut pause = BACKOFF;
         for _ in 0..TRIES {
             if self.deliver(event) {
@@ -181,19 +173,19 @@ impl Courier {
     }
 
     /// One try; says whether it was heard.
-    fn deliver(&self, event: &Event) -> bool {
+    fn deliver(&self, (id, body): &Announcement) -> bool {
         let answer = self
             .agent
             .post(&self.webhook.url)
             .header("Content-Type", "application/json")
-            .header("Heygen-Event-Id", &event.id)
+            .header("Heygen-Event-Id", id)
             // The receiver's clock is the real one, whatever a test did to the stand-in's.
             .header(
                 "Heygen-Timestamp",
                 (time::now().millis() / 1000).to_string(),
             )
-            .header("Heygen-Signature", self.webhook.sign(&event.body))
-            .send(&event.body[..]);
+            .header("Heygen-Signature", self.webhook.sign(body))
+            .send(&body[..]);
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 }

@@ -30,7 +30,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use heygen_tracker::http::{Ending, Payload, Request, Response, Wire};
-use heygen_tracker::sandbox::{self, Progress, Sandbox, Video, Work, World, of_status};
+use heygen_tracker::sandbox::{
+    Creation, RenderState, Sandbox, SandboxOptions, Work, World, of_status,
+};
 use serde_json::Value;
 
 pub use fault::Fault;
@@ -151,7 +153,7 @@ impl Heygen {
             options: options.clone(),
         });
         let theirs = Arc::clone(&around);
-        let settings = sandbox::Options {
+        let settings = SandboxOptions {
             key: options.key,
             render_time: match options.render {
                 Render::After(time) => Some(time),
@@ -161,7 +163,7 @@ impl Heygen {
             fail_rate: options.fail_rate,
             slots: options.slots,
             webhook: options.webhook,
-            ..sandbox::Options::default()
+            ..SandboxOptions::default()
         };
         let sandbox = Sandbox::start_with(settings, move |host, request, work, wire| match host {
             Host::Api => theirs.answer_api(request, work, wire),
@@ -261,7 +263,7 @@ impl Heygen {
         let at = self.world().now();
         let (code, message) = (code.to_owned(), message.to_owned());
         self.video(id, |video| {
-            video.progress = Progress::Failed { at, code, message };
+            video.progress = RenderState::Failed { at, code, message };
         });
     }
 
@@ -276,7 +278,7 @@ impl Heygen {
         self.video(id, |video| video.version += 1);
     }
 
-    fn video(&self, id: &str, change: impl FnOnce(&mut Video)) {
+    fn video(&self, id: &str, change: impl FnOnce(&mut Creation)) {
         let found = self.world().video_mut(id).map(change);
         assert!(found.is_some(), "no video {id}");
     }
