@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use ureq::Agent;
 use ureq::http::Uri;
 use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
@@ -11,48 +12,26 @@ use ureq::http::response::Parts;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
 use super::error::{DownloadError, shown};
-use super::range::RangeRequest;
 use super::surplus::{self, WatchConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse};
+use crate::video::Part;
 
 /// Redirects followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// Time-outs of one request. A body as a whole has none: it may be long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FileTimeouts {
-    /// Name resolution; and again TCP and TLS together.
-    pub(crate) connect: Duration,
-    /// From the request sent to the response's headers complete.
-    pub(crate) response: Duration,
-    /// Between two reads that bring something.
-    pub(crate) read: Duration,
-}
-
-impl FileTimeouts {
-    /// 10 s to connect, `read` (`--read-timeout`) for all the headers and again between bytes of the body.
-    pub(crate) fn with_read(read: Duration) -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            response: read,
-            read,
-        }
-    }
-}
+/// Name resolution; and again TCP and TLS together.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Fetches files, each over a connection of its own (see [`crate::net`]). Creating one does no work: certificates are loaded before the
 /// first https request.
 #[derive(Clone, Debug)]
-pub(crate) struct FileClient(Arc<Agents>);
-
-#[derive(Debug)]
-struct Agents {
+pub(crate) struct FileClient {
     allow_loopback_http: bool,
-    timeouts: FileTimeouts,
+    /// The longest silence allowed, before an answer and within one. A body as a whole may be long.
+    pub(super) silence: Duration,
     proxy: Option<Proxy>,
-    plain: OnceLock<Agent>,
-    tls: OnceLock<Agent>,
-    loopback_tls: OnceLock<Agent>,
+    /// For plain http, for https, and for https to this machine.
+    agents: Arc<[OnceLock<Agent>; 3]>,
 }
 
 /// The final answer to a request, its body still on the wire. Dropping it unread closes the connection.
@@ -82,46 +61,37 @@ impl FileBody {
 }
 
 impl FileClient {
-    /// The longest silence allowed within a body.
-    pub(super) fn patience(&self) -> Duration {
-        self.0.timeouts.read
-    }
-
     /// `allow_loopback_http`: plain http to this machine is fine, because the API is on this machine, too.
-    pub(crate) fn new(
-        allow_loopback_http: bool,
-        timeouts: FileTimeouts,
-        proxy: Option<Proxy>,
-    ) -> Self {
-        Self(Arc::new(Agents {
+    pub(crate) fn new(allow_loopback_http: bool, silence: Duration, proxy: Option<Proxy>) -> Self {
+        Self {
             allow_loopback_http,
-            timeouts,
+            silence,
             proxy,
-            plain: OnceLock::new(),
-            tls: OnceLock::new(),
-            loopback_tls: OnceLock::new(),
-        }))
+            agents: Arc::default(),
+        }
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
     pub(super) fn get(
         &self,
         url: &str,
-        asked: Option<&RangeRequest>,
+        rest_of: Option<&Part>,
     ) -> Result<FileAnswer, DownloadError> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);
             let bad_url = |why| DownloadError::bad_url(&from, why);
-            let target = Target::parse(&url, self.0.allow_loopback_http).map_err(bad_url)?;
+            let target = Target::parse(&url, self.allow_loopback_http).map_err(bad_url)?;
             let mut request = self.agent(&target).get(&target.uri);
-            if let Some(RangeRequest { offset, etag, .. }) = asked {
+            if let Some(part) = rest_of
+                && let Some(etag) = &part.etag
+            {
                 request = request
-                    .header("Range", format!("bytes={offset}-"))
+                    .header("Range", format!("bytes={}-", part.bytes))
                     .header("If-Range", etag);
             }
             let answer = request.call().map_err(|error| {
-                let proxy = self.0.proxy.as_ref();
+                let proxy = self.proxy.as_ref();
                 let route = proxy.and_then(|proxy| proxy.on_the_way_to(&url));
                 DownloadError::network(&error, &(from.clone() + &route.unwrap_or_default()))
             })?;
@@ -134,8 +104,7 @@ impl FileClient {
                 continue;
             }
             if head.status.is_success() && is_named_otherwise(&target.uri, &head) {
-                let why = "the answer belongs to another file";
-                return Err(DownloadError::retry("network_error", &from, why));
+                return Err(DownloadError::mixed_up(&from));
             }
             let reader = body.into_reader();
             return Ok(FileAnswer {
@@ -152,60 +121,40 @@ impl FileClient {
     }
 
     fn agent(&self, target: &Target) -> &Agent {
-        let (agent, tls) = match (target.https, target.loopback) {
-            (false, _) => (&self.0.plain, false),
-            (true, false) => (&self.0.tls, true),
-            (true, true) => (&self.0.loopback_tls, true),
-        };
-        agent.get_or_init(|| self.new_agent(tls, target.loopback))
-    }
-
-    fn new_agent(&self, tls: bool, loopback: bool) -> Agent {
-        let options = AgentOptions {
-            https: tls,
-            loopback,
-            proxy: self.0.proxy.as_ref(),
-            reuse: Reuse::Never,
-            connect: self.0.timeouts.connect,
-            response: self.0.timeouts.response,
-            per_read: self.0.timeouts.read,
-            whole: None,
-        };
-        net::agent(&options, DefaultConnector::new().chain(WatchConnector))
+        let Target {
+            https, loopback, ..
+        } = *target;
+        let one = usize::from(https) + usize::from(https && loopback);
+        self.agents[one].get_or_init(|| {
+            let options = AgentOptions {
+                https,
+                loopback,
+                proxy: self.proxy.as_ref(),
+                reuse: Reuse::Never,
+                connect: CONNECT,
+                response: self.silence,
+                per_read: self.silence,
+                whole: None,
+            };
+            net::agent(&options, DefaultConnector::new().chain(WatchConnector))
+        })
     }
 }
 
 /// A presigned URL can name the file that its host is to answer with; an answer with another name is an answer to
-/// another question (a proxy or a host that mixes up its connections).
+/// another question.
 fn is_named_otherwise(uri: &Uri, head: &Parts) -> bool {
     let parameters = uri.query().unwrap_or_default().split('&');
     let wanted = parameters
         .filter_map(|parameter| parameter.split_once('='))
         .find(|(name, _)| name.eq_ignore_ascii_case("response-content-disposition"));
     match (wanted, head.headers.get(CONTENT_DISPOSITION)) {
-        (Some((_, wanted)), Some(named)) => decoded(wanted) != named.as_bytes(),
+        (Some((_, wanted)), Some(named)) => {
+            let spaced = wanted.replace('+', " ");
+            !percent_decode_str(&spaced).eq(named.as_bytes().iter().copied())
+        }
         _ => false,
     }
-}
-
-/// The value of a query's parameter.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let digits = [ahead.next(), ahead.next()];
-        let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
-        match (byte, hex(digits[0]), hex(digits[1])) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.extend(u8::try_from(16 * high + low));
-                rest = ahead;
-            }
-            (b'+', ..) => bytes.push(b' '),
-            _ => bytes.push(byte),
-        }
-    }
-    bytes
 }
 
 const MALFORMED: &str = "not a valid URL";

@@ -1,108 +1,83 @@
 //! What a failed download means for whoever asked for it, and what there is to say about it.
 
-use std::fmt;
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Problem, code};
 
-/// Why there is no verified file under the final name, by what is to be done about it.
+/// Why there is no verified file under the final name.
 ///
 /// Whatever part file survives is what the [`Ledger`](super::Ledger) heard of last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DownloadError {
+pub(crate) struct DownloadError {
+    pub(crate) next: Next,
+    pub(crate) problem: Problem,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
     /// The host does not serve this URL (4xx): it has expired, or is not ready yet. A fresh one may work.
-    Refresh(Problem),
+    Refresh,
     /// The same URL may work in a moment; a host's wish to be left alone is bounded by an hour.
-    Retry {
-        after: Option<Duration>,
-        problem: Problem,
-    },
-    /// Nothing to be done in this run.
-    GiveUp(Problem),
+    Retry(Option<Duration>),
+    /// Nothing in this run.
+    GiveUp,
     /// No room (`ENOSPC`, `EDQUOT`): nor has any other file.
-    Full(Problem),
+    Full,
     /// A signal: what is here is recorded.
-    Stopped,
-    /// What must be durable could not be recorded.
-    Ledger,
+    Stop,
+    /// What must be durable could not be recorded; the ledger knows why.
+    Unrecorded,
 }
 
-/// The ledger failed; it knows why, this module does not need to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the download could not be recorded")]
-pub(crate) struct LedgerError;
-
-impl From<LedgerError> for DownloadError {
-    fn from(_: LedgerError) -> Self {
-        Self::Ledger
-    }
-}
-
-impl fmt::Display for DownloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Refresh(problem) | Self::GiveUp(problem) | Self::Full(problem) => {
-                &problem.message
-            }
-            Self::Retry { problem, .. } => &problem.message,
-            Self::Stopped => "the download was interrupted",
-            Self::Ledger => "the download could not be recorded",
-        })
-    }
-}
+const FAILED: &str = "download_failed";
+const NETWORK: &str = "network_error";
 
 impl DownloadError {
-    /// The machine-readable code of the error envelope.
-    pub(crate) fn code(&self) -> &str {
-        match self {
-            Self::Refresh(problem) | Self::GiveUp(problem) | Self::Full(problem) => &problem.code,
-            Self::Retry { problem, .. } => &problem.code,
-            Self::Stopped => "network_error",
-            Self::Ledger => code::DATABASE,
-        }
+    fn new(next: Next, code: &'static str, message: impl Into<String>) -> Self {
+        let problem = Problem::new(code, message);
+        Self { next, problem }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self, Self::Full(_))
+    pub(super) fn stopped() -> Self {
+        Self::new(Next::Stop, NETWORK, "the download was interrupted")
     }
 
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Retry { after, .. } => *after,
-            _ => None,
-        }
+    pub(crate) fn unrecorded() -> Self {
+        let message = "the download could not be recorded";
+        Self::new(Next::Unrecorded, code::DATABASE, message)
     }
 
     /// `from` answered with something that is not the file, or not provably all of it.
-    pub(super) fn content(from: &str, what: impl fmt::Display) -> Self {
-        Self::GiveUp(Problem::new("download_failed", format!("{from} {what}")))
+    pub(super) fn content(from: &str, what: impl Display) -> Self {
+        Self::new(Next::GiveUp, FAILED, format!("{from} {what}"))
     }
 
-    pub(super) fn bad_url(url: &str, why: impl fmt::Display) -> Self {
-        Self::GiveUp(Problem::new("download_failed", format!("{url}: {why}")))
+    pub(super) fn bad_url(url: &str, why: impl Display) -> Self {
+        Self::new(Next::GiveUp, FAILED, format!("{url}: {why}"))
     }
 
     /// 4xx.
     pub(super) fn refused(from: &str, status: u16) -> Self {
         let message = format!("{from} refused the file (HTTP {status})");
-        Self::Refresh(Problem::new("download_failed", message))
-    }
-
-    pub(super) fn retry(code: &'static str, from: &str, why: impl fmt::Display) -> Self {
-        Self::Retry {
-            after: None,
-            problem: Problem::new(code, format!("{from}: {why}")),
-        }
+        Self::new(Next::Refresh, FAILED, message)
     }
 
     /// A status that speaks of the server's condition (5xx, 408, 425, 429).
     pub(super) fn busy(from: &str, status: u16, after: Option<Duration>) -> Self {
-        Self::Retry {
-            after,
-            problem: Problem::new("download_failed", format!("{from}: HTTP {status}")),
-        }
+        Self::new(Next::Retry(after), FAILED, format!("{from}: HTTP {status}"))
+    }
+
+    fn retry(code: &'static str, from: &str, why: impl Display) -> Self {
+        Self::new(Next::Retry(None), code, format!("{from}: {why}"))
+    }
+
+    /// The answer to another question (a proxy or a host that mixes up its connections).
+    pub(super) fn mixed_up(from: &str) -> Self {
+        Self::retry(NETWORK, from, "the answer belongs to another file")
     }
 
     /// The final name is in use; what is there was not touched.
@@ -111,35 +86,37 @@ impl DownloadError {
             Ok(found) if !found.is_file() => "exists and is not a regular file",
             _ => "exists with other content",
         };
-        Self::GiveUp(Problem::new(
-            "file_exists",
-            format!("{} {what}", path.display()),
-        ))
+        let message = format!("{} {what}", path.display());
+        Self::new(Next::GiveUp, "file_exists", message)
     }
 
     /// Another program was at the part file.
     pub(super) fn meddled(part: &Path) -> Self {
-        Self::GiveUp(Problem::new(
-            code::FILE,
-            format!(
-                "another program replaced or changed {} during the download; it starts over",
-                part.display()
-            ),
-        ))
+        let part = part.display();
+        let message = format!(
+            "another program replaced or changed {part} during the download; it starts over"
+        );
+        Self::new(Next::GiveUp, code::FILE, message)
     }
 
     /// Its files would land below the mount point.
     pub(crate) fn unmounted(point: &Path) -> Self {
         let message = format!("no disk is mounted at {}", point.display());
         let hint = "mount it; or move the row with tracker download ID --output-dir DIR";
-        Self::GiveUp(Problem::new(code::FILE, message).with_hint(hint))
+        Self {
+            next: Next::GiveUp,
+            problem: Problem::new(code::FILE, message).with_hint(hint),
+        }
     }
 
     /// Larger than `--max-size` allows.
     pub(super) fn too_large(from: &str, max: u64) -> Self {
         let message = format!("{from} sent more than the {max} bytes that --max-size allows");
         let hint = "if the file is that large, give a larger --max-size";
-        Self::GiveUp(Problem::new("download_failed", message).with_hint(hint))
+        Self {
+            next: Next::GiveUp,
+            problem: Problem::new(FAILED, message).with_hint(hint),
+        }
     }
 
     /// For `map_err`: what was tried on which path.
@@ -149,9 +126,9 @@ impl DownloadError {
             let message = format!("cannot {op} {}: {source}", path.display());
             match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Self::Full(Problem::new(code::DISK_FULL, message))
+                    Self::new(Next::Full, code::DISK_FULL, message)
                 }
-                _ => Self::GiveUp(Problem::new(code::FILE, message)),
+                _ => Self::new(Next::GiveUp, code::FILE, message),
             }
         }
     }
@@ -165,7 +142,7 @@ impl DownloadError {
             ureq::Error::Timeout(which) => {
                 Self::retry("timeout", from, format_args!("timed out ({which})"))
             }
-            other => Self::retry("network_error", from, other),
+            other => Self::retry(NETWORK, from, other),
         }
     }
 
@@ -178,7 +155,7 @@ impl DownloadError {
     pub(super) fn cut_short(got: u64, of: Option<u64>, from: &str) -> Self {
         let of = of.map_or("an unannounced number of".to_owned(), |of| of.to_string());
         let why = format_args!("the connection ended after {got} of {of} bytes");
-        Self::retry("network_error", from, why)
+        Self::retry(NETWORK, from, why)
     }
 }
 
@@ -228,8 +205,11 @@ mod tests {
     #[test]
     fn a_full_disk_has_its_own_code() {
         let disk = |kind: io::ErrorKind| DownloadError::disk("write", Path::new("x"))(kind.into());
-        assert_eq!(disk(io::ErrorKind::StorageFull).code(), "disk_full");
-        assert_eq!(disk(io::ErrorKind::QuotaExceeded).code(), "disk_full");
-        assert_eq!(disk(io::ErrorKind::PermissionDenied).code(), "file_error");
+        assert_eq!(disk(io::ErrorKind::StorageFull).problem.code, "disk_full");
+        assert_eq!(disk(io::ErrorKind::QuotaExceeded).problem.code, "disk_full");
+        assert_eq!(
+            disk(io::ErrorKind::PermissionDenied).problem.code,
+            "file_error"
+        );
     }
 }

@@ -28,11 +28,12 @@ mod surplus;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{FileClient, FileTimeouts};
-pub(crate) use error::{DownloadError, LedgerError};
+pub(crate) use client::FileClient;
+pub(crate) use error::{DownloadError, Next};
 pub(crate) use part::discard;
 pub(crate) use publish::{Finished, OnDisk, Recovered, recover, verify};
 
@@ -42,7 +43,7 @@ use crate::video::{Asset, Part, RowId};
 use client::{FileAnswer, FileBody};
 use content::HEAD;
 use part::PartFile;
-use range::{Question, Rest, Whole};
+use range::{Rest, Whole};
 
 /// Size of the one buffer of a transfer.
 const BUFFER: usize = 64 * 1024;
@@ -68,18 +69,18 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) part: Option<Part>,
 }
 
-/// Writes down what a crash must not forget. An error ends the download as [`DownloadError::Ledger`].
+/// Writes down what a crash must not forget. An error ends the download as [`DownloadError::unrecorded`].
 ///
 /// After [`fetch`] failed, the last word said here is what is on disk; if nothing was said, the part of the
 /// [`FileRequest`] is as it was.
 pub(crate) trait Ledger {
     /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
     /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
-    fn part(&self, part: &Part) -> Result<(), LedgerError>;
+    fn part(&self, part: &Part) -> Result<(), DownloadError>;
     /// The part was removed; may lag behind.
-    fn no_part(&self) -> Result<(), LedgerError>;
+    fn no_part(&self) -> Result<(), DownloadError>;
     /// The part is complete and durable, the rename comes next. Must be durable on return.
-    fn publishing(&self, finished: &Finished) -> Result<(), LedgerError>;
+    fn publishing(&self, finished: &Finished) -> Result<(), DownloadError>;
     /// Bytes of the whole file here so far, and of how many; called often.
     fn progress(&self, so_far: u64, total: Option<u64>);
 }
@@ -96,7 +97,7 @@ pub(crate) fn fetch(
     let result = fetch_file(client, request, ledger);
     // Whatever ended it: at a signal nothing is the file's own trouble.
     match result {
-        Err(_) if stop::is_requested() => Err(DownloadError::Stopped),
+        Err(_) if stop::is_requested() => Err(DownloadError::stopped()),
         result => result,
     }
 }
@@ -106,62 +107,78 @@ fn fetch_file(
     request: &FileRequest<'_>,
     ledger: &dyn Ledger,
 ) -> Result<Finished, DownloadError> {
-    let fetch = Fetch::prepare(client.patience(), request, ledger)?;
+    let fetch = Fetch::prepare(client.silence, request, ledger)?;
     let asset = request.asset;
     let recorded = request.part.as_ref();
     let part = recorded.map(|recorded| PartFile::reopen(&fetch.dir, request, recorded));
-    if let Some(part) = part.transpose()?.flatten()
-        && let Some(asked) = part.asked()
-    {
-        let answer = client.get(request.url, Some(&asked))?;
-        let from = &answer.body.from;
-        match range::rest(Question { asset, from }, &asked, &answer.head) {
-            Rest::Append { total } => return fetch.go_on(answer, part, total),
-            Rest::Complete => return fetch.finish(part, from),
-            Rest::Whole(whole) => return fetch.start(answer, whole),
+    if let Some(part) = part.transpose()?.flatten() {
+        let FileAnswer { head, body } = client.get(request.url, Some(part.state()))?;
+        match range::rest(asset, &body.from, part.state(), &head) {
+            Rest::Append { total } => return fetch.go_on(body, part, total),
+            Rest::Complete => return fetch.finish(part, &body.from),
+            Rest::Whole(whole) => return fetch.start(body, whole),
             Rest::Failed(error) => return Err(error),
             Rest::Again => {}
         }
     }
-    let answer = client.get(request.url, None)?;
-    let from = &answer.body.from;
-    let whole = range::whole(Question { asset, from }, &answer.head)?;
-    fetch.start(answer, whole)
+    let FileAnswer { head, body } = client.get(request.url, None)?;
+    let whole = range::whole(asset, &body.from, &head)?;
+    fetch.start(body, whole)
 }
 
-/// Whether a body comes at a pace at all: a byte now and then defeats every time-out per read.
-struct Pace {
+/// A body on its way, judged as it comes.
+struct Arriving {
+    body: FileBody,
+    /// Of the whole file.
+    got: u64,
+    total: Option<u64>,
+    max: u64,
     patience: Duration,
-    since: Instant,
-    then: u64,
+    /// When it was last looked whether it comes at a pace at all, and how much was here then: a byte now and then
+    /// defeats every time-out per read.
+    then: (Instant, u64),
 }
 
 /// What has to come within five times the longest silence allowed.
 const SLOWEST: u64 = 64 * 1024;
 
-impl Pace {
-    fn start(silence: Duration, bytes: u64) -> Self {
-        Self {
-            patience: silence.saturating_mul(5),
-            since: Instant::now(),
-            then: bytes,
+impl Arriving {
+    /// Bytes read; 0 is the proven end. To give up here is to have been sent something that is not the file.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, DownloadError> {
+        if stop::is_requested() {
+            return Err(DownloadError::stopped());
         }
-    }
-
-    fn holds(&mut self, bytes: u64) -> bool {
-        if self.since.elapsed() < self.patience {
-            return true;
+        if self.then.0.elapsed() >= self.patience {
+            if self.got - self.then.1 < SLOWEST {
+                return Err(DownloadError::too_slow(&self.body.from));
+            }
+            self.then = (Instant::now(), self.got);
         }
-        let came = bytes.saturating_sub(self.then);
-        self.since = Instant::now();
-        self.then = bytes;
-        came >= SLOWEST
+        let read = self.body.read(buffer);
+        let (from, total) = (&self.body.from, self.total);
+        let bytes = read.map_err(|error| match error {
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                DownloadError::cut_short(self.got, total, from)
+            }
+            error => DownloadError::network(&error, from),
+        })?;
+        self.got += bytes as u64;
+        if self.body.surplus || total.is_some_and(|total| self.got > total) {
+            let what = "sent more bytes than it announced";
+            Err(DownloadError::content(from, what))
+        } else if self.got > self.max {
+            Err(DownloadError::too_large(from, self.max))
+        } else if bytes == 0 && total.is_some_and(|total| self.got < total) {
+            Err(DownloadError::cut_short(self.got, total, from))
+        } else {
+            Ok(bytes)
+        }
     }
 }
 
 struct Fetch<'a> {
     /// The longest silence allowed.
-    patience: Duration,
+    silence: Duration,
     request: &'a FileRequest<'a>,
     ledger: &'a dyn Ledger,
     dir: PathBuf,
@@ -170,14 +187,14 @@ struct Fetch<'a> {
 impl<'a> Fetch<'a> {
     /// No request is made for a file that could not be put where it belongs.
     fn prepare(
-        patience: Duration,
+        silence: Duration,
         request: &'a FileRequest<'a>,
         ledger: &'a dyn Ledger,
     ) -> Result<Self, DownloadError> {
         let usable = if name::is_safe_stem(request.stem) {
             std::path::absolute(request.dir)
         } else {
-            Err(std::io::ErrorKind::InvalidFilename.into())
+            Err(io::ErrorKind::InvalidFilename.into())
         };
         let dir = usable.map_err(DownloadError::disk("use the name", Path::new(request.stem)))?;
         publish::create_dir(&dir)?;
@@ -185,35 +202,47 @@ impl<'a> Fetch<'a> {
             publish::size_under(&dir.join(name))?;
         }
         Ok(Self {
-            patience,
+            silence,
             request,
             ledger,
             dir,
         })
     }
 
+    fn arriving(
+        &self,
+        body: FileBody,
+        got: u64,
+        total: Option<u64>,
+    ) -> Result<Arriving, DownloadError> {
+        let max = self.request.max_size;
+        if total.is_some_and(|total| total > max) {
+            return Err(DownloadError::too_large(&body.from, max));
+        }
+        Ok(Arriving {
+            body,
+            got,
+            total,
+            max,
+            patience: self.silence.saturating_mul(5),
+            then: (Instant::now(), got),
+        })
+    }
+
     /// The whole file from byte 0, in a part file of its own. Nothing is created for what is not the file.
-    fn start(&self, answer: FileAnswer, whole: Whole) -> Result<Finished, DownloadError> {
-        let mut body = answer.body;
-        self.check_size(whole.length, &body.from)?;
-        let mut pace = Pace::start(self.patience, 0);
+    fn start(&self, body: FileBody, whole: Whole) -> Result<Finished, DownloadError> {
+        let mut body = self.arriving(body, 0, whole.length)?;
         let mut head = vec![0; HEAD];
         let mut filled = 0;
         while filled < HEAD {
-            match body.read(&mut head[filled..]) {
-                Ok(0) => break,
-                Ok(bytes) => filled += bytes,
-                Err(error) => {
-                    return Err(interrupted(&error, filled as u64, whole.length, &body));
-                }
-            }
-            if !pace.holds(filled as u64) {
-                return Err(DownloadError::too_slow(&body.from));
+            match body.read(&mut head[filled..])? {
+                0 => break,
+                bytes => filled += bytes,
             }
         }
         head.truncate(filled);
         if let Some(what) = content::wrong_beginning(self.request.asset, &head) {
-            return Err(DownloadError::content(&body.from, what));
+            return Err(DownloadError::content(&body.body.from, what));
         }
         self.check_target(&head, whole.length)?;
         // Removed before the new one is recorded: a crash in between leaves a record of nothing.
@@ -223,29 +252,20 @@ impl<'a> Fetch<'a> {
             part::discard(&self.dir, &old.name, self.request.row)?;
         }
         let part = PartFile::create(&self.dir, self.request, whole, self.ledger)?;
-        self.transfer(body, part, &head, pace)
+        self.receive(body, part, &head)
     }
 
     /// The rest of the file behind what `part` holds.
     fn go_on(
         &self,
-        answer: FileAnswer,
+        body: FileBody,
         mut part: PartFile,
         total: u64,
     ) -> Result<Finished, DownloadError> {
-        self.check_size(Some(total), &answer.body.from)?;
+        let body = self.arriving(body, part.state().bytes, Some(total))?;
         part.set_total(total);
         self.check_target(&part.head()?, Some(total))?;
-        let pace = Pace::start(self.patience, part.bytes());
-        self.transfer(answer.body, part, &[], pace)
-    }
-
-    fn check_size(&self, size: Option<u64>, from: &str) -> Result<(), DownloadError> {
-        let max = self.request.max_size;
-        match size {
-            Some(size) if size > max => Err(DownloadError::too_large(from, max)),
-            _ => Ok(()),
-        }
+        self.receive(body, part, &[])
     }
 
     /// A file of another size under the final name is not this one; no need to fetch it to know.
@@ -264,63 +284,39 @@ impl<'a> Fetch<'a> {
         self.dir.join(name::file_name(stem, asset, head))
     }
 
-    fn transfer(
+    /// Appends `head` and what follows it until the proven end.
+    fn receive(
         &self,
-        mut body: FileBody,
+        mut body: Arriving,
         mut part: PartFile,
         head: &[u8],
-        pace: Pace,
     ) -> Result<Finished, DownloadError> {
-        match self.receive(&mut body, &mut part, head, pace) {
-            Ok(()) => self.finish(part, &body.from),
+        match self.append(&mut body, &mut part, head) {
+            Ok(()) => self.finish(part, &body.body.from),
             Err(error) => Err(part.end(error, self.ledger)),
         }
     }
 
-    /// Appends `head` and what follows it until the proven end.
-    fn receive(
+    fn append(
         &self,
-        body: &mut FileBody,
+        body: &mut Arriving,
         part: &mut PartFile,
         head: &[u8],
-        mut pace: Pace,
     ) -> Result<(), DownloadError> {
-        let total = part.total();
         part.write(head, self.ledger)?;
         let mut buffer = vec![0; BUFFER];
         loop {
-            if stop::is_requested() {
-                return Err(DownloadError::Stopped);
+            self.ledger.progress(part.state().bytes, body.total);
+            match body.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(bytes) => part.write(&buffer[..bytes], self.ledger)?,
+                Err(error) => {
+                    if error.next == Next::GiveUp {
+                        part.distrust();
+                    }
+                    return Err(error);
+                }
             }
-            if !pace.holds(part.bytes()) {
-                return Err(DownloadError::too_slow(&body.from));
-            }
-            self.ledger.progress(part.bytes(), total);
-            let bytes = body
-                .read(&mut buffer)
-                .map_err(|error| interrupted(&error, part.bytes(), total, body))?;
-            let so_far = part.bytes() + bytes as u64;
-            if body.surplus || total.is_some_and(|total| so_far > total) {
-                part.distrust();
-                let what = "sent more bytes than it announced";
-                return Err(DownloadError::content(&body.from, what));
-            }
-            if let Err(error) = self.check_size(Some(so_far), &body.from) {
-                part.distrust();
-                return Err(error);
-            }
-            if bytes == 0 {
-                break;
-            }
-            part.write(&buffer[..bytes], self.ledger)?;
-        }
-        match total {
-            Some(total) if part.bytes() < total => Err(DownloadError::cut_short(
-                part.bytes(),
-                Some(total),
-                &body.from,
-            )),
-            _ => Ok(()),
         }
     }
 
@@ -338,12 +334,12 @@ impl<'a> Fetch<'a> {
         };
         if !part.is_untouched()? {
             part.discard(self.ledger)?;
-            return Err(DownloadError::meddled(&self.dir.join(part.name())));
+            return Err(DownloadError::meddled(&self.dir.join(&part.state().name)));
         }
         let finished = Finished {
-            part_name: part.name().to_owned(),
+            part_name: part.state().name.clone(),
             path,
-            bytes: part.bytes(),
+            bytes: part.state().bytes,
             sha256,
         };
         self.ledger.publishing(&finished)?;
@@ -353,20 +349,6 @@ impl<'a> Fetch<'a> {
     }
 }
 
-/// Lower-case hexadecimal.
 fn hex(hash: Sha256) -> String {
-    hash.finalize()
-        .iter()
-        .fold(String::with_capacity(64), |hex, byte| {
-            hex + &format!("{byte:02x}")
-        })
-}
-
-fn interrupted(error: &ureq::Error, got: u64, of: Option<u64>, body: &FileBody) -> DownloadError {
-    match error {
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            DownloadError::cut_short(got, of, &body.from)
-        }
-        error => DownloadError::network(error, &body.from),
-    }
+    crate::net::hex(&hash.finalize())
 }

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::content::HEAD;
-use super::error::DownloadError;
-use super::range::{self, RangeRequest, Whole};
+use super::error::{DownloadError, Next};
+use super::range::{self, Whole};
 use super::{BUFFER, FileRequest, Ledger, hex};
 use crate::video::{Part, RowId};
 
@@ -50,6 +50,19 @@ struct Syncing {
 }
 
 impl PartFile {
+    fn new(path: PathBuf, file: File, hash: Sha256, now: Part) -> Self {
+        Self {
+            path,
+            file: Arc::new(file),
+            hash,
+            recorded: now.bytes,
+            now,
+            recorded_at: Instant::now(),
+            syncing: None,
+            sync_failed: false,
+        }
+    }
+
     /// A new, empty part. Recorded before it is created: a crash in between leaves a record of nothing, not a file
     /// nobody knows.
     pub(super) fn create(
@@ -74,16 +87,7 @@ impl PartFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         match options.open(&path) {
-            Ok(file) => Ok(Self {
-                path,
-                file: Arc::new(file),
-                hash,
-                now,
-                recorded: 0,
-                recorded_at: Instant::now(),
-                syncing: None,
-                sync_failed: false,
-            }),
+            Ok(file) => Ok(Self::new(path, file, hash, now)),
             Err(error) => {
                 ledger.no_part()?;
                 Err(DownloadError::disk("create", &path)(error))
@@ -121,33 +125,12 @@ impl PartFile {
             Ok(Some(hash))
         };
         let hash = read(&mut file).map_err(DownloadError::disk("read", &path))?;
-        Ok(hash.map(|hash| Self {
-            path,
-            file: Arc::new(file),
-            hash,
-            now: recorded.clone(),
-            recorded: recorded.bytes,
-            recorded_at: Instant::now(),
-            syncing: None,
-            sync_failed: false,
-        }))
+        Ok(hash.map(|hash| Self::new(path, file, hash, recorded.clone())))
     }
 
-    /// How to ask for the rest; `None` without a validator that would prove it to be the rest of the same file.
-    pub(super) fn asked(&self) -> Option<RangeRequest> {
-        Some(RangeRequest {
-            offset: self.now.bytes,
-            etag: self.now.etag.clone()?,
-            total: self.now.total,
-        })
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.now.bytes
-    }
-
-    pub(super) fn total(&self) -> Option<u64> {
-        self.now.total
+    /// What it is, as it would be recorded.
+    pub(super) fn state(&self) -> &Part {
+        &self.now
     }
 
     /// The size is known now, from a `Content-Range`.
@@ -208,11 +191,7 @@ impl PartFile {
             let file = Arc::clone(&self.file);
             match thread::Builder::new().spawn(move || file.sync_data()) {
                 Ok(thread) => {
-                    let sha256 = hex(self.hash.clone());
-                    let beginning = Part {
-                        sha256,
-                        ..self.now.clone()
-                    };
+                    let beginning = self.so_far();
                     self.syncing = Some(Syncing { thread, beginning });
                 }
                 // No thread to be had: in the foreground, then.
@@ -231,10 +210,22 @@ impl PartFile {
             .join()
             .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
         self.checked(result)?;
-        ledger.part(&beginning)?;
-        self.recorded = beginning.bytes;
+        self.note(&beginning, ledger)
+    }
+
+    fn note(&mut self, durable: &Part, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+        ledger.part(durable)?;
+        self.recorded = durable.bytes;
         self.recorded_at = Instant::now();
         Ok(())
+    }
+
+    fn so_far(&self) -> Part {
+        let sha256 = hex(self.hash.clone());
+        Part {
+            sha256,
+            ..self.now.clone()
+        }
     }
 
     fn checked(&mut self, result: io::Result<()>) -> Result<(), DownloadError> {
@@ -247,10 +238,7 @@ impl PartFile {
         self.synced(ledger)?;
         let result = self.file.sync_data();
         self.checked(result)?;
-        self.now.sha256 = hex(self.hash.clone());
-        ledger.part(&self.now)?;
-        self.recorded = self.now.bytes;
-        Ok(())
+        self.note(&self.so_far(), ledger)
     }
 
     /// Complete: durable, with a final file's permissions. Returns its digest.
@@ -274,13 +262,9 @@ impl PartFile {
         &self.file
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.now.name
-    }
-
     /// Leaves as much as can be resumed, recorded exactly, and returns why it ended; the ledger failing comes first.
     pub(super) fn end(mut self, error: DownloadError, ledger: &dyn Ledger) -> DownloadError {
-        if matches!(error, DownloadError::Ledger) {
+        if error.next == Next::Unrecorded {
             return error;
         }
         if self.now.etag.is_none() || self.now.bytes == 0 {
@@ -291,7 +275,7 @@ impl PartFile {
         if cut && !self.sync_failed {
             match self.record(ledger) {
                 Ok(()) => return error,
-                Err(DownloadError::Ledger) => return DownloadError::Ledger,
+                Err(error) if error.next == Next::Unrecorded => return error,
                 Err(_) => {}
             }
         }
@@ -305,7 +289,7 @@ impl PartFile {
 
     pub(super) fn discard(&self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
         discard_in(&self.path)?;
-        Ok(ledger.no_part()?)
+        ledger.no_part()
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
 use ureq::http::header::{
     self, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
     TRANSFER_ENCODING,
@@ -14,8 +13,9 @@ use ureq::http::{HeaderMap, Version};
 
 use super::content;
 use super::error::DownloadError;
-use crate::time::LONGEST_WAIT;
-use crate::video::Asset;
+use crate::net;
+use crate::time::Timestamp;
+use crate::video::{Asset, Part};
 
 /// A validator is stored; one longer than this is none.
 const MAX_ETAG: usize = 512;
@@ -26,17 +26,6 @@ const END_UNKNOWN: &str = "sent a file whose end cannot be proven";
 const LENGTHS: &str = "sent contradictory or impossible lengths";
 /// Although `identity` was asked for.
 const ENCODED: &str = "sent a compressed file although that was not asked for";
-
-/// The rest of a file that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RangeRequest {
-    /// First byte wanted = bytes already here.
-    pub(super) offset: u64,
-    /// The strong validator the bytes here were fetched under.
-    pub(super) etag: String,
-    /// Size of the whole file, where it was announced.
-    pub(super) total: Option<u64>,
-}
 
 /// A body that is the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,20 +51,13 @@ pub(super) enum Rest {
     Failed(DownloadError),
 }
 
-/// What was asked for, and of whom, as shown to a person.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Question<'a> {
-    pub(super) asset: Asset,
-    pub(super) from: &'a str,
-}
-
-/// Judges the answer to a plain request.
-pub(super) fn whole(question: Question<'_>, answer: &Parts) -> Result<Whole, DownloadError> {
-    let (from, headers) = (question.from, &answer.headers);
+/// Judges the answer to a plain request; `from` is who answered.
+pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> Result<Whole, DownloadError> {
+    let headers = &answer.headers;
     match answer.status.as_u16() {
         200 => {
-            let length = length(question.asset, answer)
-                .map_err(|what| DownloadError::content(from, what))?;
+            let length =
+                length(asset, answer).map_err(|what| DownloadError::content(from, what))?;
             Ok(Whole {
                 length,
                 etag: strong_etag(headers).map(str::to_owned),
@@ -92,18 +74,19 @@ pub(super) fn whole(question: Question<'_>, answer: &Parts) -> Result<Whole, Dow
     }
 }
 
-/// Judges the answer to a request with `Range` and `If-Range`.
-pub(super) fn rest(question: Question<'_>, asked: &RangeRequest, answer: &Parts) -> Rest {
+/// Judges the answer to a request for what follows `part`, with `Range` and `If-Range`.
+pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> Rest {
     let headers = &answer.headers;
-    let same_file = strong_etag(headers) == Some(&asked.etag);
+    let etag = strong_etag(headers);
+    let same_file = etag.is_some() && etag == part.etag.as_deref();
     match answer.status.as_u16() {
         206 => {
             let range = text(headers, &CONTENT_RANGE).and_then(content_range);
-            let fits = match (range, length(question.asset, answer)) {
+            let fits = match (range, length(asset, answer)) {
                 (Some(ContentRange::Part { first, last, total }), Ok(length)) => {
-                    first == asked.offset
+                    first == part.bytes
                         && last.checked_add(1) == Some(total)
-                        && asked.total.is_none_or(|known| known == total)
+                        && part.total.is_none_or(|known| known == total)
                         && length.is_none_or(|length| length == total - first)
                 }
                 _ => false,
@@ -116,12 +99,12 @@ pub(super) fn rest(question: Question<'_>, asked: &RangeRequest, answer: &Parts)
             }
         }
         416 => match text(headers, &CONTENT_RANGE).and_then(content_range) {
-            Some(ContentRange::Unsatisfied { total }) if same_file && total == asked.offset => {
+            Some(ContentRange::Unsatisfied { total }) if same_file && total == part.bytes => {
                 Rest::Complete
             }
             _ => Rest::Again,
         },
-        _ => match whole(question, answer) {
+        _ => match whole(asset, from, answer) {
             Ok(whole) => Rest::Whole(whole),
             Err(error) => Rest::Failed(error),
         },
@@ -198,15 +181,11 @@ fn content_range(value: &str) -> Option<ContentRange> {
     (first <= last && last < total).then_some(ContentRange::Part { first, last, total })
 }
 
-/// Seconds, or an HTTP date as distance from the answer's own `Date`: no clock is needed, theirs or ours.
+/// A date counts from the answer's own `Date`, since no clock is needed then, theirs or ours.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = text(headers, &header::RETRY_AFTER)?;
-    let seconds = decimal(value).or_else(|| {
-        let then = DateTime::parse_from_rfc2822(value).ok()?;
-        let sent = DateTime::parse_from_rfc2822(text(headers, &header::DATE)?).ok()?;
-        u64::try_from((then - sent).num_seconds()).ok()
-    })?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    let sent = text(headers, &header::DATE).and_then(net::http_date);
+    let sent = sent.unwrap_or(Timestamp::from_millis(i64::MAX));
+    net::retry_after(text(headers, &header::RETRY_AFTER)?, sent)
 }
 
 /// `1*DIGIT`, nothing else: `parse` alone would take a sign. No file has 2^63 bytes, and no column holds that many.
@@ -248,17 +227,22 @@ mod tests {
         answer.body(()).unwrap().into_parts().0
     }
 
-    const QUESTION: Question<'_> = Question {
-        asset: Asset::Video,
-        from: "h",
-    };
+    fn judged(line: &str) -> Result<Whole, DownloadError> {
+        whole(Asset::Video, "h", &head(line))
+    }
 
-    fn asked() -> RangeRequest {
-        RangeRequest {
-            offset: 5,
-            etag: "\"a\"".to_owned(),
+    fn part() -> Part {
+        Part {
+            name: String::new(),
+            bytes: 5,
+            sha256: String::new(),
+            etag: Some("\"a\"".to_owned()),
             total: Some(10),
         }
+    }
+
+    fn after(part: &Part, line: &str) -> Rest {
+        rest(Asset::Video, "h", part, &head(line))
     }
 
     #[test]
@@ -340,28 +324,22 @@ mod tests {
             ("404", refused(404)),
             ("410", refused(410)),
         ] {
-            assert_eq!(whole(QUESTION, &head(line)), expected, "{line}");
+            assert_eq!(judged(line), expected, "{line}");
         }
         let mut http10 = head("200 | Transfer-Encoding: chunked");
         http10.version = Version::HTTP_10;
-        assert_eq!(whole(QUESTION, &http10), bad(LENGTHS));
+        assert_eq!(whole(Asset::Video, "h", &http10), bad(LENGTHS));
     }
 
     #[test]
     fn the_rest_is_taken_only_when_everything_agrees() {
         let fits = "206 | ETag: \"a\" | Content-Length: 5 | Content-Range: bytes 5-9/10";
-        assert_eq!(
-            rest(QUESTION, &asked(), &head(fits)),
-            Rest::Append { total: 10 }
-        );
-        let unknown = RangeRequest {
+        assert_eq!(after(&part(), fits), Rest::Append { total: 10 });
+        let unknown = Part {
             total: None,
-            ..asked()
+            ..part()
         };
-        assert_eq!(
-            rest(QUESTION, &unknown, &head(fits)),
-            Rest::Append { total: 10 }
-        );
+        assert_eq!(after(&unknown, fits), Rest::Append { total: 10 });
         for line in [
             "206 | ETag: \"b\" | Content-Length: 5 | Content-Range: bytes 5-9/10",
             "206 | ETag: W/\"a\" | Content-Length: 5 | Content-Range: bytes 5-9/10",
@@ -380,34 +358,30 @@ mod tests {
             "416 | ETag: \"a\" | Content-Range: bytes */10",
             "416 | ETag: \"a\"",
         ] {
-            assert_eq!(rest(QUESTION, &asked(), &head(line)), Rest::Again, "{line}");
+            assert_eq!(after(&part(), line), Rest::Again, "{line}");
         }
     }
 
     #[test]
     fn a_416_completes_only_what_it_proves() {
-        let all = RangeRequest {
-            offset: 10,
-            ..asked()
+        let all = Part {
+            bytes: 10,
+            ..part()
         };
         let line = "416 | ETag: \"a\" | Content-Range: bytes */10";
-        assert_eq!(rest(QUESTION, &all, &head(line)), Rest::Complete);
+        assert_eq!(after(&all, line), Rest::Complete);
         for line in [
             "416 | Content-Range: bytes */10",
             "416 | ETag: \"b\" | Content-Range: bytes */10",
             "416 | ETag: \"a\" | Content-Range: bytes */11",
         ] {
-            assert_eq!(rest(QUESTION, &all, &head(line)), Rest::Again, "{line}");
+            assert_eq!(after(&all, line), Rest::Again, "{line}");
         }
     }
 
     #[test]
     fn a_200_to_a_range_is_the_whole_file() {
-        let answer = rest(
-            QUESTION,
-            &asked(),
-            &head("200 | ETag: \"b\" | Content-Length: 12"),
-        );
+        let answer = after(&part(), "200 | ETag: \"b\" | Content-Length: 12");
         let (length, etag) = (Some(12), Some("\"b\"".to_owned()));
         assert_eq!(answer, Rest::Whole(Whole { length, etag }));
     }
@@ -421,14 +395,14 @@ mod tests {
                 "503 | Date: Sun, 06 Nov 1994 08:49:37 GMT | Retry-After: Sun, 06 Nov 1994 08:49:40 GMT",
                 Some(3),
             ),
-            ("503 | Retry-After: Sun, 06 Nov 1994 08:49:40 GMT", None),
+            ("503 | Retry-After: Sun, 06 Nov 1994 08:49:40 GMT", Some(0)),
             ("503 | Retry-After: -1", None),
             ("500", None),
         ] {
             let status = head(line).status.as_u16();
             let retry_after = seconds.map(Duration::from_secs);
             let expected = DownloadError::busy("h", status, retry_after);
-            assert_eq!(whole(QUESTION, &head(line)), Err(expected), "{line}");
+            assert_eq!(judged(line), Err(expected), "{line}");
         }
     }
 

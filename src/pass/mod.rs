@@ -51,7 +51,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::config::Environment;
 use crate::decide::{self, Decision, Entry};
-use crate::download::{FileClient, FileTimeouts};
+use crate::download::FileClient;
 use crate::error::{Exit, Result};
 use crate::event::Event;
 use crate::heygen::{ApiError, BulkStatus, RemoteVideo, Timeouts};
@@ -598,10 +598,10 @@ impl Run<'_, '_> {
         let access = self.access.as_ref();
         let loopback = access.is_some_and(|access| access.loopback);
         let proxy = access.and_then(|access| access.proxy.clone());
-        let timeouts = FileTimeouts::with_read(self.options.read_timeout);
+        let silence = self.options.read_timeout;
         self.saves
             .client
-            .get_or_insert_with(|| FileClient::new(loopback, timeouts, proxy))
+            .get_or_insert_with(|| FileClient::new(loopback, silence, proxy))
             .clone()
     }
 

@@ -12,7 +12,7 @@ use super::save_job::SaveJob;
 use super::troubles::Kind;
 use super::{Run, Tx};
 use crate::decide::{self, FileFact};
-use crate::download::{self, DownloadError, FileClient, Finished, Recovered, name};
+use crate::download::{self, DownloadError, FileClient, Finished, Next, Recovered, name};
 use crate::error::{Problem, Result};
 use crate::event::Failure;
 use crate::heygen::{ApiError, RemoteVideo};
@@ -127,12 +127,12 @@ pub(super) struct FileFailure {
 impl From<&DownloadError> for FileFailure {
     fn from(error: &DownloadError) -> Self {
         Self {
-            code: error.code().to_owned(),
-            message: error.to_string(),
-            disk_is_full: error.is_full(),
-            refused: match error {
-                DownloadError::Refresh(_) => true,
-                DownloadError::GiveUp(problem) => problem.code == "download_failed",
+            code: error.problem.code.to_string(),
+            message: error.problem.message.clone(),
+            disk_is_full: error.next == Next::Full,
+            refused: match error.next {
+                Next::Refresh => true,
+                Next::GiveUp => error.problem.code == "download_failed",
                 _ => false,
             },
             key_refused: None,

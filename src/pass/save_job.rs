@@ -14,7 +14,7 @@ use super::save::{FileFailure, Learnt};
 use super::{Message, Options};
 use crate::decide::Verdict;
 use crate::download::{
-    self, DownloadError, FileClient, FileRequest, Finished, Ledger, LedgerError, mount, stop,
+    self, DownloadError, FileClient, FileRequest, Finished, Ledger, Next, mount, stop,
 };
 use crate::heygen::Backoff;
 use crate::locks::Guard;
@@ -64,7 +64,7 @@ impl SaveJob {
             match self.save(asset, deliver) {
                 Ok(_) => self.tell(deliver, Learnt::Saved { asset }),
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
-                Err(Unsaved::Download(DownloadError::Stopped)) => return,
+                Err(Unsaved::Download(error)) if error.next == Next::Stop => return,
                 Err(stop) => {
                     if let Some(failure) = failure(&stop) {
                         self.tell(deliver, Learnt::Failed { asset, failure });
@@ -112,18 +112,18 @@ impl SaveJob {
                 Err(Unsaved::Download(error)) => error,
                 Err(stop) => return Err(stop),
             };
-            match &error {
-                DownloadError::Refresh(_) if !self.refreshed => {
+            let after = match error.next {
+                Next::Refresh if !self.refreshed => {
                     self.refresh(deliver)?;
                     if self.urls.get(asset).is_none() {
                         return Err(Unsaved::Download(error));
                     }
                     continue;
                 }
-                DownloadError::Retry { .. } => {}
+                Next::Retry(after) => after,
                 _ => return Err(Unsaved::Download(error)),
-            }
-            match backoff.next(waited, error.retry_after(), fastrand::f64()) {
+            };
+            match backoff.next(waited, after, fastrand::f64()) {
                 Some(pause) => {
                     thread::sleep(pause);
                     waited += pause;
@@ -165,9 +165,8 @@ impl SaveJob {
 /// What a stop means for the row; `None` when it means nothing.
 fn failure(stop: &Unsaved) -> Option<FileFailure> {
     match stop {
-        Unsaved::Download(DownloadError::Ledger | DownloadError::Stopped)
-        | Unsaved::Api(CallError::Stopped)
-        | Unsaved::NoUrl => None,
+        Unsaved::Api(CallError::Stopped) | Unsaved::NoUrl => None,
+        Unsaved::Download(error) if matches!(error.next, Next::Stop | Next::Unrecorded) => None,
         Unsaved::Download(error) => Some(FileFailure::from(error)),
         Unsaved::Api(CallError::Api(error)) => Some(FileFailure {
             code: error.code.clone(),
@@ -201,18 +200,18 @@ impl JobLedger<'_> {
         *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
     }
 
-    fn tell(&self, learnt: Learnt) -> Result<(), LedgerError> {
+    fn tell(&self, learnt: Learnt) -> Result<(), DownloadError> {
         let row = self.row;
         if (self.deliver)(Message::File { row, learnt }) {
             Ok(())
         } else {
-            Err(LedgerError)
+            Err(DownloadError::unrecorded())
         }
     }
 }
 
 impl Ledger for JobLedger<'_> {
-    fn part(&self, part: &Part) -> Result<(), LedgerError> {
+    fn part(&self, part: &Part) -> Result<(), DownloadError> {
         self.remember(Some(part.clone()));
         let learnt = |ack| Learnt::Part {
             asset: self.asset,
@@ -225,10 +224,10 @@ impl Ledger for JobLedger<'_> {
         // About to be created: a crash must not leave a file nobody knows. Or this is the last word before the end.
         let (ack, committed) = channel();
         self.tell(learnt(Some(ack)))?;
-        committed.recv().map_err(|_| LedgerError)
+        committed.recv().map_err(|_| DownloadError::unrecorded())
     }
 
-    fn no_part(&self) -> Result<(), LedgerError> {
+    fn no_part(&self) -> Result<(), DownloadError> {
         self.remember(None);
         self.tell(Learnt::Part {
             asset: self.asset,
@@ -237,14 +236,14 @@ impl Ledger for JobLedger<'_> {
         })
     }
 
-    fn publishing(&self, finished: &Finished) -> Result<(), LedgerError> {
+    fn publishing(&self, finished: &Finished) -> Result<(), DownloadError> {
         let (ack, committed) = channel();
         self.tell(Learnt::Publishing {
             asset: self.asset,
             finished: finished.clone(),
             ack,
         })?;
-        committed.recv().map_err(|_| LedgerError)
+        committed.recv().map_err(|_| DownloadError::unrecorded())
     }
 
     fn progress(&self, so_far: u64, total: Option<u64>) {
