@@ -30,48 +30,30 @@ pub enum Exit {
 
 /// The codes of the program itself; HeyGen has more.
 pub mod code {
-    /// `usage_error`
     pub const USAGE: &str = "usage_error";
-    /// `invalid_body`
     pub const INVALID_BODY: &str = "invalid_body";
-    /// `auth_error`
     pub const AUTH: &str = "auth_error";
-    /// `not_found`
     pub const NOT_FOUND: &str = "not_found";
-    /// `database_error`
     pub const DATABASE: &str = "database_error";
-    /// `ambiguous_id`
     pub const AMBIGUOUS_ID: &str = "ambiguous_id";
-    /// `file_error`
     pub const FILE: &str = "file_error";
-    /// `other_key`
     pub const OTHER_KEY: &str = "other_key";
-    /// `clock_skew`
     pub const CLOCK_SKEW: &str = "clock_skew";
-    /// `disk_full`
     pub const DISK_FULL: &str = "disk_full";
-    /// `cap_reached`
     pub const CAP_REACHED: &str = "cap_reached";
-    /// `insufficient_credit`
     pub const NO_CREDIT: &str = "insufficient_credit";
-    /// `no_database`
     pub const NO_DATABASE: &str = "no_database";
-    /// `database_newer`
     pub const DATABASE_NEWER: &str = "database_newer";
 }
 
-/// Why something could not be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Machine-readable; see the README for the closed list.
     pub code: Cow<'static, str>,
-    /// One sentence for a person.
     pub message: String,
-    /// What to do about it.
     pub hint: Option<String>,
     /// HeyGen's name for the request, if there was one.
     pub request_id: Option<String>,
-    /// The exit code.
     #[serde(skip)]
     pub exit: Exit,
     /// Only one row of the database is to blame: the others can go on.
@@ -104,14 +86,12 @@ impl Problem {
         }
     }
 
-    /// With what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// With another exit code.
     #[must_use]
     pub fn with_exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
@@ -135,14 +115,12 @@ impl Problem {
             .with_exit(Exit::Usage)
     }
 
-    /// No usable key or secret.
     pub fn auth(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(code::AUTH, message)
             .with_hint(hint)
             .with_exit(Exit::Auth)
     }
 
-    /// No row has this ID.
     pub fn not_found(id: impl fmt::Display) -> Self {
         Self::new(
             code::NOT_FOUND,
@@ -153,7 +131,6 @@ impl Problem {
         )
     }
 
-    /// Several rows have this prefix.
     pub fn ambiguous(id: &str, matches: &[(RowId, VideoId)]) -> Self {
         let shown: Vec<String> = matches
             .iter()
@@ -176,13 +153,11 @@ impl Problem {
             .with_hint("nothing was changed; try again when it is done")
     }
 
-    /// The lock file cannot be used.
     pub fn lock(path: &Path, source: &io::Error) -> Self {
         let message = format!("the lock file {} cannot be used: {source}", path.display());
         Self::new(code::DATABASE, message).with_hint("check the path and its permissions")
     }
 
-    /// Nobody can be listened to at this address.
     pub fn bind(address: SocketAddr, source: &io::Error) -> Self {
         Self::new(code::FILE, format!("cannot listen on {address}: {source}")).with_hint(
             "is another listen running? choose a free address of this machine with --addr",
@@ -203,7 +178,6 @@ impl Problem {
         })
     }
 
-    /// stdout cannot be written.
     pub fn output(source: &io::Error) -> Self {
         // Whoever runs a submit again because of it submits twice.
         Self::io(format!("cannot write the output: {source}"), source).with_hint(

@@ -23,12 +23,9 @@ use nix::libc;
 use crate::error::{Problem, Result};
 use crate::video::RowId;
 
-/// What a lock is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// POSTing a row.
     Send,
-    /// Writing a row's files.
     Save,
     /// Telling a hook (by the hook's number).
     Hook,
@@ -39,7 +36,6 @@ const SEND_BASE: libc::off_t = 1 << 40;
 const SAVE_BASE: libc::off_t = 1 << 41;
 const HOOK_BASE: libc::off_t = 1 << 42;
 
-/// The lock file of one database.
 #[derive(Clone, Debug)]
 pub struct Locks {
     file: Arc<File>,

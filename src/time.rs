@@ -14,7 +14,6 @@ pub struct Timestamp(i64);
 /// in the database that is longer comes from a clock that ran ahead.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// What the system's clock says now.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place that reads the clock"
@@ -39,18 +38,15 @@ impl Timestamp {
         Self::from_millis(secs.saturating_mul(1000))
     }
 
-    /// Milliseconds since the epoch.
     pub fn millis(self) -> i64 {
         self.0
     }
 
-    /// The later instant `self + duration`.
     pub fn after(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// The earlier instant `self - duration`.
     pub fn before(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self::from_millis(self.0.saturating_sub(millis))
@@ -61,7 +57,6 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The same instant for calendar arithmetic.
     pub fn to_chrono(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }

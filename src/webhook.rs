@@ -18,11 +18,9 @@ use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::video::VideoId;
 
-/// The header with the signature.
 pub const SIGNATURE: &str = "Heygen-Signature";
 /// What some deployments were seen to call it.
 pub const SIGNATURE_FALLBACK: &str = "Signature";
-/// The header with the time of sending.
 pub const TIMESTAMP: &str = "Heygen-Timestamp";
 /// How far the time of sending may be off, either way.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
@@ -49,12 +47,10 @@ fn mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac.chain_update(body))
 }
 
-/// A request that claims to be a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {
     /// [`SIGNATURE`], else [`SIGNATURE_FALLBACK`].
     pub signature: Option<&'a str>,
-    /// [`TIMESTAMP`].
     pub timestamp: Option<&'a str>,
     /// Exactly as it arrived.
     pub body: &'a [u8],
@@ -74,28 +70,21 @@ pub struct Delivery {
 /// Why a request is no delivery. The texts go to the log and never repeat what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Neither header.
     #[error("it is not signed")]
     NoSignature,
-    /// Another secret, or another body.
     #[error("the signature does not match")]
     WrongSignature,
-    /// No time of sending, or no number.
     #[error("it does not say when it was sent")]
     NoTimestamp,
-    /// Sent too long ago, or in the future.
     #[error("it was sent more than 300 s ago, or one of the two clocks is wrong")]
     Stale,
-    /// Signed, and not a JSON object.
     #[error("the body is not a JSON object")]
     NotJson,
-    /// Signed, and without `event_type`.
     #[error("the body has no event_type")]
     NoEventType,
 }
 
 impl Refusal {
-    /// What it is answered with.
     pub fn status(self) -> u16 {
         match self {
             Self::NoSignature | Self::WrongSignature | Self::NoTimestamp | Self::Stale => 401,

@@ -4,25 +4,19 @@ use chrono::{DateTime, Days, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTim
 
 use crate::time::Timestamp;
 
-/// A text that names no instant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WhenError {
-    /// None of the forms.
     #[error(
         "`{0:.40}` is not a time: use 2026-11-23, 2026-11-23T10:00 (local time), 2026-11-23T10:00:00Z, \
          today, yesterday, or an age such as 30m, 12h, 7d or 2w"
     )]
     Unreadable(String),
-    /// An age that reaches back before the year 0.
     #[error("`{0:.40}` is too long ago: use an age such as 30m, 12h, 7d or 2w")]
     TooLongAgo(String),
 }
 
 /// Reads a date (`2026-11-23`: its first instant in `tz`), a date with a time (`2026-11-23T10:00`, seconds optional,
 /// a space for the `T`; in `tz` unless it ends in `Z` or `+02:00`), or an age before `now` (`30m`, `12h`, `7d`, `2w`).
-///
-/// # Errors
-/// When `input` is none of these.
 pub(crate) fn parse_when<Tz: TimeZone>(
     input: &str,
     now: Timestamp,

@@ -12,15 +12,12 @@ use crate::error::Problem;
 use crate::net;
 use crate::secret::Secret;
 
-/// Larger than any key or credentials file.
 const MAX_FILE: u64 = 64 * 1024;
 
 /// A secret and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
-    /// Usable.
     pub secret: Secret,
-    /// In words.
     pub source: String,
     /// Its file, if others than the owner can read that.
     pub exposed: Option<PathBuf>,
@@ -36,7 +33,6 @@ impl Credential {
     }
 }
 
-/// What is looked for.
 struct Wanted {
     name: &'static str,
     variable: &'static str,
@@ -44,7 +40,6 @@ struct Wanted {
     file_variable: &'static str,
     /// Its file in systemd's `$CREDENTIALS_DIRECTORY`.
     systemd: &'static str,
-    /// What to do where there is none.
     hint: &'static str,
 }
 

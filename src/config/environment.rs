@@ -13,7 +13,6 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process.
     #[allow(
         clippy::disallowed_methods,
         reason = "the one place that reads the environment"
@@ -30,15 +29,11 @@ impl Environment {
             .map(OsString::as_os_str)
     }
 
-    /// A variable's value as a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
     }
 
     /// A variable's value as text.
-    ///
-    /// # Problems
-    /// When it is not UTF-8.
     pub fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
         match self.get(name) {
             None => Ok(None),

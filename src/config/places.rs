@@ -32,7 +32,6 @@ fn no_home() -> Problem {
     )
 }
 
-/// The API's base URL.
 pub fn base_url(env: &Environment) -> Result<BaseUrl, Problem> {
     let text = env.text("HEYGEN_API_BASE")?.unwrap_or(BaseUrl::DEFAULT);
     BaseUrl::parse(text).map_err(|error| {
@@ -44,9 +43,7 @@ pub fn base_url(env: &Environment) -> Result<BaseUrl, Problem> {
 }
 
 /// The proxy for every request that does not stay on this machine.
-///
-/// # Problems
-/// When one is named that cannot be used: going directly could be what the machine's owner forbids.
+/// One that cannot be used is an error: going directly could be what the machine's owner forbids.
 pub fn proxy(env: &Environment) -> Result<Option<Proxy>, Problem> {
     Proxy::find(|name| env.get(name).map(OsStr::to_string_lossy)).map_err(|variable| {
         Problem::usage(

@@ -60,7 +60,6 @@ impl DownloadError {
         Self::new(Next::GiveUp, FAILED, format!("{url}: {why}"))
     }
 
-    /// 4xx.
     pub(super) fn refused(from: &str, status: u16) -> Self {
         let message = format!("{from} refused the file (HTTP {status})");
         Self::new(Next::Refresh, FAILED, message)

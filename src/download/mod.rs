@@ -45,13 +45,10 @@ use content::HEAD;
 use part::PartFile;
 use range::{Rest, Whole};
 
-/// Size of the one buffer of a transfer.
 const BUFFER: usize = 64 * 1024;
 
-/// One file to fetch.
 #[derive(Clone, Debug)]
 pub(crate) struct FileRequest<'a> {
-    /// Whose file it is.
     pub(crate) row: RowId,
     /// Presigned; its query is a secret.
     pub(crate) url: &'a str,
@@ -59,7 +56,6 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) dir: &'a Path,
     /// The final name without its extension, from [`name::stem`].
     pub(crate) stem: &'a str,
-    /// Decides the extension.
     pub(crate) asset: Asset,
     /// Take the place of a regular file with other content that has the final name already.
     pub(crate) replace: bool,

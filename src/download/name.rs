@@ -15,24 +15,18 @@ const MAX_STEM: usize = 180;
 const MAX_ID: usize = 100;
 /// Bytes of the digest that tells cut names apart, as hexadecimal digits.
 const DIGEST_DIGITS: usize = 16;
-/// Longest title in bytes.
 const MAX_TITLE: usize = 80;
 
 const DEFAULT_TEMPLATE: &str = "{video_id}";
 
-/// Why a name template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
-    /// A placeholder that does not exist.
     #[error("unknown placeholder {{{0}}}; there are {{id}}, {{video_id}}, {{title}} and {{date}}")]
     Unknown(String),
-    /// `{` without `}` or the other way round.
     #[error("unbalanced brace")]
     Unbalanced,
-    /// Two videos would get one name.
     #[error("must contain {{id}} or {{video_id}}, or two videos would share a name")]
     NoId,
-    /// `/` or a control character.
     #[error("must not contain {0:?}: it names files, not directories")]
     Illegal(char),
 }

@@ -18,15 +18,11 @@ use crate::video::RowId;
 pub(crate) struct Finished {
     /// The part file's name within the directory of `path`.
     pub(crate) part_name: String,
-    /// The final path, absolute.
     pub(crate) path: PathBuf,
-    /// Size in bytes.
     pub(crate) bytes: u64,
-    /// Digest of the content, lower-case hexadecimal.
     pub sha256: String,
 }
 
-/// What [`recover`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recovered {
     /// The final name already has exactly this content; it is durable now and no part is left.
@@ -37,14 +33,10 @@ pub(crate) enum Recovered {
     Lost,
 }
 
-/// What [`verify`] found under a path.
 #[derive(Debug)]
 pub(crate) enum OnDisk {
-    /// A regular file with exactly this content.
     Intact,
-    /// Nothing.
     Missing,
-    /// Something else.
     Changed,
     /// It could not be looked at, which says nothing about it.
     Unreadable(io::Error),

@@ -36,12 +36,12 @@ pub(super) struct Whole {
     pub(super) etag: Option<String>,
 }
 
-/// What to do with an answer to a request for the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
     /// The body is exactly the missing bytes up to `total`.
-    Append { total: u64 },
-    /// Nothing is missing.
+    Append {
+        total: u64,
+    },
     Complete,
     /// The server sends everything from byte 0.
     Whole(Whole),

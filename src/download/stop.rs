@@ -15,7 +15,6 @@ pub(crate) fn stop_all(patience: Duration) {
     drop(ONE_LESS.wait_timeout_while(under_way, patience, |count| *count > 0));
 }
 
-/// Whether [`stop_all`] was called.
 pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }

@@ -20,21 +20,16 @@ pub struct BaseUrl {
     loopback: bool,
 }
 
-/// Why a text is not a [`BaseUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BaseUrlError {
-    /// Not of the form `https://host[:port][/path]`.
     #[error("not a URL of the form https://host[:port][/path]")]
     Malformed,
-    /// A scheme other than `https`, and not `http` on this machine.
     #[error(
         "only https is allowed; plain http for this machine (127.0.0.1, [::1], localhost) only"
     )]
     Insecure,
-    /// `user:password@` before the host.
     #[error("a user name or password cannot be part of it")]
     Userinfo,
-    /// `?…` or `#…` at the end.
     #[error("a query or fragment cannot be part of it")]
     QueryOrFragment,
 }
@@ -43,10 +38,7 @@ impl BaseUrl {
     /// Where HeyGen's API is unless the user says otherwise.
     pub const DEFAULT: &str = "https://api.heygen.com";
 
-    /// Checks and normalises what the user configured.
-    ///
-    /// # Errors
-    /// See [`BaseUrlError`]; its text never repeats the input, which may hold a password.
+    /// Checks and normalises. An error never repeats the input, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
         let text = text.trim();
         if text.contains(['?', '#']) {
@@ -88,7 +80,6 @@ impl BaseUrl {
         self.loopback
     }
 
-    /// The normalised URL, without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -22,10 +22,8 @@ use crate::secret::Secret;
 use crate::time;
 use crate::video::{IdempotencyKey, Job, VideoId};
 
-/// How many ids HeyGen takes in one bulk status request.
 pub const MAX_BULK: usize = 100;
 
-/// The longest page HeyGen gives.
 const MAX_PAGE: u32 = 100;
 
 /// A page of 100 videos has about 300 KB; a server that sends more than this is not HeyGen in good health.
@@ -47,7 +45,6 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How long to wait for what. The whole call is bounded as well, see [`Timeouts::whole`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Name resolution, and again TCP, proxy and TLS together.
     pub connect: Duration,
     /// From the request's last byte to the end of the answer's headers; also bounds the sending.
     pub response: Duration,
@@ -134,9 +131,7 @@ impl Client {
 
     /// Creates a job, as its kind's [`Strategy`](crate::kind::Strategy) says. `body` goes out as it is; where HeyGen
     /// promises it, a repeated `key` is answered with the first answer for 24 h.
-    ///
-    /// # Errors
-    /// A job may have been created nevertheless: `decide::Verdict` tells.
+    /// After an error a job may have been created nevertheless: `decide::Verdict` tells.
     pub fn create(
         &self,
         kind: Kind,
@@ -165,9 +160,7 @@ impl Client {
     }
 
     /// Everything about one job, with fresh URLs. An agent's files are its video's.
-    ///
-    /// # Errors
-    /// Also when the answer is about another job.
+    /// An answer about another job is an error.
     pub fn job(&self, job: &Job) -> Result<RemoteVideo, ApiError> {
         let read = job.kind.strategy().read;
         let path = format!("{read}/{}", net::percent_encoded(job.id.as_str()));
@@ -175,9 +168,6 @@ impl Client {
     }
 
     /// `GET /v3/videos/{id}`.
-    ///
-    /// # Errors
-    /// As [`Client::job`].
     pub fn video(&self, id: &VideoId) -> Result<RemoteVideo, ApiError> {
         self.job(&Job {
             kind: Kind::Video,
@@ -188,9 +178,6 @@ impl Client {
     /// The status words of up to [`MAX_BULK`] jobs of a kind that has such an endpoint (HeyGen refuses more).
     ///
     /// Ids that do not [fit](fits_bulk) are not asked about. The answer may leave ids out, and comes in any order.
-    ///
-    /// # Errors
-    /// As a whole only: an unknown id is a [`BulkStatus`] of its own.
     pub fn statuses(&self, kind: Kind, ids: &[&VideoId]) -> Result<Vec<BulkStatus>, ApiError> {
         let ids: Vec<&str> = ids
             .iter()
@@ -205,9 +192,6 @@ impl Client {
     }
 
     /// One page of the account's jobs of a kind, newest first. For a kind that cannot be listed it is empty.
-    ///
-    /// # Errors
-    /// Like any request's.
     pub fn jobs(&self, kind: Kind, token: Option<&str>) -> Result<Page<RemoteVideo>, ApiError> {
         let Some(path) = kind.strategy().list else {
             return Ok(Page {
@@ -222,18 +206,13 @@ impl Client {
     }
 
     /// One page of what became of the bodies of a batch.
-    ///
-    /// # Errors
-    /// Like any request's.
     pub fn batch(&self, id: &str, token: Option<&str>) -> Result<Page<BatchItem>, ApiError> {
         let path = format!("/v3/videos/batches/{}", net::percent_encoded(id));
         self.get(&paged(&path, token), wire::batch)
     }
 
     /// `POST /v3/video-agents/{id}`: answers or revives a session; returns HeyGen's name for what that started.
-    ///
-    /// # Errors
-    /// As for a creation: it may have been taken nevertheless.
+    /// After an error it may have been taken nevertheless.
     pub fn message(&self, session: &VideoId, text: &str) -> Result<Option<String>, ApiError> {
         let body = serde_json::json!({ "message": text }).to_string();
         let answer = self.to_session(session, "", body)?;
@@ -241,9 +220,6 @@ impl Client {
     }
 
     /// `POST /v3/video-agents/{id}/stop`: ends a session and frees its slot.
-    ///
-    /// # Errors
-    /// Like any request's.
     pub fn stop(&self, session: &VideoId) -> Result<(), ApiError> {
         let answer = self.to_session(session, "/stop", "{}".to_owned())?;
         self.read(&answer, wire::anything)
@@ -265,9 +241,6 @@ impl Client {
     }
 
     /// `GET /v3/users/me`: whether the key is accepted, and what its account has left.
-    ///
-    /// # Errors
-    /// When it is not: `decide::Verdict` tells.
     pub fn whoami(&self) -> Result<Balance, ApiError> {
         self.get("/v3/users/me", Balance::read)
     }
@@ -499,7 +472,6 @@ impl Inner {
     }
 }
 
-/// A complete answer with a 2xx status.
 struct Answer {
     status: u16,
     request_id: Option<String>,

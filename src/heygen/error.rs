@@ -15,7 +15,6 @@ pub struct ApiError {
     pub code: String,
     /// For a person: HeyGen's own words if there are any. At most 4 KiB; may hold control characters.
     pub message: String,
-    /// `X-Request-Id`, for the support ticket.
     pub request_id: Option<String>,
     /// How long HeyGen asks us to stay away, at most [`LONGEST_WAIT`](crate::time::LONGEST_WAIT).
     pub retry_after: Option<Duration>,
@@ -23,7 +22,6 @@ pub struct ApiError {
     pub excerpt: Option<String>,
 }
 
-/// How far a request got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The connection was never established (DNS, refused, connect time-out, TLS): not one byte of the request went out.
@@ -40,7 +38,6 @@ pub enum ErrorKind {
 }
 
 impl ApiError {
-    /// The HTTP status, if an answer came.
     pub fn http_status(&self) -> Option<u16> {
         match self.kind {
             ErrorKind::Status(status) | ErrorKind::BadResponse(status) => Some(status),

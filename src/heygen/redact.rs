@@ -1,13 +1,11 @@
 //! Keeps secrets out of text that may be printed, logged or stored: the API key, and the signatures of presigned URLs.
 
-/// What stands in the place of a secret.
 const MASK: &str = "***";
 
 /// A run of letters and digits of the key that is at least this long is a secret on its own: a server that echoes the key
 /// may have escaped what stands between the runs (`\u003d`, `%3D`).
 const MIN_RUN: usize = 8;
 
-/// Knows the secrets of one client.
 #[derive(Clone)]
 pub(super) struct Redactor {
     /// Masked wherever they occur; longest first, so that no part of the key is masked before the whole.

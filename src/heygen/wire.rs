@@ -29,14 +29,12 @@ pub struct Created {
     pub video_id: VideoId,
     /// Usually `waiting`, which also stands in for a missing word: the id alone proves the purchase.
     pub status: RemoteStatus,
-    /// The answer's `X-Request-Id`.
     pub request_id: Option<String>,
 }
 
 /// A video as `GET /v3/videos/{id}` and the list tell it. Texts are raw, at most 64 KiB; an empty one is `None`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteVideo {
-    /// HeyGen's id.
     pub id: VideoId,
     /// HeyGen's word, at most 256 bytes.
     pub status: RemoteStatus,
@@ -50,7 +48,6 @@ pub struct RemoteVideo {
     pub urls: Urls,
     /// Length in seconds, finite and not negative.
     pub duration: Option<f64>,
-    /// HeyGen's folder.
     pub folder_id: Option<String>,
     /// Translated videos only.
     pub output_language: Option<String>,
@@ -58,7 +55,6 @@ pub struct RemoteVideo {
     pub failure_code: Option<String>,
     /// When `failed`: for a person; query strings of URLs in it are masked.
     pub failure_message: Option<String>,
-    /// The video's page at HeyGen.
     pub video_page_url: Option<String>,
     /// An agent's only.
     pub session: Option<RemoteSession>,
@@ -67,7 +63,6 @@ pub struct RemoteVideo {
 /// What an agent's session says besides its status word and title.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemoteSession {
-    /// Per cent.
     pub progress: Option<i64>,
     /// The video it makes; sometimes a placeholder that never renders.
     pub video_id: Option<VideoId>,
@@ -77,7 +72,6 @@ pub struct RemoteSession {
     pub said: Option<String>,
 }
 
-/// One entry of a bulk status answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkStatus {
     /// Which video; `None` for an item of a batch that has none yet.
@@ -96,7 +90,6 @@ impl BulkStatus {
 /// One item of a batch, which has no video where HeyGen refused its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchItem {
-    /// Its place in the batch.
     pub index: i64,
     /// `waiting` stands in for a missing word.
     pub status: RemoteStatus,
@@ -109,7 +102,6 @@ pub struct BatchItem {
 /// One page of a list; `T` is [`RemoteVideo`], newest first, or [`BatchItem`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T> {
-    /// The usable entries.
     pub items: Vec<T>,
     /// How many entries could not be used: without an id, or not even objects.
     pub skipped: usize,
@@ -120,7 +112,6 @@ pub struct Page<T> {
 /// HeyGen's `{"code", "message"}`, as far as it is there. Bounded, secrets masked, otherwise raw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
-    /// Machine-readable.
     pub code: Option<String>,
     /// For a person, at most 4 KiB.
     pub message: Option<String>,
@@ -164,7 +155,6 @@ fn first_id(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<VideoI
     VideoId::new(first)
 }
 
-/// Reads the detail of the job `asked`.
 pub(super) fn video(
     body: &[u8],
     asked: &Job,
@@ -191,7 +181,6 @@ pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatu
     Ok(page.items)
 }
 
-/// Reads one page of the account's jobs.
 pub(super) fn jobs(
     kind: Kind,
     body: &[u8],
@@ -204,7 +193,6 @@ pub(super) fn jobs(
     })
 }
 
-/// Reads one page of a batch.
 pub(super) fn batch(body: &[u8], redactor: &Redactor) -> Result<Page<BatchItem>, Unusable> {
     let envelope = envelope(body, redactor)?;
     let read = |item: &Fields<'_>| {
@@ -305,7 +293,6 @@ fn next(holder: &Fields<'_>, redactor: &Redactor) -> Option<String> {
     url(holder, "next_token", redactor).filter(|_| !is_last)
 }
 
-/// What a session says of itself.
 fn session(data: &Fields<'_>, redactor: &Redactor) -> RemoteSession {
     let messages: Vec<&RawValue> = data
         .get("messages")

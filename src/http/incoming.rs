@@ -12,7 +12,6 @@ const MAX_HEADERS: usize = 100;
 /// Most bytes of one line between chunks.
 const MAX_CHUNK_LINE: usize = 1024;
 
-/// Why there is no request to handle.
 #[derive(Debug)]
 pub(super) enum Unread {
     /// Nobody is there to answer to.
@@ -51,13 +50,11 @@ impl Read for Patient<'_> {
     }
 }
 
-/// The reading half of a connection.
 pub(super) struct Incoming<'a> {
     reader: BufReader<Patient<'a>>,
     limits: &'a Limits,
 }
 
-/// What the head says about the rest.
 enum Framing {
     Length(usize),
     Chunked,
@@ -114,7 +111,6 @@ impl<'a> Incoming<'a> {
         Ok(Some(request))
     }
 
-    /// One line with its end.
     fn line(&mut self, most: usize, too_long: u16) -> Result<Vec<u8>, Unread> {
         let mut line = Vec::new();
         let mut bounded = self.reader.by_ref().take(most as u64 + 1);

@@ -7,7 +7,6 @@ use crate::net;
 /// A whole request: the body is read before the handler sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// As sent: `GET`, `POST`, …
     pub method: String,
     /// The part of the target before `?`, still percent-encoded.
     pub path: String,
@@ -15,11 +14,8 @@ pub struct Request {
     pub query: String,
     /// In the order sent, names as sent, values as text (bytes outside UTF-8 are replaced).
     pub headers: Vec<(String, String)>,
-    /// Without its transfer encoding.
     pub body: Vec<u8>,
-    /// Who sent it.
     pub peer: SocketAddr,
-    /// Whether the client wants the connection kept open.
     pub keep_alive: bool,
 }
 

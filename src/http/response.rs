@@ -9,12 +9,10 @@ use ureq::http::StatusCode;
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
-    /// In the order sent.
     pub headers: Vec<(String, String)>,
     pub body: Payload,
 }
 
-/// The bytes after the head.
 pub enum Payload {
     /// A small one leaves together with the head in one write.
     Bytes(Vec<u8>),
@@ -38,7 +36,6 @@ pub enum Ending {
 }
 
 impl Response {
-    /// An empty response.
     pub fn new(status: u16) -> Self {
         Self {
             status,
@@ -47,7 +44,6 @@ impl Response {
         }
     }
 
-    /// The same with a body in memory.
     #[must_use]
     pub fn with_body(mut self, content_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
         self.body = Payload::Bytes(bytes.into());
@@ -61,19 +57,16 @@ impl Response {
         self
     }
 
-    /// Sets a header, replacing one of that name.
     pub fn set_header(&mut self, name: &str, value: impl Into<String>) {
         self.remove_header(name);
         self.headers.push((name.to_owned(), value.into()));
     }
 
-    /// Removes a header, whatever its case.
     pub fn remove_header(&mut self, name: &str) {
         self.headers
             .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
     }
 
-    /// Whether a header of that name is set, whatever its case.
     pub fn has_header(&self, name: &str) -> bool {
         self.headers
             .iter()
@@ -97,7 +90,6 @@ impl Response {
 }
 
 impl Payload {
-    /// How many bytes there are.
     pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -105,7 +97,6 @@ impl Payload {
         }
     }
 
-    /// The bytes, front to back.
     pub fn into_reader(self) -> Box<dyn Read + Send> {
         match self {
             Self::Bytes(bytes) => Box::new(io::Cursor::new(bytes)),

@@ -86,7 +86,6 @@ impl Stop {
 type Handler = dyn Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
 type Observer = dyn Fn(SocketAddr, u16) + Send + Sync;
 
-/// What the threads of one server share.
 struct House {
     handler: Box<Handler>,
     refused: Box<Observer>,
@@ -97,7 +96,6 @@ struct House {
     closed: Condvar,
 }
 
-/// A running server; stops when dropped.
 pub struct Server {
     address: SocketAddr,
     house: Arc<House>,
@@ -134,7 +132,6 @@ impl Server {
         })
     }
 
-    /// Where it listens, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -225,7 +222,6 @@ impl Drop for Visit {
     }
 }
 
-/// One connection, request after request.
 fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(house.limits.write))?;

@@ -10,7 +10,6 @@ use super::server::Stop;
 /// Bodies up to this size leave in one write with their head.
 const SMALL: usize = 64 * 1024;
 
-/// The writing half of a connection, for one answer.
 pub struct Wire<'a> {
     pub(super) stream: &'a TcpStream,
     pub(super) stop: &'a Stop,

@@ -32,7 +32,6 @@ pub(crate) struct McpServer {
 }
 
 impl McpServer {
-    /// Serves until the client goes away.
     pub(crate) fn run(self) -> Result<(), Problem> {
         let broken = |error: String| Problem::new(code::FILE, format!("MCP: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -26,7 +26,6 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) loopback: bool,
     pub(crate) proxy: Option<&'a Proxy>,
     pub(crate) reuse: Reuse,
-    /// Name resolution, and again TCP, proxy and TLS together.
     pub(crate) connect: Duration,
     /// From the request's last byte to the end of the answer's headers; also bounds the sending.
     pub(crate) response: Duration,

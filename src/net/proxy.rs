@@ -21,9 +21,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// What `variable` gives for the proxies' variables and for `NO_PROXY`.
-    ///
-    /// # Errors
-    /// The name of the variable that cannot be used. Its value may hold a password.
+    /// An error is the name of the one that cannot be used: its value may hold a password.
     pub fn find<'a>(
         variable: impl Fn(&str) -> Option<std::borrow::Cow<'a, str>>,
     ) -> Result<Option<Self>, &'static str> {

@@ -10,17 +10,11 @@ use crate::render::text;
 use crate::video::Video;
 
 /// The header line: the names of `fields`.
-///
-/// # Errors
-/// None that is known; the writer's signature has one.
 pub fn header(fields: &[Field]) -> io::Result<String> {
     records([fields.iter().map(|field| field.name())])
 }
 
 /// One line per video. With `for_terminal`, cells are sanitized instead of exact.
-///
-/// # Errors
-/// None that is known; the writer's signature has one.
 pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> io::Result<String> {
     records(videos.iter().map(|video| {
         fields.iter().map(move |field| {

@@ -12,7 +12,6 @@ use crate::video::{Asset, File, LastError, Video, VideoId};
 /// Defines [`Field`] with its names, in output order.
 macro_rules! fields {
     (default { $($default:ident = $dname:literal),+ $(,)? } extended { $($extended:ident = $ename:literal),+ $(,)? }) => {
-        /// One output field of a video.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Field {
             $(#[doc = concat!("`", $dname, "`")] $default,)+
@@ -22,7 +21,6 @@ macro_rules! fields {
         }
 
         impl Field {
-            /// Every field.
             pub const ALL: &'static [Self] = &[$(Self::$default,)+ $(Self::$extended,)+];
             /// What a JSON video object has when nobody asked for anything else, in order.
             pub const DEFAULT: &'static [Self] = &[$(Self::$default,)+];
@@ -84,7 +82,6 @@ fields! {
     }
 }
 
-/// A name that is no field's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown field `{}`; the fields are: {}", text::fit(.0, 40), names())]
 pub struct UnknownField(String);
@@ -109,9 +106,6 @@ impl Field {
     pub const SUBMIT: &'static [Self] = &[Self::Id, Self::VideoId, Self::Status];
 
     /// The field called `name`.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn parse(name: &str) -> Result<Self, UnknownField> {
         if name
             .strip_prefix("data.")
@@ -125,9 +119,6 @@ impl Field {
     }
 
     /// The fields of a comma-separated list, in its order; a name given twice counts once.
-    ///
-    /// # Errors
-    /// For the first name that is no field's.
     pub fn parse_list(list: &str) -> Result<Vec<Self>, UnknownField> {
         let mut fields = Vec::new();
         for name in list.split(',') {
@@ -139,7 +130,6 @@ impl Field {
         Ok(fields)
     }
 
-    /// This field of `video`.
     pub fn of(self, video: &Video) -> Value<'_> {
         match self {
             Self::Id => Value::Integer(video.id.0),
@@ -204,25 +194,15 @@ pub(in crate::render) fn is_stalled(video: &Video) -> bool {
 /// What a field holds; serialises as JSON, and has a text form for tables, TSV and CSV.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
-    /// Not known, or not applicable.
     Null,
-    /// A fact.
     Bool(bool),
-    /// A local number.
     Integer(i64),
-    /// A length of time.
     Seconds(f64),
-    /// An instant.
     At(Timestamp),
-    /// Text as it was received.
     Text(Cow<'a, str>),
-    /// The user's labels.
     Tags(&'a [String]),
-    /// The row's files.
     Files(&'a [File]),
-    /// The line of the user's table.
     Data(&'a serde_json::Map<String, serde_json::Value>),
-    /// The row's trouble.
     Error(&'a LastError),
 }
 

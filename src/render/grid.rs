@@ -3,7 +3,6 @@
 use crate::render::style::{Tone, paint};
 use crate::render::text;
 
-/// Spaces between columns.
 const GAP: usize = 2;
 /// A column that must be cut below this is not worth its place.
 const MIN_CUT: usize = 8;

@@ -12,12 +12,9 @@ use crate::render::fields::Field;
 use crate::render::{json_text, text};
 use crate::video::{IdempotencyKey, Video};
 
-/// A video as a JSON object of some fields.
 #[derive(Clone, Copy, Debug)]
 pub struct VideoObject<'a> {
-    /// The row.
     pub video: &'a Video,
-    /// Its keys, in order.
     pub fields: &'a [Field],
 }
 
@@ -44,7 +41,6 @@ impl Serialize for VideoObject<'_> {
 /// Everything about one row, as `show --json` gives it: every field, then `request`, `idempotency_key`, `events`.
 #[derive(Clone, Copy, Debug)]
 pub struct TicketObject<'a> {
-    /// The row.
     pub video: &'a Video,
     /// Its request body as it was sent; `None` for a row that was added by id.
     pub request: Option<&'a str>,
@@ -70,21 +66,17 @@ impl Serialize for TicketObject<'_> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum RequestBody<'a> {
-    /// On one line.
     Json(Box<RawValue>),
-    /// What is no JSON.
     Text(&'a str),
 }
 
 impl<'a> RequestBody<'a> {
-    /// `body` as it was typed.
     pub fn new(body: &'a str) -> Self {
         serde_json::from_str::<&RawValue>(body)
             .and_then(|raw| RawValue::from_string(json_text::compact(raw.get())))
             .map_or(Self::Text(body), Self::Json)
     }
 
-    /// Its text.
     pub fn text(&self) -> &str {
         match self {
             Self::Json(json) => json.get(),
@@ -95,18 +87,12 @@ impl<'a> RequestBody<'a> {
 
 /// Writes `value` as one line of JSON, without the line end. Control, bidi and invisible characters are written as
 /// `\u` escapes: safe on a terminal, and unchanged for whoever parses it.
-///
-/// # Errors
-/// What `out` returns, or a value that has no JSON form.
 pub fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(out, SanitizingFormatter);
     value.serialize(&mut serializer).map_err(io::Error::from)
 }
 
 /// [`write_line`] into a string.
-///
-/// # Errors
-/// A value that has no JSON form.
 pub fn to_line(value: &impl Serialize) -> io::Result<String> {
     let mut line = Vec::new();
     write_line(&mut line, value)?;

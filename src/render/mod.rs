@@ -33,13 +33,10 @@ pub struct View<Tz> {
     pub now: Timestamp,
     /// Clock times are shown in this zone, normally [`chrono::Local`].
     pub tz: Tz,
-    /// Columns of the terminal.
     pub width: usize,
     /// Whether long text is broken into lines of that width: at a terminal, but not for `grep`.
     pub wraps: bool,
-    /// Whether somebody asked to see more.
     pub verbose: bool,
-    /// Directories whose paths can be shown shorter.
     pub places: Places,
 }
 

@@ -44,17 +44,13 @@ const NOTE: &str = "{msg}";
 /// Columns of a rendering video's line that are not its label.
 const ELAPSED: usize = 8;
 
-/// One download's bar.
 pub struct Transfer(Option<ProgressBar>);
 
-/// One rendering video.
 #[derive(Clone, Debug)]
 pub struct Rendering {
-    /// Which.
     pub row: RowId,
     /// `7 processing "Launch teaser"`, sanitized.
     pub label: String,
-    /// How long it has taken so far.
     pub elapsed: Duration,
 }
 
@@ -68,7 +64,6 @@ impl Progress {
         })))
     }
 
-    /// Whether somebody is looking.
     pub fn is_live(&self) -> bool {
         self.0.is_some()
     }
@@ -90,7 +85,6 @@ impl Progress {
         }
     }
 
-    /// A bar for one download.
     pub fn download(&self, label: &str) -> Transfer {
         Transfer(self.0.as_ref().map(|live| {
             let line = DownloadLine {
@@ -137,7 +131,6 @@ impl Progress {
         }
     }
 
-    /// A video does not render any more.
     pub fn rendered(&self, row: RowId) {
         if let Some(live) = &self.0 {
             live.lines().retain(|(id, line)| {
@@ -219,7 +212,6 @@ impl DownloadLine {
         }
     }
 
-    /// Bytes a second.
     fn rate(&self) -> Option<u64> {
         let (&(from, before), &(to, so_far)) = (self.lately.front()?, self.lately.back()?);
         let seconds = to.duration_since(from).as_secs_f64();

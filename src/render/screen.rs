@@ -22,21 +22,16 @@ use crate::render::{json, text};
 const BLOCK: usize = 64 * 1024;
 /// How long a message waits for the results before it to be read.
 const ORDER: Duration = Duration::from_millis(200);
-/// Columns when nobody knows.
 const DEFAULT_WIDTH: usize = 80;
 
 /// What was asked for on the command line and in the environment.
 #[derive(Clone, Debug, Default)]
 pub struct ScreenOptions {
-    /// `TERM`, as it is set.
     pub term: Option<String>,
     /// `COLUMNS`, as it is set; wins over what the terminal says.
     pub columns: Option<String>,
-    /// `--quiet`.
     pub quiet: bool,
-    /// `--verbose`, how often.
     pub verbose: u8,
-    /// `--json`.
     pub json: bool,
 }
 
@@ -48,17 +43,12 @@ pub struct Screen {
     animate: bool,
     /// Whether results and messages may be coloured.
     colors: (bool, bool),
-    /// Whether a person reads the results.
     pub out_is_terminal: bool,
-    /// Whether a person reads the messages.
     pub err_is_terminal: bool,
     /// Columns of the terminal, at least 1; 80 when there is none.
     pub width: usize,
-    /// `--quiet`: notes are dropped.
     pub quiet: bool,
-    /// `--verbose`, how often.
     pub verbose: u8,
-    /// `--json`: results are JSON Lines.
     pub json: bool,
 }
 
@@ -84,7 +74,6 @@ enum OutState {
 }
 
 impl Screen {
-    /// The process's own stdout and stderr.
     pub fn stdio(options: &ScreenOptions) -> Self {
         let (out, err) = (io::stdout(), io::stderr());
         let terminals = (out.is_terminal(), err.is_terminal());
@@ -175,12 +164,10 @@ impl Screen {
         }
     }
 
-    /// [`Screen::line`] with `value` as JSON.
     pub fn json_line(&self, value: &impl Serialize) {
         self.as_json(value, Self::line);
     }
 
-    /// [`Screen::row`] with `value` as JSON.
     pub fn json_row(&self, value: &impl Serialize) {
         self.as_json(value, Self::row);
     }
@@ -192,17 +179,14 @@ impl Screen {
         }
     }
 
-    /// `warning: text` on stderr.
     pub fn warn(&self, text: &str) {
         self.message("warning: ", Tone::Rendering, text);
     }
 
-    /// `error: text` on stderr.
     pub fn error(&self, text: &str) {
         self.message("error: ", Tone::Bad, text);
     }
 
-    /// `hint: text` on stderr.
     pub fn hint(&self, text: &str) {
         self.message("hint: ", Tone::Saving, text);
     }
@@ -215,7 +199,6 @@ impl Screen {
         }
     }
 
-    /// The moving part of the screen, for a person at a terminal.
     pub fn progress(&self) -> Progress {
         self.progress
             .get_or_init(|| match self.animate {
@@ -231,9 +214,7 @@ impl Screen {
     }
 
     /// Writes out what is pending.
-    ///
-    /// # Errors
-    /// The first failed write to stdout, once; a reader that went away is none.
+    /// The first failed write to stdout is an error, once; a reader that went away is none.
     pub fn finish(&self) -> io::Result<()> {
         let mut streams = self.lock();
         streams.flush();

@@ -5,13 +5,11 @@ use anstyle::{AnsiColor, Style};
 use crate::render::fields::is_stalled;
 use crate::video::{Asset, FileState, Phase, Video};
 
-/// The meaning of a piece of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::render) enum Tone {
     Plain,
     /// There for reference: ids, digests, labels.
     Dim,
-    /// A heading.
     Heading,
     /// Done, nothing left to do.
     Good,
@@ -51,7 +49,6 @@ pub(in crate::render) fn paint(text: &str, tone: Tone) -> String {
     }
 }
 
-/// What the status of `video` means.
 pub(in crate::render) fn status_tone(video: &Video) -> Tone {
     let gone = video
         .file(Asset::Video)

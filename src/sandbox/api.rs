@@ -10,7 +10,6 @@ use super::kinds::{SHAPES, Shape};
 use super::world::{Creation, Remembered, RenderState, World};
 use crate::http::{Payload, Request, Response};
 
-/// Most ids of one bulk question.
 const MAX_BULK: usize = 100;
 /// What an agent answers when it wants to be answered.
 const PLAN: &str = "Here is the plan for your video. Shall I proceed?";
@@ -23,7 +22,6 @@ const LANGUAGES: &[&str] = &[
 /// A response, or one that refuses.
 type Served = Result<Response, Response>;
 
-/// One request and what it is carried out on.
 struct Call<'a> {
     world: &'a mut World,
     signer: &'a Signer,
@@ -239,7 +237,6 @@ impl Call<'_> {
         }
     }
 
-    /// HeyGen's video object.
     fn video(&self, video: &Creation) -> Value {
         let state = self.world.state(video);
         let (completed_at, failure) = match &state {
@@ -267,7 +264,6 @@ impl Call<'_> {
         shown
     }
 
-    /// The session whose video has this id.
     fn session_of(&self, id: &str) -> Option<&Creation> {
         let end = id.strip_prefix('v')?;
         let mut jobs = self.world.of(self.account).map(|(_, job)| job);
@@ -461,14 +457,12 @@ impl Call<'_> {
     }
 }
 
-/// The languages of a translation.
 fn languages(body: &Value) -> Vec<&str> {
     let values = body["output_languages"].as_array();
     let texts = values.into_iter().flatten().filter_map(Value::as_str);
     texts.collect()
 }
 
-/// The id of the video a session makes.
 fn video_of(session: &Creation) -> String {
     format!("v{}", session.id.get(1..).unwrap_or_default())
 }

@@ -58,12 +58,10 @@ pub fn xml(status: u16) -> Response {
     Response::new(status).with_body("application/xml", body)
 }
 
-/// 200 with `data`.
 pub(super) fn data(data: &Value) -> Response {
     json(200, &json!({"data": data}))
 }
 
-/// Any JSON.
 pub(super) fn json(status: u16, value: &Value) -> Response {
     Response::new(status).with_body("application/json", value.to_string())
 }

@@ -13,10 +13,8 @@ use super::world::World;
 use crate::http::{Payload, Request, Response};
 use crate::net::hex;
 
-/// How long a minted URL works.
 pub(super) const URL_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Mints and checks URLs.
 pub(super) struct Signer {
     base: String,
     secret: u128,
@@ -55,7 +53,6 @@ impl Signer {
     }
 }
 
-/// Answers one request.
 pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Response {
     let segments = request.segments();
     let [root, id, asset] = segments.as_slice() else {
@@ -114,7 +111,6 @@ enum Range {
     /// Not understood, or several at once: the whole is a valid answer (RFC 9110, section 14.2).
     Ignored,
     Unsatisfiable,
-    /// From `start` up to, not including, `end`.
     Part {
         start: u64,
         end: u64,

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::world::RenderState;
 
-/// How HeyGen shows one kind.
 pub(super) struct Shape {
     /// The word in [`Creation::kind`](super::Creation::kind).
     pub(super) kind: &'static str,
@@ -103,7 +102,6 @@ pub(super) const SHAPES: [Shape; 6] = [
 ];
 
 impl Shape {
-    /// The word in a job's own answer.
     pub(super) fn word<'a>(&self, state: &'a RenderState) -> &'a str {
         match (self.kind, state.as_str()) {
             ("translation" | "lipsync", "waiting") => "pending",

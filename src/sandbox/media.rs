@@ -23,10 +23,8 @@ use sha2::{Digest, Sha256};
 
 use crate::net::hex;
 
-/// Seconds of every clip.
 pub(super) const DURATION: f64 = 4.0;
 
-/// A clip and its thumbnail.
 const CLIPS: [(&[u8], &[u8]); 3] = [
     (
         include_bytes!("media/dawn.mp4"),
@@ -46,7 +44,6 @@ const COMMENT: &[u8; 32] = b"00000000000000000000000000000000";
 /// The smallest padding: the head of its box and a few bytes of its own.
 const MIN_PADDING: u64 = 32;
 
-/// One generated file.
 #[derive(Clone, Debug)]
 pub struct Media {
     head: Vec<u8>,
@@ -94,12 +91,10 @@ impl Media {
         format!("\"{:016x}-{}\"", self.seed, self.length)
     }
 
-    /// In bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// All of it.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(self.length).unwrap_or(usize::MAX)];
         self.read_at(0, &mut bytes);

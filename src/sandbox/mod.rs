@@ -34,12 +34,10 @@ use crate::http::{Ending, Limits, Request, Response, Server, Wire};
 use files::Signer;
 use webhooks::Announcer;
 
-/// Settings of one stand-in.
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
     /// Port of the API; 0 takes any free one.
     pub api_port: u16,
-    /// The API key of the first account.
     pub key: String,
     /// How long a video renders; `None` is until [`Creation::progress`] says otherwise.
     pub render_time: Option<Duration>,
@@ -47,9 +45,7 @@ pub struct SandboxOptions {
     pub latency: Duration,
     /// Bytes of each MP4, if it fits into so few.
     pub file_size: u64,
-    /// Bytes a second of each download.
     pub throttle: Option<u64>,
-    /// The share of videos that fail to render.
     pub fail_rate: f64,
     /// Videos whose title or script contains the word "fail" fail to render.
     pub fail_on_word: bool,
@@ -76,12 +72,9 @@ impl Default for SandboxOptions {
     }
 }
 
-/// Which of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// The v3 API.
     Api,
-    /// The presigned files.
     Files,
 }
 
@@ -102,7 +95,6 @@ pub struct Sandbox {
     _announcer: Option<Announcer>,
 }
 
-/// What both servers share.
 struct Backstage {
     world: Mutex<World>,
     signer: Signer,
@@ -154,17 +146,14 @@ impl Sandbox {
         })
     }
 
-    /// `http://127.0.0.1:PORT` of the API.
     pub fn api_base(&self) -> String {
         base(self.ports.0)
     }
 
-    /// `http://127.0.0.1:PORT` of the file host.
     pub fn files_base(&self) -> String {
         base(self.ports.1)
     }
 
-    /// The API key of the first account.
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -19,7 +19,6 @@ use crate::time;
 
 /// How often it is looked whether a video has ended: the stand-in's clock can jump, so nothing can be waited for.
 const TICK: Duration = Duration::from_millis(20);
-/// How long one delivery may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often an event is delivered at most until it is heard (a 2xx).
 const TRIES: u32 = 6;
@@ -35,13 +34,10 @@ pub struct Webhook {
     pub duplicates: u32,
 }
 
-/// Why nobody can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// The stand-in reaches nobody but this machine.
     #[error("webhooks go to http on this machine only, as in http://127.0.0.1:8787/heygen")]
     Url,
-    /// No secret has such characters.
     #[error("a webhook secret is made of visible ASCII characters")]
     Secret,
 }
@@ -99,7 +95,6 @@ impl Drop for Announcer {
     }
 }
 
-/// An event's id and body.
 type Announcement = (String, Vec<u8>);
 
 fn announcement(job: &Creation, state: &RenderState, url: String) -> Announcement {

@@ -9,7 +9,6 @@ use super::media::Media;
 use super::{SandboxOptions, kinds};
 use crate::time;
 
-/// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything the stand-in knows. An account is the place of its key in `keys`.
@@ -18,7 +17,6 @@ pub struct World {
     pub keys: Vec<String>,
     /// By number, so in the order of their creation.
     pub videos: BTreeMap<u64, Creation>,
-    /// Makes ids, and chance.
     pub random: fastrand::Rng,
     /// Added to the time.
     pub skipped: Duration,
@@ -34,23 +32,19 @@ pub struct World {
     remembered: HashMap<(usize, String), Remembered>,
 }
 
-/// One job.
 #[derive(Default)]
 pub struct Creation {
     pub id: String,
     pub kind: &'static str,
     pub(super) account: usize,
     pub(super) created: Duration,
-    /// What it was asked for with.
     pub(super) body: Value,
-    /// What a session was told.
     pub messages: Vec<String>,
     /// What a session says of itself, where somebody says otherwise than its word does.
     pub per_cent: Option<u8>,
     /// When a session was last answered: rendering begins anew.
     pub(super) revived: Option<Duration>,
     pub progress: RenderState,
-    /// Rendering will fail.
     pub doomed: bool,
     /// Counts renderings of the same id: other bytes, another `ETag`.
     pub version: u32,
@@ -74,7 +68,6 @@ pub enum RenderState {
     },
 }
 
-/// An answer kept under an `Idempotency-Key`.
 pub(super) struct Remembered {
     at: Duration,
     /// Until then the first request counts as in flight; real time, as latency is.
@@ -125,7 +118,6 @@ impl World {
         self.remembered.insert((account, key), remembered);
     }
 
-    /// Whether the account's plan has no place for another job.
     pub(super) fn is_full(&self, account: usize) -> bool {
         self.options.slots.is_some_and(|slots| {
             let jobs = self.of(account);
@@ -133,7 +125,6 @@ impl World {
         })
     }
 
-    /// Makes a job that somebody asked for; returns its id.
     pub(super) fn make(&mut self, account: usize, kind: &'static str, body: Value) -> String {
         let id = format!("{:032x}", self.random.u128(..));
         let by_chance = self.random.f64() < self.options.fail_rate;
@@ -167,13 +158,11 @@ impl World {
         })
     }
 
-    /// Forgets a video; says whether there was one.
     pub fn remove(&mut self, id: &str) -> bool {
         let number = self.numbers.remove(id);
         number.is_some_and(|number| self.videos.remove(&number).is_some())
     }
 
-    /// The video of that id, whoever owns it.
     pub(super) fn find(&self, id: &str) -> Option<&Creation> {
         self.videos.get(self.numbers.get(id)?)
     }
@@ -199,7 +188,6 @@ impl World {
         }
     }
 
-    /// How far a video is at this moment.
     pub(super) fn state(&self, video: &Creation) -> RenderState {
         let RenderState::Rendering = video.progress else {
             return video.progress.clone();
