@@ -72,7 +72,7 @@ pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Resu
         Err(error) if said_lately(path, &error.message) => Ok(error.exit),
         Err(error) => {
             let exit = report(&context.screen, &error);
-            // Where it cannot be written, on a full disk for one, it is said again: better than never.
+            // Where there is no room for it, an empty file is left, and is enough.
             remember(path, &error.message).ok();
             Ok(exit)
         }
@@ -82,7 +82,7 @@ pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Resu
 fn said_lately(path: &Path, message: &str) -> bool {
     let at = fs::metadata(path).and_then(|meta| meta.modified());
     let lately = at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < DAY));
-    lately && fs::read_to_string(path).is_ok_and(|said| said == message)
+    lately && fs::read_to_string(path).is_ok_and(|said| said.is_empty() || said == message)
 }
 
 /// The directory may be missing until the first `submit`.

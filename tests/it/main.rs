@@ -19,6 +19,7 @@
 //! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 //! | `telling` | what is said, how often, and how a run exits |
+//! | `real` | nginx, tinyproxy, cron, Litestream and Datasette in the places that the rest of the tests play |
 //! | `rendered` | a bench with one rendered video, and what must be true once its files are saved |
 //! | `mcp` | the server for agents, by hand and by real clients |
 //! | `workflow` | the main job end to end |
@@ -99,6 +100,8 @@ mod listen_faults;
 mod overlap;
 mod poll_faults;
 mod process;
+#[cfg(target_os = "linux")]
+mod real;
 mod relay;
 mod rescue;
 mod security;

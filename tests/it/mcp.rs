@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::heygen::{Fault, Options};
-use crate::support::{BODY, Bench, end, eventually, run, skipped};
+use crate::support::{BODY, Bench, clients, end, eventually, run};
 
 const READING: [&str; 3] = ["get_video", "list_videos", "get_stats"];
 const FREE: [&str; 3] = ["check_videos", "download_video", "track_video"];
@@ -564,19 +564,11 @@ fn the_cap_holds_for_submissions_at_once() {
     assert_eq!(bench.heygen.billed().len(), 5);
 }
 
-/// Python's and the inspector's; `.ci/run` installs both and says where.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "where the clients are is the machine's business"
-)]
+/// Python's and the inspector's.
 #[test]
 fn the_official_clients_list_and_call_every_tool() {
-    let Some(clients) = std::env::var_os("TRACKER_TEST_MCP") else {
-        skipped("TRACKER_TEST_MCP names no directory with a Python environment and node_modules");
-        return;
-    };
+    let Some(clients) = clients() else { return };
     let bench = Bench::with(Options::default());
-    let clients = std::path::Path::new(&clients);
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let tracker = crate::support::TRACKER;
     let mut python = Command::new(clients.join("bin/python"));

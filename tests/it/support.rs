@@ -595,6 +595,22 @@ pub fn machine_can(what: &str, probe: &mut Command) -> bool {
     can
 }
 
+/// A Python environment with the programs of others that the tests run, and `node_modules` beside it: `.ci/run` makes it
+/// and says where.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "where they are is the machine's business"
+)]
+pub fn clients() -> Option<PathBuf> {
+    let clients = std::env::var_os("TRACKER_TEST_CLIENTS").map(PathBuf::from);
+    if clients.is_none() {
+        skipped(
+            "TRACKER_TEST_CLIENTS names no directory with a Python environment and node_modules",
+        );
+    }
+    clients
+}
+
 /// Whether system calls can be counted and made to fail.
 pub fn can_strace() -> bool {
     let mut probe = Command::new("strace");
