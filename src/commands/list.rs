@@ -63,8 +63,8 @@ pub struct Args {
     /// Dates and tags too, at a terminal
     #[arg(long)]
     wide: bool,
-    /// Counts, render times, minutes by month and bytes on disk instead of rows
-    #[arg(long, conflicts_with_all = ["csv", "fields", "limit"])]
+    /// Counts, success and minutes by month, tag and kind, render times and bytes on disk instead of rows
+    #[arg(long, conflicts_with_all = ["fields", "limit"])]
     stats: bool,
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     filter.statuses = args.filter.statuses(&store, context)?;
     if args.stats {
-        stats::print(&store, &filter, context)?;
+        stats::print(&store, &filter, args.csv, context)?;
     } else {
         listing.print(&store, &filter, args.limit)?;
     }

@@ -3,29 +3,63 @@
 use std::time::Duration;
 
 use super::Context;
-use crate::error::Error;
-use crate::render::{human, text};
-use crate::store::{Filter, Month, RenderTimes, Stats, Store};
+use crate::error::{Problem, Result};
+use crate::render::{csv, human, text};
+use crate::store::{Filter, Group, RenderTimes, Stats, Store};
 
-/// Columns of a month's line, and of the bar that follows it where there is room.
-const MONTH_LINE: usize = 50;
+/// Columns of a line about a month, and of the bar that follows it where there is room.
+const LINE: usize = 67;
 const BAR: usize = 24;
+/// Columns of a tag; further ones, and further tags, are in JSON and CSV.
+const NAME: usize = 24;
+const MOST: usize = 10;
 /// Fewer render times than this are no basis for "usually".
 const FEW: u64 = 5;
 
-/// One object with `--json`, else a few lines that are the same on a terminal and in a pipe.
-pub(super) fn print(store: &Store, filter: &Filter, context: &Context) -> Result<(), Error> {
+/// One object with `--json`, a line for each group with `--csv`, else a few lines that are the same on a terminal and in
+/// a pipe.
+pub(super) fn print(store: &Store, filter: &Filter, csv: bool, context: &Context) -> Result<()> {
     let stats = store.read(|tx| tx.stats(filter))?;
+    let screen = &context.screen;
     if context.globals.json {
-        context.screen.json_row(&stats);
+        screen.json_row(&stats);
+    } else if csv {
+        let records = csv_records(&stats, screen.out_is_terminal);
+        screen.block(&csv::records(records).map_err(|source| Problem::output(&source))?);
     } else {
-        let room = match context.screen.out_is_terminal {
-            true => context.screen.width.saturating_sub(MONTH_LINE).min(BAR),
+        let room = match screen.out_is_terminal {
+            true => screen.width.saturating_sub(LINE).min(BAR),
             false => 0,
         };
-        context.screen.block(&lines(&stats, room));
+        screen.block(&lines(&stats, room));
     }
     Ok(())
+}
+
+fn csv_records(stats: &Stats, for_terminal: bool) -> Vec<[String; 8]> {
+    let header =
+        "by,name,submitted,completed,failed,success_rate,minutes_submitted,minutes_delivered";
+    let mut names = header.split(',').map(str::to_owned);
+    let mut records = vec![std::array::from_fn(|_| names.next().unwrap_or_default())];
+    let groups = stats.months.iter().chain(&stats.tags).chain(&stats.kinds);
+    records.extend(groups.map(|group| {
+        [
+            group.by.to_owned(),
+            match for_terminal {
+                true => text::sanitize(&group.name).into_owned(),
+                false => group.name.clone(),
+            },
+            group.submitted.to_string(),
+            group.completed.to_string(),
+            group.failed.to_string(),
+            group
+                .success_rate()
+                .map_or_else(String::new, |rate| rate.to_string()),
+            group.minutes_submitted.to_string(),
+            group.minutes_delivered.to_string(),
+        ]
+    }));
+    records
 }
 
 fn lines(stats: &Stats, room: usize) -> String {
@@ -51,18 +85,11 @@ fn lines(stats: &Stats, room: usize) -> String {
         stats.files,
         if stats.files == 1 { "file" } else { "files" }
     ));
-    if !stats.months.is_empty() {
-        out.push('\n');
-        let heading = ["MONTH", "SUBMITTED", "COMPLETED", "FAILED", "MINUTES"];
-        out.push_str(&month_line(&heading.map(str::to_owned)));
-        let most = stats.months.iter().map(|month| month.submitted).max();
-        let most = most.unwrap_or_default();
-        for month in &stats.months {
-            let line = month_line(&cells(month));
-            let bar = bar(month.submitted, most, room);
-            out.push_str(format!("{} {bar}", line.trim_end()).trim_end());
-            out.push('\n');
-        }
+    out.push_str(&table("MONTH", &stats.months, room));
+    out.push_str(&table("TAG", &stats.tags, 0));
+    // A table of one line repeats what stands above.
+    if stats.kinds.len() > 1 {
+        out.push_str(&table("KIND", &stats.kinds, 0));
     }
     out
 }
@@ -85,14 +112,61 @@ fn rendering(times: &RenderTimes) -> String {
     }
 }
 
-fn cells(month: &Month) -> [String; 5] {
-    [
-        month.month.clone(),
-        month.submitted.to_string(),
-        month.completed.to_string(),
-        month.failed.to_string(),
-        format!("{:.1}", month.minutes),
-    ]
+/// Nothing for no groups.
+fn table(name: &str, groups: &[Group], room: usize) -> String {
+    if groups.is_empty() {
+        return String::new();
+    }
+    let shown = match name {
+        "MONTH" => groups,
+        _ => &groups[..groups.len().min(MOST)],
+    };
+    let names: Vec<String> = shown
+        .iter()
+        .map(|group| text::fit(&group.name, NAME))
+        .collect();
+    let width = names.iter().map(|name| text::shown_width(name)).max();
+    let width = width.unwrap_or_default().max(7);
+    let line =
+        |name: &str, [submitted, completed, failed, success, minutes, delivered]: [&str; 6]| {
+            let name = text::pad(name, width);
+            format!(
+                "{name}  {submitted:>9}  {completed:>9}  {failed:>6}  {success:>7}  {minutes:>7}  {delivered:>9}"
+            )
+        };
+    let heading = [
+        "SUBMITTED",
+        "COMPLETED",
+        "FAILED",
+        "SUCCESS",
+        "MINUTES",
+        "DELIVERED",
+    ];
+    let mut out = format!("\n{}\n", line(name, heading));
+    let most = shown.iter().map(|group| group.submitted).max();
+    for (group, name) in shown.iter().zip(&names) {
+        // Rounded down: only what never failed is at 100%.
+        let success = group
+            .success_rate()
+            .map(|rate| format!("{}%", (rate * 100.0).floor()));
+        let cells = [
+            &group.submitted.to_string(),
+            &group.completed.to_string(),
+            &group.failed.to_string(),
+            &success.unwrap_or_default(),
+            &format!("{:.1}", group.minutes_submitted),
+            &format!("{:.1}", group.minutes_delivered),
+        ];
+        let bar = bar(group.submitted, most.unwrap_or_default(), room);
+        let line = line(name, cells.map(String::as_str));
+        out.push_str(format!("{line} {bar}").trim_end());
+        out.push('\n');
+    }
+    if shown.len() < groups.len() {
+        let more = groups.len() - shown.len();
+        out.push_str(&format!("… {more} more: --csv, --json\n"));
+    }
+    out
 }
 
 /// The submissions of a month as a bar beside its line, in eighths of a column.
@@ -107,10 +181,6 @@ fn bar(submitted: u64, most: u64, room: usize) -> String {
     format!(" {}{end}", "█".repeat(eighths / 8))
 }
 
-fn month_line([month, submitted, completed, failed, minutes]: &[String; 5]) -> String {
-    format!("{month:<7}  {submitted:>9}  {completed:>9}  {failed:>6}  {minutes:>8}\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,12 +188,14 @@ mod tests {
     use insta::assert_snapshot;
 
     fn stats() -> Stats {
-        let month = |month: &str, submitted, minutes| Month {
-            month: month.to_owned(),
+        let group = |by, name: &str, submitted, minutes| Group {
+            by,
+            name: name.to_owned(),
             submitted,
             completed: submitted - 1,
             failed: 1,
-            minutes,
+            minutes_submitted: minutes + 0.5,
+            minutes_delivered: minutes,
         };
         Stats {
             videos: 205,
@@ -138,7 +210,15 @@ mod tests {
                 p50: Some(482_000),
                 p90: Some(840_000),
             },
-            months: vec![month("2025-11", 140, 230.54), month("2025-10", 65, 1.0)],
+            months: vec![
+                group("month", "2025-11", 140, 230.54),
+                group("month", "2025-10", 65, 1.0),
+            ],
+            tags: vec![group("tag", "launch \x1b[2J", 60, 9.5)],
+            kinds: vec![
+                group("kind", "video", 200, 231.0),
+                group("kind", "agent", 5, 0.54),
+            ],
             files: 190,
             bytes: 3_200_000_000,
         }
@@ -161,8 +241,9 @@ mod tests {
     #[test]
     fn months_have_bars_where_somebody_looks() {
         let shown = lines(&stats(), 24);
-        assert!(shown.lines().rev().take(2).all(|line| line.contains('█')));
-        assert!(shown.ends_with("1.0  ███████████▏\n"), "{shown}");
+        let bars: Vec<_> = shown.lines().filter(|line| line.contains('█')).collect();
+        assert_eq!(bars.len(), 2);
+        assert!(bars[1].ends_with("1.0  ███████████▏"), "{shown}");
     }
 
     #[test]

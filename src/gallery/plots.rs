@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use crate::error::{Problem, code};
 use crate::render::human;
-use crate::store::{Month, Stats};
+use crate::store::{Group, Stats};
 use crate::video::{Asset, Video};
 
 /// The page's style sheet gives these their colours, by day and by night.
@@ -70,7 +70,7 @@ pub(super) fn all(stats: Option<&Stats>, observed: &Observed) -> Result<Vec<Plot
     let mut plots = Vec::new();
     if let Some(stats) = stats.filter(|stats| !stats.months.is_empty()) {
         let newest = stats.months.iter().take(MONTHS);
-        let months: Vec<&Month> = newest.rev().collect();
+        let months: Vec<&Group> = newest.rev().collect();
         plots.push(months_plot(&months)?);
         plots.push(success(&months)?);
     }
@@ -124,18 +124,18 @@ fn drawn(
 }
 
 /// Bars above the months, with a line of another measure on an axis of its own.
-fn months_plot(months: &[&Month]) -> Result<Plot, Problem> {
-    let minutes: f64 = months.iter().map(|month| month.minutes).sum();
+fn months_plot(months: &[&Group]) -> Result<Plot, Problem> {
+    let minutes: f64 = months.iter().map(|month| month.minutes_delivered).sum();
     let submitted: u64 = months.iter().map(|month| month.submitted).sum();
     let text =
         format!("Bars: {submitted} submissions. Line: {minutes:.1} minutes of video delivered.");
     let detail = by_month(months, |month| {
-        format!("{} and {:.1} min", month.submitted, month.minutes)
+        format!("{} and {:.1} min", month.submitted, month.minutes_delivered)
     });
     drawn("Submissions and minutes by month", text, detail, |area| {
         let ends = -0.5..months.len() as f64 - 0.5;
         let most = top(months.iter().map(|month| month.submitted as f64));
-        let longest = top(months.iter().map(|month| month.minutes));
+        let longest = top(months.iter().map(|month| month.minutes_delivered));
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(32)
@@ -159,7 +159,9 @@ fn months_plot(months: &[&Month]) -> Result<Plot, Problem> {
             )
         }))?;
         let line = months.iter().enumerate();
-        let line: Vec<(f64, f64)> = line.map(|(at, month)| (at as f64, month.minutes)).collect();
+        let line: Vec<(f64, f64)> = line
+            .map(|(at, month)| (at as f64, month.minutes_delivered))
+            .collect();
         chart.draw_secondary_series(dots(&line))?;
         chart.draw_secondary_series(std::iter::once(PathElement::new(
             line,
@@ -169,11 +171,8 @@ fn months_plot(months: &[&Month]) -> Result<Plot, Problem> {
     })
 }
 
-fn success(months: &[&Month]) -> Result<Plot, Problem> {
-    let rate = |month: &Month| {
-        let ended = month.completed + month.failed;
-        (ended > 0).then(|| month.completed as f64 * 100.0 / ended as f64)
-    };
+fn success(months: &[&Group]) -> Result<Plot, Problem> {
+    let rate = |month: &Group| month.success_rate().map(|rate| rate * 100.0);
     let said = by_month(months, |month| {
         rate(month).map_or_else(|| "none ended".to_owned(), |rate| format!("{rate:.0}%"))
     });
@@ -321,7 +320,7 @@ fn dots(points: &[(f64, f64)]) -> impl Iterator<Item = Circle<(f64, f64), i32>> 
 /// The months below, and lines to read values off.
 fn mesh(
     chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
-    months: &[&Month],
+    months: &[&Group],
     unit: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let name = |at: &f64| {
@@ -331,7 +330,7 @@ fn mesh(
             .enumerate()
             .find(|(index, _)| *index as f64 == near);
         let month = month.filter(|_| (at - near).abs() < 0.01);
-        month.map_or_else(String::new, |(_, month)| month.month.clone())
+        month.map_or_else(String::new, |(_, month)| month.name.clone())
     };
     chart
         .configure_mesh()
@@ -348,10 +347,10 @@ fn mesh(
     Ok(())
 }
 
-fn by_month(months: &[&Month], say: impl Fn(&Month) -> String) -> String {
+fn by_month(months: &[&Group], say: impl Fn(&Group) -> String) -> String {
     let said: Vec<String> = months
         .iter()
-        .map(|month| format!("{}: {}", month.month, say(month)))
+        .map(|month| format!("{}: {}", month.name, say(month)))
         .collect();
     format!("{}.", said.join("; "))
 }

@@ -28,7 +28,11 @@ pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> io::Resul
     }))
 }
 
-fn records<R>(records: impl IntoIterator<Item = R>) -> io::Result<String>
+/// Cells as they are.
+///
+/// # Errors
+/// None that is known; the writer's signature has one.
+pub fn records<R>(records: impl IntoIterator<Item = R>) -> io::Result<String>
 where
     R: IntoIterator<Item: AsRef<[u8]>>,
 {

@@ -54,7 +54,7 @@ pub(crate) use messages::OutgoingMessage;
 pub use open::{Identity, make_directory_of};
 pub use rescue::{Rescued, rescue};
 pub use runs::Trouble;
-pub use stats::{Month, RenderTimes, Stats};
+pub use stats::{Group, RenderTimes, Stats};
 pub use videos::{Added, Asked, NewVideo, OpenWork};
 pub use webhooks::{PendingWebhook, Taken};
 

@@ -1,6 +1,7 @@
 //! The history in numbers, for `list --stats`.
 
 use rusqlite::{Params, params, params_from_iter};
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::Tx;
@@ -23,7 +24,11 @@ pub struct Stats {
     #[serde(rename = "render_seconds")]
     pub rendering: RenderTimes,
     /// By calendar month of `submitted_at`, local time; newest first.
-    pub months: Vec<Month>,
+    pub months: Vec<Group>,
+    /// By tag, the most used first; a row counts for each of its tags.
+    pub tags: Vec<Group>,
+    /// By kind of job.
+    pub kinds: Vec<Group>,
     /// Files under their final names.
     pub files: u64,
     /// Their size.
@@ -44,19 +49,45 @@ pub struct RenderTimes {
     pub p90: Option<u64>,
 }
 
-/// One calendar month.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Month {
-    /// `YYYY-MM`.
-    pub month: String,
-    /// Rows submitted in it.
+/// The rows of one month, tag or kind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// `month`, `tag` or `kind`.
+    pub by: &'static str,
+    /// `YYYY-MM`, the tag or the kind.
+    pub name: String,
+    /// All of them.
     pub submitted: u64,
-    /// Those of them that are completed.
+    /// Those that are completed.
     pub completed: u64,
-    /// Those of them that ended badly: `failed`, `rejected`, `unknown` or `missing`.
+    /// Those that ended badly: `failed`, `rejected`, `unknown` or `missing`.
     pub failed: u64,
+    /// Length of all whose length HeyGen told, however they ended.
+    pub minutes_submitted: f64,
     /// Length of the completed ones.
-    pub minutes: f64,
+    pub minutes_delivered: f64,
+}
+
+impl Group {
+    /// Which part of what ended did so well.
+    pub fn success_rate(&self) -> Option<f64> {
+        let ended = self.completed + self.failed;
+        (ended > 0).then(|| self.completed as f64 / ended as f64)
+    }
+}
+
+impl Serialize for Group {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry(self.by, &self.name)?;
+        map.serialize_entry("submitted", &self.submitted)?;
+        map.serialize_entry("completed", &self.completed)?;
+        map.serialize_entry("failed", &self.failed)?;
+        map.serialize_entry("success_rate", &self.success_rate())?;
+        map.serialize_entry("minutes_submitted", &self.minutes_submitted)?;
+        map.serialize_entry("minutes_delivered", &self.minutes_delivered)?;
+        map.end()
+    }
 }
 
 fn in_order<S: Serializer>(counts: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -70,7 +101,7 @@ fn seconds<S: Serializer>(millis: &Option<u64>, serializer: S) -> Result<S::Ok, 
 }
 
 impl Tx<'_> {
-    /// The numbers of the rows that match. Costs one pass over the matching rows for each of the five questions.
+    /// The numbers of the rows that match. Costs one pass over the matching rows for each of the seven questions.
     pub fn stats(&self, filter: &Filter) -> Result<Stats> {
         let by_status = self.count_by_status(filter)?;
         let unfinished = self.count(&Filter {
@@ -85,7 +116,9 @@ impl Tx<'_> {
             by_status,
             unfinished,
             rendering: self.percentiles(&of, params_from_iter(values))?,
-            months: self.months(filter)?,
+            months: self.groups(filter, "month")?,
+            tags: self.groups(filter, "tag")?,
+            kinds: self.groups(filter, "kind")?,
             files,
             bytes,
         })
@@ -150,23 +183,38 @@ impl Tx<'_> {
         })
     }
 
-    fn months(&self, filter: &Filter) -> Result<Vec<Month>> {
+    fn groups(&self, filter: &Filter, by: &'static str) -> Result<Vec<Group>> {
         let (source, clause, values) = filter.sql();
+        let (name, from, order) = match by {
+            "month" => (
+                "strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime')",
+                "chosen",
+                "name DESC",
+            ),
+            "tag" => (
+                "json_each.value",
+                "chosen, json_each(chosen.tags)",
+                "submitted DESC, name",
+            ),
+            _ => ("kind", "chosen", "submitted DESC, name"),
+        };
         let sql = format!(
-            "SELECT strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime') AS month, count(*),
-                count(*) FILTER (WHERE status = 'completed'),
-                count(*) FILTER (
-                    WHERE phase IN ('rejected', 'unknown', 'missing') OR outcome = 'failed'),
-                coalesce(sum(duration) FILTER (WHERE status = 'completed'), 0.0) / 60.0
-             FROM {source} WHERE {clause} GROUP BY month ORDER BY month DESC"
+            "WITH chosen AS (SELECT submitted_at, tags, kind, duration, status = 'completed' AS good,
+                    phase IN ('rejected', 'unknown', 'missing') OR outcome IS 'failed' AS bad
+                FROM {source} WHERE {clause})
+             SELECT coalesce(CAST({name} AS TEXT), '') AS name, count(*) AS submitted, sum(good), sum(bad),
+                    total(duration) / 60.0, total(duration) FILTER (WHERE good) / 60.0
+             FROM {from} GROUP BY name ORDER BY {order}"
         );
         self.all(&sql, params_from_iter(values), |row| {
-            Ok(Month {
-                month: row.get(0)?,
+            Ok(Group {
+                by,
+                name: row.get(0)?,
                 submitted: row.get(1)?,
                 completed: row.get(2)?,
                 failed: row.get(3)?,
-                minutes: row.get(4)?,
+                minutes_submitted: row.get(4)?,
+                minutes_delivered: row.get(5)?,
             })
         })
     }
@@ -257,6 +305,8 @@ mod tests {
         add(&mut store, "failed", noon(2), |video| {
             video.remote_status = Some(RemoteStatus::new("failed"));
             video.outcome = Some(Outcome::Failed);
+            video.duration = Some(30.0);
+            video.tags.push("u".to_owned());
         });
         add(&mut store, "missing", noon(2), |video| {
             video.phase = Phase::Missing;
@@ -280,21 +330,31 @@ mod tests {
         assert_eq!(stats.rendering.count, 10);
         assert_eq!(stats.rendering.p50, Some(5 * 60_000));
         assert_eq!(stats.rendering.p90, Some(9 * 60_000));
-        let months: Vec<_> = stats
-            .months
-            .iter()
-            .map(|m| {
-                (
-                    m.month.as_str(),
-                    m.submitted,
-                    m.completed,
-                    m.failed,
-                    m.minutes,
-                )
-            })
-            .collect();
-        let expected = [("2025-02", 3, 0, 2, 0.0), ("2025-01", 10, 10, 0, 5.0)];
+        let row = |group: &Group| {
+            let Group {
+                submitted,
+                completed,
+                failed,
+                ..
+            } = *group;
+            let minutes = (group.minutes_submitted, group.minutes_delivered);
+            (group.name.clone(), [submitted, completed, failed], minutes)
+        };
+        let months: Vec<_> = stats.months.iter().map(row).collect();
+        let expected = [
+            ("2025-02".to_owned(), [3, 0, 2], (0.5, 0.0)),
+            ("2025-01".to_owned(), [10, 10, 0], (5.0, 5.0)),
+        ];
         assert_eq!(months, expected);
+        assert_eq!(stats.months[0].success_rate(), Some(0.0));
+        let all = |name: &str| (name.to_owned(), [13, 10, 2], (5.5, 5.0));
+        assert_eq!(row(&stats.tags[0]), all("t"));
+        assert_eq!(row(&stats.tags[1]), ("u".to_owned(), [1, 0, 1], (0.5, 0.0)));
+        assert_eq!(stats.tags[0].success_rate(), Some(10.0 / 12.0));
+        assert_eq!(
+            stats.kinds.iter().map(row).collect::<Vec<_>>(),
+            [all("video")]
+        );
         assert_eq!((stats.files, stats.bytes), (10, 5000));
 
         let none = Filter {

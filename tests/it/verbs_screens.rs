@@ -180,6 +180,8 @@ fn list() {
     MONTH          3          1       1       0.1
     --- exit 0
     "#);
+    assert_snapshot!(bench.shows("list --stats --csv"), @r"
+    ");
     assert_snapshot!(bench.shows("list --stats --json"), @r#"
     $ tracker list --stats --json
     --- stdout
