@@ -232,9 +232,16 @@ mod tests {
         rendering  usually 8m, nine of ten within 14m (from 190 videos)
         on disk    3.2 GB in 190 files
 
-        MONTH    SUBMITTED  COMPLETED  FAILED   MINUTES
-        2025-11        140        139       1     230.5
-        2025-10         65         64       1       1.0
+        MONTH    SUBMITTED  COMPLETED  FAILED  SUCCESS  MINUTES  DELIVERED
+        2025-11        140        139       1      99%    231.0      230.5
+        2025-10         65         64       1      98%      1.5        1.0
+
+        TAG             SUBMITTED  COMPLETED  FAILED  SUCCESS  MINUTES  DELIVERED
+        launch \x1b[2J         60         59       1      98%     10.0        9.5
+
+        KIND     SUBMITTED  COMPLETED  FAILED  SUCCESS  MINUTES  DELIVERED
+        video          200        199       1      99%    231.5      231.0
+        agent            5          4       1      80%      1.0        0.5
         ");
     }
 
@@ -258,6 +265,6 @@ mod tests {
 
     #[test]
     fn numbers_for_a_script() {
-        assert_snapshot!(json::to_line(&stats()).unwrap(), @r#"{"videos":205,"unfinished":3,"by_status":{"completed":190,"failed":12,"\u001b[2J":3},"render_seconds":{"count":190,"p50":482.0,"p90":840.0},"months":[{"month":"2025-11","submitted":140,"completed":139,"failed":1,"minutes":230.54},{"month":"2025-10","submitted":65,"completed":64,"failed":1,"minutes":1.0}],"files":190,"bytes":3200000000}"#);
+        assert_snapshot!(json::to_line(&stats()).unwrap(), @r#"{"videos":205,"unfinished":3,"by_status":{"completed":190,"failed":12,"\u001b[2J":3},"render_seconds":{"count":190,"p50":482.0,"p90":840.0},"months":[{"month":"2025-11","submitted":140,"completed":139,"failed":1,"success_rate":0.9928571428571429,"minutes_submitted":231.04,"minutes_delivered":230.54},{"month":"2025-10","submitted":65,"completed":64,"failed":1,"success_rate":0.9846153846153847,"minutes_submitted":1.5,"minutes_delivered":1.0}],"tags":[{"tag":"launch \u001b[2J","submitted":60,"completed":59,"failed":1,"success_rate":0.9833333333333333,"minutes_submitted":10.0,"minutes_delivered":9.5}],"kinds":[{"kind":"video","submitted":200,"completed":199,"failed":1,"success_rate":0.995,"minutes_submitted":231.5,"minutes_delivered":231.0},{"kind":"agent","submitted":5,"completed":4,"failed":1,"success_rate":0.8,"minutes_submitted":1.04,"minutes_delivered":0.54}],"files":190,"bytes":3200000000}"#);
     }
 }

@@ -176,16 +176,21 @@ fn list() {
     rendering  up to 8m (too few to say what is usual: 1)
     on disk    65.5 kB in 1 file
 
-    MONTH    SUBMITTED  COMPLETED  FAILED   MINUTES
-    MONTH          3          1       1       0.1
+    MONTH    SUBMITTED  COMPLETED  FAILED  SUCCESS  MINUTES  DELIVERED
+    MONTH          3          1       1      50%      0.1        0.1
     --- exit 0
     "#);
-    assert_snapshot!(bench.shows("list --stats --csv"), @r"
+    assert_snapshot!(bench.shell_shows("tracker list --stats --csv | grep -v ^month"), @r"
+    $ tracker list --stats --csv | grep -v ^month
+    --- stdout
+    by,name,submitted,completed,failed,success_rate,minutes_submitted,minutes_delivered
+    kind,video,3,1,1,0.5,0.06666666666666667,0.06666666666666667
+    --- exit 0
     ");
     assert_snapshot!(bench.shows("list --stats --json"), @r#"
     $ tracker list --stats --json
     --- stdout
-    {"videos":3,"unfinished":1,"by_status":{"completed":1,"failed":1,"queued":1},"render_seconds":{"count":1,"p50":480.0,"p90":480.0},"months":[{"month":"MONTH","submitted":3,"completed":1,"failed":1,"minutes":0.06666666666666667}],"files":1,"bytes":65536}
+    {"videos":3,"unfinished":1,"by_status":{"completed":1,"failed":1,"queued":1},"render_seconds":{"count":1,"p50":480.0,"p90":480.0},"months":[{"month":"MONTH","submitted":3,"completed":1,"failed":1,"success_rate":0.5,"minutes_submitted":0.06666666666666667,"minutes_delivered":0.06666666666666667}],"tags":[],"kinds":[{"kind":"video","submitted":3,"completed":1,"failed":1,"success_rate":0.5,"minutes_submitted":0.06666666666666667,"minutes_delivered":0.06666666666666667}],"files":1,"bytes":65536}
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("list -L 2"), @r#"
