@@ -81,19 +81,9 @@ pub enum Event {
         why: Option<String>,
     },
     /// Durable under its final name.
-    Saved {
-        asset: Asset,
-        path: String,
-        bytes: u64,
-        sha256: String,
-    },
+    Saved(SavedFile),
     /// The same, by finishing what an earlier run left.
-    Repaired {
-        asset: Asset,
-        path: String,
-        bytes: u64,
-        sha256: String,
-    },
+    Repaired(SavedFile),
     /// A finished part is gone.
     #[serde(rename = "repaired")]
     Lost {
@@ -117,18 +107,30 @@ pub enum Event {
         code: String,
     },
     /// The user changed something about the row.
-    Edited {
-        from: Option<String>,
-        by: Option<&'static str>,
-        output_dir: Option<String>,
-        title: Option<String>,
-        tags: Option<Vec<String>>,
-    },
+    Edited(Edit),
     Hook {
         event: HookEvent,
         tries: i64,
         error: Option<String>,
     },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Edit {
+    /// The status shown before.
+    pub from: Option<String>,
+    pub by: Option<&'static str>,
+    pub output_dir: Option<String>,
+    pub title: Option<String>,
+    pub tags: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SavedFile {
+    pub asset: Asset,
+    pub path: String,
+    pub bytes: u64,
+    pub sha256: String,
 }
 
 /// A failure of one operation on one row.
@@ -201,7 +203,7 @@ impl Event {
         match self {
             Self::Stalled => Some(HookEvent::Stalled),
             Self::Attention { .. } => Some(HookEvent::Attention),
-            Self::Saved { .. } | Self::Repaired { .. } => Some(HookEvent::Saved),
+            Self::Saved(_) | Self::Repaired(_) => Some(HookEvent::Saved),
             _ if self.status_before().is_none() => None,
             _ if video.ended_badly() => Some(HookEvent::Failed),
             _ => video.is_completed().then_some(HookEvent::Completed),
@@ -211,7 +213,7 @@ impl Event {
     /// The saved file it is about.
     pub fn saved_path(&self) -> Option<&str> {
         match self {
-            Self::Saved { path, .. } | Self::Repaired { path, .. } => Some(path),
+            Self::Saved(file) | Self::Repaired(file) => Some(&file.path),
             _ => None,
         }
     }
@@ -229,7 +231,7 @@ impl Event {
                 ..
             } => Severity::Step,
             Self::Message { .. } => Severity::Outcome,
-            Self::Saved { .. } | Self::Repaired { .. } | Self::Lost { .. } => Severity::Outcome,
+            Self::Saved(_) | Self::Repaired(_) | Self::Lost { .. } => Severity::Outcome,
             // Without the video itself there is nothing left of what was paid for.
             Self::Unavailable {
                 asset: Asset::Video,
@@ -250,7 +252,7 @@ impl Event {
             | Self::Found { .. }
             | Self::Gone { .. }
             | Self::Error(_)
-            | Self::Edited { .. }
+            | Self::Edited(_)
             | Self::Hook { .. } => Severity::Silent,
         }
     }

@@ -75,10 +75,10 @@ pub mod webhook;
 mod when;
 
 use cli::Cli;
+use commands::Context;
 use commands::options::Globals;
-use commands::{Context, report};
 use config::Environment;
-use error::{Error, Exit};
+use error::{Exit, Problem};
 use render::screen::{Screen, ScreenOptions};
 
 /// Runs the program: the one place that prints what ended a command and chooses the exit code.
@@ -100,7 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
     let result = cli.verb.run(&context);
     let exit = match result {
         Ok(exit) => exit,
-        Err(error) => report(&context.screen, &error),
+        Err(error) => context.screen.problem(&error),
     };
     ExitCode::from(finish(&context.screen, exit, records) as u8)
 }
@@ -110,11 +110,11 @@ fn finish(screen: &Screen, exit: Exit, records: bool) -> Exit {
     let Err(source) = screen.finish() else {
         return exit;
     };
-    let mut error = Error::output(&source);
+    let mut error = Problem::output(&source);
     if !records {
         error.hint = None;
     }
-    let output = report(screen, &error);
+    let output = screen.problem(&error);
     if exit == Exit::Ok { output } else { exit }
 }
 
@@ -154,7 +154,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
     }
     let text = error.render().to_string();
     if json {
-        return report(&screen, &Error::usage(message(&text), hint(error)));
+        return screen.problem(&Problem::usage(message(&text), hint(error)));
     }
     // Shown as clap lays it out; its own text holds nothing but what was typed, sanitized line by line.
     for line in text.trim_end().lines() {

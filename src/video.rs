@@ -262,6 +262,29 @@ words! {
         Poll = "poll",
         Save = "save",
     }
+
+    /// What can be wrong with a whole run; the word in `troubles.kind`.
+    Outage {
+        /// HeyGen cannot be reached or answers nothing useful.
+        Network = "network",
+        /// HeyGen can be reached, and submissions come to nothing.
+        Submit = "submit",
+        /// No usable key, or it is refused.
+        Key = "key",
+        /// The account may not ask.
+        Forbidden = "forbidden",
+        /// The account may not submit.
+        SubmitForbidden = "submit_forbidden",
+        Credit = "credit",
+        /// HeyGen asks to wait for longer than a run does.
+        RateLimit = "rate_limit",
+        /// Rows belong to another account than the key.
+        Account = "account",
+        /// No room for files.
+        Disk = "disk",
+        /// This machine's clock is not HeyGen's.
+        Clock = "clock",
+    }
 }
 
 impl FileState {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::commands::options::{Tuning, WaitArgs};
 use crate::commands::{Context, find_all, gallery, load, pulse};
 use crate::error::{Exit, Result};
-use crate::pass::{self, Options, Reporter, Scope, Voice, unknown_hint};
+use crate::pass::{self, Level, PassOptions, Reporter, Scope, unknown_hint};
 use crate::render::human;
 use crate::store::Store;
 use crate::time;
@@ -50,8 +50,8 @@ pub struct Args {
 /// Runs `tracker check`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let asked = !args.ids.is_empty();
-    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, asked);
-    let for_cron = !args.wait && !reporter.is_chatty();
+    let mut reporter = Reporter::new(&context.screen, Level::Events, asked);
+    let for_cron = !args.wait && !reporter.reports_again();
     let result = check(args, context, &mut reporter);
     if for_cron {
         pulse::report_once_a_day(result, context)
@@ -70,7 +70,7 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
         [] => None,
         ids => Some(find_all(&store, ids, true)?),
     };
-    let options = Options {
+    let options = PassOptions {
         download: !args.no_download,
         max_active: args.max_active,
         hook: context.hook(args.hook.as_deref())?,
@@ -81,10 +81,7 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
         wait.until_finished(&mut store, &context.env, &options, reporter)?
     } else {
         let scope = match &named {
-            Some(rows) => Scope::Named {
-                rows: rows.clone(),
-                ignore_backoff: true,
-            },
+            Some(rows) => Scope::asked_for(&rows),
             None => Scope::Unfinished,
         };
         pass::run(&mut store, &context.env, scope, &options, reporter)?;

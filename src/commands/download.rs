@@ -10,7 +10,7 @@ use crate::decide;
 use crate::download::{OnDisk, discard, verify};
 use crate::error::{Exit, Problem, Result};
 use crate::locks::{Locks, Purpose};
-use crate::pass::{self, Options, Reporter, Scope, Voice};
+use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{Asset, File, FileState, Phase, RowId, Video};
@@ -64,12 +64,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             output_dir.as_deref(),
         )?;
     }
-    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
-    let scope = Scope::Named {
-        rows: rows.clone(),
-        ignore_backoff: true,
-    };
-    let options = Options {
+    let mut reporter = Reporter::new(&context.screen, Level::Events, true);
+    let scope = Scope::asked_for(&rows);
+    let options = PassOptions {
         hook: context.hook(None)?,
         replace: args.force,
         ..args.tuning.options()

@@ -16,7 +16,7 @@ use crate::commands::options::Tuning;
 use crate::config::{self, Environment};
 use crate::error::{Exit, Problem, Result};
 use crate::listen::{self, Signal};
-use crate::pass::{self, Options, Reporter, Scope, Voice};
+use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::screen::Screen;
 use crate::signals;
 use crate::store::{PendingWebhook, Store};
@@ -74,7 +74,7 @@ fn path(text: &str) -> Result<String, String> {
 /// Runs `tracker listen` until a signal or the database ends it.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let secret = config::webhook_secret(&context.env)?;
-    let options = Options {
+    let options = PassOptions {
         download: !args.no_download,
         hook: context.hook(args.hook.as_deref())?,
         ..args.tuning.options()
@@ -126,7 +126,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
 
 /// Runs hooks in a thread with a store of its own: one that hangs must not hold up the next video. They are looked for
 /// at each ping. Where there is no thread the passes run them.
-fn hooks_beside(context: &Context, options: &Options) -> (Options, Sender<()>) {
+fn hooks_beside(context: &Context, options: &PassOptions) -> (PassOptions, Sender<()>) {
     let (ping, pinged) = channel::<()>();
     let (env, screen) = (context.env.clone(), Arc::clone(&context.screen));
     let theirs = options.clone();
@@ -140,7 +140,7 @@ fn hooks_beside(context: &Context, options: &Options) -> (Options, Sender<()>) {
                 .name("hooks".to_owned())
                 .spawn(move || {
                     while pinged.recv().is_ok() {
-                        let mut reporter = Reporter::new(&screen, Voice::Outcomes, false);
+                        let mut reporter = Reporter::new(&screen, Level::Events, false);
                         let run = pass::run(&mut store, &env, Scope::Hooks, &theirs, &mut reporter);
                         if let Err(error) = run {
                             screen.error(&error.to_string());
@@ -148,7 +148,7 @@ fn hooks_beside(context: &Context, options: &Options) -> (Options, Sender<()>) {
                     }
                 })
         });
-    let options = Options {
+    let options = PassOptions {
         run_hooks: !matches!(started, Some(Ok(_))),
         ..options.clone()
     };
@@ -180,7 +180,7 @@ fn advise(context: &Context, address: SocketAddr) -> Result<()> {
 /// The passes over what was delivered: several at a time, because the file of one video may drip for hours.
 struct Passes<'a> {
     context: &'a Context,
-    options: Options,
+    options: PassOptions,
     sender: Sender<Signal>,
     /// Deliveries that a pass has taken on.
     in_hand: BTreeSet<i64>,
@@ -244,7 +244,7 @@ struct Pass {
     store: Store,
     env: Environment,
     screen: Arc<Screen>,
-    options: Options,
+    options: PassOptions,
     pending: Vec<PendingWebhook>,
     sender: Sender<Signal>,
 }
@@ -270,11 +270,8 @@ impl Pass {
             .map(|delivery| delivery.video)
             .collect();
         if !rows.is_empty() {
-            let scope = Scope::Named {
-                rows: rows.into_iter().collect(),
-                ignore_backoff: false,
-            };
-            let mut reporter = Reporter::new(&self.screen, Voice::Outcomes, false);
+            let scope = Scope::look_at(rows.into_iter().collect());
+            let mut reporter = Reporter::new(&self.screen, Level::Events, false);
             pass::run(
                 &mut self.store,
                 &self.env,

@@ -30,7 +30,6 @@ mod submission;
 pub(crate) mod submit;
 mod view;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -77,7 +76,7 @@ impl Context {
 
     /// Reports an error that does not end the command, or does, and returns its exit code.
     pub fn report(&self, error: &Problem) -> Exit {
-        report(&self.screen, error)
+        self.screen.problem(error)
     }
 
     /// Rows as results: a table with titles at a terminal, `fields` in a pipe, video objects with `--json`.
@@ -179,17 +178,4 @@ fn refuse_hopeless(dir: &Path) -> Result<()> {
         ),
         "choose another directory with --output-dir",
     ))
-}
-
-/// Prints an error and its hint on stderr and returns its exit code.
-pub(crate) fn report(screen: &Screen, error: &Problem) -> Exit {
-    if screen.json {
-        screen.json_message(&BTreeMap::from([("error", error)]));
-    } else {
-        screen.error(&error.message);
-        if let Some(hint) = &error.hint {
-            screen.hint(hint);
-        }
-    }
-    error.exit
 }

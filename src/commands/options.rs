@@ -1,4 +1,4 @@
-//! Options that several verbs share, and reading the files they name. Each option names its help heading itself: clap
+//! PassOptions that several verbs share, and reading the files they name. Each option names its help heading itself: clap
 //! hands a heading of a flattened struct on to every option after it.
 
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::bodies::Overrides;
 use crate::error::{Problem, Result};
-use crate::pass::{Options, Wait};
+use crate::pass::{PassOptions, Wait};
 use crate::video::RowId;
 
 /// All bodies of one command; far more than anybody submits at once.
@@ -22,7 +22,7 @@ pub(super) const MAX_BODIES: u64 = 512 << 20;
 const FIRST_ROUND: Duration = Duration::from_secs(2);
 const MAX_SCRIPT: u64 = 10 << 20;
 
-/// Options that every verb has.
+/// PassOptions that every verb has.
 #[derive(Clone, Debug, clap::Args)]
 #[command(mut_arg("color", |arg| arg
     .help("Use color: auto, always or never")
@@ -68,7 +68,7 @@ impl WaitArgs {
     }
 }
 
-/// Options nobody needs on an ordinary day.
+/// PassOptions nobody needs on an ordinary day.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tuning {
     /// Requests at once, and downloads at once
@@ -124,14 +124,14 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 
 impl Tuning {
     /// The pass these amount to.
-    pub(super) fn options(&self) -> Options {
-        Options {
+    pub(super) fn options(&self) -> PassOptions {
+        PassOptions {
             jobs: usize::from(self.jobs),
             retries: self.retries,
             retry_delay: self.retry_delay,
             read_timeout: self.read_timeout.max(Duration::from_millis(1)),
             max_size: self.max_size,
-            ..Options::default()
+            ..PassOptions::default()
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::{Context, report};
+use super::Context;
 use crate::error::{Exit, Result};
 use crate::render::human;
 use crate::store::{Pulse, Store, Trouble, make_directory_of};
@@ -71,7 +71,7 @@ pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Resu
         }
         Err(error) if said_lately(path, &error.message) => Ok(error.exit),
         Err(error) => {
-            let exit = report(&context.screen, &error);
+            let exit = context.report(&error);
             // Where there is no room for it, an empty file is left, and is enough.
             remember(path, &error.message).ok();
             Ok(exit)

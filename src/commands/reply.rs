@@ -4,7 +4,7 @@ use super::options::script_text;
 use super::{Context, find, load};
 use crate::decide;
 use crate::error::{Exit, Problem, Result};
-use crate::pass::{self, Access, Options, Reporter, Scope, Voice};
+use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
 use crate::store::Tx;
 use crate::time::{self, Timestamp};
@@ -40,23 +40,17 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals()?;
     let mut store = context.open()?;
     let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
-    let scope = Scope::Named {
-        rows: vec![row],
-        ignore_backoff: true,
-    };
-    let options = Options {
+    let scope = Scope::asked_for(&[row]);
+    let options = PassOptions {
         hook: context.hook(None)?,
-        ..Options::default()
+        ..PassOptions::default()
     };
-    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
+    let mut reporter = Reporter::new(&context.screen, Level::Events, true);
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     let state = store.read(|tx| tx.last_message_state(row))?;
     if state == Some(MessageState::Sent) {
         // What it waits for now, so that the same reply again is seen to make no sense.
-        let scope = Scope::Named {
-            rows: vec![row],
-            ignore_backoff: false,
-        };
+        let scope = Scope::look_at(vec![row]);
         pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     }
     let exit = reporter.tally().exit(false);

@@ -2,7 +2,7 @@
 
 use super::{Context, find, load};
 use crate::error::{Exit, Problem, Result};
-use crate::pass::{self, Access, Options, Reporter, Scope, Voice};
+use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
 
 /// End an agent's session, which frees its slot at HeyGen
@@ -53,15 +53,12 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     // Stopped twice is stopped: nothing has to be recorded before.
     access.client.stop(session)?;
-    let scope = Scope::Named {
-        rows: vec![row],
-        ignore_backoff: false,
-    };
-    let options = Options {
+    let scope = Scope::look_at(vec![row]);
+    let options = PassOptions {
         hook: context.hook(None)?,
-        ..Options::default()
+        ..PassOptions::default()
     };
-    let mut reporter = Reporter::new(&context.screen, Voice::Outcomes, true);
+    let mut reporter = Reporter::new(&context.screen, Level::Events, true);
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     Ok(reporter.tally().exit(false))

@@ -10,7 +10,7 @@ use crate::commands::options::WaitArgs;
 use crate::commands::{Context, load, pulse, retry};
 use crate::error::{Exit, Problem, Result, code};
 use crate::locks::{Guard, Locks, Purpose};
-use crate::pass::{self, Access, Options, Reporter, Scope, Tally, Voice};
+use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope, Tally};
 use crate::render::fields::Field;
 use crate::render::json::RequestBody;
 use crate::render::{human, text};
@@ -110,11 +110,7 @@ impl SubmitOptions {
 
         // At a terminal what becomes of the videos is said as it happens; a pipe gets one line per body at the end.
         let live = self.wait && context.screen.out_is_terminal && !context.screen.json;
-        let voice = if live {
-            Voice::Outcomes
-        } else {
-            Voice::RunTrouble
-        };
+        let voice = if live { Level::Events } else { Level::Outages };
         let mut reporter = Reporter::new(&context.screen, voice, true);
         // From here on everything is recorded: what goes wrong is reported, and is no reason to submit again.
         let sent = self
@@ -159,12 +155,12 @@ impl SubmitOptions {
         if self.queue {
             return Ok(Exit::Ok);
         }
-        let options = Options {
+        let options = PassOptions {
             hook: context.hook(None)?,
-            ..Options::default()
+            ..PassOptions::default()
         };
         let wait = self.waiting.wait(Some(rows.to_vec()));
-        let impatient = Options {
+        let impatient = PassOptions {
             budget: BUDGET,
             deadline: wait.deadline.filter(|_| self.wait),
             ..options.clone()

@@ -34,6 +34,12 @@ pub struct Breaker {
     worked: bool,
 }
 
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::closed(4)
+    }
+}
+
 impl Breaker {
     /// Nothing speaks against asking for many at once.
     pub fn closed(limit: u32) -> Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Decision, Entry, record_failure};
 use crate::download::Finished;
-use crate::event::{Event, Failure};
+use crate::event::{Edit, Event, Failure, SavedFile};
 use crate::time::Timestamp;
 use crate::video::{Asset, File, FileState, Operation, Part, Video};
 
@@ -48,97 +48,16 @@ pub(crate) enum FileFact {
 /// What a fact about the file of `asset` means. A file in a state that the fact does not fit stays as it is.
 pub(crate) fn file(video: &Video, asset: Asset, fact: FileFact, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
-    let Some(mut file) = video.file(asset).cloned() else {
+    let Some(file) = video.file(asset).cloned() else {
         return decision;
     };
-    let state = file.state;
-    match fact {
-        FileFact::Part(part) if state.is_open() => {
-            let bytes = |part: &Option<Part>| part.as_ref().map_or(0, |part| part.bytes);
-            if bytes(&part) > bytes(&file.part) {
-                // It comes, however slowly.
-                file.first_failed_at = None;
-            }
-            let state = match part {
-                Some(_) => FileState::Partial,
-                None => FileState::Wanted,
-            };
-            decision.put_file(File {
-                state,
-                part,
-                path: None,
-                bytes: None,
-                sha256: None,
-                ..file
-            });
-        }
-        FileFact::Complete(finished) if state.is_open() => {
-            decision.put_file(File {
-                state: FileState::Publishing,
-                part: Some(Part {
-                    name: finished.part_name,
-                    bytes: finished.bytes,
-                    sha256: finished.sha256.clone(),
-                    etag: file.part.and_then(|part| part.etag),
-                    total: Some(finished.bytes),
-                }),
-                path: Some(finished.path),
-                bytes: Some(finished.bytes),
-                sha256: Some(finished.sha256),
-                ..file
-            });
-        }
-        FileFact::Saved { repaired } if state == FileState::Publishing => {
-            decision
-                .events
-                .extend(saved_event(&file, repaired).map(Entry::new));
-            decision.put_file(File {
-                state: FileState::Saved,
-                part: None,
-                saved_at: Some(now),
-                attempts: 0,
-                first_failed_at: None,
-                ..file
-            });
-            decision.files_settled();
-        }
-        FileFact::Lost if state == FileState::Publishing => {
-            decision.put_file(File {
-                state: FileState::Wanted,
-                part: None,
-                path: None,
-                bytes: None,
-                sha256: None,
-                ..file
-            });
-            decision.event(Event::Lost {
-                asset,
-                what: "the finished part is gone; it is fetched again",
-            });
-        }
-        FileFact::Failed {
-            failure,
-            report,
-            refused,
-        } if state.is_open() => decision.file_failed(file, failure, report, refused, now),
-        FileFact::Gone(why) if state == FileState::Saved => {
-            decision.event(Event::Gone {
-                asset,
-                why,
-                path: file
-                    .path
-                    .as_ref()
-                    .map(|path| path.to_string_lossy().into_owned()),
-            });
-            file.state = FileState::Gone;
-            decision.put_file(file);
-        }
-        FileFact::Part(_)
-        | FileFact::Complete(_)
-        | FileFact::Saved { .. }
-        | FileFact::Lost
-        | FileFact::Failed { .. }
-        | FileFact::Gone(_) => {}
+    let fits = match fact {
+        FileFact::Part(_) | FileFact::Complete(_) | FileFact::Failed { .. } => file.state.is_open(),
+        FileFact::Saved { .. } | FileFact::Lost => file.state == FileState::Publishing,
+        FileFact::Gone(_) => file.state == FileState::Saved,
+    };
+    if fits {
+        decision.take_in(file, fact, now);
     }
     decision
 }
@@ -150,13 +69,10 @@ pub(crate) fn want_again(video: &Video, assets: &[Asset], moved_to: Option<&Path
     if let Some(dir) = moved_to {
         dir.clone_into(&mut decision.video.output_dir);
         decision.changed = true;
-        decision.event(Event::Edited {
-            from: None,
-            by: None,
+        decision.event(Event::Edited(Edit {
             output_dir: Some(dir.to_string_lossy().into_owned()),
-            title: None,
-            tags: None,
-        });
+            ..Edit::default()
+        }));
     }
     for &asset in assets {
         let open = video.file(asset).is_some_and(|file| file.state.is_open());
@@ -168,23 +84,16 @@ pub(crate) fn want_again(video: &Video, assets: &[Asset], moved_to: Option<&Path
 }
 
 fn saved_event(file: &File, repaired: bool) -> Option<Event> {
-    let asset = file.asset;
-    let path = file.path.as_ref()?.to_string_lossy().into_owned();
-    let (bytes, sha256) = (file.bytes?, file.sha256.clone()?);
+    let saved = SavedFile {
+        asset: file.asset,
+        path: file.path.as_ref()?.to_string_lossy().into_owned(),
+        bytes: file.bytes?,
+        sha256: file.sha256.clone()?,
+    };
     Some(if repaired {
-        Event::Repaired {
-            asset,
-            path,
-            bytes,
-            sha256,
-        }
+        Event::Repaired(saved)
     } else {
-        Event::Saved {
-            asset,
-            path,
-            bytes,
-            sha256,
-        }
+        Event::Saved(saved)
     })
 }
 
@@ -200,7 +109,81 @@ pub(crate) fn to_fetch(video: &Video) -> Vec<Asset> {
         .collect()
 }
 
+/// The file, to be fetched from the beginning or on from `part`.
+fn unfinished(file: File, part: Option<Part>) -> File {
+    File {
+        state: part
+            .as_ref()
+            .map_or(FileState::Wanted, |_| FileState::Partial),
+        part,
+        path: None,
+        bytes: None,
+        sha256: None,
+        ..file
+    }
+}
+
 impl Decision {
+    fn take_in(&mut self, mut file: File, fact: FileFact, now: Timestamp) {
+        let asset = file.asset;
+        match fact {
+            FileFact::Part(part) => {
+                let bytes = |part: &Option<Part>| part.as_ref().map_or(0, |part| part.bytes);
+                if bytes(&part) > bytes(&file.part) {
+                    // It comes, however slowly.
+                    file.first_failed_at = None;
+                }
+                self.put_file(unfinished(file, part));
+            }
+            FileFact::Complete(finished) => self.put_file(File {
+                state: FileState::Publishing,
+                part: Some(Part {
+                    name: finished.part_name,
+                    bytes: finished.bytes,
+                    sha256: finished.sha256.clone(),
+                    etag: file.part.and_then(|part| part.etag),
+                    total: Some(finished.bytes),
+                }),
+                path: Some(finished.path),
+                bytes: Some(finished.bytes),
+                sha256: Some(finished.sha256),
+                ..file
+            }),
+            FileFact::Saved { repaired } => {
+                let saved = saved_event(&file, repaired);
+                self.events.extend(saved.map(Entry::new));
+                self.put_file(File {
+                    state: FileState::Saved,
+                    part: None,
+                    saved_at: Some(now),
+                    attempts: 0,
+                    first_failed_at: None,
+                    ..file
+                });
+                self.files_settled();
+            }
+            FileFact::Lost => {
+                self.put_file(unfinished(file, None));
+                let what = "the finished part is gone; it is fetched again";
+                self.event(Event::Lost { asset, what });
+            }
+            FileFact::Failed {
+                failure,
+                report,
+                refused,
+            } => self.file_failed(file, failure, report, refused, now),
+            FileFact::Gone(why) => {
+                let path = file
+                    .path
+                    .as_ref()
+                    .map(|path| path.to_string_lossy().into_owned());
+                self.event(Event::Gone { asset, why, path });
+                file.state = FileState::Gone;
+                self.put_file(file);
+            }
+        }
+    }
+
     /// What HeyGen's answer about a completed row means for its open files without a URL: long after the end they are
     /// not waited for.
     pub(super) fn judge_files(&mut self, now: Timestamp) {

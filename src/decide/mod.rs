@@ -46,8 +46,8 @@ use crate::heygen::ApiError;
 use crate::time::Timestamp;
 use crate::video::{Asset, LastError, MessageKind, Operation, Video};
 
-/// Trouble that lasts is told again after this long.
-pub const TELL_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// What lasts is reported again after this long.
+pub const REPORT_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// What is to be done about a row, and what happened to it. The store writes all of it at once.
 #[derive(Clone, Debug)]
@@ -170,9 +170,9 @@ impl Failure {
 }
 
 /// Something happened that leaves the row as it is.
-pub fn happened(video: &Video, entry: Entry) -> Decision {
+pub fn happened(video: &Video, event: Event) -> Decision {
     let mut decision = Decision::new(video);
-    decision.events.push(entry);
+    decision.event(event);
     decision
 }
 
@@ -192,7 +192,7 @@ fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp)
     let known = last.filter(|e| e.code == failure.code && e.operation == failure.operation);
     let notified_at = known.and_then(|e| e.notified_at);
     // A clock that went back must not silence an error for longer than it would have been.
-    let told_lately = notified_at.is_some_and(|at| at <= now && now.since(at) < TELL_AGAIN);
+    let told_lately = notified_at.is_some_and(|at| at <= now && now.since(at) < REPORT_AGAIN);
     failure.notify = failure.own && !told_lately;
     let again = known.is_some();
     decision.video.last_error = Some(LastError {

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{Decision, Verdict, record_failure};
-use crate::event::{Event, Failure};
+use crate::event::{Edit, Event, Failure};
 use crate::heygen::{ApiError, Created};
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
@@ -195,13 +195,11 @@ pub fn release(video: &Video) -> Option<Decision> {
     let row = &mut decision.video;
     row.phase = Phase::Unsent;
     row.last_error = None;
-    decision.event(Event::Edited {
+    decision.event(Event::Edited(Edit {
         from: Some(video.status().to_owned()),
         by: Some("check"),
-        output_dir: None,
-        title: None,
-        tags: None,
-    });
+        ..Edit::default()
+    }));
     decision.changed = true;
     Some(decision)
 }

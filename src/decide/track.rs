@@ -1,7 +1,7 @@
 //! Tracking by id: what it means for a row that the user names its video.
 
 use super::Decision;
-use crate::event::Event;
+use crate::event::{Edit, Event};
 use crate::time::Timestamp;
 use crate::video::{Operation, Phase, RemoteStatus, Video, VideoId};
 
@@ -56,13 +56,11 @@ pub fn named_again(video: &Video) -> Option<Decision> {
     if row.outcome.is_none() {
         row.remote_status = Some(RemoteStatus::waiting());
     }
-    decision.event(Event::Edited {
+    decision.event(Event::Edited(Edit {
         from: Some(video.status().to_owned()),
         by: Some("add"),
-        output_dir: None,
-        title: None,
-        tags: None,
-    });
+        ..Edit::default()
+    }));
     decision.changed = true;
     Some(decision)
 }
@@ -70,13 +68,12 @@ pub fn named_again(video: &Video) -> Option<Decision> {
 /// The user gave the row this title and these labels.
 pub fn edited(video: &Video) -> Decision {
     let mut decision = Decision::new(video);
-    decision.event(Event::Edited {
-        from: None,
+    decision.event(Event::Edited(Edit {
         by: Some("edit"),
-        output_dir: None,
         title: video.title.clone(),
         tags: Some(video.tags.clone()),
-    });
+        ..Edit::default()
+    }));
     decision.changed = true;
     decision
 }

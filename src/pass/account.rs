@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Access;
-use super::Options;
 use super::calls::{CallError, Caller};
 use super::limiter::RateLimiter;
+use super::{Access, PassOptions};
 use crate::error::{Problem, code};
 use crate::heygen::{ApiError, BatchItem, Client, Page, RemoteVideo};
 use crate::kind::Kind;
@@ -36,7 +35,7 @@ impl From<&Access> for Caller {
         Self {
             client: access.client.clone(),
             limiter: Arc::new(RateLimiter::default()),
-            budget: Options::default().budget,
+            budget: PassOptions::default().budget,
         }
     }
 }

@@ -24,7 +24,6 @@ use crate::locks::{Guard, Purpose};
 use crate::render::json::{VideoObject, to_line};
 use crate::signals;
 use crate::store::{DueHook, Store};
-use crate::time::Timestamp;
 use crate::video::{HookEvent, RowId, Video};
 
 /// How long a hook may take.
@@ -35,29 +34,27 @@ const TRIES: i64 = 5;
 const PAGE: u32 = 100;
 
 impl Run<'_, '_> {
-    /// Notes what the hook has to be told of a row, if there is a hook.
+    /// Notes what the hook has to be given of a row, if there is a hook.
     pub(super) fn due_hook(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
         event: HookEvent,
         file: Option<&str>,
-        now: Timestamp,
     ) -> Result<()> {
         if self.options.hook.is_none() {
             return Ok(());
         }
         self.hooks.look();
-        tx.hook(row, event, file, now)
+        tx.hook(row, event, file, self.now)
     }
 
     /// Notes `idle` when this row was the last unfinished one.
-    pub(super) fn maybe_idle(&mut self, tx: &Tx<'_>, row: RowId, now: Timestamp) -> Result<()> {
+    pub(super) fn maybe_idle(&mut self, tx: &Tx<'_>, row: RowId) -> Result<()> {
         if self.options.hook.is_none() || tx.has_unfinished()? {
             return Ok(());
         }
-        self.hooks.look();
-        tx.hook(row, HookEvent::Idle, None, now)
+        self.due_hook(tx, row, HookEvent::Idle, None)
     }
 
     /// Starts the next hook that is due, when none is running. Each try is counted before it is made.
@@ -85,7 +82,7 @@ impl Run<'_, '_> {
             };
             self.hooks.seen.insert(hook.id);
             // Another run is at it right now.
-            let Some(guard) = self.lock_row(Purpose::Hook, hook.id)? else {
+            let Some(guard) = self.locks.try_row(Purpose::Hook, hook.id)? else {
                 continue;
             };
             let video = store.write(|tx| match tx.hook_tried(hook.id)? {
@@ -158,7 +155,6 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         hooked: Hooked,
         outcome: Result<(), String>,
-        now: Timestamp,
     ) -> Result<()> {
         let Hooked { hook, video, guard } = hooked;
         self.hooks.running = None;
@@ -176,7 +172,7 @@ impl Run<'_, '_> {
                 tries: hook.tries + 1,
                 error: outcome.as_ref().err().cloned(),
             });
-            tx.append(video.id, &entry, now)?;
+            tx.append(video.id, &entry, self.now)?;
         }
         if let Err(why) = outcome {
             self.after.failed_hooks.push((video, hook, why));

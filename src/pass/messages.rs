@@ -3,16 +3,15 @@
 //! A message is recorded, marked `sending` and only then sent. What a kill leaves `sending` stays so: HeyGen has no
 //! idempotency key for messages, and one said twice may start two paid renderings.
 
+use super::Run;
 use super::calls::CallError;
-use super::{Run, Tx};
-use crate::decide::Entry;
+use crate::decide::{self, Verdict};
 use crate::error::Result;
 use crate::event::Event;
 use crate::heygen::ApiError;
 use crate::locks::Purpose;
 use crate::store::{OutgoingMessage, Store};
-use crate::time;
-use crate::video::{MessageState, Video};
+use crate::video::MessageState;
 
 impl Run<'_, '_> {
     /// Sends what is recorded for sessions of this key's account.
@@ -30,7 +29,7 @@ impl Run<'_, '_> {
         let Some((caller, account)) = self.caller()? else {
             return Ok(());
         };
-        let Some(_guard) = self.lock_row(Purpose::Send, message.row)? else {
+        let Some(_guard) = self.locks.try_row(Purpose::Send, message.row)? else {
             return Ok(());
         };
         let Some(video) = store.read(|tx| tx.video(message.row))? else {
@@ -52,7 +51,7 @@ impl Run<'_, '_> {
             Err(CallError::Stopped) => (unsent, None, None),
             Err(CallError::Api(error)) => (after(&error), None, Some(error.message)),
         };
-        store.write(|tx| -> Result<()> {
+        self.commit(store, |run, tx| {
             tx.move_message(message.id, sending, state, run_id.as_deref())?;
             if state == unsent {
                 return Ok(());
@@ -64,22 +63,13 @@ impl Run<'_, '_> {
                 run_id,
                 why,
             };
-            self.note(tx, &video, event)
-        })?;
-        self.committed();
-        Ok(())
-    }
-
-    /// Something happened that leaves the row as it is.
-    fn note(&mut self, tx: &Tx<'_>, video: &Video, event: Event) -> Result<()> {
-        let decision = crate::decide::happened(video, Entry::new(event));
-        self.write(tx, decision, time::now())
+            run.write(tx, decide::happened(&video, event))
+        })
     }
 }
 
 /// Where a message stands after a failure.
 fn after(error: &ApiError) -> MessageState {
-    use crate::decide::Verdict;
     match Verdict::of(error) {
         Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => MessageState::Unsent,
         Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway | Verdict::InProgress => {

@@ -7,7 +7,7 @@
 //!
 //! The main thread owns the store. Worker threads make the requests and write the files; each sends what it learnt
 //! as a [`Message`], and all that has arrived since the last commit is decided and written in one transaction, then
-//! told. Two things wait for their commit: a POST (the row must be `sending` before the first byte leaves) and a
+//! reported. Two things wait for their commit: a POST (the row must be `sending` before the first byte leaves) and a
 //! rename (the file's digest must be known before its final name exists).
 //!
 //! Nothing here is joined or flushed at the end: a signal, a kill and a power cut all leave a database that the next
@@ -19,15 +19,16 @@ mod calls;
 mod hooks;
 mod limiter;
 mod messages;
+mod outages;
 mod poll;
 mod pool;
 mod report;
 mod save;
 mod save_job;
 mod send;
-mod troubles;
 mod wait;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -35,37 +36,36 @@ use std::time::{Duration, Instant};
 
 pub(crate) use access::Access;
 pub(crate) use account::{list_batch, list_jobs};
-pub(crate) use report::{Reporter, Tally, Voice, unknown_hint};
+pub(crate) use report::{Level, Reporter, Tally, unknown_hint};
 pub(crate) use wait::Wait;
 
 use calls::{CallError, Caller, Posted};
 use hooks::{Hooked, Hooks};
 use limiter::RateLimiter;
+use outages::Outages;
 use poll::Polls;
 use pool::Pool;
-use save::{Learnt, Saves, StalePart};
+use save::{FileFailure, Saves, StalePart};
 use send::Sends;
-use troubles::{Kind, Troubles};
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::config::Environment;
-use crate::decide::{self, Decision, Entry};
+use crate::decide::{self, Decision, Entry, FileFact};
 use crate::download::FileClient;
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Problem, Result};
 use crate::event::Event;
-use crate::heygen::{ApiError, BulkStatus, RemoteVideo, Timeouts};
+use crate::heygen::{BulkStatus, RemoteVideo, Timeouts};
 use crate::locks::{Guard, Locks};
 use crate::store::{Asked, CHECKED, DueHook, Identity, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, IdempotencyKey, LastError, Operation, RowId, Video, VideoId};
+use crate::video::{Account, Asset, IdempotencyKey, Operation, Outage, RowId, Video, VideoId};
 
 /// How a pass works.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct PassOptions {
     /// Requests at once, and downloads at once.
     pub jobs: usize,
-    /// Whether files are downloaded.
     pub download: bool,
     /// How many videos HeyGen may have in work before no further one is sent.
     pub max_active: Option<u64>,
@@ -77,7 +77,7 @@ pub(crate) struct Options {
     pub read_timeout: Duration,
     /// How long one request to HeyGen may take, with all its tries.
     pub budget: Duration,
-    /// The user's command to tell of what happens.
+    /// The user's command for what happens.
     pub hook: Option<String>,
     /// Whether this run also runs the command; otherwise it only notes what is due.
     pub run_hooks: bool,
@@ -89,7 +89,7 @@ pub(crate) struct Options {
     pub max_size: u64,
 }
 
-impl Default for Options {
+impl Default for PassOptions {
     fn default() -> Self {
         Self {
             jobs: 16,
@@ -115,7 +115,6 @@ pub(crate) enum Scope {
     Unfinished,
     /// These rows, whatever their state.
     Named {
-        /// The rows.
         rows: Vec<RowId>,
         /// The spacing of replays does not hold them back: a person asked.
         ignore_backoff: bool,
@@ -126,87 +125,52 @@ pub(crate) enum Scope {
     Hooks,
 }
 
+impl Scope {
+    /// Rows that a person asks for.
+    pub(crate) fn asked_for(rows: &[RowId]) -> Self {
+        Self::Named {
+            rows: rows.to_vec(),
+            ignore_backoff: true,
+        }
+    }
+
+    /// Rows that may have moved on.
+    pub(crate) fn look_at(rows: Vec<RowId>) -> Self {
+        Self::Named {
+            rows,
+            ignore_backoff: false,
+        }
+    }
+}
+
 /// Runs one pass and says what happened.
 ///
 /// # Errors
-/// What makes going on senseless: the database, the command line. Everything else is told, counted in the reporter's
+/// What makes going on senseless: the database, the command line. Everything else is reported, counted in the reporter's
 /// [`Tally`], and left to the next pass.
 pub(crate) fn run(
     store: &mut Store,
     env: &Environment,
     scope: Scope,
-    options: &Options,
+    options: &PassOptions,
     reporter: &mut Reporter<'_>,
 ) -> Result<()> {
-    if matches!(scope, Scope::Unfinished) {
-        let hooks = options.hook.is_some();
-        let now = time::now();
-        let work = store.read(|tx| Ok(has_work(tx, now)? || (hooks && tx.has_hooks()?)))?;
-        if !work {
-            return Ok(());
-        }
-    }
-    let ignore_backoff = matches!(
-        scope,
-        Scope::Named {
-            ignore_backoff: true,
-            ..
-        }
-    );
     let everything = matches!(scope, Scope::Unfinished);
-    let jobs = options.jobs.min(affordable_jobs());
-    let (outbox, inbox) = channel();
-    let mut run = Run {
-        env,
-        options,
-        ignore_backoff,
-        locks: store.locks()?,
-        identity: store.identity(),
-        access: None,
-        limiter: Arc::new(RateLimiter::default()),
-        outbox,
-        inbox,
-        started: time::now(),
-        api: Pool::new("api", jobs),
-        savers: Pool::new("save", jobs),
-        polls: Polls::default(),
-        sends: Sends::default(),
-        saves: Saves::default(),
-        hooks: Hooks::default(),
-        troubles: Troubles::default(),
-        after: AfterCommit::default(),
-        reporter,
-    };
-    match scope {
-        Scope::Unfinished => {
-            run.saves.alone = store.read(|tx| tx.has_trouble("disk"))?;
-            run.repair(store, None)?;
-            run.expire_old(store)?;
-            // What is over by now needs no key.
-            if store.read(|tx| has_work(tx, run.started))? {
-                run.polls.everything();
-                run.sends.everything();
-            }
-        }
-        Scope::Named { rows, .. } => {
-            run.repair(store, Some(&rows))?;
-            for row in &rows {
-                run.expire_one(store, *row)?;
-            }
-            run.name(store, rows)?;
-        }
-        Scope::Fresh(rows) => run.sends.fresh(rows),
-        Scope::Hooks => {}
+    let hooks = options.hook.is_some();
+    if everything && !store.read(|tx| Ok(has_work(tx)? || (hooks && tx.has_hooks()?)))? {
+        return Ok(());
     }
-    if options.hook.is_some() {
+    let mut run = Run::new(store, env, options, reporter)?;
+    run.gather(store, scope)?;
+    if hooks {
         run.hooks.look();
     }
     let result = run.finish(store);
     run.hooks.end();
-    if everything && result.is_ok() {
-        store.write(|tx| tx.mark_unless_lately(CHECKED, time::now(), SIGN_OF_LIFE))?;
-    }
     if everything {
+        if result.is_ok() {
+            store.write(|tx| tx.mark_unless_lately(CHECKED, time::now(), SIGN_OF_LIFE))?;
+        }
         run.note_outbox_seen(store)?;
     }
     run.reporter.tally.requests += run.limiter.passed();
@@ -214,8 +178,8 @@ pub(crate) fn run(
 }
 
 /// Whether there is anything to ask HeyGen or to send.
-fn has_work(tx: &Tx<'_>, now: Timestamp) -> Result<bool> {
-    let since = now.before(decide::MISSING_ASKED_FOR);
+fn has_work(tx: &Tx<'_>) -> Result<bool> {
+    let since = time::now().before(decide::MISSING_ASKED_FOR);
     Ok(tx.has_unfinished()? || !tx.missing_since(since, 1)?.is_empty())
 }
 
@@ -233,7 +197,7 @@ fn affordable_jobs() -> usize {
 /// One pass under way.
 struct Run<'a, 's> {
     env: &'a Environment,
-    options: &'a Options,
+    options: &'a PassOptions,
     ignore_backoff: bool,
     locks: Locks,
     identity: Identity,
@@ -242,13 +206,15 @@ struct Run<'a, 's> {
     outbox: Sender<Message>,
     inbox: Receiver<Message>,
     started: Timestamp,
+    /// When the transaction under way began.
+    now: Timestamp,
     api: Pool,
     savers: Pool,
     polls: Polls,
     sends: Sends,
     saves: Saves,
     hooks: Hooks,
-    troubles: Troubles,
+    outages: Outages,
     after: AfterCommit,
     reporter: &'a mut Reporter<'s>,
 }
@@ -272,26 +238,29 @@ enum Message {
         posted: Posted,
         guard: Guard,
     },
-    /// Something about a file.
-    File { row: RowId, learnt: Learnt },
+    /// Where the disk is mounted that a row's files go to.
+    Disk { row: RowId, point: PathBuf },
+    /// The old URLs of a row's files were refused; these are new.
+    Refreshed {
+        row: RowId,
+        remote: Box<RemoteVideo>,
+    },
+    File {
+        row: RowId,
+        asset: Asset,
+        fact: FileFact,
+        /// Who waits until it is durable.
+        ack: Option<Sender<()>>,
+    },
+    NotSaved {
+        row: RowId,
+        asset: Asset,
+        failure: FileFailure,
+    },
     /// A row's files were dealt with; its save lock comes back.
     SavesDone { row: RowId, guard: Guard },
     /// A hook ended.
     Hooked(Box<Hooked>, Result<(), String>),
-}
-
-impl Message {
-    /// How many rows it is about.
-    fn rows(&self) -> usize {
-        match self {
-            Self::Bulk { rows, .. } => rows.len(),
-            Self::Detail { .. }
-            | Self::Posted { .. }
-            | Self::File { .. }
-            | Self::SavesDone { .. }
-            | Self::Hooked(..) => 1,
-        }
-    }
 }
 
 /// What has to wait until the transaction under way is durable.
@@ -307,6 +276,8 @@ struct AfterCommit {
     /// Parts of files that will never be complete.
     stale_parts: Vec<StalePart>,
     failed_hooks: Vec<(Video, DueHook, String)>,
+    /// The database cannot be used any more.
+    moved: Option<Problem>,
 }
 
 /// How often a run leaves a sign of life at most: each costs a commit.
@@ -316,21 +287,83 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 /// writer waits.
 const BATCH: usize = 512;
 
-/// How long hooks may go on when everything else is done, altogether.
-const HOOKS_GET: Duration = Duration::from_secs(60);
 /// How long the request that only explains something may take.
 const HASTE: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
     response: Duration::from_secs(3),
     per_read: Duration::from_secs(1),
 };
+
+/// How long hooks may go on when everything else is done, altogether.
+const HOOKS_GET: Duration = Duration::from_secs(60);
 /// How long one that was killed may take to end.
 const HOOK_DIES: Duration = Duration::from_secs(2);
 
-impl Run<'_, '_> {
+impl<'a, 's> Run<'a, 's> {
+    fn new(
+        store: &Store,
+        env: &'a Environment,
+        options: &'a PassOptions,
+        reporter: &'a mut Reporter<'s>,
+    ) -> Result<Self> {
+        let jobs = options.jobs.min(affordable_jobs());
+        let (outbox, inbox) = channel();
+        Ok(Self {
+            env,
+            options,
+            ignore_backoff: false,
+            locks: store.locks()?,
+            identity: store.identity(),
+            access: None,
+            limiter: Arc::new(RateLimiter::default()),
+            outbox,
+            inbox,
+            started: time::now(),
+            now: time::now(),
+            api: Pool::new("api", jobs),
+            savers: Pool::new("save", jobs),
+            polls: Polls::default(),
+            sends: Sends::default(),
+            saves: Saves::default(),
+            hooks: Hooks::default(),
+            outages: Outages::default(),
+            after: AfterCommit::default(),
+            reporter,
+        })
+    }
+
+    /// What is to be done. What needs neither key nor network is done at once.
+    fn gather(&mut self, store: &mut Store, scope: Scope) -> Result<()> {
+        match scope {
+            Scope::Unfinished => {
+                self.saves.one_at_a_time = store.read(|tx| tx.has_trouble("disk"))?;
+                self.repair(store, None)?;
+                self.expire_old(store)?;
+                if store.read(has_work)? {
+                    self.polls.everything();
+                    self.sends.everything();
+                }
+            }
+            Scope::Named {
+                rows,
+                ignore_backoff,
+            } => {
+                self.ignore_backoff = ignore_backoff;
+                self.repair(store, Some(&rows))?;
+                for row in &rows {
+                    self.expire_one(store, *row)?;
+                }
+                self.name(store, rows)?;
+            }
+            Scope::Fresh(rows) => self.sends.fresh(rows),
+            Scope::Hooks => {}
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, store: &mut Store) -> Result<()> {
         if self.work_through(store)? {
-            std::mem::take(&mut self.troubles).settle(store, self.reporter, time::now())?;
+            std::mem::take(&mut self.outages).settle(store, self.reporter, time::now())?;
             if self.options.run_hooks {
                 self.finish_hooks(store)?;
             }
@@ -356,11 +389,11 @@ impl Run<'_, '_> {
         Ok(true)
     }
 
-    /// Whoever is told that the account has no credit wants to know what it has. Asked once, in haste, and only where
+    /// Whoever reads that the account has no credit wants to know what it has. Asked once, in haste, and only where
     /// somebody looks.
     fn explain_no_credit(&mut self) {
         let Some(access) = &self.access else { return };
-        if !self.reporter.is_chatty() || !self.troubles.has(Kind::Credit) {
+        if !self.reporter.reports_again() || !self.outages.has(Outage::Credit) {
             return;
         }
         let caller = Caller {
@@ -369,7 +402,7 @@ impl Run<'_, '_> {
             budget: Duration::ZERO,
         };
         if let Ok(balance) = caller.get(|client| client.whoami()) {
-            self.troubles.explain(Kind::Credit, &balance.to_string());
+            self.outages.explain(Outage::Credit, &balance.to_string());
         }
     }
 
@@ -402,8 +435,7 @@ impl Run<'_, '_> {
     fn step(&mut self, store: &mut Store, until: Option<Instant>) -> Result<bool> {
         let first = loop {
             let hook = self.hooks.until();
-            let next = [until, hook].into_iter().flatten().min();
-            let received = match next {
+            let received = match [until, hook].into_iter().flatten().min() {
                 // `self.outbox` keeps the channel open.
                 None => self.inbox.recv().ok(),
                 Some(at) => {
@@ -419,19 +451,23 @@ impl Run<'_, '_> {
                 None => return Ok(false),
             }
         };
-        let mut rows = first.rows();
+        let rows = |message: &Message| match message {
+            Message::Bulk { rows, .. } => rows.len(),
+            _ => 1,
+        };
+        let mut about = rows(&first);
         let mut batch = vec![first];
-        while rows < BATCH
+        while about < BATCH
             && let Ok(message) = self.inbox.try_recv()
         {
-            rows += message.rows();
+            about += rows(&message);
             batch.push(message);
         }
         self.take_in(store, batch)?;
         Ok(true)
     }
 
-    /// Starts as much as there are hands for. Saving has hands of its own: status requests never queue behind it.
+    /// Starts jobs while workers are free. Downloads have their own pool, so that status requests never wait for them.
     fn dispatch(&mut self, store: &mut Store) -> Result<()> {
         self.dispatch_polls(store)?;
         if self.polls.are_over() {
@@ -441,69 +477,88 @@ impl Run<'_, '_> {
         self.dispatch_hooks(store)
     }
 
-    /// Decides and writes what was learnt, in one transaction; then lets everybody know.
+    /// Runs `change` in one transaction, and then what had to wait for it.
+    fn commit<T>(
+        &mut self,
+        store: &mut Store,
+        change: impl FnOnce(&mut Self, &Tx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.now = time::now();
+        let value = store.write(|tx| change(self, tx))?;
+        self.committed()?;
+        Ok(value)
+    }
+
+    /// Decides and writes what was learnt.
     fn take_in(&mut self, store: &mut Store, batch: Vec<Message>) -> Result<()> {
-        let now = time::now();
-        let bought: Vec<String> = batch.iter().filter_map(purchase).collect();
-        for message in &batch {
-            match message {
-                Message::Bulk { .. } | Message::Detail { .. } => {
-                    self.api.done();
-                    self.polls.answered();
-                }
-                Message::Posted { .. } => {
-                    self.api.done();
-                    self.sends.answered();
-                }
-                Message::SavesDone { .. } => self.savers.done(),
-                Message::File { .. } | Message::Hooked(..) => {}
-            }
-        }
-        let mut moved = None;
+        let accepted: Vec<String> = batch.iter().filter_map(accepted).collect();
+        self.now = time::now();
         let written = store.write(|tx| {
             for message in batch {
-                match message {
-                    Message::Bulk { rows, answer } => self.bulk_answer(tx, rows, answer, now)?,
-                    Message::Detail { row, answer } => self.detail_answer(tx, row, answer, now)?,
-                    Message::Posted {
-                        row,
-                        key: _,
-                        posted,
-                        guard,
-                    } => {
-                        moved = self.post_answer(tx, row, posted, now)?.or(moved.take());
-                        self.after.guards.push(guard);
-                    }
-                    Message::File { row, learnt } => self.learnt(tx, row, learnt, now)?,
-                    Message::Hooked(hooked, outcome) => self.hooked(tx, *hooked, outcome, now)?,
-                    Message::SavesDone { row, guard } => {
-                        self.saves.done(row);
-                        self.after.guards.push(guard);
-                    }
-                }
+                self.learn(tx, message)?;
             }
-            let seen = std::mem::take(&mut self.after.seen);
-            if seen.is_empty() {
-                Ok(())
-            } else {
-                tx.seen(&seen, now)
+            match std::mem::take(&mut self.after.seen).as_slice() {
+                [] => Ok(()),
+                seen => tx.seen(seen, self.now),
             }
         });
-        if let Err(error) = written {
+        if written.is_err() {
             // The answer must not be lost with the database: the next check replays it, and a person can, too.
-            for purchase in bought {
-                self.reporter.unrecorded(&purchase);
+            for what in accepted {
+                self.reporter.unrecorded(&what);
             }
-            return Err(error);
         }
-        self.committed();
-        match moved {
-            Some(error) => Err(error),
-            None => Ok(()),
+        written?;
+        self.committed()
+    }
+
+    fn learn(&mut self, tx: &Tx<'_>, message: Message) -> Result<()> {
+        match message {
+            Message::Bulk { rows, answer } => {
+                self.api.done();
+                self.polls.answered();
+                self.bulk_answer(tx, rows, answer)
+            }
+            Message::Detail { row, answer } => {
+                self.api.done();
+                self.polls.answered();
+                self.detail_answer(tx, row, answer)
+            }
+            Message::Posted {
+                row, posted, guard, ..
+            } => {
+                self.api.done();
+                self.sends.answered();
+                self.after.guards.push(guard);
+                self.post_answer(tx, row, posted)
+            }
+            Message::Disk { row, point } => tx.set_output_device(row, Some(&point)),
+            Message::Refreshed { row, remote } => self.refreshed(tx, row, &remote),
+            Message::File {
+                row,
+                asset,
+                fact,
+                ack,
+            } => {
+                self.after.acks.extend(ack);
+                self.file(tx, row, asset, fact)
+            }
+            Message::NotSaved {
+                row,
+                asset,
+                failure,
+            } => self.not_saved(tx, row, asset, failure),
+            Message::SavesDone { row, guard } => {
+                self.savers.done();
+                self.saves.done(row);
+                self.after.guards.push(guard);
+                Ok(())
+            }
+            Message::Hooked(hooked, outcome) => self.hooked(tx, *hooked, outcome),
         }
     }
 
-    fn committed(&mut self) {
+    fn committed(&mut self) -> Result<()> {
         let after = std::mem::take(&mut self.after);
         for ack in after.acks {
             // A worker that is gone needs no answer.
@@ -518,28 +573,29 @@ impl Run<'_, '_> {
         for part in &after.stale_parts {
             self.sweep(part);
         }
+        after.moved.map_or(Ok(()), Err)
     }
 
     /// Writes a decision about a row that was read in this transaction, and keeps what happened until that is durable.
-    fn write(&mut self, tx: &Tx<'_>, mut decision: Decision, now: Timestamp) -> Result<()> {
+    fn write(&mut self, tx: &Tx<'_>, mut decision: Decision) -> Result<()> {
+        let row = decision.video.id;
         for Entry { event, .. } in &decision.events {
             if let Event::Error(failure) = event {
-                if failure.own && self.reporter.is_chatty() {
-                    decision.video.last_error = decision.video.last_error.map(|error| LastError {
-                        notified_at: Some(now),
-                        ..error
-                    });
+                if failure.own
+                    && self.reporter.reports_again()
+                    && let Some(error) = &mut decision.video.last_error
+                {
+                    error.notified_at = Some(self.now);
                 }
                 if failure.operation == Operation::Save {
-                    self.saves.has_error(decision.video.id);
+                    self.saves.has_error(row);
                 }
             }
         }
-        if !tx.apply(&decision, now)? {
+        if !tx.apply(&decision, self.now)? {
             return Ok(());
         }
         let finishes = decision.finishes();
-        let row = decision.video.id;
         let video = Rc::new(decision.video);
         for part_name in decision.stale_parts {
             let dir = video.output_dir.clone();
@@ -551,12 +607,12 @@ impl Run<'_, '_> {
         }
         for Entry { event, .. } in decision.events {
             if let Some(hook) = event.hook(&video) {
-                self.due_hook(tx, row, hook, event.saved_path(), now)?;
+                self.due_hook(tx, row, hook, event.saved_path())?;
             }
             self.after.said.push((Rc::clone(&video), event));
         }
         if finishes {
-            self.maybe_idle(tx, row, now)?;
+            self.maybe_idle(tx, row)?;
         }
         if !decision.fetch.is_empty() && self.options.download {
             self.saves.queue(row);
@@ -569,12 +625,8 @@ impl Run<'_, '_> {
         if self.access.is_none() && !self.limiter.is_closed() {
             match Access::resolve(self.env) {
                 Ok(access) => self.access = Some(access),
-                Err(error) if error.exit == Exit::Auth => {
-                    self.reporter.tally.auth = true;
-                    self.troubles.note(Kind::Key, "", error);
-                    self.limiter.close();
-                }
-                Err(error) => return Err(error),
+                Err(problem) if problem.exit == Exit::Auth => self.stop(Outage::Key, problem),
+                Err(problem) => return Err(problem),
             }
         }
         Ok(self.access.as_ref().map(|access| {
@@ -587,50 +639,70 @@ impl Run<'_, '_> {
         }))
     }
 
+    /// Asks HeyGen something in a worker thread; `false` without a key. When the run is over by then, nobody listens, and
+    /// nothing is lost by it.
+    fn request(&mut self, ask: impl FnOnce(&Caller) -> Message + Send + 'static) -> Result<bool> {
+        let Some((caller, _)) = self.caller()? else {
+            return Ok(false);
+        };
+        let outbox = self.outbox.clone();
+        let job = move || drop(outbox.send(ask(&caller)));
+        if self.api.has_thread() {
+            self.api.start(job);
+        } else {
+            // Its message waits in the channel.
+            self.api.begin();
+            job();
+        }
+        Ok(true)
+    }
+
     /// The account of the requests under way.
     fn account(&self) -> Account {
-        self.access
-            .as_ref()
-            .map_or_else(|| Account::new(String::new()), |a| a.account.clone())
+        let access = self.access.as_ref();
+        access.map_or_else(|| Account::new(String::new()), |a| a.account.clone())
     }
 
     fn file_client(&mut self) -> FileClient {
         let access = self.access.as_ref();
         let loopback = access.is_some_and(|access| access.loopback);
         let proxy = access.and_then(|access| access.proxy.clone());
-        let silence = self.options.read_timeout;
         self.saves
-            .client
-            .get_or_insert_with(|| FileClient::new(loopback, silence, proxy))
-            .clone()
-    }
-
-    /// The host and the account of this run, as outages are recorded under them.
-    fn scopes(&self) -> (String, String) {
-        let account = self.account();
-        (account.host().to_owned(), account.as_str().to_owned())
+            .client(loopback, self.options.read_timeout, proxy)
     }
 
     /// What HeyGen's clock says, as far as this run knows; this machine's otherwise.
-    fn heygen_now(&self, now: Timestamp) -> Timestamp {
+    fn heygen_now(&self) -> Timestamp {
         let skew = self.access.as_ref().and_then(|a| a.client.clock_skew());
-        Timestamp::from_millis(now.millis().saturating_add(skew.unwrap_or_default()))
+        Timestamp::from_millis(self.now.millis().saturating_add(skew.unwrap_or_default()))
+    }
+
+    /// The run met an outage; the first of a kind is the one that is reported.
+    fn outage(&mut self, outage: Outage, problem: impl Into<Problem>) {
+        self.outages.note(outage, &self.account(), problem.into());
+    }
+
+    /// The very thing worked.
+    fn works(&mut self, outage: Outage) {
+        self.outages.disprove(outage, &self.account());
     }
 
     /// HeyGen answered.
     fn reachable(&mut self) {
-        let (host, account) = self.scopes();
-        self.troubles.proves(Kind::Network, &host);
-        self.troubles.proves(Kind::Key, &account);
-        self.troubles.proves(Kind::RateLimit, &account);
+        self.works(Outage::Network);
+        self.works(Outage::Key);
+        self.works(Outage::RateLimit);
     }
 
     /// No request of this run has a chance any more.
-    fn stop(&mut self, kind: Kind, scope: &str, error: &ApiError) {
-        if matches!(kind, Kind::Key | Kind::Forbidden | Kind::SubmitForbidden) {
+    fn stop(&mut self, outage: Outage, problem: impl Into<Problem>) {
+        if matches!(
+            outage,
+            Outage::Key | Outage::Forbidden | Outage::SubmitForbidden
+        ) {
             self.reporter.tally.auth = true;
         }
-        self.troubles.note(kind, scope, error.clone());
+        self.outage(outage, problem);
         self.limiter.close();
     }
 }
@@ -642,18 +714,14 @@ fn unrecorded(row: RowId, video_id: &VideoId, key: &str) -> String {
     )
 }
 
-/// What must be told of an accepted POST whose answer could not be recorded.
-fn purchase(message: &Message) -> Option<String> {
-    match message {
-        Message::Posted {
-            row,
-            key,
-            posted: Posted {
-                answer: Ok(created),
-                ..
-            },
-            ..
-        } => Some(unrecorded(*row, &created.video_id, key.as_str())),
-        _ => None,
-    }
+/// What has to be said of an accepted POST when its answer cannot be recorded.
+fn accepted(message: &Message) -> Option<String> {
+    let Message::Posted {
+        row, key, posted, ..
+    } = message
+    else {
+        return None;
+    };
+    let created = posted.answer.as_ref().ok()?;
+    Some(unrecorded(*row, &created.video_id, key.as_str()))
 }

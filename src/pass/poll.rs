@@ -7,26 +7,22 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::calls::CallError;
-use super::troubles::Kind;
 use super::{Message, Run, Tx};
 use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness};
 use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
-use crate::kind::Kind as JobKind;
 use crate::store::{Asked, Store};
-use crate::time::Timestamp;
-use crate::video::{Job, Phase, RemoteStatus, RowId, VideoId};
+use crate::video::{Job, Kind, Outage, Phase, RemoteStatus, RowId, VideoId};
 
 /// Rows read from the store at once.
 const PAGE: u32 = 1000;
 /// How many finished videos tell what is usual.
 const USUAL: u32 = 200;
-/// Failures in a row that are taken for the whole run's.
-const FAILURES: u32 = 4;
 /// How many `missing` rows are asked for again beside the others.
 const MISSING: u32 = 1000;
 
 /// The asking of one run.
+#[derive(Default)]
 pub(super) struct Polls {
     /// Every unfinished row is asked about.
     everything: bool,
@@ -51,26 +47,6 @@ pub(super) struct Polls {
     in_flight: usize,
     /// How many rows belong to another account.
     other_account: u64,
-}
-
-impl Default for Polls {
-    fn default() -> Self {
-        Self {
-            everything: false,
-            next_page: None,
-            bulk: Vec::new(),
-            details: VecDeque::new(),
-            troubled: Vec::new(),
-            held: Vec::new(),
-            without_bulk: false,
-            breaker: Breaker::closed(FAILURES),
-            failed: Vec::new(),
-            not_found: Vec::new(),
-            witness: Witness::Nothing,
-            in_flight: 0,
-            other_account: 0,
-        }
-    }
 }
 
 impl Polls {
@@ -100,11 +76,11 @@ impl Polls {
     }
 
     /// The next rows of one kind that one bulk request can be about.
-    fn next_bulk(&mut self) -> (JobKind, Vec<Asked>) {
+    fn next_bulk(&mut self) -> (Kind, Vec<Asked>) {
         let kind = self
             .bulk
             .first()
-            .map_or(JobKind::Video, |asked| bulk_kind(&asked.job));
+            .map_or(Kind::Video, |asked| bulk_kind(&asked.job));
         let same = |asked: &mut Asked| bulk_kind(&asked.job) == kind;
         let rows = self.bulk.extract_if(.., same).take(MAX_BULK).collect();
         (kind, rows)
@@ -140,9 +116,9 @@ fn has_bulk(job: &Job) -> bool {
 }
 
 /// What comes from a template is a video from then on.
-fn bulk_kind(job: &Job) -> JobKind {
+fn bulk_kind(job: &Job) -> Kind {
     match job.kind {
-        JobKind::Template => JobKind::Video,
+        Kind::Template => Kind::Video,
         kind => kind,
     }
 }
@@ -158,8 +134,7 @@ impl Run<'_, '_> {
                 && let Some(decision) = decide::release(&video)
             {
                 video.phase = decision.video.phase;
-                store.write(|tx| self.write(tx, decision, crate::time::now()))?;
-                self.committed();
+                self.commit(store, |run, tx| run.write(tx, decision))?;
             }
             match (video.phase, video.job()) {
                 (Phase::Accepted | Phase::Missing, Some(job)) => {
@@ -262,45 +237,22 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn ask_for_one(&mut self, asked: Asked) -> Result<()> {
-        let Some((caller, _)) = self.caller()? else {
-            return Ok(());
-        };
-        let outbox = self.outbox.clone();
-        self.polls.in_flight += 1;
-        self.start_api(move || {
-            let answer = caller.job(&asked.job);
-            // The run may be over; then nobody listens, and nothing is lost by it.
-            outbox
-                .send(Message::Detail {
-                    row: asked,
-                    answer: answer.map(Box::new),
-                })
-                .ok();
-        })
+    fn ask_for_one(&mut self, row: Asked) -> Result<()> {
+        let asked = self.request(move |caller| Message::Detail {
+            answer: caller.job(&row.job).map(Box::new),
+            row,
+        })?;
+        self.polls.in_flight += usize::from(asked);
+        Ok(())
     }
 
-    fn ask_for_many(&mut self, kind: JobKind, rows: Vec<Asked>) -> Result<()> {
-        let Some((caller, _)) = self.caller()? else {
-            return Ok(());
-        };
-        let outbox = self.outbox.clone();
-        self.polls.in_flight += 1;
-        self.start_api(move || {
+    fn ask_for_many(&mut self, kind: Kind, rows: Vec<Asked>) -> Result<()> {
+        let asked = self.request(move |caller| {
             let ids: Vec<&VideoId> = rows.iter().map(|asked| &asked.job.id).collect();
             let answer = caller.get(|client| client.statuses(kind, &ids));
-            outbox.send(Message::Bulk { rows, answer }).ok();
-        })
-    }
-
-    pub(super) fn start_api(&mut self, job: impl FnOnce() + Send + 'static) -> Result<()> {
-        if self.api.has_thread() {
-            self.api.start(job);
-        } else {
-            // Its message waits in the channel.
-            self.api.begin();
-            job();
-        }
+            Message::Bulk { rows, answer }
+        })?;
+        self.polls.in_flight += usize::from(asked);
         Ok(())
     }
 
@@ -309,20 +261,18 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         rows: Vec<Asked>,
         answer: Result<Vec<BulkStatus>, CallError>,
-        now: Timestamp,
     ) -> Result<()> {
         let error = match answer {
-            Ok(statuses) => return self.bulk_statuses(tx, rows, statuses, now),
+            Ok(statuses) => return self.bulk_statuses(tx, rows, statuses),
             Err(CallError::Stopped) => return Ok(()),
             Err(CallError::Api(error)) => error,
         };
         let verdict = Verdict::of(&error);
-        let (host, account) = self.scopes();
         match verdict {
-            Verdict::KeyRefused => self.stop(Kind::Key, &account, &error),
-            Verdict::Forbidden => self.stop(Kind::Forbidden, &account, &error),
-            Verdict::Busy => self.stop(Kind::RateLimit, &account, &error),
-            Verdict::NotSent => self.troubles.note(Kind::Network, &host, error.clone()),
+            Verdict::KeyRefused => self.stop(Outage::Key, error.clone()),
+            Verdict::Forbidden => self.stop(Outage::Forbidden, error.clone()),
+            Verdict::Busy => self.stop(Outage::RateLimit, error.clone()),
+            Verdict::NotSent => self.outage(Outage::Network, error.clone()),
             _ => {}
         }
         let rows: Vec<Asked> = rows.into_iter().filter(|asked| !asked.missing).collect();
@@ -343,11 +293,9 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         rows: Vec<Asked>,
         statuses: Vec<BulkStatus>,
-        now: Timestamp,
     ) -> Result<()> {
-        self.worked(tx, now)?;
-        let (_, account) = self.scopes();
-        self.troubles.proves(Kind::Forbidden, &account);
+        self.worked(tx)?;
+        self.works(Outage::Forbidden);
         let words: HashMap<&str, &BulkStatus> = statuses
             .iter()
             .filter_map(|line| Some((line.video_id.as_ref()?.as_str(), line)))
@@ -361,7 +309,7 @@ impl Run<'_, '_> {
                     if asked.settled && asked.status.as_ref() == Some(&line.status) {
                         self.after.seen.push(asked.row);
                     } else {
-                        self.observe(tx, &asked, Observation::Bulk(&line.status), now)?;
+                        self.observe(tx, &asked, Observation::Bulk(&line.status))?;
                     }
                 }
                 // Another account's: its own GET would say the same and change nothing.
@@ -384,30 +332,28 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         asked: Asked,
         answer: Result<Box<RemoteVideo>, CallError>,
-        now: Timestamp,
     ) -> Result<()> {
         let error = match answer {
             Ok(remote) => {
-                self.worked(tx, now)?;
+                self.worked(tx)?;
                 self.polls.witness = Witness::KnowsAnother;
                 self.reporter.tally.polled += 1;
-                return self.observe(tx, &asked, Observation::Detail(&remote), now);
+                return self.observe(tx, &asked, Observation::Detail(&remote));
             }
             Err(CallError::Stopped) => return Ok(()),
             Err(CallError::Api(error)) => error,
         };
         let verdict = Verdict::of(&error);
-        let (host, account) = self.scopes();
         match verdict {
-            Verdict::KeyRefused => self.stop(Kind::Key, &account, &error),
-            Verdict::Busy => self.stop(Kind::RateLimit, &account, &error),
+            Verdict::KeyRefused => self.stop(Outage::Key, error),
+            Verdict::Busy => self.stop(Outage::RateLimit, error),
             Verdict::NotSent => {
-                self.stop(Kind::Network, &host, &error);
+                self.stop(Outage::Network, error.clone());
                 self.polls.failed.push((asked, error));
             }
             Verdict::NotFound => {
                 // It says that HeyGen is there, if no more: a wrong key gets the same answer.
-                self.reached(tx, now)?;
+                self.reached(tx)?;
                 self.polls.not_found.push((asked, error));
             }
             Verdict::Forbidden
@@ -415,8 +361,8 @@ impl Run<'_, '_> {
             | Verdict::InProgress
             | Verdict::Refused
             | Verdict::Declined => {
-                self.reached(tx, now)?;
-                self.observe(tx, &asked, Observation::Failed(&error), now)?;
+                self.reached(tx)?;
+                self.observe(tx, &asked, Observation::Failed(&error))?;
             }
             Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway => {
                 self.polls.failed.push((asked, error));
@@ -429,9 +375,8 @@ impl Run<'_, '_> {
                         self.polls.give_up();
                     }
                     Circuit::Open => {
-                        let (_, first) = &self.polls.failed[0];
-                        self.troubles.note(Kind::Network, &host, first.clone());
-                        self.limiter.close();
+                        let (_, first) = self.polls.failed[0].clone();
+                        self.stop(Outage::Network, first);
                     }
                     Circuit::Closed => self.polls.release_held(),
                     Circuit::HalfOpen => {}
@@ -442,27 +387,25 @@ impl Run<'_, '_> {
     }
 
     /// Something was answered as asked, so what failed before it was not everybody's trouble.
-    fn worked(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<()> {
+    fn worked(&mut self, tx: &Tx<'_>) -> Result<()> {
         self.polls.witness = self.polls.witness.max(Witness::Answered);
-        self.reached(tx, now)
+        self.reached(tx)
     }
 
     /// HeyGen itself answered.
-    fn reached(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<()> {
+    fn reached(&mut self, tx: &Tx<'_>) -> Result<()> {
         self.reachable();
         self.polls.breaker.success();
         self.polls.release_held();
         for (asked, error) in std::mem::take(&mut self.polls.failed) {
-            self.observe(tx, &asked, Observation::Failed(&error), now)?;
+            self.observe(tx, &asked, Observation::Failed(&error))?;
         }
         Ok(())
     }
 
     /// Everything was asked: what nothing contradicted by then was everybody's trouble, or the only row's.
     pub(super) fn conclude_polls(&mut self, store: &mut Store) -> Result<()> {
-        let now = crate::time::now();
-        self.conclude_not_found(store, now)?;
-        let (host, _) = self.scopes();
+        self.conclude_not_found(store)?;
         if self.polls.other_account > 0 {
             self.note_other_account();
         }
@@ -476,28 +419,26 @@ impl Run<'_, '_> {
         };
         let rows = failed.len() + held.len();
         let everybodys =
-            self.troubles.has(Kind::Network) || self.polls.breaker.blame(rows) == Blame::Everybody;
+            self.outages.has(Outage::Network) || self.polls.breaker.blame(rows) == Blame::Everybody;
         if everybodys {
-            self.troubles.note(Kind::Network, &host, first.clone());
+            self.outage(Outage::Network, first.clone());
         }
         let rest = held.into_iter().map(|asked| (asked, first.clone()));
-        store.write(|tx| {
+        self.commit(store, |run, tx| {
             for (asked, error) in failed.into_iter().chain(rest) {
                 let observation = if everybodys {
                     Observation::FailedForAll(&error)
                 } else {
                     Observation::Failed(&error)
                 };
-                self.observe(tx, &asked, observation, now)?;
+                run.observe(tx, &asked, observation)?;
             }
             Ok(())
-        })?;
-        self.committed();
-        Ok(())
+        })
     }
 
     /// A 404 counts only beside something that HeyGen answered well; where there is nothing, it is asked for something.
-    fn conclude_not_found(&mut self, store: &mut Store, now: Timestamp) -> Result<()> {
+    fn conclude_not_found(&mut self, store: &mut Store) -> Result<()> {
         let not_found = std::mem::take(&mut self.polls.not_found);
         if not_found.is_empty() {
             return Ok(());
@@ -514,16 +455,13 @@ impl Run<'_, '_> {
                 self.greet(&caller);
             }
         }
-        let (witness, at) = (self.polls.witness, self.heygen_now(now));
-        store.write(|tx| {
+        self.commit(store, |run, tx| {
+            let (witness, at) = (run.polls.witness, run.heygen_now());
             for (asked, error) in &not_found {
-                let observation = Observation::NotFound { error, witness, at };
-                self.observe(tx, asked, observation, now)?;
+                run.observe(tx, asked, Observation::NotFound { error, witness, at })?;
             }
             Ok(())
-        })?;
-        self.committed();
-        Ok(())
+        })
     }
 
     /// Says once what renders longer than the user's own history makes likely.
@@ -540,16 +478,14 @@ impl Run<'_, '_> {
         if rows.is_empty() {
             return Ok(());
         }
-        store.write(|tx| {
+        self.commit(store, |run, tx| {
             for row in rows {
                 if let Some(video) = tx.video(row)? {
-                    self.write(tx, decide::stalled(&video, now), now)?;
+                    run.write(tx, decide::stalled(&video, run.now))?;
                 }
             }
             Ok(())
-        })?;
-        self.committed();
-        Ok(())
+        })
     }
 
     fn note_other_account(&mut self) {
@@ -563,7 +499,7 @@ impl Run<'_, '_> {
             "{count} {videos} to another account than this key's and cannot be seen with it"
         );
         let problem = Problem::new(code::OTHER_KEY, message).with_hint("one database per account: give the right one with --db, or the right key with HEYGEN_API_KEY_FILE");
-        self.troubles.note(Kind::Account, "", problem);
+        self.outage(Outage::Account, problem);
     }
 
     /// Whether every unfinished row was looked at, and none belongs to another account.
@@ -586,7 +522,6 @@ impl Run<'_, '_> {
         tx: &Tx<'_>,
         asked: &Asked,
         observation: Observation<'_>,
-        now: Timestamp,
     ) -> Result<()> {
         let Some(video) = tx.video(asked.row)? else {
             return Ok(());
@@ -612,7 +547,7 @@ impl Run<'_, '_> {
         {
             self.polls.other_account += 1;
         }
-        let decision = decide::observed(&video, observation, &account, now);
+        let decision = decide::observed(&video, observation, &account, self.now);
         let answered = !matches!(
             observation,
             Observation::NotFound { .. } | Observation::Failed(_) | Observation::FailedForAll(_)
@@ -620,6 +555,6 @@ impl Run<'_, '_> {
         if answered && !decision.changed {
             self.after.seen.push(asked.row);
         }
-        self.write(tx, decision, now)
+        self.write(tx, decision)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-type Job = Box<dyn FnOnce() + Send>;
+type Task = Box<dyn FnOnce() + Send>;
 
 /// At most `size` jobs at once; the owner never submits more than that, so none ever queues.
 pub(super) struct Pool {
@@ -12,8 +12,8 @@ pub(super) struct Pool {
     size: usize,
     busy: usize,
     threads: usize,
-    jobs: Sender<Job>,
-    source: Arc<Mutex<Receiver<Job>>>,
+    jobs: Sender<Task>,
+    source: Arc<Mutex<Receiver<Task>>>,
 }
 
 impl Pool {
@@ -83,7 +83,7 @@ impl Pool {
     }
 }
 
-fn next(source: &Mutex<Receiver<Job>>) -> Option<Job> {
+fn next(source: &Mutex<Receiver<Task>>) -> Option<Task> {
     source
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

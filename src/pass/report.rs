@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::error::{Exit, Problem};
-use crate::event::{Event, Severity};
+use crate::error::{Exit, Problem, code};
+use crate::event::{Event, SavedFile, Severity};
 use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
 use crate::render::{human, text};
 use crate::store::Trouble;
 use crate::time::Timestamp;
-use crate::video::{Asset, HookEvent, LastError, MessageState, Phase, RowId, Video, VideoId};
+use crate::video::{Asset, HookEvent, MessageState, Phase, RowId, Video, VideoId};
 
 /// What a run amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,51 +53,37 @@ impl Tally {
             Exit::Ok
         }
     }
-
-    /// Adds what a later round did; its trouble replaces the earlier one's, which is cured or told again.
-    pub(crate) fn next_round(&mut self, round: &Self) {
-        self.sent += round.sent;
-        self.polled += round.polled;
-        self.changed += round.changed;
-        self.saved += round.saved;
-        self.bytes += round.bytes;
-        self.failed += round.failed;
-        self.requests += round.requests;
-        self.rejected += round.rejected;
-        self.errors = round.errors;
-        self.auth = round.auth;
-    }
 }
 
 /// How much a run says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Voice {
+pub(crate) enum Level {
     /// Outcomes and new trouble: what cron mails.
-    Outcomes,
+    Events,
     /// Trouble only, each kind of it once, and all on stderr; the command itself prints the rows.
-    RunTrouble,
+    Outages,
 }
 
 /// Says what happened, and counts it.
 pub(crate) struct Reporter<'a> {
     screen: &'a Screen,
-    voice: Voice,
-    /// Tell trouble even when it was told before.
-    chatty: bool,
-    /// Codes of rows' trouble that were told in the name of all such rows.
-    told: BTreeSet<String>,
+    level: Level,
+    /// Errors are said even when they were said before.
+    reports_again: bool,
+    /// Codes of rows' errors that were said in the name of all such rows.
+    said: BTreeSet<String>,
     pub(super) tally: Tally,
 }
 
 impl<'a> Reporter<'a> {
     /// `named`: the user asked for particular rows.
-    pub(crate) fn new(screen: &'a Screen, voice: Voice, named: bool) -> Self {
-        let chatty = named || screen.json || screen.verbose > 0 || screen.err_is_terminal;
+    pub(crate) fn new(screen: &'a Screen, level: Level, named: bool) -> Self {
+        let reports_again = named || screen.json || screen.verbose > 0 || screen.err_is_terminal;
         Self {
             screen,
-            voice,
-            chatty,
-            told: BTreeSet::new(),
+            level,
+            reports_again,
+            said: BTreeSet::new(),
             tally: Tally::default(),
         }
     }
@@ -107,15 +93,10 @@ impl<'a> Reporter<'a> {
         &self.tally
     }
 
-    /// Counts the next round of a wait apart from those before; returns what to give to [`Reporter::end_round`].
-    pub(super) fn begin_round(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
-    }
-
-    /// Adds the round up.
-    pub(super) fn end_round(&mut self, mut before: Tally) {
-        before.next_round(&self.tally);
-        self.tally = before;
+    /// A further round begins: what failed in the one before is over, or fails again.
+    pub(super) fn begin_round(&mut self) {
+        self.tally.errors = 0;
+        self.tally.auth = false;
     }
 
     /// Tells somebody who waits how a row is doing.
@@ -145,9 +126,8 @@ impl<'a> Reporter<'a> {
         self.screen.progress()
     }
 
-    /// Whether trouble is said although it was said before.
-    pub(crate) fn is_chatty(&self) -> bool {
-        self.chatty
+    pub(crate) fn reports_again(&self) -> bool {
+        self.reports_again
     }
 
     /// Whether only the person who is there now reads it.
@@ -162,8 +142,14 @@ impl<'a> Reporter<'a> {
         if !video.is_rendering() {
             self.progress().rendered(video.id);
         }
-        if self.voice == Voice::RunTrouble {
-            self.say_once(video, severity);
+        if self.level == Level::Outages {
+            // One row's error stands for all rows with the same: nobody wants to read it a hundred times.
+            if let Severity::Error { .. } = severity
+                && let Some(error) = &video.last_error
+                && self.said.insert(error.code.clone())
+            {
+                self.screen.error(&sentence(video, event));
+            }
             return;
         }
         if self.screen.json {
@@ -177,7 +163,7 @@ impl<'a> Reporter<'a> {
             Severity::Step => self.screen.verbose > 0,
             Severity::Outcome | Severity::Recovered => !self.screen.quiet,
             Severity::Bad => true,
-            Severity::Error { notify } => notify || self.chatty,
+            Severity::Error { notify } => notify || self.reports_again,
         };
         if !shown {
             return;
@@ -191,25 +177,15 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// One row's error for all rows with the same: nobody wants to read it a hundred times.
-    fn say_once(&mut self, video: &Video, severity: Severity) {
-        if let Severity::Error { .. } = severity
-            && let Some(error) = &video.last_error
-            && self.told.insert(error.code.clone())
-        {
-            self.screen.error(&error_sentence(video));
-        }
-    }
-
     fn count(&mut self, video: &Video, event: &Event, severity: Severity) {
         let tally = &mut self.tally;
         match event {
             Event::Accepted { .. } => tally.sent += 1,
-            Event::Saved { bytes, .. } => {
+            Event::Saved(file) => {
                 tally.saved += 1;
-                tally.bytes += bytes;
+                tally.bytes += file.bytes;
             }
-            Event::Repaired { .. } => tally.saved += 1,
+            Event::Repaired(_) => tally.saved += 1,
             _ => {}
         }
         if let Severity::Error { .. } = severity {
@@ -230,28 +206,36 @@ impl<'a> Reporter<'a> {
         tally.errors += u64::from(open);
     }
 
-    /// Trouble of the whole run; `is_failure` where it left something undone.
-    pub(super) fn trouble(&mut self, problem: &Problem, is_failure: bool, tell: bool) {
+    /// An outage of the whole run; `is_failure` where it left something undone.
+    pub(super) fn outage(&mut self, problem: &Problem, is_failure: bool, is_news: bool) {
         self.tally.errors += u64::from(is_failure);
-        if !tell && !self.chatty {
+        if !is_news && !self.reports_again {
             return;
         }
-        if self.screen.json && self.voice == Voice::Outcomes {
-            let line = json!({ "type": "error", "id": null, "error": problem });
-            self.screen.json_line(&line);
+        if is_failure || self.is_json() {
+            self.error(None, problem);
         } else {
-            match is_failure {
-                true => self.screen.error(&problem.message),
-                false => self.screen.warn(&problem.message),
-            }
-            if let Some(hint) = &problem.hint {
-                self.screen.hint(hint);
-            }
+            self.screen.warn(&problem.message);
+            problem.hint.iter().for_each(|hint| self.screen.hint(hint));
         }
     }
 
-    /// Trouble of whole runs that is over.
-    pub(super) fn relief(&mut self, trouble: &Trouble, now: Timestamp) {
+    /// As a JSON line where those are the results, else on stderr.
+    fn error(&self, row: Option<RowId>, problem: &Problem) {
+        if self.is_json() {
+            self.screen
+                .json_line(&json!({"type": "error", "id": row, "error": problem}));
+        } else {
+            self.screen.error(&problem.message);
+            problem.hint.iter().for_each(|hint| self.screen.hint(hint));
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        self.screen.json && self.level == Level::Events
+    }
+
+    pub(super) fn outage_over(&mut self, trouble: &Trouble, now: Timestamp) {
         if !self.screen.json {
             self.screen.note(&format!(
                 "resolved after {}: {}",
@@ -272,7 +256,7 @@ impl<'a> Reporter<'a> {
         (first, last): (bool, bool),
     ) {
         self.tally.errors += 1;
-        if !first && !last && !self.chatty {
+        if !first && !last && !self.reports_again {
             return;
         }
         let next = if last {
@@ -281,28 +265,15 @@ impl<'a> Reporter<'a> {
             "the next check tries again"
         };
         let message = format!("the hook failed for {event} of {}: {why}; {next}", video.id);
-        if self.screen.json {
-            self.screen.json_line(&json!({
-                "type": "error", "id": video.id.0,
-                "error": { "code": "hook_failed", "message": message, "hint": null, "request_id": null },
-            }));
-        } else {
-            self.screen.error(&message);
-        }
+        self.error(Some(video.id), &Problem::new("hook_failed", message));
     }
 
-    /// A purchase that the database could not take; told whatever else is silent.
-    pub(super) fn unrecorded(&self, purchase: &str) {
-        const HINT: &str =
-            "the next check with this database finds out by itself; do not submit again";
-        if self.screen.json {
-            self.screen.json_message(&json!({
-                "error": { "code": "database_error", "message": purchase, "hint": HINT, "request_id": null },
-            }));
-        } else {
-            self.screen.error(purchase);
-            self.screen.hint(HINT);
-        }
+    /// A video that the database could not take; said whatever else is silent.
+    pub(super) fn unrecorded(&self, what: &str) {
+        let problem = Problem::new(code::DATABASE, what).with_hint(
+            "the next check with this database finds out by itself; do not submit again",
+        );
+        self.screen.problem(&problem);
     }
 
     /// The last line of `check --json`.
@@ -363,144 +334,124 @@ fn reason(code: Option<&str>, message: Option<&str>) -> String {
 }
 
 fn sentence(video: &Video, event: &Event) -> String {
-    match event {
-        Event::Accepted { .. } => subject(video, "sent"),
-        Event::Postponed { .. } => format!("{}: HeyGen asks to wait", subject(video, "postponed")),
-        Event::Error(_) => error_sentence(video),
-        Event::Stalled => format!(
-            "{}: renders unusually long, since {}; still asked about (tracker show {})",
-            subject(video, "stalled"),
-            rendering_since(video),
-            video.id
-        ),
+    let (id, fit) = (video.id, |text: &str| text::fit(text, REASON_WIDTH));
+    let (verb, more) = match event {
+        Event::Accepted { .. } => ("sent", String::new()),
+        Event::Postponed { .. } => ("postponed", ": HeyGen asks to wait".to_owned()),
+        Event::Error(_) => (video.status(), last_error(video)),
+        Event::Stalled => {
+            let since = rendering_since(video);
+            let more = format!(
+                ": renders unusually long, since {since}; still asked about (tracker show {id})"
+            );
+            ("stalled", more)
+        }
         Event::Attention { said, page } => {
-            attention_sentence(video, said.as_deref(), page.as_deref())
+            let said = said.as_deref().map(|said| format!(": {}", fit(said)));
+            let page = page
+                .as_deref()
+                .map(|page| format!(", {}", text::sanitize(page)));
+            let (said, page) = (said.unwrap_or_default(), page.unwrap_or_default());
+            (
+                video.status(),
+                format!("{said} (tracker reply {id} TEXT{page})"),
+            )
         }
         Event::Message {
             message,
             state,
             why,
             ..
-        } => format!(
-            "{}: {}",
-            subject(video, message.word()),
-            match (state, why) {
-                (MessageState::Sent, _) => "sent".to_owned(),
-                (MessageState::Refused, Some(why)) =>
-                    format!("refused: {}", text::fit(why, REASON_WIDTH)),
-                _ => format!(
-                    "no answer came, and it is not sent twice (tracker show {})",
-                    video.id
-                ),
-            }
-        ),
-        Event::Recovered { code, .. } => format!(
-            "{}: no {} any more",
-            subject(video, "works again"),
-            text::sanitize(code)
-        ),
-        Event::Saved {
-            asset, path, bytes, ..
-        } => saved_sentence(&subject(video, "saved"), *asset, path, *bytes),
-        Event::Repaired {
-            asset, path, bytes, ..
-        } => saved_sentence(&subject(video, "repaired"), *asset, path, *bytes),
-        Event::Lost { .. } => format!(
-            "{}: a finished download is gone and is fetched again",
-            subject(video, "repaired")
-        ),
-        Event::Unavailable { asset, why: None } => {
-            format!(
-                "{}: HeyGen has no {asset} file for it",
-                subject(video, "unavailable")
-            )
+        } => {
+            let more = match (state, why) {
+                (MessageState::Sent, _) => ": sent".to_owned(),
+                (MessageState::Refused, Some(why)) => format!(": refused: {}", fit(why)),
+                _ => format!(": no answer came, and it is not sent twice (tracker show {id})"),
+            };
+            (message.word(), more)
         }
+        Event::Recovered { code, .. } => (
+            "works again",
+            format!(": no {} any more", text::sanitize(code)),
+        ),
+        Event::Saved(file) => ("saved", saved(file)),
+        Event::Repaired(file) => ("repaired", saved(file)),
+        Event::Lost { .. } => (
+            "repaired",
+            ": a finished download is gone and is fetched again".to_owned(),
+        ),
+        Event::Unavailable { asset, why: None } => (
+            "unavailable",
+            format!(": HeyGen has no {asset} file for it"),
+        ),
         Event::Unavailable {
             asset,
             why: Some(why),
-        } => format!(
-            "{}: its {asset} file is given up: {}",
-            subject(video, "unavailable"),
-            text::fit(why, REASON_WIDTH)
+        } => (
+            "unavailable",
+            format!(": its {asset} file is given up: {}", fit(why)),
         ),
         Event::Rejected { .. }
         | Event::Unknown { .. }
         | Event::Status { .. }
         | Event::Missing { .. }
-        | Event::Found { .. } => status_sentence(video),
+        | Event::Found { .. } => (video.status(), end(video)),
         Event::Recorded
         | Event::Sending { .. }
         | Event::Gone { .. }
-        | Event::Edited { .. }
-        | Event::Hook { .. } => subject(video, video.status()),
-    }
+        | Event::Edited(_)
+        | Event::Hook { .. } => (video.status(), String::new()),
+    };
+    format!("{}{more}", subject(video, verb))
 }
 
-fn attention_sentence(video: &Video, said: Option<&str>, page: Option<&str>) -> String {
-    let said = said.map_or_else(String::new, |said| {
-        format!(": {}", text::fit(said, REASON_WIDTH))
-    });
-    let page = page.map_or_else(String::new, |page| format!(", {}", text::sanitize(page)));
-    let id = video.id;
-    format!(
-        "{}{said} (tracker reply {id} TEXT{page})",
-        subject(video, video.status())
-    )
-}
-
-fn saved_sentence(head: &str, asset: Asset, path: &str, bytes: u64) -> String {
-    let what = match asset {
+fn saved(file: &SavedFile) -> String {
+    let what = match file.asset {
         Asset::Video => String::new(),
         other => format!(" {other}"),
     };
-    let path = text::sanitize(path);
-    format!("{head}{what}: {path} ({})", human::bytes(bytes))
+    format!(
+        "{what}: {} ({})",
+        text::sanitize(&file.path),
+        human::bytes(file.bytes)
+    )
 }
 
 fn rendering_since(video: &Video) -> String {
-    let since = video.accepted_at;
-    since.unwrap_or(video.submitted_at).rfc3339()
+    video.accepted_at.unwrap_or(video.submitted_at).rfc3339()
 }
 
-fn status_sentence(video: &Video) -> String {
+/// How a row ended that ended badly.
+fn end(video: &Video) -> String {
     let id = video.id;
-    let head = subject(video, video.status());
-    if !video.ended_badly() {
-        return head;
-    }
     match video.phase {
-        Phase::Unknown => format!("{head}: {}", unknown_hint(id)),
-        Phase::Missing => {
-            format!("{head}: HeyGen does not have it any more (tracker show {id})")
-        }
+        _ if !video.ended_badly() => String::new(),
+        Phase::Unknown => format!(": {}", unknown_hint(id)),
+        Phase::Missing => format!(": HeyGen does not have it any more (tracker show {id})"),
         Phase::Rejected | Phase::Accepted | Phase::Unsent | Phase::Sending => {
             let (code, message) = (&video.failure_code, &video.failure_message);
             match reason(code.as_deref(), message.as_deref()) {
-                why if why.is_empty() => format!("{head} (tracker show {id})"),
-                why => format!("{head}: {why} (tracker show {id})"),
+                why if why.is_empty() => format!(" (tracker show {id})"),
+                why => format!(": {why} (tracker show {id})"),
             }
         }
     }
 }
 
-/// How a person finds out whether an `unknown` row was bought.
+fn last_error(video: &Video) -> String {
+    let Some(error) = &video.last_error else {
+        return String::new();
+    };
+    let why = reason(Some(&error.code), Some(&error.message));
+    format!(": {why} (tracker show {})", video.id)
+}
+
+/// How a person finds out whether an `unknown` row was made.
 pub(crate) fn unknown_hint(id: RowId) -> String {
     format!(
         "HeyGen may or may not have made it; found at app.heygen.com: tracker add VIDEO_ID --as {id}; \
          not there: tracker retry {id}"
     )
-}
-
-fn error_sentence(video: &Video) -> String {
-    match &video.last_error {
-        Some(LastError { code, message, .. }) => format!(
-            "{}: {} (tracker show {})",
-            subject(video, video.status()),
-            reason(Some(code), Some(message)),
-            video.id
-        ),
-        None => subject(video, video.status()),
-    }
 }
 
 /// The JSON line of something that happened; `None` for what only sentences say.
@@ -530,20 +481,9 @@ fn json_line(video: &Video, event: &Event) -> Option<serde_json::Value> {
         Event::Stalled => Some(json!({
             "type": "stalled", "id": id, "video_id": video_id, "since": rendering_since(video),
         })),
-        Event::Saved {
-            asset,
-            path,
-            bytes,
-            sha256,
-        }
-        | Event::Repaired {
-            asset,
-            path,
-            bytes,
-            sha256,
-        } => Some(json!({
-            "type": "saved", "id": id, "video_id": video_id, "asset": asset,
-            "path": path, "bytes": bytes, "sha256": sha256,
+        Event::Saved(file) | Event::Repaired(file) => Some(json!({
+            "type": "saved", "id": id, "video_id": video_id, "asset": file.asset,
+            "path": file.path, "bytes": file.bytes, "sha256": file.sha256,
         })),
         _ => None,
     }

@@ -1,15 +1,13 @@
 //! Saving, the main thread's side: which rows get a job, and what the job's facts mean for the row.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use chrono::Local;
 
 use super::save_job::SaveJob;
-use super::troubles::Kind;
 use super::{Run, Tx};
 use crate::decide::{self, FileFact};
 use crate::download::{self, DownloadError, FileClient, Finished, Next, Recovered, name};
@@ -17,17 +15,17 @@ use crate::error::{Problem, Result};
 use crate::event::Failure;
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::locks::{Guard, Purpose};
+use crate::net::Proxy;
 use crate::store::Store;
-use crate::time::{self, Timestamp};
-use crate::video::{Asset, File, FileState, Operation, Part, RowId, Video};
+use crate::video::{Asset, File, FileState, Operation, Outage, RowId, Video};
 
 /// The saving of one run.
 #[derive(Default)]
 pub(super) struct Saves {
-    pub(super) client: Option<FileClient>,
+    client: Option<FileClient>,
     queue: VecDeque<RowId>,
     /// The disk was full in the last run: one row at a time, so that what room there is makes whole files.
-    pub(super) alone: bool,
+    pub(super) one_at_a_time: bool,
     /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
     busy: HashSet<RowId>,
     /// Directory and name of the files that they fetch.
@@ -38,6 +36,18 @@ pub(super) struct Saves {
 }
 
 impl Saves {
+    pub(super) fn client(
+        &mut self,
+        loopback: bool,
+        silence: Duration,
+        proxy: Option<Proxy>,
+    ) -> FileClient {
+        let client = self
+            .client
+            .get_or_insert_with(|| FileClient::new(loopback, silence, proxy));
+        client.clone()
+    }
+
     pub(super) fn queue(&mut self, row: RowId) {
         if !self.busy.contains(&row) && !self.queue.contains(&row) {
             self.queue.push_back(row);
@@ -89,30 +99,6 @@ pub(super) struct StalePart {
     pub(super) part_name: String,
 }
 
-/// What a job says about a file.
-pub(super) enum Learnt {
-    /// What is durable under a part name, or that nothing is.
-    Part {
-        asset: Asset,
-        part: Option<Part>,
-        ack: Option<Sender<()>>,
-    },
-    /// Complete and durable; the rename waits for the commit.
-    Publishing {
-        asset: Asset,
-        finished: Finished,
-        ack: Sender<()>,
-    },
-    /// Where the disk is mounted that the files go to.
-    Disk(PathBuf),
-    /// Under its final name.
-    Saved { asset: Asset },
-    /// The old URL was refused; these are new.
-    Refreshed(Box<RemoteVideo>),
-    /// Not this time.
-    Failed { asset: Asset, failure: FileFailure },
-}
-
 /// Why a file could not be saved.
 pub(super) struct FileFailure {
     pub(super) code: String,
@@ -145,12 +131,10 @@ impl Run<'_, '_> {
     ///
     /// With `only`, of these rows: whoever names rows and lets them replace files means no others.
     pub(super) fn repair(&mut self, store: &mut Store, only: Option<&[RowId]>) -> Result<()> {
-        let rows = store.read(|tx| tx.publishing_rows())?;
-        for row in rows
-            .into_iter()
-            .filter(|row| only.is_none_or(|only| only.contains(row)))
-        {
-            let Some(guard) = self.lock_row(Purpose::Save, row)? else {
+        let mut rows = store.read(|tx| tx.publishing_rows())?;
+        rows.retain(|row| only.is_none_or(|only| only.contains(row)));
+        for row in rows {
+            let Some(_guard) = self.locks.try_row(Purpose::Save, row)? else {
                 continue;
             };
             if let Some(video) = store.read(|tx| tx.video(row))? {
@@ -160,7 +144,6 @@ impl Run<'_, '_> {
                     }
                 }
             }
-            drop(guard);
         }
         Ok(())
     }
@@ -172,32 +155,31 @@ impl Run<'_, '_> {
         asset: Asset,
         finished: Finished,
     ) -> Result<()> {
-        let now = time::now();
         let row = video.id;
         let disk = store.read(|tx| tx.output_device(row))?;
         let result = match disk.filter(|point| !download::mount::is_mounted(point)) {
             Some(point) => Err(DownloadError::unmounted(&point)),
             None => download::recover(&video.output_dir, row, &finished, self.options.replace),
         };
-        store.write(|tx| match result {
-            Ok(Recovered::Adopted | Recovered::Published) => self.saved(tx, row, asset, true, now),
-            Ok(Recovered::Lost) => self.file(tx, row, asset, FileFact::Lost, now),
-            Err(error) => self.save_failed(tx, row, asset, &FileFailure::from(&error), now),
-        })?;
-        self.committed();
-        Ok(())
+        self.commit(store, |run, tx| match result {
+            Ok(Recovered::Adopted | Recovered::Published) => {
+                run.file(tx, row, asset, FileFact::Saved { repaired: true })
+            }
+            Ok(Recovered::Lost) => run.file(tx, row, asset, FileFact::Lost),
+            Err(error) => run.not_saved(tx, row, asset, FileFailure::from(&error)),
+        })
     }
 
     pub(super) fn dispatch_saves(&mut self, store: &mut Store) -> Result<()> {
-        if self.troubles.has(Kind::Disk) {
+        if self.outages.has(Outage::Disk) {
             // What is left has no room either; the next run begins with one row.
             self.saves.queue.clear();
         }
         while self.savers.free() > 0
-            && (!self.saves.alone || self.saves.busy.is_empty())
+            && (!self.saves.one_at_a_time || self.saves.busy.is_empty())
             && let Some(row) = self.saves.queue.pop_front()
         {
-            let Some(guard) = self.lock_row(Purpose::Save, row)? else {
+            let Some(guard) = self.locks.try_row(Purpose::Save, row)? else {
                 continue;
             };
             // Read under the lock: whoever held it before may have saved everything.
@@ -259,66 +241,37 @@ impl Run<'_, '_> {
         result
     }
 
-    /// Takes in what a job says.
-    pub(super) fn learnt(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        learnt: Learnt,
-        now: Timestamp,
-    ) -> Result<()> {
-        match learnt {
-            Learnt::Part { asset, part, ack } => {
-                self.after.acks.extend(ack);
-                self.file(tx, row, asset, FileFact::Part(part), now)
-            }
-            Learnt::Publishing {
-                asset,
-                finished,
-                ack,
-            } => {
-                self.after.acks.push(ack);
-                self.file(tx, row, asset, FileFact::Complete(finished), now)
-            }
-            Learnt::Disk(point) => tx.set_output_device(row, Some(&point)),
-            Learnt::Saved { asset } => self.saved(tx, row, asset, false, now),
-            Learnt::Refreshed(remote) => {
-                let Some(video) = tx.video(row)? else {
-                    return Ok(());
-                };
-                let observation = decide::Observation::Detail(&remote);
-                let decision = decide::observed(&video, observation, &self.account(), now);
-                self.write(tx, decision, now)
-            }
-            Learnt::Failed { asset, failure } => self.save_failed(tx, row, asset, &failure, now),
-        }
-    }
-
-    fn file(
+    /// Takes in what is known of a file.
+    pub(super) fn file(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
         asset: Asset,
         fact: FileFact,
-        now: Timestamp,
     ) -> Result<()> {
+        if let FileFact::Saved { .. } = fact {
+            self.works(Outage::Disk);
+            self.saves.one_at_a_time = false;
+        }
         match tx.video(row)? {
-            Some(video) => self.write(tx, decide::file(&video, asset, fact, now), now),
+            Some(video) => self.write(tx, decide::file(&video, asset, fact, self.now)),
             None => Ok(()),
         }
     }
 
-    fn saved(
+    /// Asking for fresh URLs brought all that HeyGen says.
+    pub(super) fn refreshed(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
-        asset: Asset,
-        repaired: bool,
-        now: Timestamp,
+        remote: &RemoteVideo,
     ) -> Result<()> {
-        self.troubles.proves(Kind::Disk, "");
-        self.saves.alone = false;
-        self.file(tx, row, asset, FileFact::Saved { repaired }, now)
+        let Some(video) = tx.video(row)? else {
+            return Ok(());
+        };
+        let observation = decide::Observation::Detail(remote);
+        let decision = decide::observed(&video, observation, &self.account(), self.now);
+        self.write(tx, decision)
     }
 
     /// Removes a part that nobody will go on with. What cannot be removed does no harm.
@@ -326,40 +279,37 @@ impl Run<'_, '_> {
         if self.saves.busy.contains(&part.row) {
             return;
         }
-        if let Ok(Some(_guard)) = self.lock_row(Purpose::Save, part.row) {
+        if let Ok(Some(_guard)) = self.locks.try_row(Purpose::Save, part.row) {
             download::discard(&part.dir, &part.part_name, part.row).ok();
         }
     }
 
-    fn save_failed(
+    pub(super) fn not_saved(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
         asset: Asset,
-        failure: &FileFailure,
-        now: Timestamp,
+        failure: FileFailure,
     ) -> Result<()> {
         let mut local = Failure::local(Operation::Save, &failure.code, &failure.message);
         local.asset = Some(asset);
-        if let Some(error) = &failure.key_refused {
+        if let Some(error) = failure.key_refused {
             local.own = false;
-            let (_, account) = self.scopes();
-            self.stop(Kind::Key, &account, error);
+            self.stop(Outage::Key, error);
         }
         if failure.disk_is_full {
             // One full disk strikes every row.
             local.own = false;
-            let problem = Problem::new(failure.code.clone(), failure.message.clone())
+            let problem = Problem::new(failure.code, failure.message)
                 .with_hint("free some room; the next check goes on where this one stopped");
-            self.troubles.note(Kind::Disk, "", problem);
+            self.outage(Outage::Disk, problem);
         }
-        let first = self.saves.with_error.insert(row);
         let fact = FileFact::Failed {
             refused: failure.refused && local.own,
             failure: local,
-            report: first,
+            report: self.saves.with_error.insert(row),
         };
-        self.file(tx, row, asset, fact, now)
+        self.file(tx, row, asset, fact)
     }
 }
 

@@ -4,15 +4,15 @@
 //! rename wait for the commit, progress does not.
 
 use std::path::PathBuf;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::calls::{CallError, Caller};
-use super::save::{FileFailure, Learnt};
-use super::{Message, Options};
-use crate::decide::Verdict;
+use super::save::FileFailure;
+use super::{Message, PassOptions};
+use crate::decide::{FileFact, Verdict};
 use crate::download::{
     self, DownloadError, FileClient, FileRequest, Finished, Ledger, Next, mount, stop,
 };
@@ -39,7 +39,7 @@ pub(super) struct SaveJob {
     pub(super) refreshed: bool,
     pub(super) caller: Caller,
     pub(super) files: FileClient,
-    pub(super) options: Options,
+    pub(super) options: PassOptions,
     pub(super) progress: Progress,
 }
 
@@ -55,24 +55,36 @@ impl SaveJob {
     ///
     /// `deliver` takes its messages to the main thread; `false` when the run is over and nobody listens.
     pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard, deliver: &Deliver<'_>) {
+        let row = self.video.id;
         if self.disk.is_none() {
             let point = mount::point(&self.video.output_dir).unwrap_or_else(|| PathBuf::from("/"));
-            self.tell(deliver, Learnt::Disk(point.clone()));
-            self.disk = Some(point);
+            self.disk = Some(point.clone());
+            deliver(Message::Disk { row, point });
         }
         for asset in assets {
             match self.save(asset, deliver) {
-                Ok(_) => self.tell(deliver, Learnt::Saved { asset }),
+                Ok(_) => {
+                    let (fact, ack) = (FileFact::Saved { repaired: false }, None);
+                    deliver(Message::File {
+                        row,
+                        asset,
+                        fact,
+                        ack,
+                    });
+                }
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
                 Err(Unsaved::Download(error)) if error.next == Next::Stop => return,
                 Err(stop) => {
                     if let Some(failure) = failure(&stop) {
-                        self.tell(deliver, Learnt::Failed { asset, failure });
+                        deliver(Message::NotSaved {
+                            row,
+                            asset,
+                            failure,
+                        });
                     }
                 }
             }
         }
-        let row = self.video.id;
         // The run may be over; then nobody listens, and the kernel has the lock back.
         deliver(Message::SavesDone { row, guard });
     }
@@ -81,11 +93,6 @@ impl SaveJob {
     fn label(&self, asset: Asset) -> String {
         let title = self.video.title.as_deref().unwrap_or_default();
         format!("{} {asset} {}", self.video.id, text::fit(title, 40))
-    }
-
-    fn tell(&self, deliver: &Deliver<'_>, learnt: Learnt) {
-        let row = self.video.id;
-        deliver(Message::File { row, learnt });
     }
 
     /// One file, with as many tries as a run allows.
@@ -157,7 +164,10 @@ impl SaveJob {
         let job = self.video.job().ok_or(Unsaved::NoUrl)?;
         let remote = self.caller.job(&job).map_err(Unsaved::Api)?;
         self.urls = remote.urls.clone();
-        self.tell(deliver, Learnt::Refreshed(Box::new(remote)));
+        deliver(Message::Refreshed {
+            row: self.video.id,
+            remote: Box::new(remote),
+        });
         Ok(())
     }
 }
@@ -200,50 +210,46 @@ impl JobLedger<'_> {
         *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
     }
 
-    fn tell(&self, learnt: Learnt) -> Result<(), DownloadError> {
-        let row = self.row;
-        if (self.deliver)(Message::File { row, learnt }) {
-            Ok(())
-        } else {
-            Err(DownloadError::unrecorded())
-        }
+    fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<(), DownloadError> {
+        let (row, asset) = (self.row, self.asset);
+        let delivered = (self.deliver)(Message::File {
+            row,
+            asset,
+            fact,
+            ack,
+        });
+        delivered
+            .then_some(())
+            .ok_or_else(DownloadError::unrecorded)
+    }
+
+    /// Returns when it is durable.
+    fn commit(&self, fact: FileFact) -> Result<(), DownloadError> {
+        let (ack, committed) = channel();
+        self.say(fact, Some(ack))?;
+        committed.recv().map_err(|_| DownloadError::unrecorded())
     }
 }
 
 impl Ledger for JobLedger<'_> {
     fn part(&self, part: &Part) -> Result<(), DownloadError> {
         self.remember(Some(part.clone()));
-        let learnt = |ack| Learnt::Part {
-            asset: self.asset,
-            part: Some(part.clone()),
-            ack,
-        };
-        if part.bytes > 0 && !stop::is_requested() {
-            return self.tell(learnt(None));
-        }
+        let fact = FileFact::Part(Some(part.clone()));
         // About to be created: a crash must not leave a file nobody knows. Or this is the last word before the end.
-        let (ack, committed) = channel();
-        self.tell(learnt(Some(ack)))?;
-        committed.recv().map_err(|_| DownloadError::unrecorded())
+        if part.bytes == 0 || stop::is_requested() {
+            self.commit(fact)
+        } else {
+            self.say(fact, None)
+        }
     }
 
     fn no_part(&self) -> Result<(), DownloadError> {
         self.remember(None);
-        self.tell(Learnt::Part {
-            asset: self.asset,
-            part: None,
-            ack: None,
-        })
+        self.say(FileFact::Part(None), None)
     }
 
     fn publishing(&self, finished: &Finished) -> Result<(), DownloadError> {
-        let (ack, committed) = channel();
-        self.tell(Learnt::Publishing {
-            asset: self.asset,
-            finished: finished.clone(),
-            ack,
-        })?;
-        committed.recv().map_err(|_| DownloadError::unrecorded())
+        self.commit(FileFact::Complete(finished.clone()))
     }
 
     fn progress(&self, so_far: u64, total: Option<u64>) {

@@ -8,16 +8,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::calls::{CallError, Caller, PostError, Posted};
-use super::troubles::Kind;
 use super::{Message, Run, Tx};
-use crate::decide::{self, Breaker, Circuit, Due, Moment, Verdict, Witness};
+use crate::decide::{self, Attempt, Breaker, Circuit, Due, Moment, Verdict, Witness};
 use crate::error::{Problem, Result, code};
-use crate::heygen::ApiError;
-use crate::kind::Kind as JobKind;
+use crate::heygen::{ApiError, Created};
 use crate::locks::{Guard, Purpose};
-use crate::store::Store;
+use crate::store::{Store, Trouble};
 use crate::time::{self, LONGEST_WAIT, Timestamp};
-use crate::video::{IdempotencyKey, Job, Phase, RowId, Video};
+use crate::video::{IdempotencyKey, Job, Kind, Outage, Phase, RowId, Video};
 
 /// Rows read from the store at once.
 const PAGE: u32 = 256;
@@ -60,7 +58,7 @@ struct Ready {
     /// When its POST may begin.
     window: RangeInclusive<Timestamp>,
     unanswered_before: bool,
-    kind: JobKind,
+    kind: Kind,
     template: Option<String>,
     body: String,
     key: IdempotencyKey,
@@ -109,23 +107,20 @@ impl Run<'_, '_> {
     /// What is too old to be sent needs no key and no network to be reported.
     pub(super) fn expire_old(&mut self, store: &mut Store) -> Result<()> {
         let now = time::now();
-        let rows = store.read(|tx| {
-            tx.expirable(
-                now.before(decide::REPLAY_WINDOW),
-                now.after(CLOCK_TOLERANCE),
-            )
-        })?;
-        for row in rows {
+        let (before, after) = (
+            now.before(decide::REPLAY_WINDOW),
+            now.after(CLOCK_TOLERANCE),
+        );
+        for row in store.read(|tx| tx.expirable(before, after))? {
             self.expire_one(store, row)?;
         }
         Ok(())
     }
 
     pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<()> {
-        let now = time::now();
         let moment = Moment {
             account: None,
-            now,
+            now: time::now(),
             outbox_seen_at: store.read(|tx| tx.mark(OUTBOX_SEEN))?,
             ignore_backoff: self.ignore_backoff,
         };
@@ -138,25 +133,17 @@ impl Run<'_, '_> {
             return Ok(());
         }
         // Somebody who is at it right now knows better.
-        let Some(guard) = self.lock_row(Purpose::Send, row)? else {
+        let Some(_guard) = self.locks.try_row(Purpose::Send, row)? else {
             return Ok(());
         };
-        store.write(|tx| {
-            let Some(video) = tx.video(row)? else {
-                return Ok(());
-            };
-            match expired(&video) {
-                Some(why) => self.write(tx, decide::expire(&video, why, now), now),
-                None => Ok(()),
+        self.commit(store, |run, tx| {
+            if let Some(video) = tx.video(row)?
+                && let Some(why) = expired(&video)
+            {
+                run.write(tx, decide::expire(&video, why, run.now))?;
             }
-        })?;
-        drop(guard);
-        self.committed();
-        Ok(())
-    }
-
-    pub(super) fn lock_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>> {
-        self.locks.try_row(purpose, row)
+            Ok(())
+        })
     }
 
     pub(super) fn dispatch_sends(&mut self, store: &mut Store) -> Result<()> {
@@ -195,26 +182,21 @@ impl Run<'_, '_> {
             return Ok(false);
         };
         let now = time::now();
-        let (paused, troubled, active, old, seen) = store.read(|tx| {
-            let paused = tx.paused_until(&account)?;
-            let refused = tx.troubles()?.iter().any(|trouble| {
-                matches!(
-                    trouble.kind.as_str(),
-                    "key" | "forbidden" | "submit" | "submit_forbidden" | "credit"
-                )
-            });
-            let troubled = refused || tx.has_unanswered()?;
+        let (paused, old, failed) = store.read(|tx| {
+            self.sends.outbox_seen_at = tx.mark(OUTBOX_SEEN)?;
+            let active = tx.active_count()?;
+            let most = self.options.max_active;
+            self.sends.room = most.map(|most| most.saturating_sub(active));
+            let kept_from_sending = |trouble: &Trouble| {
+                let kinds = ["key", "forbidden", "submit", "submit_forbidden", "credit"];
+                kinds.contains(&trouble.kind.as_str())
+            };
+            let failed = tx.troubles()?.iter().any(kept_from_sending) || tx.has_unanswered()?;
             let old = tx.has_old_keys(now.before(OUTBOX_SEEN_EVERY))?;
-            let seen = tx.mark(OUTBOX_SEEN)?;
-            Ok((paused, troubled, tx.active_count()?, old, seen))
+            Ok((tx.paused_until(&account)?, old, failed))
         })?;
-        self.sends.outbox_seen_at = seen;
-        let failures = if troubled { 1 } else { FAILURES };
+        let failures = if failed { 1 } else { FAILURES };
         self.sends.breaker = Some(Breaker::half_open(failures));
-        self.sends.room = self
-            .options
-            .max_active
-            .map(|most| most.saturating_sub(active));
         // A pause that is longer than any can be means that the clock went back.
         if paused.is_some_and(|until| until > now && until <= now.after(LONGEST_WAIT)) {
             return Ok(false);
@@ -234,10 +216,9 @@ impl Run<'_, '_> {
             Err(CallError::Stopped) => return false,
             Err(CallError::Api(error)) => error,
         };
-        let (host, account) = self.scopes();
         match Verdict::of(&error) {
-            Verdict::KeyRefused => self.stop(Kind::Key, &account, &error),
-            Verdict::NotSent => self.stop(Kind::Network, &host, &error),
+            Verdict::KeyRefused => self.stop(Outage::Key, error),
+            Verdict::NotSent => self.stop(Outage::Network, error),
             _ => return true,
         }
         false
@@ -258,54 +239,35 @@ impl Run<'_, '_> {
     /// Up to `hands` rows, locked and marked `sending` on disk.
     fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<Ready>> {
         let mut ready = Vec::new();
-        while ready.len() < hands && !self.sends.is_over() {
-            let candidates = self.candidates(store)?;
-            if candidates.is_empty() {
-                break;
-            }
-            let now = time::now();
-            store.write(|tx| {
-                let mut candidates = candidates.into_iter();
-                while ready.len() < hands
-                    && !self.sends.is_over()
-                    && let Some((row, guard)) = candidates.next()
-                {
-                    ready.extend(self.mark(tx, row, guard, now)?);
-                }
-                for (row, guard) in candidates.rev() {
-                    self.sends.queue.push_front((row, Some(guard)));
+        while ready.len() < hands && !self.sends.is_over() && self.fill_queue(store)? {
+            self.commit(store, |run, tx| {
+                for _ in 0..CANDIDATES {
+                    if ready.len() == hands || run.sends.is_over() {
+                        break;
+                    }
+                    let Some((row, guard)) = run.sends.queue.pop_front() else {
+                        break;
+                    };
+                    // Held locks are skipped: somebody is at it.
+                    let guard = match guard {
+                        Some(guard) => Some(guard),
+                        None => run.locks.try_row(Purpose::Send, row)?,
+                    };
+                    if let Some(guard) = guard {
+                        ready.extend(run.mark(tx, row, guard)?);
+                    }
                 }
                 Ok(())
             })?;
-            self.committed();
         }
         Ok(ready)
     }
 
-    /// The next rows, with their locks. Held locks are skipped: somebody is at it.
-    fn candidates(&mut self, store: &Store) -> Result<Vec<(RowId, Guard)>> {
-        let mut candidates = Vec::new();
-        while candidates.len() < CANDIDATES {
-            let Some((row, guard)) = self.next_in_queue(store)? else {
-                break;
-            };
-            let guard = match guard {
-                Some(guard) => Some(guard),
-                None => self.lock_row(Purpose::Send, row)?,
-            };
-            candidates.extend(guard.map(|guard| (row, guard)));
-        }
-        Ok(candidates)
-    }
-
-    fn next_in_queue(&mut self, store: &Store) -> Result<Option<(RowId, Option<Guard>)>> {
-        loop {
-            if let Some(next) = self.sends.queue.pop_front() {
-                return Ok(Some(next));
-            }
-            let Some((phase, after)) = self.sends.pages.pop_front() else {
-                return Ok(None);
-            };
+    /// `false` when nothing more waits to be sent.
+    fn fill_queue(&mut self, store: &Store) -> Result<bool> {
+        while self.sends.queue.is_empty()
+            && let Some((phase, after)) = self.sends.pages.pop_front()
+        {
             let page = store.read(|tx| tx.outbox_after(phase, after, PAGE))?;
             if let Some(last) = page.last() {
                 self.sends.pages.push_front((phase, *last));
@@ -314,23 +276,18 @@ impl Run<'_, '_> {
                 .queue
                 .extend(page.into_iter().map(|row| (row, None)));
         }
+        Ok(!self.sends.queue.is_empty())
     }
 
     /// Marks a row `sending`; `None` when that is not its turn after all.
-    fn mark(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        guard: Guard,
-        now: Timestamp,
-    ) -> Result<Option<Ready>> {
+    fn mark(&mut self, tx: &Tx<'_>, row: RowId, guard: Guard) -> Result<Option<Ready>> {
         let Some(video) = tx.video(row)? else {
             return Ok(None);
         };
-        let account = self.account();
+        let (account, now) = (self.account(), self.now);
         let moment = Moment {
             account: Some(&account),
-            now: now.max(self.heygen_now(now)),
+            now: now.max(self.heygen_now()),
             outbox_seen_at: self.sends.outbox_seen_at,
             ignore_backoff: self.ignore_backoff,
         };
@@ -341,7 +298,7 @@ impl Run<'_, '_> {
                 return Ok(None);
             }
             Due::Expired(why) => {
-                self.write(tx, decide::expire(&video, why, now), now)?;
+                self.write(tx, decide::expire(&video, why, now))?;
                 return Ok(None);
             }
             Due::Later(_) | Due::Not => return Ok(None),
@@ -358,13 +315,13 @@ impl Run<'_, '_> {
         let (Some(body), Some(key)) = (tx.request(row)?, video.idempotency_key.clone()) else {
             return Ok(None);
         };
-        self.write(tx, decide::begin_send(&video, &account, now), now)?;
+        self.write(tx, decide::begin_send(&video, &account, now))?;
         Ok(Some(Ready {
             row,
             window: decide::post_window(&video, now),
             unanswered_before: video.phase == Phase::Sending,
             kind: video.kind,
-            template: video.template_id.clone(),
+            template: video.template_id,
             body,
             key,
             guard,
@@ -372,35 +329,24 @@ impl Run<'_, '_> {
     }
 
     fn post(&mut self, ready: Ready) -> Result<()> {
-        let Some((caller, _)) = self.caller()? else {
-            return Ok(());
-        };
-        let outbox = self.outbox.clone();
         let identity = self.identity.clone();
-        self.sends.in_flight += 1;
-        self.start_api(move || {
+        let begun = self.request(move |caller| {
             let body = (ready.kind, ready.template.as_deref(), ready.body.as_bytes());
             let before = ready.unanswered_before;
             let posted = caller.post(body, &ready.key, before, &ready.window, &identity);
-            outbox
-                .send(Message::Posted {
-                    row: ready.row,
-                    key: ready.key,
-                    posted,
-                    guard: ready.guard,
-                })
-                .ok();
-        })
+            Message::Posted {
+                row: ready.row,
+                key: ready.key,
+                posted,
+                guard: ready.guard,
+            }
+        })?;
+        self.sends.in_flight += usize::from(begun);
+        Ok(())
     }
 
-    /// Records what became of a POST. A database that cannot be used any more is handed back.
-    pub(super) fn post_answer(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        posted: Posted,
-        now: Timestamp,
-    ) -> Result<Option<Problem>> {
+    /// Records what became of a POST.
+    pub(super) fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Posted) -> Result<()> {
         let Some(video) = tx.video(row)? else {
             if let Ok(created) = &posted.answer {
                 let id = &created.video_id;
@@ -408,103 +354,108 @@ impl Run<'_, '_> {
                     "row {row} became video {id}, but was forgotten meanwhile"
                 ));
             }
-            return Ok(None);
+            return Ok(());
         };
-        let account = self.account();
         let attempt = posted.attempt;
         let answer = match posted.answer {
+            Ok(created) if self.is_anothers(tx, &video, &created, attempt)? => return Ok(()),
             Ok(created) => Ok(created),
             Err(PostError::Api(error)) => Err(error),
             Err(PostError::NotAttempted) => {
-                self.write(tx, decide::not_attempted(&video, attempt), now)?;
-                return Ok(None);
+                return self.write(tx, decide::not_attempted(&video, attempt));
             }
-            Err(PostError::Database(error)) => return Ok(Some(error)),
+            Err(PostError::Database(moved)) => {
+                self.after.moved = Some(moved);
+                return Ok(());
+            }
         };
-        if let Ok(created) = &answer
-            && let Some(other) = tx.by_job(&Job {
-                kind: video.kind,
-                id: created.video_id.clone(),
-            })?
-            && other != row
-            && let Some(other) = tx.video(other)?
-        {
-            let replays = video.kind.strategy().replays;
-            let first = self.sends.asked_again.insert(row) && replays;
-            let decision = decide::already_tracked(&video, created, &other, attempt, first, now);
-            self.write(tx, decision, now)?;
-            if first {
-                self.sends.queue.push_back((row, None));
-            }
-            return Ok(None);
-        }
-        let key = IdempotencyKey::random();
-        let decision = decide::sent(&video, attempt, &answer, &account, key, now);
-        self.write(tx, decision, now)?;
-        if let Ok(created) = &answer {
-            let job = Job {
-                kind: video.kind,
-                id: created.video_id.clone(),
-            };
-            if tx.by_job(&job)? != Some(row) {
-                let key = video.idempotency_key.as_ref();
-                let key = key.map(IdempotencyKey::as_str).unwrap_or_default();
-                self.reporter
-                    .unrecorded(&super::unrecorded(row, &created.video_id, key));
-                self.reporter.tally.errors += 1;
-            }
-        }
+        let (account, new_key) = (self.account(), IdempotencyKey::random());
+        let decision = decide::sent(&video, attempt, &answer, &account, new_key, self.now);
+        self.write(tx, decision)?;
         match answer {
-            Ok(_) => self.submission_works(true),
-            Err(error) => self.submission_failed(tx, &error, now)?,
+            Ok(created) => {
+                if tx.by_job(&job_of(&video, &created))? != Some(row) {
+                    let key = video.idempotency_key.as_ref();
+                    let key = key.map(IdempotencyKey::as_str).unwrap_or_default();
+                    let what = super::unrecorded(row, &created.video_id, key);
+                    self.reporter.unrecorded(&what);
+                    self.reporter.tally.errors += 1;
+                }
+                self.submission_works(true);
+                Ok(())
+            }
+            Err(error) => self.submission_failed(tx, error),
         }
-        Ok(None)
+    }
+
+    /// Whether HeyGen's answer names a job that another row tracks, which is recorded then. Asked once more at first:
+    /// answers can be mixed up on the way.
+    fn is_anothers(
+        &mut self,
+        tx: &Tx<'_>,
+        video: &Video,
+        created: &Created,
+        attempt: Attempt,
+    ) -> Result<bool> {
+        let other = match tx.by_job(&job_of(video, created))? {
+            Some(other) if other != video.id => tx.video(other)?,
+            _ => None,
+        };
+        let Some(other) = other else {
+            return Ok(false);
+        };
+        let replays = video.kind.strategy().replays;
+        let first = self.sends.asked_again.insert(video.id) && replays;
+        let decision = decide::already_tracked(video, created, &other, attempt, first, self.now);
+        self.write(tx, decision)?;
+        if first {
+            self.sends.queue.push_back((video.id, None));
+        }
+        Ok(true)
     }
 
     /// HeyGen itself answered a POST; `accepted`: with a video.
     fn submission_works(&mut self, accepted: bool) {
-        let (host, account) = self.scopes();
         self.reachable();
         self.polls.witness = self.polls.witness.max(Witness::Answered);
-        self.troubles.proves(Kind::Submit, &host);
+        self.works(Outage::Submit);
         if accepted {
-            self.troubles.proves(Kind::Credit, &account);
-            self.troubles.proves(Kind::SubmitForbidden, &account);
+            self.works(Outage::Credit);
+            self.works(Outage::SubmitForbidden);
         }
         if let Some(breaker) = &mut self.sends.breaker {
             breaker.success();
         }
     }
 
-    fn submission_failed(&mut self, tx: &Tx<'_>, error: &ApiError, now: Timestamp) -> Result<()> {
-        let verdict = Verdict::of(error);
-        let (host, account) = self.scopes();
+    fn submission_failed(&mut self, tx: &Tx<'_>, error: ApiError) -> Result<()> {
+        let verdict = Verdict::of(&error);
+        let account = self.account();
         match verdict {
             Verdict::NotSent => {
-                self.stop(Kind::Network, &host, error);
-                let account = self.account();
+                self.stop(Outage::Network, error);
                 tx.release_account(&account, Some(&account.at_any_host()))?;
             }
             Verdict::KeyRefused => {
-                self.stop(Kind::Key, &account, error);
-                tx.release_account(&self.account(), None)?;
+                self.stop(Outage::Key, error);
+                tx.release_account(&account, None)?;
             }
-            Verdict::Forbidden => self.stop(Kind::SubmitForbidden, &account, error),
+            Verdict::Forbidden => self.stop(Outage::SubmitForbidden, error),
             Verdict::NoCredit => {
                 self.reachable();
-                self.troubles.note(Kind::Credit, &account, error.clone());
+                self.outage(Outage::Credit, error);
                 self.sends.stop();
             }
             Verdict::Busy => {
                 let pause = error.retry_after.unwrap_or(DEFAULT_PAUSE);
-                tx.pause(&self.account(), now.after(pause))?;
+                tx.pause(&account, self.now.after(pause))?;
                 self.sends.stop();
             }
             Verdict::InProgress | Verdict::NotFound | Verdict::Refused | Verdict::Declined => {
                 self.submission_works(false);
             }
             Verdict::Gateway => {
-                self.troubles.note(Kind::Submit, &host, error.clone());
+                self.outage(Outage::Submit, error);
                 self.count_failure(verdict);
             }
             Verdict::Unanswered | Verdict::Garbled => self.count_failure(Verdict::Unanswered),
@@ -520,7 +471,6 @@ impl Run<'_, '_> {
 
     /// What only another account may send is reported once for all rows; so is a clock that is off.
     pub(super) fn conclude_sends(&mut self) {
-        let (host, _) = self.scopes();
         let skew = self.access.as_ref().and_then(|a| a.client.clock_skew());
         if let Some(skew) = skew {
             let off = Duration::from_millis(skew.unsigned_abs());
@@ -530,22 +480,30 @@ impl Run<'_, '_> {
                 let message = format!("this machine's clock is {minutes} minutes {way} HeyGen's");
                 let problem = Problem::new(code::CLOCK_SKEW, message)
                     .with_hint("set the clock: idempotency keys are trusted for their age");
-                self.troubles.note(Kind::Clock, &host, problem);
+                self.outage(Outage::Clock, problem);
             } else {
-                self.troubles.proves(Kind::Clock, &host);
+                self.works(Outage::Clock);
             }
-        }
-        if self.sends.other_account == 0 {
-            if self.all_of_this_account() && self.sends.is_empty() {
-                self.troubles.proves(Kind::Account, "");
-            }
-            return;
         }
         let count = self.sends.other_account;
-        let message = format!(
-            "{count} submitted under another key or base URL wait, and are not sent under this one"
-        );
-        let problem = Problem::new(code::OTHER_KEY, message).with_hint("check with the key that they were submitted under; tracker list --status unsent,sending shows them");
-        self.troubles.note(Kind::Account, "", problem);
+        if count > 0 {
+            let message = format!(
+                "{count} submitted under another key or base URL wait, and are not sent under this one"
+            );
+            let hint = "check with the key that they were submitted under; tracker list --status unsent,sending shows them";
+            self.outage(
+                Outage::Account,
+                Problem::new(code::OTHER_KEY, message).with_hint(hint),
+            );
+        } else if self.all_of_this_account() && self.sends.is_empty() {
+            self.works(Outage::Account);
+        }
+    }
+}
+
+fn job_of(video: &Video, created: &Created) -> Job {
+    Job {
+        kind: video.kind,
+        id: created.video_id.clone(),
     }
 }

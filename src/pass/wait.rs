@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Options, Reporter, Scope};
+use super::{PassOptions, Reporter, Scope};
 use crate::config::Environment;
 use crate::error::{Exit, Result};
 use crate::render::human;
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many finished videos an estimate is made from, at most and at least.
 const USUAL: u32 = 40;
 const FEWEST: u64 = 3;
-/// How often somebody who waits is told that nothing changed.
+/// How often somebody who waits is said that nothing changed.
 const REASSURE: Duration = Duration::from_secs(60);
 
 /// What is waited for.
@@ -40,27 +40,26 @@ impl Wait {
         &self,
         store: &mut Store,
         env: &Environment,
-        options: &Options,
+        options: &PassOptions,
         reporter: &mut Reporter<'_>,
     ) -> Result<Exit> {
-        let options = Options {
+        let options = PassOptions {
             deadline: self.deadline,
             ..options.clone()
         };
         let mut pause = self.interval.max(Duration::from_millis(10));
-        let mut told = Told::default();
+        let mut said = Said::default();
         let mut first = true;
         loop {
-            let before = reporter.begin_round();
+            reporter.begin_round();
             super::run(store, env, self.scope(store, first)?, &options, reporter)?;
-            reporter.end_round(before);
             first = false;
             let open = self.open(store)?;
             if open.is_empty() {
                 reporter.progress().rendering(&[], "");
                 break;
             }
-            reassure(reporter, open, &usual(store)?, &mut told);
+            reassure(reporter, open, &usual(store)?, &mut said);
             let next = Instant::now() + pause;
             if self.deadline.is_some_and(|deadline| next > deadline) {
                 return Ok(worse(reporter.tally().exit(true), Exit::Timeout));
@@ -74,14 +73,8 @@ impl Wait {
     fn scope(&self, store: &Store, first: bool) -> Result<Scope> {
         Ok(match &self.rows {
             None => Scope::Unfinished,
-            Some(rows) if first => Scope::Named {
-                rows: rows.clone(),
-                ignore_backoff: true,
-            },
-            Some(_) => Scope::Named {
-                rows: self.open(store)?.iter().map(|video| video.id).collect(),
-                ignore_backoff: false,
-            },
+            Some(rows) if first => Scope::asked_for(rows),
+            Some(_) => Scope::look_at(self.open(store)?.iter().map(|video| video.id).collect()),
         })
     }
 
@@ -100,10 +93,10 @@ impl Wait {
     }
 }
 
-/// What somebody who waits was told last.
+/// What somebody who waits was said last.
 #[derive(Default)]
-struct Told {
-    /// When all rows were told of.
+struct Said {
+    /// When all rows were said of.
     at: Option<Instant>,
     words: HashMap<RowId, String>,
 }
@@ -118,7 +111,7 @@ fn worse(round: Exit, timeout: Exit) -> Exit {
 
 /// At a terminal: a line per rendering video, moving. Elsewhere: a line when a status changes, and all of them now and
 /// then when none does.
-fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, told: &mut Told) {
+fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, said: &mut Said) {
     let now = time::now();
     let open: Vec<(Video, Duration)> = open
         .into_iter()
@@ -133,15 +126,15 @@ fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, told: &mut T
     }
     let rendering = || open.iter().filter(|(video, _)| video.is_rendering());
     let news =
-        |video: &Video| told.words.get(&video.id).map(String::as_str) != Some(video.status());
-    let all = told.at.is_none_or(|at| at.elapsed() >= REASSURE);
+        |video: &Video| said.words.get(&video.id).map(String::as_str) != Some(video.status());
+    let all = said.at.is_none_or(|at| at.elapsed() >= REASSURE);
     for (video, elapsed) in rendering().filter(|(video, _)| all || news(video)) {
         reporter.progress_line(video, *elapsed, usual);
     }
     if all {
-        told.at = Some(Instant::now());
+        said.at = Some(Instant::now());
     }
-    told.words = rendering()
+    said.words = rendering()
         .map(|(video, _)| (video.id, video.status().to_owned()))
         .collect();
 }

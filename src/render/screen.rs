@@ -4,6 +4,7 @@
 //! [`Screen::finish`] returns. stderr is talk: when nobody can be told, nothing else should fail for it. Every line
 //! leaves in one write, so lines of overlapping runs do not mix within a log file.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,6 +14,7 @@ use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use serde::Serialize;
 
+use crate::error::{Exit, Problem};
 use crate::render::outlet::Outlet;
 use crate::render::progress::Progress;
 use crate::render::style::{Tone, paint};
@@ -197,6 +199,17 @@ impl Screen {
             Ok(line) => self.message("", Tone::Plain, &line),
             Err(error) => self.error(&error.to_string()),
         }
+    }
+
+    /// What could not be done, and what to do about it.
+    pub fn problem(&self, problem: &Problem) -> Exit {
+        if self.json {
+            self.json_message(&BTreeMap::from([("error", problem)]));
+        } else {
+            self.error(&problem.message);
+            problem.hint.iter().for_each(|hint| self.hint(hint));
+        }
+        problem.exit
     }
 
     pub fn progress(&self) -> Progress {

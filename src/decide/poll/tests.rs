@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::decide::TELL_AGAIN;
+use crate::decide::REPORT_AGAIN;
 use crate::heygen::ErrorKind;
 use crate::video::{Asset, File, FileState, IdempotencyKey, LastError, RowId, Urls, VideoId};
 
@@ -430,10 +430,13 @@ fn trouble_is_told_when_it_begins_changes_or_lasts() {
         (None, true),
         (trouble(Operation::Poll, "http_500", ago(MINUTE)), false),
         (
-            trouble(Operation::Poll, "http_500", ago(TELL_AGAIN - SECOND)),
+            trouble(Operation::Poll, "http_500", ago(REPORT_AGAIN - SECOND)),
             false,
         ),
-        (trouble(Operation::Poll, "http_500", ago(TELL_AGAIN)), true),
+        (
+            trouble(Operation::Poll, "http_500", ago(REPORT_AGAIN)),
+            true,
+        ),
         (trouble(Operation::Poll, "http_500", None), true),
         // The clock went back.
         (

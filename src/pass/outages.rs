@@ -1,0 +1,148 @@
+//! Outages of whole runs: reported when they begin, change or have lasted for a day, and when they are over.
+//!
+//! An outage is over when a run did the very thing that was in trouble: the same operation, for the same account or at
+//! the same host. Its end is reported where its beginning was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::report::Reporter;
+use crate::decide::REPORT_AGAIN;
+use crate::error::{Problem, Result};
+use crate::store::{Store, Trouble};
+use crate::time::Timestamp;
+use crate::video::{Account, Outage};
+
+/// An outage, and the account or host that it concerns (empty: this machine).
+type Concern = (Outage, String);
+
+fn concern(outage: Outage, account: &Account) -> Concern {
+    let scope = match outage {
+        Outage::Network | Outage::Submit | Outage::Clock => account.host(),
+        Outage::Account | Outage::Disk => "",
+        Outage::Key
+        | Outage::Forbidden
+        | Outage::SubmitForbidden
+        | Outage::Credit
+        | Outage::RateLimit => account.as_str(),
+    };
+    (outage, scope.to_owned())
+}
+
+/// What this run suffers from, and what it has proven to work.
+#[derive(Default)]
+pub(super) struct Outages {
+    met: BTreeMap<Concern, Problem>,
+    disproven: BTreeSet<Concern>,
+}
+
+impl Outages {
+    pub(super) fn note(&mut self, outage: Outage, account: &Account, problem: Problem) {
+        self.met.entry(concern(outage, account)).or_insert(problem);
+    }
+
+    pub(super) fn disprove(&mut self, outage: Outage, account: &Account) {
+        self.disproven.insert(concern(outage, account));
+    }
+
+    /// More about an outage of this kind, for whoever reads the hint.
+    pub(super) fn explain(&mut self, outage: Outage, facts: &str) {
+        for (_, problem) in self.met.iter_mut().filter(|((met, _), _)| *met == outage) {
+            let hint = problem.hint.take().unwrap_or_default();
+            problem.hint = Some(format!("{facts}; {hint}"));
+        }
+    }
+
+    pub(super) fn has(&self, outage: Outage) -> bool {
+        self.met.keys().any(|(met, _)| *met == outage)
+    }
+
+    /// Reports what is to be reported, and remembers it.
+    pub(super) fn settle(
+        self,
+        store: &mut Store,
+        reporter: &mut Reporter<'_>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let known = store.read(|tx| tx.troubles())?;
+        let met: Vec<(Trouble, bool)> = self
+            .met
+            .iter()
+            .map(|(concern, problem)| recorded(concern, problem, &known, reporter, now))
+            .collect();
+        let mut over = Vec::new();
+        for trouble in &known {
+            let again = met.iter().any(|(met, _)| met.kind == trouble.kind);
+            if !again && self.is_over(store, trouble)? {
+                over.push(trouble);
+            }
+        }
+        if met.is_empty() && over.is_empty() {
+            return Ok(());
+        }
+        store.write(|tx| {
+            for (trouble, _) in &met {
+                tx.put_trouble(trouble)?;
+            }
+            for trouble in &over {
+                tx.end_trouble(&trouble.kind, &trouble.scope)?;
+            }
+            Ok(())
+        })?;
+        for (((outage, _), problem), (_, is_news)) in self.met.iter().zip(&met) {
+            // A run with a wrong clock has left nothing undone.
+            reporter.outage(problem, *outage != Outage::Clock, *is_news);
+        }
+        for trouble in over {
+            if trouble.notified || reporter.is_at_terminal() {
+                reporter.outage_over(trouble, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the very thing works: or the same thing under another key, where nothing waits for the old one.
+    fn is_over(&self, store: &Store, trouble: &Trouble) -> Result<bool> {
+        let same_kind = |(outage, _): &&Concern| outage.word() == trouble.kind;
+        let disproven: Vec<&Concern> = self.disproven.iter().filter(same_kind).collect();
+        if disproven.is_empty() {
+            return Ok(false);
+        }
+        // Before scopes were recorded every one was empty; so is that of a key that was not there.
+        if trouble.scope.is_empty() || disproven.iter().any(|(_, scope)| *scope == trouble.scope) {
+            return Ok(true);
+        }
+        let is_account = trouble.scope.contains('#');
+        Ok(is_account && !store.read(|tx| tx.waits_for(&trouble.scope))?)
+    }
+}
+
+/// An outage beside what is known of it, and whether it is news.
+fn recorded(
+    (outage, scope): &Concern,
+    problem: &Problem,
+    known: &[Trouble],
+    reporter: &Reporter<'_>,
+    now: Timestamp,
+) -> (Trouble, bool) {
+    let is_same = |before: &&Trouble| {
+        before.kind == outage.word() && before.scope == *scope && before.code == problem.code
+    };
+    let before = known.iter().find(is_same);
+    let lately =
+        |b: &Trouble| b.notified && b.notified_at <= now && now.since(b.notified_at) < REPORT_AGAIN;
+    let is_news = !before.is_some_and(lately);
+    let is_read_later = !reporter.is_at_terminal() && (is_news || reporter.reports_again());
+    let trouble = Trouble {
+        kind: outage.word().to_owned(),
+        scope: scope.clone(),
+        code: problem.code.to_string(),
+        message: problem.message.clone(),
+        since: before.map_or(now, |b| b.since),
+        notified_at: match before {
+            Some(before) if !is_news || !is_read_later => before.notified_at,
+            _ => now,
+        },
+        notified: is_read_later || before.is_some_and(|b| b.notified),
+    };
+    (trouble, is_news)
+}
