@@ -16,38 +16,28 @@ use crate::kind::Kind;
 /// The longest body; HeyGen takes scripts of 5,000 characters, so this is generous.
 const MAX_BODY: usize = 10 * 1024 * 1024;
 
-/// One request body.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Body {
-    /// Where it stands, for error messages.
     pub place: String,
-    /// The JSON object as it was typed.
     pub raw: String,
     /// The same, parsed.
     pub value: Value,
     /// The line of a table that it was made from, as JSON: two people of one name get a video each.
     pub data: Option<String>,
-    /// What it asks for.
     pub kind: Kind,
-    /// The template it fills in.
     pub template: Option<String>,
 }
 
 /// Top-level fields given as flags; they win over the body's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overrides {
-    /// `--avatar-id`
     pub avatar_id: Option<String>,
-    /// `--voice-id`
     pub voice_id: Option<String>,
-    /// `--script`
     pub script: Option<String>,
-    /// `--title`
     pub title: Option<String>,
 }
 
 impl Overrides {
-    /// Whether none was given.
     pub(crate) fn is_empty(&self) -> bool {
         self.fields().next().is_none()
     }
@@ -63,7 +53,6 @@ impl Overrides {
         .filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
 
-    /// A body made of flags alone.
     pub(crate) fn alone(&self) -> Result<Body> {
         self.over(Body {
             place: "the flags".to_owned(),
@@ -159,7 +148,6 @@ fn one(place: String, raw: &str) -> Result<Body> {
 }
 
 impl Body {
-    /// The body for one line of a table.
     pub(crate) fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self> {
         let raw = line.fill_json(&self.raw, allow_empty)?;
         let mut body = one(line.place.clone(), &raw)?;
@@ -169,7 +157,6 @@ impl Body {
         Ok(body)
     }
 
-    /// The title, where there is one.
     pub(crate) fn title(&self) -> Option<String> {
         text(&self.value, "/title")
     }
@@ -181,13 +168,11 @@ impl Body {
             .or_else(|| text(&self.value, "/video_inputs/0/voice/input_text"))
     }
 
-    /// The avatar, likewise.
     pub(crate) fn avatar_id(&self) -> Option<String> {
         text(&self.value, "/avatar_id")
             .or_else(|| text(&self.value, "/video_inputs/0/character/avatar_id"))
     }
 
-    /// The voice, likewise.
     pub(crate) fn voice_id(&self) -> Option<String> {
         text(&self.value, "/voice_id")
             .or_else(|| text(&self.value, "/video_inputs/0/voice/voice_id"))

@@ -15,7 +15,6 @@ const MAX_LINES: usize = 10_000;
 pub(crate) struct Line {
     /// For error messages: `people.csv, line 3`.
     pub place: String,
-    /// Column names and values, as in the table.
     pub values: Map<String, Value>,
 }
 

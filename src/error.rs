@@ -28,6 +28,14 @@ pub enum Exit {
     BadEnd,
 }
 
+impl Exit {
+    /// What failed first decides.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if self == Self::Ok { other } else { self }
+    }
+}
+
 /// The codes of the program itself; HeyGen has more.
 pub mod code {
     pub const USAGE: &str = "usage_error";
@@ -61,7 +69,6 @@ pub struct Problem {
     pub one_row: bool,
 }
 
-/// The older name.
 pub type Error = Problem;
 pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
@@ -98,7 +105,6 @@ impl Problem {
         self
     }
 
-    /// The command line makes no sense.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::misuse(message).with_hint(hint)
     }

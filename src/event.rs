@@ -8,8 +8,6 @@ use crate::time::Timestamp;
 use crate::video::{Asset, HookEvent, MessageKind, MessageState, Operation, Video};
 
 /// The timeline stores it as its kind and the other fields that are not null.
-///
-/// `was` is the status shown before, where the shown status changed; the timeline has it in earlier entries.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
@@ -25,14 +23,11 @@ pub enum Event {
         from: Option<String>,
         by: Option<&'static str>,
     },
-    /// HeyGen asked to wait with sending it.
     Postponed {
         code: String,
         until: Option<String>,
     },
     Rejected {
-        #[serde(skip)]
-        was: Option<String>,
         http_status: Option<u16>,
         code: Option<String>,
         message: Option<String>,
@@ -41,38 +36,27 @@ pub enum Event {
         tracked_by: Option<i64>,
     },
     Unknown {
-        #[serde(skip)]
-        was: Option<String>,
         why: &'static str,
     },
-    /// HeyGen's own status word changed.
     Status {
-        #[serde(skip)]
-        was: Option<String>,
         from: Option<String>,
         to: String,
         failure_code: Option<String>,
         failure_message: Option<String>,
     },
     Missing {
-        #[serde(skip)]
-        was: Option<String>,
         first_404_at: Option<String>,
         request_id: Option<String>,
     },
     #[serde(rename = "missing")]
     Found {
-        #[serde(skip)]
-        was: Option<String>,
         there_again: bool,
     },
     Stalled,
-    /// A session waits for a person.
     Attention {
         said: Option<String>,
         page: Option<String>,
     },
-    /// A message to a session, and what became of it.
     Message {
         message: MessageKind,
         text: String,
@@ -84,18 +68,15 @@ pub enum Event {
     Saved(SavedFile),
     /// The same, by finishing what an earlier run left.
     Repaired(SavedFile),
-    /// A finished part is gone.
     #[serde(rename = "repaired")]
     Lost {
         asset: Asset,
         what: &'static str,
     },
-    /// Not waited for any more.
     Unavailable {
         asset: Asset,
         why: Option<String>,
     },
-    /// A saved file was found missing or changed.
     Gone {
         asset: Asset,
         why: &'static str,
@@ -106,7 +87,6 @@ pub enum Event {
         operation: Operation,
         code: String,
     },
-    /// The user changed something about the row.
     Edited(Edit),
     Hook {
         event: HookEvent,
@@ -117,7 +97,6 @@ pub enum Event {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Edit {
-    /// The status shown before.
     pub from: Option<String>,
     pub by: Option<&'static str>,
     pub output_dir: Option<String>,
@@ -133,17 +112,14 @@ pub struct SavedFile {
     pub sha256: String,
 }
 
-/// A failure of one operation on one row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Failure {
     pub operation: Operation,
     pub http_status: Option<u16>,
     /// As in the error envelope.
     pub code: String,
-    /// One sentence, bounded, without secrets.
     pub message: String,
     pub request_id: Option<String>,
-    /// The beginning of an answer that made no sense.
     pub answer: Option<String>,
     pub asset: Option<Asset>,
     /// The row's own; what strikes a whole run is reported once for all rows.
@@ -154,7 +130,6 @@ pub struct Failure {
     pub notify: bool,
 }
 
-/// How loudly an event is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Not at all.
@@ -186,74 +161,81 @@ impl Event {
         (kind, Value::Object(facts).to_string())
     }
 
-    /// The status shown before, when this changed it.
-    pub fn status_before(&self) -> Option<&str> {
-        match self {
-            Self::Rejected { was, .. }
-            | Self::Unknown { was, .. }
-            | Self::Status { was, .. }
-            | Self::Missing { was, .. }
-            | Self::Found { was, .. } => was.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// What the user's command is given of it; `video` is the row afterwards.
-    pub fn hook(&self, video: &Video) -> Option<HookEvent> {
-        match self {
-            Self::Stalled => Some(HookEvent::Stalled),
-            Self::Attention { .. } => Some(HookEvent::Attention),
-            Self::Saved(_) | Self::Repaired(_) => Some(HookEvent::Saved),
-            _ if self.status_before().is_none() => None,
-            _ if video.ended_badly() => Some(HookEvent::Failed),
-            _ => video.is_completed().then_some(HookEvent::Completed),
-        }
-    }
-
-    /// The saved file it is about.
     pub fn saved_path(&self) -> Option<&str> {
         match self {
             Self::Saved(file) | Self::Repaired(file) => Some(&file.path),
             _ => None,
         }
     }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub event: Event,
+    /// The latest event of this kind happened once more: the timeline counts it.
+    pub again: bool,
+    /// The status shown before, where this changed it; the timeline has it in earlier entries.
+    pub was: Option<String>,
+}
+
+impl Entry {
+    pub fn new(event: Event) -> Self {
+        Self {
+            event,
+            again: false,
+            was: None,
+        }
+    }
+
+    /// What the user's command is given of it; `video` is the row afterwards.
+    pub fn hook(&self, video: &Video) -> Option<HookEvent> {
+        match &self.event {
+            Event::Stalled => Some(HookEvent::Stalled),
+            Event::Attention { .. } => Some(HookEvent::Attention),
+            Event::Saved(_) | Event::Repaired(_) => Some(HookEvent::Saved),
+            _ if self.was.is_none() => None,
+            _ if video.ended_badly() => Some(HookEvent::Failed),
+            _ => video.is_completed().then_some(HookEvent::Completed),
+        }
+    }
 
     /// `video` is the row afterwards.
     pub fn severity(&self, video: &Video) -> Severity {
-        match self {
+        match &self.event {
             // How it ended is what matters, not which entry says so.
-            _ if self.status_before().is_some() && video.ended_badly() => Severity::Bad,
-            _ if self.status_before().is_some() => Severity::Step,
-            Self::Accepted { by: None, .. } | Self::Postponed { .. } => Severity::Step,
-            Self::Stalled | Self::Attention { .. } => Severity::Bad,
-            Self::Message {
+            _ if self.was.is_some() && video.ended_badly() => Severity::Bad,
+            _ if self.was.is_some() => Severity::Step,
+            Event::Accepted { by: None, .. } | Event::Postponed { .. } => Severity::Step,
+            Event::Stalled | Event::Attention { .. } => Severity::Bad,
+            Event::Message {
                 state: MessageState::Sent,
                 ..
             } => Severity::Step,
-            Self::Message { .. } => Severity::Outcome,
-            Self::Saved(_) | Self::Repaired(_) | Self::Lost { .. } => Severity::Outcome,
+            Event::Message { .. } => Severity::Outcome,
+            Event::Saved(_) | Event::Repaired(_) | Event::Lost { .. } => Severity::Outcome,
             // Without the video itself there is nothing left of what was paid for.
-            Self::Unavailable {
+            Event::Unavailable {
                 asset: Asset::Video,
                 ..
             } => Severity::Bad,
-            Self::Unavailable { .. } => Severity::Outcome,
-            Self::Error(failure) if failure.own => Severity::Error {
+            Event::Unavailable { .. } => Severity::Outcome,
+            Event::Error(failure) if failure.own => Severity::Error {
                 notify: failure.notify,
             },
-            Self::Recovered { .. } => Severity::Recovered,
-            Self::Recorded
-            | Self::Sending { .. }
-            | Self::Accepted { .. }
-            | Self::Rejected { .. }
-            | Self::Unknown { .. }
-            | Self::Status { .. }
-            | Self::Missing { .. }
-            | Self::Found { .. }
-            | Self::Gone { .. }
-            | Self::Error(_)
-            | Self::Edited(_)
-            | Self::Hook { .. } => Severity::Silent,
+            Event::Recovered { .. } => Severity::Recovered,
+            Event::Recorded
+            | Event::Sending { .. }
+            | Event::Accepted { .. }
+            | Event::Rejected { .. }
+            | Event::Unknown { .. }
+            | Event::Status { .. }
+            | Event::Missing { .. }
+            | Event::Found { .. }
+            | Event::Gone { .. }
+            | Event::Error(_)
+            | Event::Edited(_)
+            | Event::Hook { .. } => Severity::Silent,
         }
     }
 }
@@ -261,11 +243,8 @@ impl Event {
 /// One entry of a row's timeline, as it was stored: entries of older versions have other facts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TimelineEntry {
-    /// When it happened first.
     pub at: Timestamp,
     pub kind: String,
-    /// How often it happened in a row.
     pub count: i64,
-    /// A JSON object.
     pub detail: Value,
 }

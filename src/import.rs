@@ -27,27 +27,19 @@ pub(crate) const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// From this number on a `createdAt` counts milliseconds: as seconds it would be the year 5138.
 const MILLIS_FROM: f64 = 1e11;
 
-/// A video somebody else's program submitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Made {
-    /// What it is, where the name of its id tells.
     pub kind: Option<Kind>,
     /// HeyGen's id: a session's for an agent.
     pub video_id: VideoId,
-    /// For searching, like the next three.
     pub title: Option<String>,
-    /// What is said in it.
     pub script: Option<String>,
-    /// Who says it.
     pub avatar_id: Option<String>,
-    /// In which voice.
     pub voice_id: Option<String>,
-    /// When it was submitted, by the writer's clock.
     pub created_at: Option<Timestamp>,
 }
 
 impl Made {
-    /// A video of which nothing but the id is known.
     pub(crate) fn new(video_id: VideoId) -> Self {
         Self {
             kind: None,
@@ -61,7 +53,6 @@ impl Made {
     }
 }
 
-/// What one document holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Import {
     /// In the document's order; an id may occur more than once.
@@ -75,7 +66,6 @@ pub(crate) struct Import {
 pub(crate) struct Unusable {
     /// Where in the document: a line, or a path such as `data[3].id`; empty for all of it.
     pub place: String,
-    /// What is wrong there.
     pub why: String,
 }
 

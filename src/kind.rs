@@ -115,7 +115,6 @@ const MODEL: Strategy = Strategy {
 };
 
 impl Kind {
-    /// How HeyGen is asked for it.
     pub fn strategy(self) -> &'static Strategy {
         match self {
             Self::Video => &VIDEO,

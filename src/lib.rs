@@ -114,8 +114,7 @@ fn finish(screen: &Screen, exit: Exit, records: bool) -> Exit {
     if !records {
         error.hint = None;
     }
-    let output = screen.problem(&error);
-    if exit == Exit::Ok { output } else { exit }
+    exit.or(screen.problem(&error))
 }
 
 fn screen_options(globals: &Globals, env: &Environment) -> ScreenOptions {

@@ -41,7 +41,6 @@ pub(crate) const HEALTH: &str = "/health";
 
 /// HeyGen's events have a few hundred bytes.
 const MAX_BODY: usize = 256 * 1024;
-/// How many lines wait for a reader of stderr.
 const WAITING_LINES: usize = 256;
 /// How long a delivery is remembered after it was acted on: a repetition within that time costs nothing.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -60,7 +59,6 @@ fn limits() -> Limits {
     }
 }
 
-/// What the main thread waits for.
 #[derive(Debug)]
 pub(crate) enum Signal {
     /// A delivery was recorded.
@@ -97,7 +95,6 @@ pub(crate) fn start(
     )
 }
 
-/// Where requests are looked at.
 struct Reception {
     path: String,
     secret: Secret,

@@ -18,6 +18,11 @@ pub(crate) fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId> {
     }
 }
 
+pub(crate) fn find_video(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<Video> {
+    let row = find(tx, id, allow_prefix)?;
+    tx.video(row)?.ok_or_else(|| Problem::not_found(row))
+}
+
 /// Whether it is too little of an id to be looked for.
 fn is_short(id: &str) -> bool {
     (1..4).contains(&id.chars().count()) && !id.bytes().all(|b| b.is_ascii_digit())
@@ -39,11 +44,10 @@ pub(crate) fn find_all(store: &Store, ids: &[String], allow_prefix: bool) -> Res
 
 /// The rows as they are now, in the order given; those forgotten meanwhile are left out.
 pub(crate) fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>> {
-    store.read(|tx| {
-        let mut videos = Vec::with_capacity(rows.len());
-        for row in rows {
-            videos.extend(tx.video(*row)?);
-        }
-        Ok(videos)
-    })
+    store.read(|tx| read(tx, rows))
+}
+
+pub(crate) fn read(tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
+    let videos = rows.iter().map(|row| tx.video(*row));
+    videos.filter_map(Result::transpose).collect()
 }

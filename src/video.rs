@@ -35,7 +35,6 @@ impl VideoId {
         (!text.trim().is_empty() && text.len() <= Self::MAX_BYTES).then_some(Self(text))
     }
 
-    /// The id exactly as HeyGen wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,7 +49,6 @@ impl fmt::Display for VideoId {
 /// HeyGen's name for a job: its kind says where it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// What it makes.
     pub kind: Kind,
     /// A session's id for an agent, else the video's.
     pub id: VideoId,
@@ -62,7 +60,6 @@ pub struct Job {
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// A fresh random key.
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().to_string())
     }
@@ -73,12 +70,10 @@ impl IdempotencyKey {
         Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// A key read back from the database.
     pub fn stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The header value.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -103,7 +98,6 @@ impl Account {
         self == account || *self == account.at_any_host()
     }
 
-    /// Where its API is.
     pub fn host(&self) -> &str {
         self.0.split('#').next().unwrap_or_default()
     }
@@ -113,7 +107,6 @@ impl Account {
         Self(text)
     }
 
-    /// The stored form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -195,7 +188,6 @@ words! {
         Failed = "failed",
     }
 
-    /// A kind of file HeyGen makes for one video.
     #[derive(Default)]
     Asset {
         #[default]
@@ -209,7 +201,6 @@ words! {
         Vtt = "vtt",
     }
 
-    /// How far one wanted file got.
     #[derive(Default)]
     FileState {
         /// Not started, or to be started afresh.
@@ -227,7 +218,6 @@ words! {
         Gone = "gone",
     }
 
-    /// What a hook is given.
     HookEvent {
         Completed = "completed",
         Saved = "saved",
@@ -238,9 +228,7 @@ words! {
         Idle = "idle",
     }
 
-    /// Why a session is written to.
     MessageKind {
-        /// A person answers.
         Reply = "reply",
         /// A failed session is asked to go on.
         Nudge = "nudge",
@@ -256,7 +244,6 @@ words! {
         Refused = "refused",
     }
 
-    /// What the program does with a row.
     Operation {
         Send = "send",
         Poll = "poll",
@@ -280,7 +267,6 @@ words! {
         RateLimit = "rate_limit",
         /// Rows belong to another account than the key.
         Account = "account",
-        /// No room for files.
         Disk = "disk",
         /// This machine's clock is not HeyGen's.
         Clock = "clock",
@@ -302,7 +288,6 @@ impl FileState {
 pub struct RemoteStatus(String);
 
 impl RemoteStatus {
-    /// Any word HeyGen may send.
     pub fn new(word: impl Into<String>) -> Self {
         Self(word.into())
     }
@@ -312,7 +297,6 @@ impl RemoteStatus {
         Self("waiting".to_owned())
     }
 
-    /// The word as received.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -332,7 +316,6 @@ impl RemoteStatus {
         self.0 == "completed"
     }
 
-    /// Rendering ended badly.
     pub fn is_failed(&self) -> bool {
         self.0 == "failed"
     }
@@ -355,12 +338,10 @@ pub struct LastError {
     pub message: String,
     /// HeyGen's name for the request that met it, for the support ticket.
     pub request_id: Option<String>,
-    /// When it happened last.
     pub at: Timestamp,
     /// When it was last reported; `None` when it never was.
     #[serde(skip)]
     pub notified_at: Option<Timestamp>,
-    /// How often it happened in a row.
     #[serde(skip)]
     pub count: i64,
 }
@@ -368,25 +349,19 @@ pub struct LastError {
 /// One row of `videos` without its request body, with its files.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Video {
-    /// Local number.
     pub id: RowId,
     /// Goes up with every change of state; changes are compare-and-swap on it.
     pub rev: i64,
-    /// What HeyGen was asked to make.
     pub kind: Kind,
-    /// How far the purchase got.
     pub phase: Phase,
-    /// HeyGen's word, once there is one.
     pub remote_status: Option<RemoteStatus>,
     /// How it ended, as [`crate::decide`] judged that word.
     pub outcome: Option<Outcome>,
     /// Whether nothing is left to do; kept by triggers in the database.
     pub finished: bool,
-    /// HeyGen's id, once known.
     pub video_id: Option<VideoId>,
     /// What names an agent's session; its `video_id` follows once the session has one.
     pub session_id: Option<VideoId>,
-    /// The template its body is POSTed to.
     pub template_id: Option<String>,
     /// Per cent, where HeyGen says so.
     pub progress: Option<i64>,
@@ -397,13 +372,9 @@ pub struct Video {
 
     /// From the request, replaced by HeyGen's own title when it has one.
     pub title: Option<String>,
-    /// From the request.
     pub script: Option<String>,
-    /// From the request.
     pub avatar_id: Option<String>,
-    /// From the request.
     pub voice_id: Option<String>,
-    /// The user's labels.
     pub tags: Vec<String>,
 
     /// HeyGen's `created_at`.
@@ -412,7 +383,6 @@ pub struct Video {
     pub completed_at: Option<Timestamp>,
     /// Length of the rendered video in seconds.
     pub duration: Option<f64>,
-    /// HeyGen's folder.
     pub folder_id: Option<String>,
     /// Set for translated videos only.
     pub output_language: Option<String>,
@@ -424,38 +394,28 @@ pub struct Video {
     pub video_page_url: Option<String>,
     /// The presigned URLs, as of `urls_at`.
     pub urls: Urls,
-    /// When the presigned URLs were minted for us.
     pub urls_at: Option<Timestamp>,
 
     /// When the user recorded it, or when it was made elsewhere.
     pub submitted_at: Timestamp,
-    /// When HeyGen's id became known to us.
     pub accepted_at: Option<Timestamp>,
-    /// When we first saw a terminal status.
     pub ended_at: Option<Timestamp>,
     /// Start of the first attempt whose answer is unknown; the 20 h of safe replay run from here.
     pub first_unanswered_at: Option<Timestamp>,
-    /// Start of the latest attempt of any kind.
     pub last_attempt_at: Option<Timestamp>,
     /// POSTs without an answer so far; spaces out the replays.
     pub attempts: i64,
-    /// Not to be sent before this.
     pub send_after: Option<Timestamp>,
     /// The last time HeyGen answered a question about it.
     pub last_checked_at: Option<Timestamp>,
-    /// How often it was asked about.
     pub check_count: i64,
     /// The first of the 404s that may make it `missing`.
     pub not_found_at: Option<Timestamp>,
-    /// How many of them there were.
     pub not_found_count: i64,
-    /// When it became `missing`.
     pub missing_at: Option<Timestamp>,
     /// Since when its session says `failed`, as long as that may change.
     pub failed_since: Option<Timestamp>,
-    /// How often it was asked since.
     pub failed_polls: i64,
-    /// When its session last moved.
     pub moved_at: Option<Timestamp>,
     /// How many failures of its session are still answered by a message.
     pub nudges_left: i64,
@@ -463,9 +423,7 @@ pub struct Video {
     pub auto_proceed: bool,
     /// Since when its session waits for an answer.
     pub attention_at: Option<Timestamp>,
-    /// When it was found to render unusually long.
     pub stalled_at: Option<Timestamp>,
-    /// The trouble it is in.
     pub last_error: Option<LastError>,
 
     /// Where its files go: absolute, fixed when it was recorded.
@@ -474,7 +432,7 @@ pub struct Video {
     pub name_template: Option<String>,
     /// The line of the user's table that it was made from (`submit --each`).
     pub data: Option<serde_json::Map<String, serde_json::Value>>,
-    /// The row this one buys again.
+    /// The row this one submits again.
     pub retry_of: Option<RowId>,
     /// One entry per asset that was ever wanted, in [`Asset`] order.
     pub files: Vec<File>,
@@ -497,12 +455,9 @@ impl Urls {
     }
 }
 
-/// One row of `files`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct File {
-    /// Which of the video's files.
     pub asset: Asset,
-    /// How far it got.
     pub state: FileState,
     /// Final absolute path; known from `publishing` on.
     pub path: Option<PathBuf>,
@@ -513,9 +468,7 @@ pub struct File {
     pub bytes: Option<u64>,
     /// Final digest, lower-case hexadecimal; known from `publishing` on.
     pub sha256: Option<String>,
-    /// When it became durable under its final name.
     pub saved_at: Option<Timestamp>,
-    /// Tries that failed since the last success.
     #[serde(skip)]
     pub attempts: i64,
     /// Since when whoever serves it refuses it.
@@ -536,7 +489,6 @@ impl File {
 /// The durable beginning of a file under its part name, and what is needed to go on from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// File name within the row's output directory.
     pub name: String,
     /// Bytes that were fsynced before this was recorded.
     pub bytes: u64,
@@ -544,7 +496,6 @@ pub struct Part {
     pub sha256: String,
     /// The strong ETag it was fetched under; without one it cannot be resumed.
     pub etag: Option<String>,
-    /// Total size the server announced.
     pub total: Option<u64>,
 }
 
@@ -578,12 +529,10 @@ impl Video {
         id.map(|id| Job { kind, id })
     }
 
-    /// Whether HeyGen said the video is ready.
     pub fn is_completed(&self) -> bool {
         self.phase == Phase::Accepted && self.outcome == Some(Outcome::Completed)
     }
 
-    /// Whether HeyGen said the video failed.
     pub fn is_failed(&self) -> bool {
         self.phase == Phase::Accepted && self.outcome == Some(Outcome::Failed)
     }
@@ -616,12 +565,10 @@ impl Video {
         Some(end.since(start))
     }
 
-    /// The file of one asset, if it was ever wanted.
     pub fn file(&self, asset: Asset) -> Option<&File> {
         self.files.iter().find(|file| file.asset == asset)
     }
 
-    /// The saved main video.
     pub fn saved_path(&self) -> Option<&PathBuf> {
         self.file(Asset::Video)
             .filter(|file| file.state == FileState::Saved)

@@ -9,7 +9,7 @@ use crate::pass::{self, Level, PassOptions, Reporter, Scope, unknown_hint};
 use crate::render::human;
 use crate::store::Store;
 use crate::time;
-use crate::video::{Phase, RowId, Video};
+use crate::video::{Phase, Video};
 
 /// How soon another check makes sense while something renders.
 const NEXT_CHECK: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
     let mut store = context.open()?;
     // Most runs of cron end here; they need no thread for signals.
     if store.read(|tx| tx.has_unfinished())? || !args.ids.is_empty() || args.wait {
-        context.heed_signals()?;
+        context.heed_signals();
     }
     let named = match args.ids.as_slice() {
         [] => None,
@@ -81,26 +81,21 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
         wait.until_finished(&mut store, &context.env, &options, reporter)?
     } else {
         let scope = match &named {
-            Some(rows) => Scope::asked_for(&rows),
+            Some(rows) => Scope::asked_for(rows),
             None => Scope::Unfinished,
         };
         pass::run(&mut store, &context.env, scope, &options, reporter)?;
         reporter.tally().exit(args.exit_status)
     };
-    let ended_badly = match &named {
-        Some(rows) => bad_ends(&store, rows)?,
-        None => false,
-    };
-    if let Some(rows) = &named {
-        say_what_cannot_be_asked(context, &store, rows)?;
-    }
+    let named = load(&store, named.as_deref().unwrap_or_default())?;
+    // In this run or before; a `missing` one may be back by now.
+    let ended_badly = named.iter().any(Video::ended_badly);
+    say_what_cannot_be_asked(context, &named);
     pulse::report_damaged(&mut store, context)?;
     summary(context, &store, reporter)?;
     let exit = picture(exit, &store, reporter, context);
-    Ok(match exit {
-        Exit::Ok if ended_badly && (args.exit_status || args.wait) => Exit::BadEnd,
-        exit => exit,
-    })
+    let bad = ended_badly && (args.exit_status || args.wait);
+    Ok(if bad { exit.or(Exit::BadEnd) } else { exit })
 }
 
 /// Keeps the page of `TRACKER_GALLERY` up to date. What the run did is committed; a page is no reason to lose that.
@@ -112,42 +107,27 @@ fn picture(exit: Exit, store: &Store, reporter: &Reporter<'_>, context: &Context
     match gallery::refresh(store, context) {
         Ok(()) => exit,
         Err(problem) => {
-            context.screen.error(&format!("TRACKER_GALLERY: {problem}"));
-            context
-                .screen
-                .hint(problem.hint.as_deref().unwrap_or_default());
-            if exit == Exit::Ok {
-                Exit::Trouble
-            } else {
-                exit
-            }
+            let screen = &context.screen;
+            screen.error(&format!("TRACKER_GALLERY: {problem}"));
+            screen.hint(problem.hint.as_deref().unwrap_or_default());
+            exit.or(Exit::Trouble)
         }
     }
-}
-
-/// Whether one of the rows has ended badly, in this run or before; a `missing` one may be back by now.
-fn bad_ends(store: &Store, rows: &[RowId]) -> Result<bool> {
-    Ok(load(store, rows)?.iter().any(Video::ended_badly))
 }
 
 /// A named row that HeyGen has no name for would otherwise be passed over in silence.
-fn say_what_cannot_be_asked(context: &Context, store: &Store, rows: &[RowId]) -> Result<()> {
-    for video in load(store, rows)? {
-        match video.phase {
-            Phase::Unknown => {
-                let hint = unknown_hint(video.id);
-                context
-                    .screen
-                    .note(&format!("{} unknown: {hint}", video.id));
+fn say_what_cannot_be_asked(context: &Context, videos: &[Video]) {
+    for video in videos {
+        let id = video.id;
+        let note = match video.phase {
+            Phase::Unknown => format!("{id} unknown: {}", unknown_hint(id)),
+            Phase::Rejected => {
+                format!("{id} was rejected, there is nothing to ask for (tracker show {id})")
             }
-            Phase::Rejected => context.screen.note(&format!(
-                "{} was rejected, there is nothing to ask for (tracker show {})",
-                video.id, video.id
-            )),
-            Phase::Unsent | Phase::Sending | Phase::Accepted | Phase::Missing => {}
-        }
+            Phase::Unsent | Phase::Sending | Phase::Accepted | Phase::Missing => continue,
+        };
+        context.screen.note(&note);
     }
-    Ok(())
 }
 
 /// One line for a person at a terminal, one object for a program; nothing for cron.
@@ -163,34 +143,25 @@ fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<
         return Ok(());
     }
     let tally = reporter.tally();
-    let mut parts = Vec::new();
-    for (count, what) in [(tally.polled, "checked"), (tally.sent, "sent")] {
-        if count > 0 {
-            parts.push(format!("{count} {what}"));
-        }
-    }
-    if tally.saved > 0 {
-        parts.push(format!(
-            "{} saved ({})",
+    let oldest = open.oldest_rendering.map_or_else(String::new, |since| {
+        format!(", oldest {}", human::duration(time::now().since(since)))
+    });
+    let counts = [
+        (tally.polled, "checked".to_owned()),
+        (tally.sent, "sent".to_owned()),
+        (
             tally.saved,
-            human::bytes(tally.bytes)
-        ));
-    }
-    if tally.failed > 0 {
-        parts.push(format!("{} failed", tally.failed));
-    }
-    if open.rendering > 0 {
-        let oldest = open.oldest_rendering.map_or_else(String::new, |since| {
-            format!(", oldest {}", human::duration(time::now().since(since)))
-        });
-        parts.push(format!("{} rendering{oldest}", open.rendering));
-    }
-    if open.to_save > 0 {
-        parts.push(format!("{} to download", open.to_save));
-    }
-    if open.to_send > 0 {
-        parts.push(format!("{} to send", open.to_send));
-    }
+            format!("saved ({})", human::bytes(tally.bytes)),
+        ),
+        (tally.failed, "failed".to_owned()),
+        (open.rendering, format!("rendering{oldest}")),
+        (open.to_save, "to download".to_owned()),
+        (open.to_send, "to send".to_owned()),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let mut parts: Vec<String> = counts
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
     parts.push(if open.unfinished > 0 {
         format!("check again in {}", human::duration(NEXT_CHECK))
     } else {

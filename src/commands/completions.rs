@@ -21,7 +21,6 @@ pub struct Args {
     shell: Shell,
 }
 
-/// Prints a script for the shell.
 pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, "tracker", &mut script);

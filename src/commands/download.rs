@@ -42,14 +42,12 @@ pub struct Args {
 
 /// Runs `tracker download`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
-    context.heed_signals()?;
+    context.heed_signals();
     let mut store = context.open()?;
     let rows = find_all(&store, &args.ids, true)?;
     let assets = args.assets.as_deref().map(parse_assets).transpose()?;
-    let output_dir = match &args.output_dir {
-        Some(dir) => Some(context.output_dir(Some(dir))?),
-        None => None,
-    };
+    let dir = args.output_dir.as_deref();
+    let output_dir = dir.map(|dir| context.output_dir(Some(dir))).transpose()?;
     for video in load(&store, &rows)? {
         refuse_unless_made(&video)?;
     }
@@ -164,8 +162,7 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool> {
 }
 
 /// What was asked for and could not be had yet, and what needed no fetching.
-fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, exit: Exit) -> Exit {
-    let mut exit = exit;
+fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, mut exit: Exit) -> Exit {
     for video in videos {
         let id = video.id;
         if !video.is_completed() {
@@ -178,20 +175,14 @@ fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, exit: Exit
                 "{id} is {}: there is nothing to download; {hint}",
                 video.status()
             ));
-            exit = match exit {
-                Exit::Ok => Exit::Trouble,
-                other => other,
-            };
+            exit = exit.or(Exit::Trouble);
             continue;
         }
         if video.files.iter().any(|file| file.state.is_open()) {
             context.screen.note(&format!(
                 "{id}: not everything could be fetched now; the next check goes on"
             ));
-            exit = match exit {
-                Exit::Ok => Exit::Trouble,
-                other => other,
-            };
+            exit = exit.or(Exit::Trouble);
         }
         // What was saved just now was reported when it was.
         let before = |file: &&File| file.saved_at.is_none_or(|at| at < begun);

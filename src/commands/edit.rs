@@ -1,8 +1,8 @@
 //! `tracker edit`: another title, other labels. Local: HeyGen is not asked and keeps what it has.
 
-use super::{Context, find};
+use super::{Context, find_video};
 use crate::decide;
-use crate::error::{Exit, Problem, Result};
+use crate::error::{Exit, Result};
 use crate::render::fields::Field;
 use crate::time;
 
@@ -37,8 +37,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let changes = args.changes;
     let mut store = context.open()?;
     let video = store.write(|tx| {
-        let row = find(tx, &args.id, false)?;
-        let mut video = tx.video(row)?.ok_or_else(|| Problem::not_found(row))?;
+        let mut video = find_video(tx, &args.id, false)?;
         let before = video.clone();
         if let Some(title) = &changes.title {
             video.title = Some(title.clone());

@@ -8,6 +8,7 @@ use crate::locks::{Guard, Locks, Purpose};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::{text, tsv};
+use crate::rows::read;
 use crate::store::{Store, Tx};
 use crate::time;
 use crate::video::{Phase, RowId, Video};
@@ -188,11 +189,6 @@ impl Forget<'_> {
             }
         }
     }
-}
-
-fn read(tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
-    let videos = rows.iter().map(|&row| tx.video(row));
-    videos.filter_map(Result::transpose).collect()
 }
 
 /// Nobody else sends the row or saves its files while both are held.

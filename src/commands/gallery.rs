@@ -36,7 +36,6 @@ pub struct Args {
     limit: u32,
 }
 
-/// Writes the page and names it.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut filter = args.filter.filter(&context.view())?;
     let store = context.open_for_reading()?;

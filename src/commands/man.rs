@@ -20,7 +20,6 @@ pub struct Args {
     verb: Option<String>,
 }
 
-/// Prints a page in roff.
 pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
     // Building hands the global options down and gives every verb its full name.
     program.build();

@@ -25,7 +25,6 @@ pub struct Args {
     max_per_day: u32,
 }
 
-/// Serves until the client goes away.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let database = std::path::absolute(context.database()?)
         .map_err(|source| Problem::system("find the working directory", &source))?;

@@ -44,7 +44,7 @@ use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
 use crate::render::{table, tsv};
-pub(crate) use crate::rows::{find, find_all, load};
+pub(crate) use crate::rows::{find, find_all, find_video, load};
 use crate::signals;
 use crate::store::Store;
 use crate::video::Video;
@@ -61,10 +61,9 @@ pub struct Context {
 
 impl Context {
     /// From here on SIGINT and SIGTERM end the process with one line.
-    pub fn heed_signals(&self) -> Result<()> {
+    pub fn heed_signals(&self) {
         // Without it they end the process all the same, and nothing is lost by it.
         signals::install(&self.screen).ok();
-        Ok(())
     }
 
     /// Where the database is, or would be.
@@ -106,12 +105,10 @@ impl Context {
         Store::open_for_reading(&self.database()?)
     }
 
-    /// Opens the database, creating it where there is none.
     pub fn open_or_create(&self) -> Result<Store> {
         Store::create(&self.database()?)
     }
 
-    /// The user's command to tell of what happens.
     pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>> {
         match flag {
             Some(command) => Ok(Some(command.to_owned())),

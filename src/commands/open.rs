@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{Context, find};
+use super::{Context, find_video};
 use crate::error::{Exit, Problem, Result};
 use crate::video::Video;
 
@@ -30,10 +30,7 @@ pub struct Args {
 /// Runs `tracker open`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let store = context.open_for_reading()?;
-    let video = store.read(|tx| {
-        let row = find(tx, &args.id, true)?;
-        tx.video(row)?.ok_or_else(|| Problem::not_found(row))
-    })?;
+    let video = store.read(|tx| find_video(tx, &args.id, true))?;
     let target = if args.web {
         page(&video)?
     } else {

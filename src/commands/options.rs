@@ -58,7 +58,6 @@ pub(crate) struct WaitArgs {
 }
 
 impl WaitArgs {
-    /// Waiting for these rows, or for everything unfinished.
     pub(super) fn wait(&self, rows: Option<Vec<RowId>>) -> Wait {
         Wait {
             rows,
@@ -123,7 +122,6 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 impl Tuning {
-    /// The pass these amount to.
     pub(super) fn options(&self) -> PassOptions {
         PassOptions {
             jobs: usize::from(self.jobs),
@@ -165,7 +163,6 @@ impl FieldArgs {
     }
 }
 
-/// `TEXT|@FILE`
 pub(super) fn script_text(given: &str) -> Result<String> {
     let Some(path) = given.strip_prefix('@') else {
         return Ok(given.to_owned());

@@ -39,7 +39,6 @@ pub(super) fn note_silence(store: &Store, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Names the rows that could not be read.
 pub(super) fn note_damaged(store: &Store, context: &Context) {
     for (row, why) in store.damaged() {
         context.screen.warn(&damaged(row, &why));

@@ -1,7 +1,7 @@
 //! `tracker reply`: answer an agent that waits for a person, or ask one that failed to go on.
 
 use super::options::script_text;
-use super::{Context, find, load};
+use super::{Context, find_video, load};
 use crate::decide;
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
@@ -37,7 +37,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     // Without a usable key nothing is recorded: the user is there and can fix it.
     Access::resolve(&context.env)?;
-    context.heed_signals()?;
+    context.heed_signals();
     let mut store = context.open()?;
     let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
     let scope = Scope::asked_for(&[row]);
@@ -72,8 +72,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 fn record(tx: &Tx<'_>, id: &str, text: &str, now: Timestamp) -> Result<RowId> {
-    let row = find(tx, id, true)?;
-    let video = tx.video(row)?.ok_or_else(|| Problem::not_found(row))?;
+    let video = find_video(tx, id, true)?;
+    let row = video.id;
     let refused = |why: &str| {
         Err(Problem::usage(
             format!("{row} {why}"),

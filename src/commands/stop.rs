@@ -1,6 +1,6 @@
 //! `tracker stop`: end an agent's session, so that it holds no slot of the account any more.
 
-use super::{Context, find, load};
+use super::{Context, find_video, load};
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
@@ -15,15 +15,11 @@ pub struct Args {
     id: String,
 }
 
-/// Stops the session, and asks what became of it.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let access = Access::resolve(&context.env)?;
-    context.heed_signals()?;
+    context.heed_signals();
     let mut store = context.open()?;
-    let video = store.read(|tx| {
-        let row = find(tx, &args.id, false)?;
-        tx.video(row)?.ok_or_else(|| Problem::not_found(row))
-    })?;
+    let video = store.read(|tx| find_video(tx, &args.id, false))?;
     let row = video.id;
     let Some(session) = &video.session_id else {
         return Err(Problem::usage(

@@ -94,7 +94,7 @@ impl SubmitOptions {
             // Without a usable key nothing is recorded: the user is there and can fix it.
             Err(error) => return Err(error),
         };
-        context.heed_signals()?;
+        context.heed_signals();
         let mut store = context.open_or_create()?;
         let rules = Rules {
             if_new: self.if_new,

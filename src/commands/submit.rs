@@ -89,7 +89,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     args.submission.submit(context, &new, false)
 }
 
-/// A row for each line of a table.
 fn for_each(
     args: &Args,
     table: &Path,

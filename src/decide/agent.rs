@@ -20,7 +20,6 @@ const NUDGE_AT: i64 = 2;
 const NUDGE: &str = "Please continue and finish the video.";
 const PROCEED: &str = "Proceed";
 
-/// Whether the session waits for an answer.
 pub fn wants_answer(status: &RemoteStatus) -> bool {
     matches!(status.as_str(), "waiting_for_input" | "reviewing")
 }

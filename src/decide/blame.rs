@@ -5,7 +5,6 @@
 
 use super::verdict::Verdict;
 
-/// How the requests of one kind go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circuit {
     /// As many at once as there are workers.
@@ -16,7 +15,6 @@ pub enum Circuit {
     Open,
 }
 
-/// Who is to blame for a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// Others worked.
@@ -59,7 +57,6 @@ impl Breaker {
         }
     }
 
-    /// How to go on.
     pub fn circuit(&self) -> Circuit {
         self.circuit
     }
@@ -69,7 +66,6 @@ impl Breaker {
         self.worked
     }
 
-    /// A request brought what was asked for.
     pub fn success(&mut self) {
         self.worked = true;
         self.failures = 0;
@@ -100,7 +96,6 @@ impl Breaker {
         }
     }
 
-    /// A request about one row failed.
     pub fn failure(&mut self, verdict: Verdict) {
         match verdict {
             // Nothing else of this run has a chance. (Waiting within the run was tried before.)
@@ -127,7 +122,6 @@ impl Breaker {
         }
     }
 
-    /// Nothing more in this run.
     pub fn open(&mut self) {
         self.circuit = Circuit::Open;
     }

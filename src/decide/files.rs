@@ -18,7 +18,6 @@ const TRIES: i64 = 20;
 const ASSET_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 const VIDEO_PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What was learnt about one file of a row.
 #[derive(Clone, Debug)]
 pub(crate) enum FileFact {
     /// What is durable under a part name, or that nothing is.
@@ -32,9 +31,7 @@ pub(crate) enum FileFact {
     },
     /// It was complete, and is neither under its part name nor under its final name.
     Lost,
-    /// Not this time.
     Failed {
-        /// Why.
         failure: Failure,
         /// The row's own error becomes this one.
         report: bool,

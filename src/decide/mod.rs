@@ -41,12 +41,12 @@ pub use send::{
 pub use track::{became, edited, named_again};
 pub use verdict::Verdict;
 
+pub use crate::event::Entry;
 use crate::event::{Event, Failure};
 use crate::heygen::ApiError;
 use crate::time::Timestamp;
 use crate::video::{Asset, LastError, MessageKind, Operation, Video};
 
-/// What lasts is reported again after this long.
 pub const REPORT_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// What is to be done about a row, and what happened to it. The store writes all of it at once.
@@ -56,35 +56,13 @@ pub struct Decision {
     pub video: Video,
     /// Whether anything but the time of the last check changed in the row itself.
     pub changed: bool,
-    /// The files that changed.
     pub files: Vec<Asset>,
     /// What happened, for the timeline and for everybody else.
     pub events: Vec<Entry>,
-    /// The files that can be fetched now.
     pub fetch: Vec<Asset>,
-    /// What is to be written to its session.
     pub messages: Vec<(MessageKind, String)>,
     /// Names of part files that nobody will go on with.
     pub stale_parts: Vec<String>,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// What.
-    pub event: Event,
-    /// The latest event of this kind happened once more: the timeline counts it.
-    pub again: bool,
-}
-
-impl Entry {
-    /// It happened for the first time.
-    pub fn new(event: Event) -> Self {
-        Self {
-            event,
-            again: false,
-        }
-    }
 }
 
 impl Decision {
@@ -105,20 +83,28 @@ impl Decision {
     }
 
     fn again(&mut self, event: Event, again: bool) {
-        self.events.push(Entry { event, again });
+        self.events.push(Entry {
+            again,
+            ..Entry::new(event)
+        });
     }
 
-    /// The status shown before, where it is another one now.
+    /// What happened changed the status, perhaps.
+    fn changes(&mut self, before: &Video, event: Event) {
+        self.events.push(Entry {
+            was: self.status_before(before),
+            ..Entry::new(event)
+        });
+    }
+
     fn status_before(&self, before: &Video) -> Option<String> {
         (self.video.status() != before.status()).then(|| before.status().to_owned())
     }
 
-    /// Whether this ends the work with the row.
     pub fn finishes(&self) -> bool {
         !self.video.finished && self.video.is_over()
     }
 
-    /// Notes that an operation works (again).
     fn works(&mut self, operation: Operation) {
         let over = self
             .video
@@ -136,7 +122,6 @@ impl Decision {
 }
 
 impl Failure {
-    /// A failure of a request to HeyGen.
     pub fn api(operation: Operation, error: &ApiError) -> Self {
         Self {
             http_status: error.http_status(),
@@ -146,7 +131,6 @@ impl Failure {
         }
     }
 
-    /// A failure that is not a request's.
     pub fn local(operation: Operation, code: &str, message: &str) -> Self {
         Self {
             operation,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, agent, record_failure};
+use super::{Decision, Entry, agent, record_failure};
 use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::kind::Kind;
@@ -25,23 +25,18 @@ const NEVER_STALLS_BEFORE: Duration = Duration::from_secs(3600);
 /// Healthy sessions were seen quiet for up to five minutes.
 const SESSION_NEVER_STALLS: Duration = Duration::from_secs(1800);
 
-/// What was learnt about a row from HeyGen.
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
-    /// The answer to the row's own GET.
     Detail(&'a RemoteVideo),
     /// Its line in a bulk answer: a status and nothing else.
     Bulk(&'a RemoteStatus),
     /// Its own GET was answered with HeyGen's own 404.
     NotFound {
-        /// The answer.
         error: &'a ApiError,
-        /// What else the run proves.
         witness: Witness,
         /// By HeyGen's clock.
         at: Timestamp,
     },
-    /// Its own GET failed.
     Failed(&'a ApiError),
     /// A request for many rows failed, this one among them: reported once for all.
     FailedForAll(&'a ApiError),
@@ -50,7 +45,6 @@ pub enum Observation<'a> {
 /// What else the run that met a 404 proves. A wrong key or base URL, or a HeyGen in trouble, also answers 404.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Witness {
-    /// No good answer at all.
     #[default]
     Nothing,
     /// HeyGen answered another request well under this key.
@@ -125,17 +119,16 @@ fn seen(
     let was = decision.status_before(video);
     let new_word = decision.video.remote_status != video.remote_status;
     if video.phase == Phase::Missing {
-        decision.event(Event::Found {
+        decision.events.push(Entry {
             was: was.clone().filter(|_| !new_word),
-            there_again: true,
+            ..Entry::new(Event::Found { there_again: true })
         });
     }
     // A session says `failed` for a while before it is believed.
     let ends_late = !ended && decision.video.outcome.is_some() && !new_word;
     if new_word || ends_late {
         let row = &decision.video;
-        decision.event(Event::Status {
-            was: was.or_else(|| ends_late.then(|| video.status().to_owned())),
+        let status = Event::Status {
             from: video
                 .remote_status
                 .as_ref()
@@ -143,6 +136,10 @@ fn seen(
             to: status.as_str().to_owned(),
             failure_code: row.failure_code.clone(),
             failure_message: row.failure_message.clone(),
+        };
+        decision.events.push(Entry {
+            was: was.or_else(|| ends_late.then(|| video.status().to_owned())),
+            ..Entry::new(status)
         });
     }
     decision.changed = decision.video != *video;
@@ -228,11 +225,13 @@ fn not_found(
         decision.video.phase = Phase::Missing;
         decision.video.missing_at = Some(now);
     }
-    decision.event(Event::Missing {
-        was: decision.status_before(video),
-        first_404_at: video.not_found_at.map(Timestamp::rfc3339),
-        request_id: error.request_id.clone(),
-    });
+    decision.changes(
+        video,
+        Event::Missing {
+            first_404_at: video.not_found_at.map(Timestamp::rfc3339),
+            request_id: error.request_id.clone(),
+        },
+    );
     decision.changed = true;
     decision
 }
@@ -245,7 +244,6 @@ pub fn stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
     }
 }
 
-/// The same for a session that does not move.
 pub fn session_stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
     match p90 {
         Some(p90) if finished >= USUAL_NEEDS => p90.saturating_mul(3).max(SESSION_NEVER_STALLS),

@@ -27,12 +27,9 @@ const MARK_HOLDS: Duration = Duration::from_secs(10 * 60);
 /// How long to wait when HeyGen says "too many" and not for how long.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Whether a row may be POSTed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Now.
     Now,
-    /// Not before this.
     Later(Timestamp),
     /// It was submitted under another account: only that one may be charged for it, or replay its attempt.
     OtherAccount,
@@ -42,7 +39,6 @@ pub enum Due {
     Not,
 }
 
-/// Why a row is not sent by itself any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// An attempt is unanswered, and the key may be forgotten by now.
@@ -171,16 +167,20 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
         notified_at: None,
         count: 1,
     });
-    decision.event(Event::Unknown {
-        was: decision.status_before(video),
-        why: match expiry {
-            Expiry::NoReplay => "HeyGen promises no safe repetition for this kind of job",
-            Expiry::Age => "20 hours since the first attempt without an answer",
-            Expiry::Clock => "the clock went back, so the age of the first attempt is not known",
-            Expiry::Unattended => "20 hours since this database was last in use",
-            Expiry::Rescued => "rescued from a damaged database",
+    decision.changes(
+        video,
+        Event::Unknown {
+            why: match expiry {
+                Expiry::NoReplay => "HeyGen promises no safe repetition for this kind of job",
+                Expiry::Age => "20 hours since the first attempt without an answer",
+                Expiry::Clock => {
+                    "the clock went back, so the age of the first attempt is not known"
+                }
+                Expiry::Unattended => "20 hours since this database was last in use",
+                Expiry::Rescued => "rescued from a damaged database",
+            },
         },
-    });
+    );
     decision.changed = true;
     decision
 }
@@ -204,7 +204,6 @@ pub fn release(video: &Video) -> Option<Decision> {
     Some(decision)
 }
 
-/// The POSTs of one row in one run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     /// An earlier run's attempt is unanswered, so a refusal now says nothing about that one.
@@ -298,15 +297,17 @@ pub fn already_tracked(
         "this request became video {id}, which row {row} tracks"
     ));
     decision.video.first_unanswered_at = None;
-    decision.event(Event::Rejected {
-        was: decision.status_before(video),
-        http_status: None,
-        code: None,
-        message: None,
-        request_id: None,
-        video_id: Some(id.as_str().to_owned()),
-        tracked_by: Some(row.0),
-    });
+    decision.changes(
+        video,
+        Event::Rejected {
+            http_status: None,
+            code: None,
+            message: None,
+            request_id: None,
+            video_id: Some(id.as_str().to_owned()),
+            tracked_by: Some(row.0),
+        },
+    );
     decision.changed = true;
     decision
 }
@@ -372,15 +373,17 @@ fn rejected(video: &Video, first: bool, error: &ApiError) -> Decision {
     if first {
         row.first_unanswered_at = None;
     }
-    decision.event(Event::Rejected {
-        was: decision.status_before(video),
-        http_status: error.http_status(),
-        code: Some(error.code.clone()),
-        message: Some(error.message.clone()),
-        request_id: error.request_id.clone(),
-        video_id: None,
-        tracked_by: None,
-    });
+    decision.changes(
+        video,
+        Event::Rejected {
+            http_status: error.http_status(),
+            code: Some(error.code.clone()),
+            message: Some(error.message.clone()),
+            request_id: error.request_id.clone(),
+            video_id: None,
+            tracked_by: None,
+        },
+    );
     decision.changed = true;
     decision
 }

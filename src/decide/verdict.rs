@@ -6,7 +6,6 @@
 use crate::error::{Exit, Problem};
 use crate::heygen::{ApiError, ErrorKind};
 
-/// What one request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The connection was never established: not one byte of the request went out.
@@ -36,7 +35,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What a failed request came to.
     pub fn of(error: &ApiError) -> Self {
         match error.kind {
             ErrorKind::NotSent => Self::NotSent,

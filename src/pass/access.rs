@@ -6,16 +6,12 @@ use crate::heygen::{Client, Timeouts, account};
 use crate::net::Proxy;
 use crate::video::Account;
 
-/// A client and the account it works for.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
-    /// Talks to HeyGen.
     pub client: Client,
-    /// Base URL and key fingerprint.
     pub account: Account,
     /// Whether the API is on this machine, so that its files may be, too.
     pub loopback: bool,
-    /// For both.
     pub proxy: Option<Proxy>,
 }
 

@@ -21,7 +21,6 @@ pub(crate) fn list_jobs(
     Caller::from(access).pages(|client, token| client.jobs(kind, token), take)
 }
 
-/// Reads what became of the bodies of a batch.
 pub(crate) fn list_batch(
     access: &Access,
     id: &str,

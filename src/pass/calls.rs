@@ -14,7 +14,6 @@ use crate::store::Identity;
 use crate::time::{self, Timestamp};
 use crate::video::{IdempotencyKey, Job};
 
-/// Tries per request within one run.
 const TRIES: u32 = 3;
 /// The first pause between tries, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -22,7 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// A 429 without a usable `Retry-After`.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How the worker threads talk to HeyGen.
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) client: Client,
@@ -31,16 +29,13 @@ pub(super) struct Caller {
     pub(super) budget: Duration,
 }
 
-/// Why a request brought nothing.
 #[derive(Debug)]
 pub(super) enum CallError {
-    /// HeyGen's or the network's doing.
     Api(ApiError),
     /// It was not made: the run is over.
     Stopped,
 }
 
-/// What became of a POST.
 #[derive(Debug)]
 pub(super) struct Posted {
     /// The last answer that matters, or why there was none.
@@ -48,10 +43,8 @@ pub(super) struct Posted {
     pub(super) attempt: Attempt,
 }
 
-/// Why a POST brought no video.
 #[derive(Debug)]
 pub(super) enum PostError {
-    /// HeyGen's or the network's doing.
     Api(ApiError),
     /// No POST was made: the run is over.
     NotAttempted,
@@ -60,7 +53,6 @@ pub(super) enum PostError {
 }
 
 impl Caller {
-    /// Makes a request that may be repeated.
     pub(super) fn get<T>(
         &self,
         request: impl Fn(&Client) -> Result<T, ApiError>,

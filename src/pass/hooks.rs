@@ -26,11 +26,8 @@ use crate::signals;
 use crate::store::{DueHook, Store};
 use crate::video::{HookEvent, RowId, Video};
 
-/// How long a hook may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a hook is tried.
 const TRIES: i64 = 5;
-/// Hooks read at once.
 const PAGE: u32 = 100;
 
 impl Run<'_, '_> {
@@ -149,7 +146,6 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Records what became of a hook.
     pub(super) fn hooked(
         &mut self,
         tx: &Tx<'_>,
@@ -188,7 +184,6 @@ impl Run<'_, '_> {
     }
 }
 
-/// A hook that was started.
 pub(super) struct Hooked {
     hook: DueHook,
     video: Video,
@@ -214,7 +209,6 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// Some may be due.
     pub(super) fn look(&mut self) {
         self.look = true;
     }
@@ -223,12 +217,10 @@ impl Hooks {
         self.running.is_none() && self.queue.is_empty() && !self.look
     }
 
-    /// When the running one has to end.
     pub(super) fn until(&self) -> Option<Instant> {
         self.running.as_ref().map(|running| running.until)
     }
 
-    /// No further one is started.
     pub(super) fn stop(&mut self) {
         self.queue.clear();
         self.look = false;
@@ -245,7 +237,6 @@ impl Hooks {
         }
     }
 
-    /// Nothing of this run goes on.
     pub(super) fn end(&mut self) {
         self.stop();
         self.kill();

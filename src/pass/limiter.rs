@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::heygen::ApiError;
 
-/// Lets requests through, or not.
 #[derive(Debug, Default)]
 pub(super) struct RateLimiter {
     state: Mutex<State>,
@@ -26,10 +25,8 @@ struct State {
     passed: u64,
 }
 
-/// Why a request was not let through.
 #[derive(Debug)]
 pub(super) enum Denied {
-    /// No request of this run has a chance any more.
     Closed,
     /// HeyGen asked to wait for longer than the caller can.
     HeldBack(ApiError),
@@ -90,18 +87,15 @@ impl RateLimiter {
         self.changed.notify_all();
     }
 
-    /// Nobody enters any more.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Whether the gate was closed.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// How many requests were let through.
     pub(super) fn passed(&self) -> u64 {
         self.lock().passed
     }

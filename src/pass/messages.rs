@@ -68,7 +68,6 @@ impl Run<'_, '_> {
     }
 }
 
-/// Where a message stands after a failure.
 fn after(error: &ApiError) -> MessageState {
     match Verdict::of(error) {
         Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => MessageState::Unsent,

@@ -61,31 +61,23 @@ use crate::store::{Asked, CHECKED, DueHook, Identity, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{Account, Asset, IdempotencyKey, Operation, Outage, RowId, Video, VideoId};
 
-/// How a pass works.
 #[derive(Clone, Debug)]
 pub(crate) struct PassOptions {
-    /// Requests at once, and downloads at once.
     pub jobs: usize,
     pub download: bool,
     /// How many videos HeyGen may have in work before no further one is sent.
     pub max_active: Option<u64>,
-    /// Further tries per file.
     pub retries: u32,
-    /// The first pause between tries of a file.
     pub retry_delay: Duration,
-    /// The longest silence within a download.
     pub read_timeout: Duration,
     /// How long one request to HeyGen may take, with all its tries.
     pub budget: Duration,
-    /// The user's command for what happens.
     pub hook: Option<String>,
     /// Whether this run also runs the command; otherwise it only notes what is due.
     pub run_hooks: bool,
     /// Files replace others that have their final names.
     pub replace: bool,
-    /// Nothing is waited for any longer than this.
     pub deadline: Option<Instant>,
-    /// No larger file is taken, in bytes.
     pub max_size: u64,
 }
 
@@ -108,12 +100,9 @@ impl Default for PassOptions {
     }
 }
 
-/// Which rows a pass is about.
 #[derive(Debug)]
 pub(crate) enum Scope {
-    /// Everything unfinished.
     Unfinished,
-    /// These rows, whatever their state.
     Named {
         rows: Vec<RowId>,
         /// The spacing of replays does not hold them back: a person asked.
@@ -126,7 +115,6 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// Rows that a person asks for.
     pub(crate) fn asked_for(rows: &[RowId]) -> Self {
         Self::Named {
             rows: rows.to_vec(),
@@ -134,7 +122,6 @@ impl Scope {
         }
     }
 
-    /// Rows that may have moved on.
     pub(crate) fn look_at(rows: Vec<RowId>) -> Self {
         Self::Named {
             rows,
@@ -194,7 +181,6 @@ fn affordable_jobs() -> usize {
     usize::try_from(jobs.max(1)).unwrap_or(usize::MAX)
 }
 
-/// One pass under way.
 struct Run<'a, 's> {
     env: &'a Environment,
     options: &'a PassOptions,
@@ -219,14 +205,11 @@ struct Run<'a, 's> {
     reporter: &'a mut Reporter<'s>,
 }
 
-/// What a worker learnt.
 enum Message {
-    /// The bulk status answer for some rows.
     Bulk {
         rows: Vec<Asked>,
         answer: Result<Vec<BulkStatus>, CallError>,
     },
-    /// The answer to a row's own GET.
     Detail {
         row: Asked,
         answer: Result<Box<RemoteVideo>, CallError>,
@@ -239,7 +222,10 @@ enum Message {
         guard: Guard,
     },
     /// Where the disk is mounted that a row's files go to.
-    Disk { row: RowId, point: PathBuf },
+    Disk {
+        row: RowId,
+        point: PathBuf,
+    },
     /// The old URLs of a row's files were refused; these are new.
     Refreshed {
         row: RowId,
@@ -249,7 +235,6 @@ enum Message {
         row: RowId,
         asset: Asset,
         fact: FileFact,
-        /// Who waits until it is durable.
         ack: Option<Sender<()>>,
     },
     NotSaved {
@@ -258,22 +243,22 @@ enum Message {
         failure: FileFailure,
     },
     /// A row's files were dealt with; its save lock comes back.
-    SavesDone { row: RowId, guard: Guard },
-    /// A hook ended.
+    SavesDone {
+        row: RowId,
+        guard: Guard,
+    },
     Hooked(Box<Hooked>, Result<(), String>),
 }
 
 /// What has to wait until the transaction under way is durable.
 #[derive(Default)]
 struct AfterCommit {
-    said: Vec<(Rc<Video>, Event)>,
+    said: Vec<(Rc<Video>, Entry)>,
     /// Workers that wait for their commit.
     acks: Vec<Sender<()>>,
-    /// Locks to be given back.
     guards: Vec<Guard>,
     /// Rows HeyGen answered about without news.
     seen: Vec<RowId>,
-    /// Parts of files that will never be complete.
     stale_parts: Vec<StalePart>,
     failed_hooks: Vec<(Video, DueHook, String)>,
     /// The database cannot be used any more.
@@ -296,7 +281,6 @@ const HASTE: Timeouts = Timeouts {
 
 /// How long hooks may go on when everything else is done, altogether.
 const HOOKS_GET: Duration = Duration::from_secs(60);
-/// How long one that was killed may take to end.
 const HOOK_DIES: Duration = Duration::from_secs(2);
 
 impl<'a, 's> Run<'a, 's> {
@@ -489,7 +473,6 @@ impl<'a, 's> Run<'a, 's> {
         Ok(value)
     }
 
-    /// Decides and writes what was learnt.
     fn take_in(&mut self, store: &mut Store, batch: Vec<Message>) -> Result<()> {
         let accepted: Vec<String> = batch.iter().filter_map(accepted).collect();
         self.now = time::now();
@@ -564,8 +547,8 @@ impl<'a, 's> Run<'a, 's> {
             // A worker that is gone needs no answer.
             ack.send(()).ok();
         }
-        for (video, event) in &after.said {
-            self.reporter.say(video, event);
+        for (video, entry) in &after.said {
+            self.reporter.say(video, entry);
         }
         for (video, hook, why) in &after.failed_hooks {
             self.say_hook_failed(video, hook, why);
@@ -605,11 +588,11 @@ impl<'a, 's> Run<'a, 's> {
                 part_name,
             });
         }
-        for Entry { event, .. } in decision.events {
-            if let Some(hook) = event.hook(&video) {
-                self.due_hook(tx, row, hook, event.saved_path())?;
+        for entry in decision.events {
+            if let Some(hook) = entry.hook(&video) {
+                self.due_hook(tx, row, hook, entry.event.saved_path())?;
             }
-            self.after.said.push((Rc::clone(&video), event));
+            self.after.said.push((Rc::clone(&video), entry));
         }
         if finishes {
             self.maybe_idle(tx, row)?;
@@ -657,7 +640,6 @@ impl<'a, 's> Run<'a, 's> {
         Ok(true)
     }
 
-    /// The account of the requests under way.
     fn account(&self) -> Account {
         let access = self.access.as_ref();
         access.map_or_else(|| Account::new(String::new()), |a| a.account.clone())
@@ -682,19 +664,16 @@ impl<'a, 's> Run<'a, 's> {
         self.outages.note(outage, &self.account(), problem.into());
     }
 
-    /// The very thing worked.
     fn works(&mut self, outage: Outage) {
         self.outages.disprove(outage, &self.account());
     }
 
-    /// HeyGen answered.
     fn reachable(&mut self) {
         self.works(Outage::Network);
         self.works(Outage::Key);
         self.works(Outage::RateLimit);
     }
 
-    /// No request of this run has a chance any more.
     fn stop(&mut self, outage: Outage, problem: impl Into<Problem>) {
         if matches!(
             outage,

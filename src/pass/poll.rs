@@ -14,23 +14,17 @@ use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::store::{Asked, Store};
 use crate::video::{Job, Kind, Outage, Phase, RemoteStatus, RowId, VideoId};
 
-/// Rows read from the store at once.
 const PAGE: u32 = 1000;
-/// How many finished videos tell what is usual.
 const USUAL: u32 = 200;
 /// How many `missing` rows are asked for again beside the others.
 const MISSING: u32 = 1000;
 
-/// The asking of one run.
 #[derive(Default)]
 pub(super) struct Polls {
-    /// Every unfinished row is asked about.
     everything: bool,
     /// Where the next page of unfinished rows begins; `None` when there is no further one.
     next_page: Option<RowId>,
-    /// Rows for the next bulk request.
     bulk: Vec<Asked>,
-    /// Rows for a GET of their own.
     details: VecDeque<Asked>,
     /// The same for rows that failed the last time. They come last and in any order: should they fail again and end
     /// the asking, everybody else was asked, and no one of them is always left out.
@@ -39,13 +33,11 @@ pub(super) struct Polls {
     held: Vec<Asked>,
     without_bulk: bool,
     breaker: Breaker,
-    /// What failed since the last success.
     failed: Vec<(Asked, ApiError)>,
     /// What HeyGen says is not there; judged when it is known what else it said.
     not_found: Vec<(Asked, ApiError)>,
     pub(super) witness: Witness,
     in_flight: usize,
-    /// How many rows belong to another account.
     other_account: u64,
 }
 
@@ -86,7 +78,6 @@ impl Polls {
         (kind, rows)
     }
 
-    /// A row needs a GET of its own.
     fn own_get(&mut self, asked: Asked) {
         if asked.missing {
             // It was there again or not worth a request.

@@ -29,12 +29,10 @@ impl Pool {
         }
     }
 
-    /// How many more jobs can start now.
     pub(super) fn free(&self) -> usize {
         self.size.saturating_sub(self.busy)
     }
 
-    /// Whether no job is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.busy == 0
     }
@@ -77,7 +75,6 @@ impl Pool {
             .map(drop)
     }
 
-    /// One job ended.
     pub(super) fn done(&mut self) {
         self.busy -= 1;
     }

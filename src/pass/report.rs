@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{Exit, Problem, code};
-use crate::event::{Event, SavedFile, Severity};
+use crate::event::{Entry, Event, SavedFile, Severity};
 use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
 use crate::render::{human, text};
@@ -15,28 +15,17 @@ use crate::store::Trouble;
 use crate::time::Timestamp;
 use crate::video::{Asset, HookEvent, MessageState, Phase, RowId, Video, VideoId};
 
-/// What a run amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Videos HeyGen took.
     pub sent: u64,
-    /// Videos HeyGen answered about.
     pub polled: u64,
-    /// Status words that changed.
     pub changed: u64,
-    /// Files saved.
     pub saved: u64,
-    /// Their size.
     pub bytes: u64,
-    /// Videos that ended badly.
     pub failed: u64,
-    /// Rows and runs in trouble.
     pub errors: u64,
-    /// Requests to HeyGen's API.
     pub requests: u64,
-    /// The key was refused or is missing.
     pub auth: bool,
-    /// Rows that were refused for good.
     pub rejected: u64,
 }
 
@@ -55,7 +44,6 @@ impl Tally {
     }
 }
 
-/// How much a run says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     /// Outcomes and new trouble: what cron mails.
@@ -64,7 +52,6 @@ pub(crate) enum Level {
     Outages,
 }
 
-/// Says what happened, and counts it.
 pub(crate) struct Reporter<'a> {
     screen: &'a Screen,
     level: Level,
@@ -88,7 +75,6 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// What the run amounts to so far.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -99,7 +85,6 @@ impl<'a> Reporter<'a> {
         self.tally.auth = false;
     }
 
-    /// Tells somebody who waits how a row is doing.
     pub(super) fn progress_line(&self, video: &Video, elapsed: Duration, usual: &str) {
         if !self.screen.json {
             let elapsed = human::duration(elapsed);
@@ -108,7 +93,6 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Shows somebody at a terminal what is rendering.
     pub(super) fn show_rendering(&self, videos: &[(Video, Duration)], usual: &str) {
         let lines: Vec<Rendering> = videos
             .iter()
@@ -121,7 +105,6 @@ impl<'a> Reporter<'a> {
         self.progress().rendering(&lines, usual);
     }
 
-    /// The moving part of the screen.
     pub(super) fn progress(&self) -> Progress {
         self.screen.progress()
     }
@@ -136,9 +119,9 @@ impl<'a> Reporter<'a> {
     }
 
     /// Says what happened and is committed; `video` is the row afterwards.
-    pub(super) fn say(&mut self, video: &Video, event: &Event) {
-        let severity = event.severity(video);
-        self.count(video, event, severity);
+    pub(super) fn say(&mut self, video: &Video, entry: &Entry) {
+        let severity = entry.severity(video);
+        self.count(video, entry, severity);
         if !video.is_rendering() {
             self.progress().rendered(video.id);
         }
@@ -148,12 +131,12 @@ impl<'a> Reporter<'a> {
                 && let Some(error) = &video.last_error
                 && self.said.insert(error.code.clone())
             {
-                self.screen.error(&sentence(video, event));
+                self.screen.error(&sentence(video, &entry.event));
             }
             return;
         }
         if self.screen.json {
-            if let Some(line) = json_line(video, event) {
+            if let Some(line) = json_line(video, entry) {
                 self.screen.json_line(&line);
             }
             return;
@@ -168,7 +151,7 @@ impl<'a> Reporter<'a> {
         if !shown {
             return;
         }
-        let line = sentence(video, event);
+        let line = sentence(video, &entry.event);
         match severity {
             Severity::Silent => {}
             Severity::Step | Severity::Outcome | Severity::Bad => self.screen.line(&line),
@@ -177,9 +160,9 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    fn count(&mut self, video: &Video, event: &Event, severity: Severity) {
+    fn count(&mut self, video: &Video, entry: &Entry, severity: Severity) {
         let tally = &mut self.tally;
-        match event {
+        match &entry.event {
             Event::Accepted { .. } => tally.sent += 1,
             Event::Saved(file) => {
                 tally.saved += 1;
@@ -191,7 +174,7 @@ impl<'a> Reporter<'a> {
         if let Severity::Error { .. } = severity {
             tally.errors += 1;
         }
-        if event.status_before().is_none() {
+        if entry.was.is_none() {
             return;
         }
         tally.changed += 1;
@@ -421,7 +404,6 @@ fn rendering_since(video: &Video) -> String {
     video.accepted_at.unwrap_or(video.submitted_at).rfc3339()
 }
 
-/// How a row ended that ended badly.
 fn end(video: &Video) -> String {
     let id = video.id;
     match video.phase {
@@ -455,16 +437,16 @@ pub(crate) fn unknown_hint(id: RowId) -> String {
 }
 
 /// The JSON line of something that happened; `None` for what only sentences say.
-fn json_line(video: &Video, event: &Event) -> Option<serde_json::Value> {
+fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
     let id = video.id.0;
     let video_id = video.video_id.as_ref().map(VideoId::as_str);
-    if let Some(from) = event.status_before() {
+    if let Some(from) = &entry.was {
         return Some(json!({
             "type": "change", "id": id, "video_id": video_id, "from": from, "to": video.status(),
             "failure_code": video.failure_code, "failure_message": video.failure_message,
         }));
     }
-    match event {
+    match &entry.event {
         Event::Accepted { .. } => Some(json!({
             "type": "sent", "id": id, "video_id": video_id, "status": video.status(),
         })),

@@ -19,7 +19,6 @@ use crate::net::Proxy;
 use crate::store::Store;
 use crate::video::{Asset, File, FileState, Operation, Outage, RowId, Video};
 
-/// The saving of one run.
 #[derive(Default)]
 pub(super) struct Saves {
     client: Option<FileClient>,
@@ -92,14 +91,12 @@ impl Saves {
     }
 }
 
-/// A part of a file that will never be complete.
 pub(super) struct StalePart {
     pub(super) row: RowId,
     pub(super) dir: PathBuf,
     pub(super) part_name: String,
 }
 
-/// Why a file could not be saved.
 pub(super) struct FileFailure {
     pub(super) code: String,
     pub(super) message: String,
@@ -241,7 +238,6 @@ impl Run<'_, '_> {
         result
     }
 
-    /// Takes in what is known of a file.
     pub(super) fn file(
         &mut self,
         tx: &Tx<'_>,
@@ -313,7 +309,6 @@ impl Run<'_, '_> {
     }
 }
 
-/// What was recorded of a file before its rename.
 fn left_publishing(file: &File) -> Option<Finished> {
     if file.state != FileState::Publishing {
         return None;

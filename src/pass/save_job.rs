@@ -22,18 +22,14 @@ use crate::render::progress::{Progress, Transfer};
 use crate::render::text;
 use crate::video::{Asset, Part, RowId, Urls, Video};
 
-/// How long one file's tries may wait altogether.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a job's messages get to the main thread.
 pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
 
-/// Fetches the open files of one row.
 pub(super) struct SaveJob {
     pub(super) video: Video,
     /// Where the disk was mounted that the files go to, once one was fetched.
     pub(super) disk: Option<PathBuf>,
-    /// The files' name.
     pub(super) stem: String,
     pub(super) urls: Urls,
     pub(super) refreshed: bool,
@@ -89,13 +85,11 @@ impl SaveJob {
         deliver(Message::SavesDone { row, guard });
     }
 
-    /// What the file is called on a terminal.
     fn label(&self, asset: Asset) -> String {
         let title = self.video.title.as_deref().unwrap_or_default();
         format!("{} {asset} {}", self.video.id, text::fit(title, 40))
     }
 
-    /// One file, with as many tries as a run allows.
     fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<Finished, Unsaved> {
         let delay = self.options.retry_delay;
         let mut backoff = Backoff::new(
@@ -188,13 +182,11 @@ fn failure(stop: &Unsaved) -> Option<FileFailure> {
     }
 }
 
-/// Takes a job's facts to the main thread.
 struct JobLedger<'a> {
     row: RowId,
     asset: Asset,
     deliver: &'a Deliver<'a>,
     transfer: Transfer,
-    /// What was last recorded, for the next try.
     part: Mutex<Option<Part>>,
 }
 

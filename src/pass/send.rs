@@ -17,7 +17,6 @@ use crate::store::{Store, Trouble};
 use crate::time::{self, LONGEST_WAIT, Timestamp};
 use crate::video::{IdempotencyKey, Job, Kind, Outage, Phase, RowId, Video};
 
-/// Rows read from the store at once.
 const PAGE: u32 = 256;
 /// POSTs in a row that came to nothing, after which the rest waits for the next run.
 const FAILURES: u32 = 3;
@@ -27,12 +26,10 @@ const OUTBOX_SEEN: &str = "outbox_seen";
 const OUTBOX_SEEN_EVERY: Duration = Duration::from_secs(3600);
 /// A clock that is off by more than this is worth a word.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
-/// Rows that are looked at in one transaction.
 const CANDIDATES: usize = 64;
 /// How long POSTs are held back when HeyGen says "too many" and not for how long.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
 
-/// The sending of one run.
 #[derive(Default)]
 pub(super) struct Sends {
     /// Replays first, then what was never sent; each with the row after which its next page begins.
@@ -48,14 +45,11 @@ pub(super) struct Sends {
     outbox_seen_at: Option<Timestamp>,
     /// Rows whose answer named another row's video, and that were asked once more.
     asked_again: HashSet<RowId>,
-    /// Rows that only another account may send.
     other_account: u64,
 }
 
-/// A row that is ready to go.
 struct Ready {
     row: RowId,
-    /// When its POST may begin.
     window: RangeInclusive<Timestamp>,
     unanswered_before: bool,
     kind: Kind,
@@ -66,18 +60,15 @@ struct Ready {
 }
 
 impl Sends {
-    /// Everything that waits is to be sent.
     pub(super) fn everything(&mut self) {
         self.pages = VecDeque::from([(Phase::Sending, RowId(0)), (Phase::Unsent, RowId(0))]);
     }
 
-    /// Rows just recorded, with their locks.
     pub(super) fn fresh(&mut self, rows: Vec<(RowId, Guard)>) {
         self.queue
             .extend(rows.into_iter().map(|(row, guard)| (row, Some(guard))));
     }
 
-    /// A row the user named.
     pub(super) fn named(&mut self, row: RowId) {
         self.queue.push_back((row, None));
     }
@@ -345,7 +336,6 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Records what became of a POST.
     pub(super) fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Posted) -> Result<()> {
         let Some(video) = tx.video(row)? else {
             if let Ok(created) = &posted.answer {

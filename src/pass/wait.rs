@@ -12,7 +12,6 @@ use crate::store::Store;
 use crate::time;
 use crate::video::{RowId, Video};
 
-/// The pause between rounds grows up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many finished videos an estimate is made from, at most and at least.
 const USUAL: u32 = 40;
@@ -20,14 +19,11 @@ const FEWEST: u64 = 3;
 /// How often somebody who waits is said that nothing changed.
 const REASSURE: Duration = Duration::from_secs(60);
 
-/// What is waited for.
 #[derive(Clone, Debug)]
 pub(crate) struct Wait {
-    /// These rows, or everything unfinished.
     pub rows: Option<Vec<RowId>>,
     /// Until when at most, whatever is under way then.
     pub deadline: Option<Instant>,
-    /// The first pause between rounds.
     pub interval: Duration,
 }
 
@@ -93,10 +89,8 @@ impl Wait {
     }
 }
 
-/// What somebody who waits was said last.
 #[derive(Default)]
 struct Said {
-    /// When all rows were said of.
     at: Option<Instant>,
     words: HashMap<RowId, String>,
 }

@@ -29,7 +29,6 @@ pub(super) fn not_ours(path: &Path) -> Problem {
         .with_hint("give another path with --db or TRACKER_DB; this file was not touched")
 }
 
-/// Written by a newer version of this program.
 pub(super) fn newer(path: &Path, found: i64, known: i64) -> Problem {
     let which = format!(" has schema {found}, this program knows up to {known}");
     Problem {
@@ -88,7 +87,6 @@ pub(super) fn pragma(path: &Path, name: &str) -> Problem {
     problem(path, "the database ", &what).with_hint("tracker doctor looks closer")
 }
 
-/// What SQLite says.
 pub(super) fn sqlite(path: &Path, source: &rusqlite::Error) -> Problem {
     let extended = source.sqlite_error().map(|error| error.extended_code);
     let full = || Problem {

@@ -27,7 +27,6 @@ impl Tx<'_> {
         )
     }
 
-    /// A video's timeline, oldest first.
     pub fn timeline(&self, video: RowId) -> Result<Vec<TimelineEntry>> {
         self.all(
             "SELECT at, kind, count, detail FROM events WHERE video = ?1 ORDER BY id",

@@ -20,7 +20,6 @@ pub struct Pulse {
     pub last_sign: Option<Timestamp>,
 }
 
-/// The version of the SQLite this program was built with.
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }

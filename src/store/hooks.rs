@@ -7,23 +7,18 @@ use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{HookEvent, RowId};
 
-/// A hook that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueHook {
     /// Its number; also names its kernel lock.
     pub id: RowId,
     /// The row it tells of; for `idle` the row that finished last.
     pub video: RowId,
-    /// What happened.
     pub event: HookEvent,
-    /// The saved file.
     pub file: Option<String>,
-    /// Tries so far.
     pub tries: i64,
 }
 
 impl Tx<'_> {
-    /// Notes that a hook is due.
     pub fn hook(
         &self,
         video: RowId,
@@ -54,7 +49,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Whether any hook is due.
     pub fn has_hooks(&self) -> Result<bool> {
         self.exists("hooks", [])
     }
@@ -65,7 +59,6 @@ impl Tx<'_> {
         self.changed("UPDATE hooks SET tries = tries + 1 WHERE id = ?1", [hook])
     }
 
-    /// A hook was told, or is given up.
     pub fn hook_over(&self, hook: RowId) -> Result<()> {
         self.run("DELETE FROM hooks WHERE id = ?1", [hook])
     }

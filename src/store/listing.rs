@@ -12,32 +12,25 @@ use crate::video::{RowId, Video, VideoId};
 /// Which rows `list` shows. Every condition that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// Any of these status words.
     pub statuses: Vec<String>,
     /// Only rows `check` still has work with.
     pub unfinished: bool,
     /// Only rows that ended badly and were not submitted again.
     pub failed: bool,
-    /// Any of these kinds of job.
     pub kinds: Vec<Kind>,
     /// `submitted_at` not before.
     pub since: Option<Timestamp>,
     /// `submitted_at` before.
     pub until: Option<Timestamp>,
-    /// All of these labels.
     pub tags: Vec<String>,
     /// Part of the title, the script or the failure message; ASCII case is ignored.
     pub search: Option<String>,
 }
 
-/// What an ID on the command line stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Exactly one row.
     One(RowId),
-    /// Several rows share the prefix.
     Several(Vec<(RowId, VideoId)>),
-    /// No row.
     None,
 }
 
@@ -108,7 +101,6 @@ impl Filter {
     }
 }
 
-/// What ended badly and was not submitted again.
 const FAILED: &str = "(phase IN ('rejected', 'unknown', 'missing')
         OR (phase = 'accepted' AND outcome = 'failed'))
     AND NOT EXISTS (SELECT 1 FROM videos AS retry INDEXED BY videos_retried

@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{MessageKind, MessageState, RowId};
 
-/// A message to a session.
 #[derive(Clone, Debug)]
 pub(crate) struct OutgoingMessage {
     pub id: i64,
@@ -31,7 +30,6 @@ impl Tx<'_> {
         )
     }
 
-    /// What nobody has begun to send.
     pub(crate) fn unsent_messages(&self) -> Result<Vec<OutgoingMessage>> {
         self.all(
             "SELECT id, video, kind, text FROM messages WHERE state = 'unsent' ORDER BY id",
@@ -63,7 +61,6 @@ impl Tx<'_> {
         )
     }
 
-    /// How often a row's session was asked to go on.
     pub(crate) fn nudges_sent(&self, row: RowId) -> Result<i64> {
         self.value(
             "SELECT count(*) FROM messages WHERE video = ?1 AND kind = 'nudge'",

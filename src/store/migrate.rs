@@ -14,7 +14,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_jobs.sql"),
 ];
 
-/// The schema version this program works with.
 pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;
 
 /// Brings the schema up to version `goal`; a kill in between leaves it exactly as it was.

@@ -66,13 +66,11 @@ use row::Cell;
 /// `PRAGMA application_id` of our databases: "HGTr" in ASCII.
 pub const APPLICATION_ID: i32 = 0x4847_5472;
 
-/// An open database.
 pub struct Store {
     conn: Connection,
     path: PathBuf,
     identity: Identity,
     read_only: bool,
-    /// Rows that could not be read, with the reason.
     damaged: RefCell<BTreeMap<RowId, String>>,
     /// Opened once: where locks belong to the process, closing a second handle would drop them all.
     locks: OnceCell<Locks>,
@@ -104,12 +102,10 @@ impl Store {
         open::for_reading(path)
     }
 
-    /// The canonical path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The lock file that belongs to this database.
     pub fn locks(&self) -> Result<Locks> {
         if let Some(locks) = self.locks.get() {
             return Ok(locks.clone());

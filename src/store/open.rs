@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{APPLICATION_ID, Store, error, migrate};
@@ -16,7 +17,6 @@ use crate::locks;
 /// How long to wait for somebody else's migration or first open.
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
 
-/// No database is shorter, unless it is empty.
 const SMALLEST_PAGE: u64 = 512;
 
 /// The device and inode the database had when it was opened.
@@ -228,16 +228,13 @@ fn nap(naps: i32) -> bool {
 impl Store {
     /// The schema version, after making sure that the database is ours and not from the future.
     fn version(&self) -> Result<i64> {
-        let (application, version, tables): (i32, i64, bool) = self
-            .conn
-            .query_row(
-                "SELECT (SELECT application_id FROM pragma_application_id),
+        let (application, version, tables): (i32, i64, bool) = self.tx(&self.conn).one(
+            "SELECT (SELECT application_id FROM pragma_application_id),
                         (SELECT user_version FROM pragma_user_version),
                         EXISTS (SELECT 1 FROM sqlite_schema)",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
-            .map_err(|e| self.error(e))?;
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
         match application {
             APPLICATION_ID if version > migrate::LATEST => {
                 Err(error::newer(&self.path, version, migrate::LATEST))
@@ -256,18 +253,14 @@ impl Store {
     }
 
     fn is_wal(&self) -> Result<bool> {
-        self.pragma_text("journal_mode").map(|mode| mode == "wal")
+        Ok(self.pragma::<String>("journal_mode")? == "wal")
     }
 
     /// Under the set-up lock: journal mode and migrations.
     fn set_up(&mut self) -> Result<()> {
         self.version()?;
         if !self.is_wal()? {
-            let mode: String = self
-                .conn
-                .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
-                .map_err(|e| self.error(e))?;
-            if mode != "wal" {
+            if self.pragma::<String>("journal_mode = WAL")? != "wal" {
                 return Err(self.refused("journal_mode"));
             }
         }
@@ -290,21 +283,15 @@ impl Store {
             ("foreign_keys", 1),
             ("trusted_schema", 0),
         ] {
-            let got: i64 = self
-                .conn
-                .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
-                .map_err(|e| self.error(e))?;
-            if got != wanted {
+            if self.pragma::<i64>(pragma)? != wanted {
                 return Err(self.refused(pragma));
             }
         }
         Ok(())
     }
 
-    fn pragma_text(&self, pragma: &'static str) -> Result<String> {
-        self.conn
-            .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
-            .map_err(|e| self.error(e))
+    fn pragma<T: FromSql>(&self, pragma: &str) -> Result<T> {
+        self.tx(&self.conn).value(&format!("PRAGMA {pragma}"), [])
     }
 
     fn refused(&self, pragma: &'static str) -> Problem {

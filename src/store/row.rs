@@ -13,7 +13,6 @@ use crate::video::{
     MessageState, Operation, Outcome, Part, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
-/// A column and the value it gets.
 pub(super) type Cell<'a> = (&'static str, &'a dyn ToSql);
 
 /// Columns that are called like the field of the noun they hold. `fixed` ones are only read here; the `changing` ones are
@@ -193,7 +192,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Writes a file as it is.
     pub fn put_file(&self, video: RowId, file: &File) -> Result<()> {
         let part = file.part.as_ref();
         let mut cells = changing_of_file(file);
@@ -217,7 +215,6 @@ impl Tx<'_> {
     }
 }
 
-/// Stores a newtype as its inner text or number.
 macro_rules! stored_as {
     ($type:ty, $sql:ty, $from:expr, $to:expr) => {
         impl FromSql for $type {

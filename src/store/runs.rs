@@ -8,18 +8,13 @@ use super::Tx;
 use crate::error::Result;
 use crate::time::Timestamp;
 
-/// A trouble of whole runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// What is affected: `network`, `key`, `credit`, ...
     pub kind: String,
-    /// The account or host that it concerns.
     pub scope: String,
-    /// Error code.
     pub code: String,
-    /// One sentence.
     pub message: String,
-    /// When it began.
     pub since: Timestamp,
     /// When it was last reported, or would have been.
     pub notified_at: Timestamp,
@@ -28,7 +23,6 @@ pub struct Trouble {
 }
 
 impl Tx<'_> {
-    /// The troubles that have not ended.
     pub fn troubles(&self) -> Result<Vec<Trouble>> {
         self.all(
             "SELECT kind, scope, code, message, since, notified_at, notified FROM troubles
@@ -48,7 +42,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Whether a trouble of this kind has not ended.
     pub fn has_trouble(&self, kind: &str) -> Result<bool> {
         self.exists("troubles WHERE kind = ?", [kind])
     }

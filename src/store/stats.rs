@@ -10,17 +10,14 @@ use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::RowId;
 
-/// What the rows of a filter add up to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
-    /// How many rows there are.
     pub videos: u64,
     /// How many rows `check` still has work with.
     pub unfinished: u64,
     /// How many rows have which status word; most frequent first.
     #[serde(serialize_with = "in_order")]
     pub by_status: Vec<(String, u64)>,
-    /// How long rendering took.
     #[serde(rename = "render_seconds")]
     pub rendering: RenderTimes,
     /// By calendar month of `submitted_at`, local time; newest first.
@@ -31,7 +28,6 @@ pub struct Stats {
     pub kinds: Vec<Group>,
     /// Files under their final names.
     pub files: u64,
-    /// Their size.
     pub bytes: u64,
 }
 
@@ -39,7 +35,6 @@ pub struct Stats {
 /// of polling.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RenderTimes {
-    /// How many are known.
     pub count: u64,
     /// Half of them took at most this many milliseconds.
     #[serde(serialize_with = "seconds")]

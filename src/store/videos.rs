@@ -21,56 +21,35 @@ const OUTBOX: &str = "videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 
 /// What `submit`, `retry` and `add` write down.
 #[derive(Clone, Debug, Default)]
 pub struct NewVideo {
-    /// What HeyGen is to make.
     pub kind: Kind,
-    /// See [`Video::template_id`].
     pub template_id: Option<String>,
-    /// See [`Video::nudges_left`].
     pub nudges_left: i64,
-    /// See [`Video::auto_proceed`].
     pub auto_proceed: bool,
-    /// A session that was begun elsewhere.
     pub session_id: Option<VideoId>,
     /// The exact request body and its key; `None` for a video made elsewhere.
     pub request: Option<(String, IdempotencyKey)>,
-    /// See `videos.body_hash`.
     pub body_hash: Option<String>,
-    /// HeyGen's id, for a video made elsewhere.
     pub video_id: Option<VideoId>,
-    /// Whom it belongs to, where that is known.
     pub account: Option<Account>,
-    /// For searching.
     pub title: Option<String>,
-    /// For searching.
     pub script: Option<String>,
-    /// For searching.
     pub avatar_id: Option<String>,
-    /// For searching.
     pub voice_id: Option<String>,
-    /// The user's labels.
     pub tags: Vec<String>,
-    /// When it was submitted.
     pub submitted_at: Timestamp,
-    /// Absolute.
     pub output_dir: PathBuf,
-    /// See [`Video::name_template`].
     pub name_template: Option<String>,
-    /// The caller's own name for the submission.
     pub request_key: Option<String>,
-    /// The files wanted.
     pub assets: Vec<Asset>,
     /// See [`Video::data`]; a JSON object.
     pub data: Option<String>,
-    /// The row this one submits again.
     pub retry_of: Option<RowId>,
 }
 
 /// What became of an `add`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// A new row.
     New(RowId),
-    /// The id was known; nothing changed.
     Known(RowId),
 }
 
@@ -80,7 +59,6 @@ pub struct Asked {
     pub row: RowId,
     pub rev: i64,
     pub job: Job,
-    /// HeyGen's word as we know it.
     pub status: Option<RemoteStatus>,
     /// Hearing the same word again changes nothing: no trouble to end, and the account is known.
     pub settled: bool,
@@ -111,20 +89,14 @@ impl Asked {
 /// What `check` still has to do, in numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenWork {
-    /// Rows that are not finished.
     pub unfinished: u64,
-    /// Rows HeyGen works on.
     pub rendering: u64,
-    /// Since when the oldest of them does.
     pub oldest_rendering: Option<Timestamp>,
-    /// Rows that are completed and not saved.
     pub to_save: u64,
-    /// Rows that wait to be sent, or for the answer.
     pub to_send: u64,
 }
 
 impl Tx<'_> {
-    /// What is still to be done.
     pub fn open_work(&self) -> Result<OpenWork> {
         self.one(
             "SELECT count(*),
@@ -146,7 +118,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Inserts a row and its wanted files.
     pub fn insert(&self, new: &NewVideo, now: Timestamp) -> Result<RowId> {
         let made = new.video_id.as_ref().or(new.session_id.as_ref());
         let phase = if made.is_some() {
@@ -205,12 +176,10 @@ impl Tx<'_> {
         Ok(self.videos("videos WHERE id = ?", [id])?.pop())
     }
 
-    /// The exact body to POST.
     pub fn request(&self, id: RowId) -> Result<Option<String>> {
         self.value("SELECT request FROM videos WHERE id = ?", [id])
     }
 
-    /// The account that submitted or last saw a row.
     pub fn owner(&self, id: RowId) -> Result<Option<Account>> {
         let found = self.value_if_any("SELECT account FROM videos WHERE id = ?", [id])?;
         Ok(found.flatten())
@@ -247,7 +216,6 @@ impl Tx<'_> {
         )
     }
 
-    /// When the first of them was.
     pub fn first_submitted_since(&self, since: Timestamp) -> Result<Option<Timestamp>> {
         self.value(
             "SELECT min(submitted_at) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?",
@@ -434,7 +402,6 @@ impl Tx<'_> {
         self.videos(&format!("{UNFINISHED} ORDER BY id LIMIT ?"), [limit])
     }
 
-    /// Whether any row waits to be sent.
     pub fn has_outbox(&self) -> Result<bool> {
         self.exists(OUTBOX, [])
     }
@@ -447,7 +414,6 @@ impl Tx<'_> {
         )
     }
 
-    /// The rows with an equal body, newest first.
     pub fn duplicates(&self, body_hash: &str) -> Result<Vec<Video>> {
         self.videos(
             "videos INDEXED BY videos_by_body WHERE body_hash = ? ORDER BY id DESC LIMIT 100",
@@ -488,7 +454,6 @@ impl Tx<'_> {
         )
     }
 
-    /// How long an account's POSTs are held back.
     pub fn paused_until(&self, account: &Account) -> Result<Option<Timestamp>> {
         self.value_if_any("SELECT until FROM pauses WHERE account = ?", [account])
     }

@@ -15,11 +15,8 @@ const PRUNE: u32 = 1000;
 pub enum Taken {
     /// New, about a video of ours: it is pending now.
     Accepted(RowId),
-    /// It was accepted before.
     Duplicate(RowId),
-    /// About a video that is not tracked here.
     UnknownVideo,
-    /// About no video.
     OtherEvent,
 }
 
@@ -34,12 +31,9 @@ impl Taken {
     }
 }
 
-/// A delivery nobody has acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingWebhook {
-    /// Its number.
     pub id: i64,
-    /// The video it is about.
     pub video: RowId,
     /// Nothing HeyGen could say would change that row.
     pub settled: bool,
@@ -114,7 +108,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Somebody acted on a delivery.
     pub fn webhook_done(&self, id: i64, now: Timestamp) -> Result<()> {
         self.run(
             "UPDATE webhooks SET done_at = ?2 WHERE id = ?1",

@@ -143,9 +143,7 @@ fn in_bulk(video: &Video, word: &str) -> Decision {
 /// The statuses it says the row had before.
 fn changed_from(decision: &Decision) -> Vec<&str> {
     let events = decision.events.iter();
-    events
-        .filter_map(|entry| entry.event.status_before())
-        .collect()
+    events.filter_map(|entry| entry.was.as_deref()).collect()
 }
 
 /// Its errors: the row's own, to be reported now, counted only.

@@ -353,7 +353,7 @@ fn what_expires_keeps_what_a_person_needs_to_find_out() {
         let [entry] = decision.events.as_slice() else {
             panic!("{:?}", decision.events)
         };
-        assert_eq!(entry.event.status_before(), Some("sending"));
+        assert_eq!(entry.was.as_deref(), Some("sending"));
     }
 }
 
