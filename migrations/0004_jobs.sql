@@ -31,6 +31,7 @@ CREATE TABLE videos_new (
     script TEXT,
     avatar_id TEXT,
     voice_id TEXT,
+    title_edited INTEGER NOT NULL DEFAULT 0 CHECK (title_edited IN (0, 1)),  -- HeyGen's does not replace it
     tags TEXT NOT NULL DEFAULT '[]' CHECK (json_type(tags) = 'array'),
 
     -- What HeyGen says of it

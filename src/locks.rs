@@ -1,7 +1,7 @@
 //! Kernel locks: who sends a row, who saves its files, who sets up the database.
 //!
-//! All locks are byte ranges of one file beside the database, `<database>-lock`, which never holds a byte and is
-//! never removed. The kernel frees them when the process ends, however it ends, so a kill leaves nothing locked
+//! All locks are byte ranges of one file beside the database, `<database>-lock`, which holds nothing but a witness of
+//! how far the database had come, and is never removed. The kernel frees them when the process ends, however it ends, so a kill leaves nothing locked
 //! and nothing to clean up. On Linux they are open-file-description locks: they belong to this one [`File`], not
 //! to the process, so no other file handle closed in this process can drop them (`fcntl(2)`, "Open file
 //! description locks"). Elsewhere they are POSIX record locks, which is the same as long as this file is opened
@@ -11,13 +11,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 
 use crate::error::{Problem, Result};
@@ -36,6 +36,25 @@ const SEND_BASE: libc::off_t = 1 << 40;
 const SAVE_BASE: libc::off_t = 1 << 41;
 const HOOK_BASE: libc::off_t = 1 << 42;
 
+/// The witness: where it lies, and what it begins with.
+const WITNESS_AT: u64 = 8;
+const WITNESS: [u8; 8] = *b"witness:";
+
+/// How far the database had come when that was last written beside it; 0 where it never was.
+pub(crate) fn witness(database: &Path) -> i64 {
+    let mut found = [0; 16];
+    let mut look = OpenOptions::new();
+    look.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let read = look
+        .open(lock_path(database))
+        .and_then(|file| file.read_exact_at(&mut found, WITNESS_AT));
+    let (mark, number) = found.split_at(WITNESS.len());
+    match number.try_into() {
+        Ok(number) if read.is_ok() && mark == WITNESS => i64::from_be_bytes(number),
+        _ => 0,
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Locks {
     file: Arc<File>,
@@ -53,7 +72,10 @@ pub struct Guard {
 impl Locks {
     /// Opens the lock file of the database at `database`, creating it with mode 0600.
     pub fn open(database: &Path) -> Result<Self> {
-        let path = lock_path(database);
+        Self::at(&lock_path(database))
+    }
+
+    fn at(path: &Path) -> Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -61,12 +83,25 @@ impl Locks {
             .truncate(false)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|source| Problem::lock(&path, &source))?;
+            .open(path)
+            .map_err(|source| Problem::lock(path, &source))?;
         Ok(Self {
             file: Arc::new(file),
             path: path.into(),
         })
+    }
+
+    /// A lock that a command can hold on to ([`Guard::hand_on`]) when this process is killed. Where locks belong to
+    /// the process that is not to be had.
+    pub fn try_apart(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>> {
+        let apart = cfg!(target_os = "linux").then(|| Self::at(&self.path));
+        apart.unwrap_or_else(|| Ok(self.clone()))?.try_row(purpose, row)
+    }
+
+    /// Notes how far the database has come. Whether that succeeds matters only after somebody puts a backup back.
+    pub fn set_witness(&self, number: i64) {
+        let bytes = [WITNESS, number.to_be_bytes()].concat();
+        self.file.write_all_at(&bytes, WITNESS_AT).ok();
     }
 
     /// Takes a row's lock, or `None` when another process holds it.
@@ -104,6 +139,14 @@ impl Locks {
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
             Err(errno) => Err(Problem::lock(&self.path, &errno.into())),
         }
+    }
+}
+
+impl Guard {
+    /// Whether commands that are started from now on hold the lock as well, for as long as they run.
+    pub fn hand_on(&self, yes: bool) {
+        let flag = if yes { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
+        fcntl(&*self.file, FcntlArg::F_SETFD(flag)).ok();
     }
 }
 

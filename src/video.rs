@@ -372,6 +372,8 @@ pub struct Video {
 
     /// From the request, replaced by HeyGen's own title when it has one.
     pub title: Option<String>,
+    /// The user gave it this title here, and it stays.
+    pub title_edited: bool,
     pub script: Option<String>,
     pub avatar_id: Option<String>,
     pub voice_id: Option<String>,

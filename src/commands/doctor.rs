@@ -29,6 +29,8 @@ const PATIENCE: Timeouts = Timeouts {
 const MAX_DAMAGED: usize = 20;
 /// A damaged database has much to say; one screen is enough.
 const MAX_MESSAGE: usize = 300;
+/// So long it is said that a backup was put back.
+const LATELY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Before this program was written no clock was right.
 const FIRST_YEAR: i32 = 2025;
 /// How many of the latest events are looked through for times in the future.
@@ -304,6 +306,25 @@ impl Database {
             return Err(Problem::new(code::DATABASE, rows).with_hint(format!(
                 "check leaves them alone and works on the others; tracker forget {first} --force drops one"
             )));
+        }
+        let foreign = match context.account() {
+            Some(account) => store.read(|tx| tx.waiting_for_others(&account))?,
+            None => 0,
+        };
+        if foreign > 0 {
+            let what = format!("{foreign} of the videos to be submitted belong to another account");
+            self.note = Some(Problem::new(code::OTHER_KEY, what).with_hint(
+                "only tracker check with the key they were submitted with sends them",
+            ));
+        }
+        let now = time::now();
+        let restored = store.read(|tx| tx.restored())?;
+        if let Some(restored) = restored.filter(|restored| now.since(restored.at) < LATELY) {
+            let at = restored.at.rfc3339();
+            let what = format!("at {at} it was older than what its lock file says: was a backup put back?");
+            self.note = Some(Problem::new(code::DATABASE, what).with_hint(
+                "what was submitted since the backup is at HeyGen only: tracker add VIDEO_ID",
+            ));
         }
         let mode = fs::metadata(store.path()).map_or(0, |meta| meta.mode());
         if mode & 0o077 != 0 {

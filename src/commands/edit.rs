@@ -41,6 +41,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         let before = video.clone();
         if let Some(title) = &changes.title {
             video.title = Some(title.clone());
+            video.title_edited = true;
         }
         let trimmed = |words: &[String]| -> Vec<String> {
             words.iter().map(|word| word.trim().to_owned()).collect()
@@ -64,10 +65,5 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context
         .screen
         .note("changed here only; HeyGen keeps what it has");
-    if changes.title.is_some() && !video.finished {
-        context
-            .screen
-            .note("until it is finished, a title that HeyGen reports replaces this one");
-    }
     Ok(Exit::Ok)
 }

@@ -40,6 +40,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::commands::options::Globals;
 use crate::config::{self, Environment};
 use crate::error::{Exit, Problem, Result};
+use crate::heygen;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
@@ -47,7 +48,7 @@ use crate::render::{table, tsv};
 pub(crate) use crate::rows::{find, find_all, find_video, load};
 use crate::signals;
 use crate::store::Store;
-use crate::video::Video;
+use crate::video::{Account, Video};
 
 /// Everything a verb gets from outside, besides its own arguments.
 pub struct Context {
@@ -107,6 +108,13 @@ impl Context {
 
     pub fn open_or_create(&self) -> Result<Store> {
         Store::create(&self.database()?)
+    }
+
+    /// Whose videos the key in use is for; `None` where there is none.
+    fn account(&self) -> Option<Account> {
+        let base = config::base_url(&self.env).ok()?;
+        let key = config::api_key(&self.env).ok()?;
+        Some(heygen::account(&base, &key.secret))
     }
 
     pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>> {

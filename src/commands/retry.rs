@@ -115,7 +115,9 @@ pub(super) fn settle(
 ) -> Result<Option<RowId>> {
     let earlier = tx.retries(original)?;
     if let Some((row, hash)) = earlier.last().filter(|_| !again) {
-        if *hash == new.body_hash {
+        let (before, retry) = (tx.video(original)?, tx.video(*row)?);
+        let same = |(before, retry): (Video, Video)| asks_for_no_more(new, &before, &retry);
+        if *hash == new.body_hash && before.zip(retry).is_none_or(same) {
             return Ok(Some(*row));
         }
         return Err(Problem::usage(
@@ -132,6 +134,18 @@ pub(super) fn settle(
         *key = IdempotencyKey::of_retry(first, earlier.len(), body);
     }
     Ok(None)
+}
+
+/// Whether what `new` wants otherwise than the original is what its retry got.
+fn asks_for_no_more(new: &NewVideo, original: &Video, retry: &Video) -> bool {
+    fn fits<T: PartialEq>(new: &T, original: &T, retry: &T) -> bool {
+        new == original || new == retry
+    }
+    let assets = |video: &Video| video.files.iter().map(|file| file.asset).collect();
+    fits(&new.tags, &original.tags, &retry.tags)
+        && fits(&new.output_dir, &original.output_dir, &retry.output_dir)
+        && fits(&new.name_template, &original.name_template, &retry.name_template)
+        && fits(&new.assets, &assets(original), &assets(retry))
 }
 
 /// Only what ended without a video can be retried.

@@ -15,6 +15,7 @@ impl Context {
             width: self.screen.width,
             wraps: self.screen.out_is_terminal,
             verbose: self.screen.verbose > 0,
+            account: self.account(),
             places: Places {
                 // A working directory that was removed makes no path shorter, and nothing else depends on it here.
                 cwd: std::env::current_dir().ok(),

@@ -185,11 +185,7 @@ fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp)
         message: failure.message.clone(),
         request_id: failure.request_id.clone(),
         at: now,
-        notified_at: if failure.notify {
-            Some(now)
-        } else {
-            notified_at
-        },
+        notified_at,
         count: known.map_or(1, |e| e.count.saturating_add(1)),
     });
     decision.again(Event::Error(failure), again);

@@ -161,7 +161,9 @@ fn take_over(row: &mut Video, remote: &RemoteVideo, now: Timestamp) {
             mine.clone_from(theirs);
         }
     }
-    newer(&mut row.title, &remote.title);
+    if !row.title_edited {
+        newer(&mut row.title, &remote.title);
+    }
     newer(&mut row.created_at, &remote.created_at);
     newer(&mut row.completed_at, &remote.completed_at);
     newer(&mut row.duration, &remote.duration);

@@ -12,7 +12,7 @@ use crate::heygen::{ApiError, Created};
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{
-    Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, Video, VideoId,
+    Account, IdempotencyKey, LastError, Operation, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
 /// A replay is safe for this long after the first unanswered attempt.
@@ -49,6 +49,8 @@ pub enum Expiry {
     NoReplay,
     /// No attempt is known of, but this database was not in use for so long that another copy of it may have sent the row.
     Unattended,
+    /// A backup was put back, which may lack the attempt, and HeyGen does not promise that a repetition is harmless.
+    Restored,
     /// It was read out of a damaged database, and may have been sent after what was read was written.
     Rescued,
 }
@@ -62,6 +64,8 @@ pub struct Moment<'a> {
     pub now: Timestamp,
     /// When a run last looked at the outbox of this database.
     pub outbox_seen_at: Option<Timestamp>,
+    /// The newest row that came out of a backup.
+    pub restored: Option<RowId>,
     /// A person asked for this row: the spacing of replays and a long absence do not hold it back.
     pub ignore_backoff: bool,
 }
@@ -69,10 +73,12 @@ pub struct Moment<'a> {
 /// Whether `video` may be POSTed now. Nothing moves the end of the replay window.
 pub fn due(video: &Video, moment: &Moment<'_>) -> Due {
     let now = moment.now;
+    let replays = video.kind.strategy().replays;
     let expiry = match video.phase {
         Phase::Unsent if moment.ignore_backoff => None,
+        Phase::Unsent if !replays && moment.restored >= Some(video.id) => Some(Expiry::Restored),
         Phase::Unsent => unattended(video, moment),
-        Phase::Sending if !video.kind.strategy().replays => Some(Expiry::NoReplay),
+        Phase::Sending if !replays => Some(Expiry::NoReplay),
         Phase::Sending => expiry(video, now),
         Phase::Accepted | Phase::Rejected | Phase::Unknown | Phase::Missing => return Due::Not,
     };
@@ -157,6 +163,9 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
             Expiry::Unattended => {
                 "this database was not in use for 20 hours, and another copy of it may have sent the row"
             }
+            Expiry::Restored => {
+                "this row comes from a backup, and may have been sent after the backup was made"
+            }
             Expiry::Rescued => {
                 "this row comes from a damaged database, and may have been sent before that"
             }
@@ -177,6 +186,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
                     "the clock went back, so the age of the first attempt is not known"
                 }
                 Expiry::Unattended => "20 hours since this database was last in use",
+                Expiry::Restored => "an older copy of the database was put back",
                 Expiry::Rescued => "rescued from a damaged database",
             },
         },

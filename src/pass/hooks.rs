@@ -78,8 +78,8 @@ impl Run<'_, '_> {
                 return Ok(());
             };
             self.hooks.seen.insert(hook.id);
-            // Another run is at it right now.
-            let Some(guard) = self.locks.try_row(Purpose::Hook, hook.id)? else {
+            // Another run is at it right now, or the hook that a killed run left behind.
+            let Some(guard) = self.locks.try_apart(Purpose::Hook, hook.id)? else {
                 continue;
             };
             let video = store.write(|tx| match tx.hook_tried(hook.id)? {
@@ -98,7 +98,10 @@ impl Run<'_, '_> {
         let outbox = self.outbox.clone();
         let started = Instant::now();
         let spawned = child.and_then(|(mut command, input)| {
-            let mut child = command.spawn().map_err(|error| error.to_string())?;
+            hooked.guard.hand_on(true);
+            let child = command.spawn();
+            hooked.guard.hand_on(false);
+            let mut child = child.map_err(|error| error.to_string())?;
             let group = i32::try_from(child.id()).map_err(|error| error.to_string())?;
             let group = Pid::from_raw(group);
             Ok((input, child.stdin.take(), child, group))

@@ -564,8 +564,10 @@ impl<'a, 's> Run<'a, 's> {
         let row = decision.video.id;
         for Entry { event, .. } in &decision.events {
             if let Event::Error(failure) = event {
-                if failure.own
-                    && self.reporter.reports_again()
+                // What is said at a terminal only has not been said where cron's mail is read.
+                let said = failure.notify || failure.own && self.reporter.reports_again();
+                if said
+                    && !self.reporter.is_at_terminal()
                     && let Some(error) = &mut decision.video.last_error
                 {
                     error.notified_at = Some(self.now);

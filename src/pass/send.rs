@@ -113,6 +113,7 @@ impl Run<'_, '_> {
             account: None,
             now: time::now(),
             outbox_seen_at: store.read(|tx| tx.mark(OUTBOX_SEEN))?,
+            restored: None,
             ignore_backoff: self.ignore_backoff,
         };
         let expired = |video: &Video| match decide::due(video, &moment) {
@@ -280,6 +281,7 @@ impl Run<'_, '_> {
             account: Some(&account),
             now: now.max(self.heygen_now()),
             outbox_seen_at: self.sends.outbox_seen_at,
+            restored: tx.restored()?.map(|restored| restored.last),
             ignore_backoff: self.ignore_backoff,
         };
         match decide::due(&video, &moment) {

@@ -65,6 +65,7 @@ fields! {
         Kind = "kind",
         SessionId = "session_id",
         Progress = "progress",
+        Data = "data",
     }
     extended {
         Script = "script",
@@ -78,7 +79,6 @@ fields! {
         AudioUrl = "audio_url",
         VttUrl = "vtt_url",
         TemplateId = "template_id",
-        Data = "data",
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         for list in ["id,nope", "", "id,", "ID", "\x1b[2J"] {
             let error = Field::parse_list(list).unwrap_err().to_string();
-            assert!(error.ends_with("template_id, data"), "{error}");
+            assert!(error.ends_with("vtt_url, template_id"), "{error}");
             assert!(!error.contains('\x1b'));
         }
     }

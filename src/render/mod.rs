@@ -25,6 +25,7 @@ mod samples;
 use std::path::{Path, PathBuf};
 
 use crate::time::Timestamp;
+use crate::video::{Account, Phase, Video};
 
 /// What a person's rendering depends on besides the rows: handed in, so that rendering stays pure.
 #[derive(Clone, Debug)]
@@ -37,7 +38,18 @@ pub struct View<Tz> {
     /// Whether long text is broken into lines of that width: at a terminal, but not for `grep`.
     pub wraps: bool,
     pub verbose: bool,
+    /// Who asks, as far as that is known without asking HeyGen.
+    pub account: Option<Account>,
     pub places: Places,
+}
+
+impl<Tz> View<Tz> {
+    /// Whether `video` waits for a run with another key.
+    fn is_another_accounts(&self, video: &Video) -> bool {
+        let waits = matches!(video.phase, Phase::Unsent | Phase::Sending);
+        let both = video.account.as_ref().zip(self.account.as_ref());
+        waits && both.is_some_and(|(owner, account)| !owner.covers(account))
+    }
 }
 
 /// Directories that need not be spelt out to the person who is looking.

@@ -32,6 +32,7 @@ pub(super) fn view(width: usize) -> View<FixedOffset> {
         width,
         wraps: true,
         verbose: false,
+        account: None,
         places: Places {
             cwd: Some("/home/ada/work".into()),
             home: Some("/home/ada".into()),

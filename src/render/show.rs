@@ -142,6 +142,9 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         }
         let hint = match retried_as {
             Some(retry) => Some(format!("it was retried as {retry}: `tracker show {retry}`")),
+            None if self.view.is_another_accounts(video) => Some(
+                "it belongs to another account: only `tracker check` with the key it was submitted with sends it".to_owned(),
+            ),
             None => hint(video),
         };
         self.labelled("hint", &hint.unwrap_or_default(), MAX_LINES, Tone::Plain);

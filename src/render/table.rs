@@ -119,6 +119,9 @@ fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -
             (_, reason) => Cell::new(reason, Tone::Bad),
         };
     }
+    if view.is_another_accounts(video) {
+        return Cell::new("belongs to another account", Tone::Bad);
+    }
     if let Some(error) = &video.last_error {
         return Cell::new(reason(Some(&error.code), Some(&error.message)), Tone::Bad);
     }

@@ -35,6 +35,7 @@ mod runs;
 mod stats;
 mod videos;
 mod webhooks;
+mod witness;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ pub use runs::Trouble;
 pub use stats::{Group, RenderTimes, Stats};
 pub use videos::{Added, Asked, NewVideo, OpenWork};
 pub use webhooks::{PendingWebhook, Taken};
+pub use witness::Restored;
 
 use crate::error::{Problem, Result};
 use crate::locks::Locks;
@@ -71,6 +73,8 @@ pub struct Store {
     path: PathBuf,
     identity: Identity,
     read_only: bool,
+    /// How far the witness is known to be.
+    witnessed: i64,
     damaged: RefCell<BTreeMap<RowId, String>>,
     /// Opened once: where locks belong to the process, closing a second handle would drop them all.
     locks: OnceCell<Locks>,
@@ -142,13 +146,16 @@ impl Store {
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(error)?;
-        let value = change(&Tx {
+        let tx = Tx {
             conn: &transaction,
             path: &self.path,
             damaged: &self.damaged,
-        })?;
+        };
+        let value = change(&tx)?;
+        let newest_event = tx.newest_event()?;
         transaction.commit().map_err(error)?;
         self.identity.check()?;
+        self.note_witness(newest_event);
         Ok(value)
     }
 

@@ -95,8 +95,13 @@ fn writable(path: &Path, may_be_empty: bool) -> Result<Store> {
         let locks = store.locks()?;
         let _setup = locks.setup(SETUP_PATIENCE)?;
         store.set_up()?;
+        // A witness that is older than the database is of another one.
+        if version == 0 {
+            locks.set_witness(0);
+        }
     }
     store.configure()?;
+    store.heed_witness()?;
     Ok(store)
 }
 
@@ -209,6 +214,7 @@ fn connect_to(
         path,
         identity,
         read_only,
+        witnessed: 0,
         damaged: std::cell::RefCell::default(),
         locks: std::cell::OnceCell::new(),
     };

@@ -32,7 +32,7 @@ pub(super) struct Pages {
 }
 
 /// One row of some table, as it lies on its leaf.
-pub(super) struct Cell {
+pub(super) struct LeafCell {
     pub rowid: i64,
     /// The values, where all of them could be followed to their end.
     pub whole: Option<Vec<Value>>,
@@ -77,7 +77,7 @@ impl Pages {
     /// Hands over every row of every table.
     pub(super) fn each_cell<E>(
         &self,
-        mut take: impl FnMut(Cell) -> Result<(), E>,
+        mut take: impl FnMut(LeafCell) -> Result<(), E>,
     ) -> Result<(), E> {
         let free = self.free();
         for number in (1..=self.count).filter(|number| !free.contains(number)) {
@@ -109,7 +109,7 @@ impl Pages {
         Some(page)
     }
 
-    fn cell(&self, page: &[u8], pointer: usize) -> Option<Cell> {
+    fn cell(&self, page: &[u8], pointer: usize) -> Option<LeafCell> {
         let at = number_at(page, pointer, 2)?;
         let (length, at) = varint(page, at)?;
         let (rowid, at) = varint(page, at)?;
@@ -124,7 +124,7 @@ impl Pages {
         } else {
             self.overflowing(leaf, number(page, at + on_leaf, 4)?, length)
         };
-        Some(Cell {
+        Some(LeafCell {
             rowid,
             whole: payload.and_then(|payload| values(&payload).1),
             local: values(leaf).0,

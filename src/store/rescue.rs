@@ -14,7 +14,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 use serde::Serialize;
 
-use super::pages::{Cell, Pages};
+use super::pages::{LeafCell, Pages};
 use super::{APPLICATION_ID, Tx, error, migrate};
 use crate::decide::{self, Expiry};
 use crate::error::Problem;
@@ -188,7 +188,7 @@ impl Rescue<'_> {
         &self,
         conn: &Connection,
         targets: &[TableInsert],
-        cell: Cell,
+        cell: LeafCell,
         rescued: &mut Rescued,
     ) -> rusqlite::Result<()> {
         if let [Value::Text(table), Value::Integer(last)] = &cell.local[..] {

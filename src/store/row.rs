@@ -51,7 +51,7 @@ columns! { Video, VIDEO_COLUMNS, VideoColumn, plain_video, changing_of_video;
         retry_of
     }
     changing {
-        phase, remote_status, outcome, video_id, session_id, progress, idempotency_key, account, title, created_at,
+        phase, remote_status, outcome, video_id, session_id, progress, idempotency_key, account, title, title_edited, created_at,
         completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url, urls_at,
         accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after, last_checked_at, check_count,
         not_found_at, not_found_count, missing_at, failed_since, failed_polls, moved_at, nudges_left, attention_at,

@@ -356,6 +356,16 @@ impl Tx<'_> {
         self.exists(&old, [before])
     }
 
+    /// How many rows in the outbox only another account than this may send.
+    pub fn waiting_for_others(&self, account: &Account) -> Result<u64> {
+        self.one(
+            "SELECT count(*) FROM videos INDEXED BY videos_outbox
+             WHERE phase IN ('unsent', 'sending') AND account NOT IN (?1, ?2)",
+            params![account, account.at_any_host()],
+            |row| row.get(0),
+        )
+    }
+
     /// Whether any unfinished row belongs to this account.
     pub fn waits_for(&self, account: &str) -> Result<bool> {
         self.exists(&format!("{UNFINISHED} AND account = ?"), [account])

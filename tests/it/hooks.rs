@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::Bench;
+use crate::support::{Bench, eventually};
 
 fn log(bench: &Bench) -> Vec<String> {
     let text = std::fs::read_to_string(bench.path("log")).unwrap_or_default();
@@ -115,4 +115,27 @@ fn a_video_that_renders_for_more_than_an_hour_is_said_to_have_stalled_once() {
         (&row["stalled"], &row["status"]),
         (&false.into(), &"completed".into())
     );
+}
+
+/// Item 14 of the robustness list: a kill leaves the hook running, and nobody starts it again beside itself.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_hook_that_outlives_a_killed_check_is_not_started_beside_itself() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    bench.heygen.fail(&bench.video_id(1), "x", "y");
+    let hook = "test $TRACKER_EVENT = failed || exit 0; echo begun >> log; until test -e go; do sleep 0.05; done; echo done >> log";
+    let mut check = bench.command(["check", "--hook", hook]).spawn().unwrap();
+    eventually("the hook begins", || log(&bench) == ["begun"]);
+    check.kill().unwrap();
+    check.wait().unwrap();
+    bench.tracker_with(&["check", "--hook", hook]).exits(0);
+    assert_eq!(log(&bench), ["begun"], "one at a time");
+    bench.file("go", "");
+    eventually("it ends", || log(&bench).last().is_some_and(|line| line == "done"));
+    // Nobody saw it succeed.
+    eventually("a check tells it again", || {
+        bench.tracker_with(&["check", "--hook", hook]).exits(0);
+        log(&bench).len() == 4
+    });
 }

@@ -22,6 +22,7 @@
 //! | `real` | nginx, tinyproxy, cron, Litestream and Datasette in the places that the rest of the tests play |
 //! | `rendered` | a bench with one rendered video, and what must be true once its files are saved |
 //! | `mcp` | the server for agents, by hand and by real clients |
+//! | `witness` | a backup that is put back: what the lock file knows |
 //! | `workflow` | the main job end to end |
 //! | `snapshot` | what a person sees, without what differs from run to run |
 //! | `verbs_files` | what `download` fetches, moves and refuses, and what `show` notices about files |
@@ -115,4 +116,5 @@ mod verbs_rows;
 mod verbs_screens;
 mod verbs_setup;
 mod verbs_terminal;
+mod witness;
 mod workflow;

@@ -702,3 +702,30 @@ fn a_database_that_is_missing_or_damaged_is_said_to_cron_once_a_day() {
     cron().exits(0).silent();
     assert!(!trouble.exists());
 }
+
+/// A false all-clear: what was said at a terminal only was not said where cron's mail is read.
+#[test]
+fn trouble_of_a_row_is_resolved_only_where_it_was_said() {
+    let bench = rendering(2);
+    finish(&bench, 1);
+    fault(&bench, 1, Fault::html(200).forever());
+    if bench.terminal_shows(80, "check").is_none() {
+        return;
+    }
+    bench.heygen.clear_faults();
+    let over = bench.tracker("check").exits(0);
+    assert_eq!(over.stderr, "", "nobody was told of it by mail");
+}
+
+#[test]
+fn trouble_that_was_said_at_a_terminal_is_news_to_cron() {
+    let bench = rendering(2);
+    finish(&bench, 1);
+    fault(&bench, 1, Fault::html(200).forever());
+    if bench.terminal_shows(80, "check").is_none() {
+        return;
+    }
+    let first = bench.tracker("check").exits(1);
+    assert_eq!(first.stderr.matches("error: ").count(), 1, "{}", first.screen());
+    bench.tracker("check").exits(1).silent();
+}

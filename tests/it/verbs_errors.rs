@@ -57,7 +57,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("list --fields id,titel"), @r"
     $ tracker list --fields id,titel
     --- stderr
-    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, kind, session_id, progress, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at, audio_url, vtt_url, template_id, data
+    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, kind, session_id, progress, data, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at, audio_url, vtt_url, template_id
     --- exit 2
     ");
     assert_snapshot!(bench.shows("list --since soon --json"), @r#"
@@ -277,7 +277,7 @@ fn database_error() {
     $ tracker list
     --- stderr
     error: the database DIR/tracker.db is damaged: file is not a database
-    hint: it was not touched; keep a copy, then rescue what is readable: sqlite3 DIR/tracker.db .recover | sqlite3 DIR/tracker.db.rescued
+    hint: it was not touched; keep a copy, then rescue what is readable: tracker --db DIR/tracker.db doctor --rescue DIR/tracker.db.rescued
     --- exit 1
     "#);
     assert_snapshot!(bench.shows("check --json"), @r#"
@@ -358,7 +358,7 @@ fn refused_by_heygen() {
     assert_snapshot!(bench.shows("submit body.json --json"), @r#"
     $ tracker submit body.json --json
     --- stdout
-    {"id":2,"video_id":null,"status":"rejected","finished":true,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":"invalid_parameter","failure_message":"no such avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null}
+    {"id":2,"video_id":null,"status":"rejected","finished":true,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":"invalid_parameter","failure_message":"no such avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"data":null}
     --- stderr
     warning: 2 has the same body as 1 (unsent, submitted just now); --if-new skips such a body
     error: 2 rejected: invalid_parameter: no such avatar

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::support::{BODY, Bench, Run, end, run, start};
+use crate::heygen::Options;
+use crate::support::{BODY, Bench, Run, TRACKER, end, run, start};
 
 impl Bench {
     /// A row in that phase, some of which take hours in real life.
@@ -558,4 +559,65 @@ fn open_hands_the_file_or_the_page_to_the_desktop() {
         )
         .expect("a row");
     open(format!("open {completed} --web")).exits(2);
+}
+
+/// Whatever is asked for, not only the body.
+#[test]
+fn a_second_retry_with_other_labels_or_another_directory_is_refused() {
+    let bench = Bench::new();
+    bench.failed_and_completed();
+    bench.tracker("retry 1 --tag x --output-dir there").exits(0);
+    for same in ["retry 1 --tag x --output-dir there", "retry 1 --tag x", "retry 1"] {
+        let again = bench.tracker(same).exits(0);
+        assert!(again.stdout.starts_with("3\t"), "{same}: {}", again.screen());
+    }
+    for other in ["--tag y", "--tag x,y", "--output-dir elsewhere", "--assets none", "--name {id}"] {
+        let refused = bench.tracker(&format!("retry 1 {other}")).exits(2);
+        let names_it = refused.stderr.contains("already retried as 3");
+        assert!(names_it, "{other}: {}", refused.screen());
+        bench.tracker(&format!("retry 1 {other} --dry-run")).exits(2);
+    }
+    assert_eq!((bench.rows(), bench.heygen.billed().len()), ("3".into(), 3));
+    bench.tracker("retry 1 --tag y --again").exits(0);
+    assert_eq!(bench.rows(), "4");
+}
+
+#[test]
+fn an_edited_title_stays_whatever_heygen_says_later() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    bench.tracker("edit 1 --title Mine").exits(0);
+    bench.tracker("edit 2 --tag t").exits(0);
+    bench.query("UPDATE videos SET title = 'Old' WHERE id = 2 RETURNING 1");
+    for row in 1..=2 {
+        bench.heygen.finish(&bench.video_id(row));
+    }
+    bench.tracker("check").exits(0);
+    let titles = bench.query("SELECT group_concat(title, '|') FROM videos");
+    assert_eq!(titles, "Mine|Video 2", "HeyGen's replaces only what nobody edited");
+}
+
+#[test]
+fn what_waits_for_another_key_is_said_by_list_show_and_doctor() {
+    let bench = Bench::with(Options {
+        other_keys: vec!["second-key".to_owned()],
+        ..Options::default()
+    });
+    bench.file("body.json", BODY);
+    bench.tracker("submit --queue body.json").exits(0);
+    let words = "belongs to another account";
+    let asked_with = |key: &str, arguments: &str| {
+        let mut command = bench.command(arguments.split_whitespace());
+        run(command.env("HEYGEN_API_KEY", key)).exits(0).stdout
+    };
+    for verb in ["show 1", "doctor"] {
+        let said = |key| asked_with(key, verb).replace("belong to", "belongs to").contains(words);
+        assert_eq!((said("second-key"), said(bench.heygen.key())), (true, false), "{verb}");
+    }
+    if let Some(list) = bench.terminal_shows(100, "list") {
+        assert!(!list.contains(words), "{list}");
+        let other = "list; HEYGEN_API_KEY=second-key $TRACKER list".replace("$TRACKER", TRACKER);
+        let list = bench.terminal_shows(100, &other).unwrap();
+        assert!(list.contains(words), "{list}");
+    }
 }

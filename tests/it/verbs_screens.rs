@@ -18,7 +18,7 @@ fn submit() {
     assert_snapshot!(bench.shows("submit body.json --json"), @r#"
     $ tracker submit body.json --json
     --- stdout
-    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"waiting","finished":false,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null}
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"waiting","finished":false,"stalled":false,"title":"Hello","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"data":null}
     --- stderr
     warning: 2 has the same body as 1 (waiting, submitted just now); --if-new skips such a body
     --- exit 0
@@ -131,7 +131,7 @@ fn list() {
     assert_snapshot!(bench.shows("list --json -s failed"), @r#"
     $ tracker list --json -s failed
     --- stdout
-    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null}
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"data":null}
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("list --csv"), @r#"
@@ -290,7 +290,7 @@ fn show() {
     assert_snapshot!(bench.shows("show 2 --json"), @r#"
     $ tracker show 2 --json
     --- stdout
-    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"script":"Hello there","avatar_id":"a1","voice_id":"v1","captioned_video_url":null,"subtitle_url":null,"thumbnail_url":null,"gif_url":null,"urls_at":null,"audio_url":null,"vtt_url":null,"template_id":null,"data":null,"request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"},"idempotency_key":"UUID","events":[{"at":"TIME","kind":"recorded","count":1,"detail":{}},{"at":"TIME","kind":"sending","count":1,"detail":{"idempotency_key":"UUID"}},{"at":"TIME","kind":"accepted","count":1,"detail":{"request_id":"sandbox-2","status":"waiting","video_id":"c763de764d6fe1b0027a617d2237a6c9"}},{"at":"TIME","kind":"status","count":1,"detail":{"from":"waiting","to":"queued"}},{"at":"TIME","kind":"status","count":1,"detail":{"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","from":"queued","to":"failed"}}]}
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"data":null,"script":"Hello there","avatar_id":"a1","voice_id":"v1","captioned_video_url":null,"subtitle_url":null,"thumbnail_url":null,"gif_url":null,"urls_at":null,"audio_url":null,"vtt_url":null,"template_id":null,"request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"},"idempotency_key":"UUID","events":[{"at":"TIME","kind":"recorded","count":1,"detail":{}},{"at":"TIME","kind":"sending","count":1,"detail":{"idempotency_key":"UUID"}},{"at":"TIME","kind":"accepted","count":1,"detail":{"request_id":"sandbox-2","status":"waiting","video_id":"c763de764d6fe1b0027a617d2237a6c9"}},{"at":"TIME","kind":"status","count":1,"detail":{"from":"waiting","to":"queued"}},{"at":"TIME","kind":"status","count":1,"detail":{"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","from":"queued","to":"failed"}}]}
     --- exit 0
     "#);
 }
@@ -318,7 +318,7 @@ fn add() {
     assert_snapshot!(bench.shows("add elsewhere-4 --json"), @r#"
     $ tracker add elsewhere-4 --json
     --- stdout
-    {"id":4,"video_id":"elsewhere-4","status":"waiting","finished":false,"stalled":false,"title":null,"tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null}
+    {"id":4,"video_id":"elsewhere-4","status":"waiting","finished":false,"stalled":false,"title":null,"tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"data":null}
     --- exit 0
     "#);
 }
@@ -377,7 +377,7 @@ fn retry() {
     assert_snapshot!(bench.shows("retry 2 --json"), @r#"
     $ tracker retry 2 --json
     --- stdout
-    {"id":4,"video_id":"2a7799127b9e31c8104a64fb4fa6048b","status":"waiting","finished":false,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":2,"kind":"video","session_id":null,"progress":null}
+    {"id":4,"video_id":"2a7799127b9e31c8104a64fb4fa6048b","status":"waiting","finished":false,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":2,"kind":"video","session_id":null,"progress":null,"data":null}
     --- stderr
     1 of 1 had been submitted before and were not submitted again
     --- exit 0
@@ -416,7 +416,7 @@ fn forget() {
     assert_snapshot!(bench.shows("forget 2 --json"), @r#"
     $ tracker forget 2 --json
     --- stdout
-    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null}
+    {"id":2,"video_id":"c763de764d6fe1b0027a617d2237a6c9","status":"failed","finished":true,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":"TIME","completed_at":"TIME","last_checked_at":"TIME","duration":null,"output_language":null,"folder_id":null,"failure_code":"script_too_long","failure_message":"Script too long for selected avatar","video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":null,"kind":"video","session_id":null,"progress":null,"data":null}
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("forget 3"), @r#"

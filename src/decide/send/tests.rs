@@ -80,6 +80,7 @@ fn at<'a>(account: Option<&'a Account>, ignore_backoff: bool, now: Timestamp) ->
         account,
         now,
         outbox_seen_at: None,
+        restored: None,
         ignore_backoff,
     }
 }

@@ -1,0 +1,65 @@
+//! A witness of how far the database had come, beside it in the lock file: a backup that is put back is older.
+//!
+//! It is the number of the newest event, which only ever grows. It is written after a commit and never synced: a kill
+//! or a power cut leaves an older witness, and no witness (the lock file was moved away) says nothing.
+
+use rusqlite::{Row, params};
+
+use super::{Result, Store, Tx};
+use crate::locks;
+use crate::time::{self, Timestamp};
+use crate::video::RowId;
+
+/// An older copy of the database was put in its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Restored {
+    /// When that was noticed.
+    pub at: Timestamp,
+    /// The newest row it had: newer ones were recorded here.
+    pub last: RowId,
+}
+
+impl Store {
+    /// Looks at the witness before anything is written, since that would bring the numbers up to it.
+    pub(super) fn heed_witness(&mut self) -> Result<()> {
+        let noted = locks::witness(&self.path);
+        let here = self.read(|tx| tx.newest_event())?;
+        self.witnessed = noted.min(here);
+        if here >= noted {
+            return Ok(());
+        }
+        self.write(|tx| {
+            tx.run(
+                "INSERT INTO marks (name, at) SELECT 'restored ' || coalesce(max(seq), 0), ?1
+                 FROM sqlite_sequence WHERE name = 'videos' ON CONFLICT (name) DO UPDATE SET at = excluded.at",
+                params![time::now()],
+            )
+        })?;
+        self.locks()?.set_witness(here);
+        Ok(())
+    }
+
+    pub(super) fn note_witness(&mut self, newest_event: i64) {
+        if newest_event > self.witnessed
+            && let Ok(locks) = self.locks()
+        {
+            locks.set_witness(newest_event);
+            self.witnessed = newest_event;
+        }
+    }
+}
+
+impl Tx<'_> {
+    pub(super) fn newest_event(&self) -> Result<i64> {
+        let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
+        Ok(self.value_if_any(sql, [])?.unwrap_or(0))
+    }
+
+    /// The latest time that the database turned out to be an older one.
+    pub fn restored(&self) -> Result<Option<Restored>> {
+        let sql = "SELECT at, CAST(substr(name, 10) AS INTEGER) AS last FROM marks WHERE name LIKE 'restored %'
+             ORDER BY last DESC LIMIT 1";
+        let map = |row: &Row<'_>| Ok(Restored { at: row.get(0)?, last: row.get(1)? });
+        Ok(self.all(sql, [], map)?.pop())
+    }
+}
