@@ -44,7 +44,8 @@ const WITNESS: [u8; 8] = *b"witness:";
 pub(crate) fn witness(database: &Path) -> i64 {
     let mut found = [0; 16];
     let mut look = OpenOptions::new();
-    look.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    look.read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let read = look
         .open(lock_path(database))
         .and_then(|file| file.read_exact_at(&mut found, WITNESS_AT));
@@ -95,7 +96,9 @@ impl Locks {
     /// the process that is not to be had.
     pub fn try_apart(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>> {
         let apart = cfg!(target_os = "linux").then(|| Self::at(&self.path));
-        apart.unwrap_or_else(|| Ok(self.clone()))?.try_row(purpose, row)
+        apart
+            .unwrap_or_else(|| Ok(self.clone()))?
+            .try_row(purpose, row)
     }
 
     /// Notes how far the database has come. Whether that succeeds matters only after somebody puts a backup back.
@@ -145,7 +148,11 @@ impl Locks {
 impl Guard {
     /// Whether commands that are started from now on hold the lock as well, for as long as they run.
     pub fn hand_on(&self, yes: bool) {
-        let flag = if yes { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
+        let flag = if yes {
+            FdFlag::empty()
+        } else {
+            FdFlag::FD_CLOEXEC
+        };
         fcntl(&*self.file, FcntlArg::F_SETFD(flag)).ok();
     }
 }

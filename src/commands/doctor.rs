@@ -313,15 +313,18 @@ impl Database {
         };
         if foreign > 0 {
             let what = format!("{foreign} of the videos to be submitted belong to another account");
-            self.note = Some(Problem::new(code::OTHER_KEY, what).with_hint(
-                "only tracker check with the key they were submitted with sends them",
-            ));
+            self.note =
+                Some(Problem::new(code::OTHER_KEY, what).with_hint(
+                    "only tracker check with the key they were submitted with sends them",
+                ));
         }
         let now = time::now();
         let restored = store.read(|tx| tx.restored())?;
         if let Some(restored) = restored.filter(|restored| now.since(restored.at) < LATELY) {
             let at = restored.at.rfc3339();
-            let what = format!("at {at} it was older than what its lock file says: was a backup put back?");
+            let what = format!(
+                "at {at} it was older than what its lock file says: was a backup put back?"
+            );
             self.note = Some(Problem::new(code::DATABASE, what).with_hint(
                 "what was submitted since the backup is at HeyGen only: tracker add VIDEO_ID",
             ));

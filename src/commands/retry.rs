@@ -144,7 +144,11 @@ fn asks_for_no_more(new: &NewVideo, original: &Video, retry: &Video) -> bool {
     let assets = |video: &Video| video.files.iter().map(|file| file.asset).collect();
     fits(&new.tags, &original.tags, &retry.tags)
         && fits(&new.output_dir, &original.output_dir, &retry.output_dir)
-        && fits(&new.name_template, &original.name_template, &retry.name_template)
+        && fits(
+            &new.name_template,
+            &original.name_template,
+            &retry.name_template,
+        )
         && fits(&new.assets, &assets(original), &assets(retry))
 }
 

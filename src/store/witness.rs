@@ -59,7 +59,12 @@ impl Tx<'_> {
     pub fn restored(&self) -> Result<Option<Restored>> {
         let sql = "SELECT at, CAST(substr(name, 10) AS INTEGER) AS last FROM marks WHERE name LIKE 'restored %'
              ORDER BY last DESC LIMIT 1";
-        let map = |row: &Row<'_>| Ok(Restored { at: row.get(0)?, last: row.get(1)? });
+        let map = |row: &Row<'_>| {
+            Ok(Restored {
+                at: row.get(0)?,
+                last: row.get(1)?,
+            })
+        };
         Ok(self.all(sql, [], map)?.pop())
     }
 }

@@ -132,7 +132,9 @@ fn a_hook_that_outlives_a_killed_check_is_not_started_beside_itself() {
     bench.tracker_with(&["check", "--hook", hook]).exits(0);
     assert_eq!(log(&bench), ["begun"], "one at a time");
     bench.file("go", "");
-    eventually("it ends", || log(&bench).last().is_some_and(|line| line == "done"));
+    eventually("it ends", || {
+        log(&bench).last().is_some_and(|line| line == "done")
+    });
     // Nobody saw it succeed.
     eventually("a check tells it again", || {
         bench.tracker_with(&["check", "--hook", hook]).exits(0);

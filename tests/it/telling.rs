@@ -726,6 +726,11 @@ fn trouble_that_was_said_at_a_terminal_is_news_to_cron() {
         return;
     }
     let first = bench.tracker("check").exits(1);
-    assert_eq!(first.stderr.matches("error: ").count(), 1, "{}", first.screen());
+    assert_eq!(
+        first.stderr.matches("error: ").count(),
+        1,
+        "{}",
+        first.screen()
+    );
     bench.tracker("check").exits(1).silent();
 }

@@ -567,15 +567,31 @@ fn a_second_retry_with_other_labels_or_another_directory_is_refused() {
     let bench = Bench::new();
     bench.failed_and_completed();
     bench.tracker("retry 1 --tag x --output-dir there").exits(0);
-    for same in ["retry 1 --tag x --output-dir there", "retry 1 --tag x", "retry 1"] {
+    for same in [
+        "retry 1 --tag x --output-dir there",
+        "retry 1 --tag x",
+        "retry 1",
+    ] {
         let again = bench.tracker(same).exits(0);
-        assert!(again.stdout.starts_with("3\t"), "{same}: {}", again.screen());
+        assert!(
+            again.stdout.starts_with("3\t"),
+            "{same}: {}",
+            again.screen()
+        );
     }
-    for other in ["--tag y", "--tag x,y", "--output-dir elsewhere", "--assets none", "--name {id}"] {
+    for other in [
+        "--tag y",
+        "--tag x,y",
+        "--output-dir elsewhere",
+        "--assets none",
+        "--name {id}",
+    ] {
         let refused = bench.tracker(&format!("retry 1 {other}")).exits(2);
         let names_it = refused.stderr.contains("already retried as 3");
         assert!(names_it, "{other}: {}", refused.screen());
-        bench.tracker(&format!("retry 1 {other} --dry-run")).exits(2);
+        bench
+            .tracker(&format!("retry 1 {other} --dry-run"))
+            .exits(2);
     }
     assert_eq!((bench.rows(), bench.heygen.billed().len()), ("3".into(), 3));
     bench.tracker("retry 1 --tag y --again").exits(0);
@@ -594,7 +610,10 @@ fn an_edited_title_stays_whatever_heygen_says_later() {
     }
     bench.tracker("check").exits(0);
     let titles = bench.query("SELECT group_concat(title, '|') FROM videos");
-    assert_eq!(titles, "Mine|Video 2", "HeyGen's replaces only what nobody edited");
+    assert_eq!(
+        titles, "Mine|Video 2",
+        "HeyGen's replaces only what nobody edited"
+    );
 }
 
 #[test]
@@ -611,8 +630,16 @@ fn what_waits_for_another_key_is_said_by_list_show_and_doctor() {
         run(command.env("HEYGEN_API_KEY", key)).exits(0).stdout
     };
     for verb in ["show 1", "doctor"] {
-        let said = |key| asked_with(key, verb).replace("belong to", "belongs to").contains(words);
-        assert_eq!((said("second-key"), said(bench.heygen.key())), (true, false), "{verb}");
+        let said = |key| {
+            asked_with(key, verb)
+                .replace("belong to", "belongs to")
+                .contains(words)
+        };
+        assert_eq!(
+            (said("second-key"), said(bench.heygen.key())),
+            (true, false),
+            "{verb}"
+        );
     }
     if let Some(list) = bench.terminal_shows(100, "list") {
         assert!(!list.contains(words), "{list}");

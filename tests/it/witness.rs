@@ -24,8 +24,21 @@ fn doctor_speaks_of_a_backup(bench: &Bench) -> bool {
 #[test]
 fn a_backup_that_is_put_back_is_said_and_what_no_key_protects_waits_for_a_person() {
     let bench = Bench::new();
-    bench.tracker_with(&["submit", "--queue", "--prompt", "A film about tea"]).exits(0);
-    bench.tracker_with(&["submit", "--queue", "--script", "Hi", "--avatar-id", "a", "--voice-id", "v"]).exits(0);
+    bench
+        .tracker_with(&["submit", "--queue", "--prompt", "A film about tea"])
+        .exits(0);
+    bench
+        .tracker_with(&[
+            "submit",
+            "--queue",
+            "--script",
+            "Hi",
+            "--avatar-id",
+            "a",
+            "--voice-id",
+            "v",
+        ])
+        .exits(0);
     assert!(!doctor_speaks_of_a_backup(&bench));
     let old = backup(&bench);
     bench.tracker("check").exits(0);
@@ -33,13 +46,20 @@ fn a_backup_that_is_put_back_is_said_and_what_no_key_protects_waits_for_a_person
 
     put_back(&bench, &old);
     // What is recorded before anybody checks is no reason to forget it.
-    bench.tracker_with(&["submit", "--queue", "--prompt", "A film about coffee"]).exits(0);
+    bench
+        .tracker_with(&["submit", "--queue", "--prompt", "A film about coffee"])
+        .exits(0);
     let check = bench.tracker("check").exits(1);
     assert_eq!(bench.status(1), "unknown", "{}", check.screen());
     assert_eq!(bench.status(2), "waiting", "its key makes that harmless");
     assert_eq!(bench.status(3), "thinking");
     assert_eq!(bench.heygen.billed().len(), 3, "{}", check.screen());
-    assert!(bench.tracker("show 1").stdout.contains("comes from a backup"));
+    assert!(
+        bench
+            .tracker("show 1")
+            .stdout
+            .contains("comes from a backup")
+    );
     assert!(doctor_speaks_of_a_backup(&bench));
     bench.assert_invariants();
 }
@@ -47,7 +67,9 @@ fn a_backup_that_is_put_back_is_said_and_what_no_key_protects_waits_for_a_person
 #[test]
 fn no_witness_and_a_strange_one_are_harmless() {
     let bench = Bench::new();
-    bench.tracker_with(&["submit", "--queue", "--prompt", "A film about tea"]).exits(0);
+    bench
+        .tracker_with(&["submit", "--queue", "--prompt", "A film about tea"])
+        .exits(0);
     let old = backup(&bench);
     bench.tracker("add made-elsewhere").exits(0);
     fs::remove_file(bench.path("tracker.db-lock")).unwrap();

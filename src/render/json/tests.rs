@@ -48,7 +48,8 @@ fn the_video_object() {
     "retry_of":null,
     "kind":"video",
     "session_id":null,
-    "progress":null}
+    "progress":null,
+    "data":null}
     "#);
 }
 
@@ -88,7 +89,8 @@ fn the_video_object_of_a_hostile_row() {
     "retry_of":1,
     "kind":"video",
     "session_id":null,
-    "progress":null}
+    "progress":null,
+    "data":null}
     "#);
 }
 
@@ -143,6 +145,7 @@ fn everything_about_one_row() {
     "kind":"video",
     "session_id":null,
     "progress":null,
+    "data":null,
     "script":null,
     "avatar_id":null,
     "voice_id":null,
@@ -154,7 +157,6 @@ fn everything_about_one_row() {
     "audio_url":null,
     "vtt_url":null,
     "template_id":null,
-    "data":null,
     "request":{"type":"avatar",
     "script":"Hi\nthere",
     "z":1,
