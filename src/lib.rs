@@ -49,6 +49,9 @@ mod each;
 #[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[allow(missing_docs, reason = "public for libFuzzer alone")]
+pub mod fuzz;
 mod gallery;
 pub mod heygen;
 pub mod http;

@@ -36,6 +36,8 @@ pub(crate) use client::FileClient;
 pub(crate) use error::{DownloadError, Next};
 pub(crate) use part::discard;
 pub(crate) use publish::{Finished, OnDisk, Recovered, recover, verify};
+#[cfg(any(test, fuzzing))]
+pub(crate) use range::fuzz;
 
 use sha2::{Digest, Sha256};
 

@@ -27,4 +27,6 @@ pub use balance::{Balance, Funds};
 pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
 pub use error::{ApiError, ErrorKind};
 pub use retry::Backoff;
+#[cfg(any(test, fuzzing))]
+pub(crate) use wire::fuzz;
 pub use wire::{BatchItem, BulkStatus, Created, Page, Problem, RemoteSession, RemoteVideo};

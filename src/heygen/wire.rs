@@ -436,5 +436,33 @@ pub(super) fn instant(data: &Fields<'_>, name: &str) -> Option<Timestamp> {
         .map(Timestamp::from_millis)
 }
 
+/// See [`crate::fuzz`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(answer: &[u8]) {
+    const KEY: &str = "sk_test_0123456789";
+    let redactor = Redactor::new(KEY);
+    let mut read = format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?}",
+        statuses(answer, &redactor),
+        batch(answer, &redactor),
+        super::Balance::read(answer, &redactor),
+        run_id(answer, &redactor),
+        anything(answer, &redactor),
+        refusal(answer, &redactor)
+    );
+    for kind in Kind::ALL.iter().copied() {
+        let listed = jobs(kind, answer, &redactor);
+        for video in listed.iter().flat_map(|page| &page.items) {
+            let length = video.duration.unwrap_or_default();
+            assert!(length.is_finite() && length >= 0.0, "{length}");
+            let id = video.id.clone();
+            drop(self::video(answer, &Job { kind, id }, &redactor));
+        }
+        read += &format!("{listed:?} {:?}", created(kind, answer, &redactor));
+    }
+    assert!(!read.contains(KEY), "the key is in {read}");
+    assert!(!is_own_word(answer) || refusal(answer, &redactor).code.is_some());
+}
+
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ pub mod server;
 mod tests;
 mod wire;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use incoming::fuzz;
 pub use request::Request;
 pub use response::{Ending, Payload, Response};
 pub(crate) use server::Stop;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::video::Asset;
-use proptest::prelude::*;
 
 fn redactor() -> Redactor {
     Redactor::new("sk_test_0123456789")
@@ -370,58 +369,4 @@ fn refusals_are_read_as_far_as_possible() {
         );
     }
     assert_eq!(refusal(b"\xff\xfe", &redactor()), Problem::default());
-}
-
-fn read_everything(body: &[u8]) {
-    let redactor = redactor();
-    drop(created(Kind::Video, body, &redactor));
-    drop(video(body, &job("v1"), &redactor));
-    drop(statuses(body, &redactor));
-    drop(jobs(Kind::Video, body, &redactor));
-    drop(batch(body, &redactor));
-    drop(anything(body, &redactor));
-    drop(refusal(body, &redactor));
-}
-
-/// JSON-shaped text: real field names with any kind of value.
-fn answer() -> impl Strategy<Value = String> {
-    let value = prop_oneof![
-        Just("null".to_owned()),
-        any::<f64>().prop_map(|number| number.to_string()),
-        any::<String>().prop_map(|text| serde_json::Value::from(text).to_string()),
-        Just(r#"[{"id":"v1","status":"x"}]"#.to_owned()),
-        Just(r#"{"id":"v1","video_id":"v1","status":"x","code":1}"#.to_owned()),
-    ];
-    let name = prop_oneof![
-        Just("data"),
-        Just("error"),
-        Just("id"),
-        Just("video_id"),
-        Just("status"),
-        Just("created_at"),
-        Just("duration"),
-        Just("next_token"),
-        Just("message"),
-        Just("code"),
-    ];
-    proptest::collection::vec((name, value), 0..6).prop_map(|fields| {
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| format!("\"{name}\":{value}"))
-            .collect();
-        format!(r#"{{{0},"data":{{{0}}}}}"#, fields.join(","))
-    })
-}
-
-proptest! {
-    #[test]
-    fn any_bytes_are_read_without_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-        read_everything(&body);
-    }
-
-    #[test]
-    fn any_json_is_read_without_panic(body in answer(), cut in 0usize..400) {
-        read_everything(body.as_bytes());
-        read_everything(&body.as_bytes()[..cut.min(body.len())]);
-    }
 }
