@@ -1,5 +1,7 @@
 //! `tracker man`: the manual pages, generated from what can be typed.
 
+use std::path::PathBuf;
+
 use clap::Command;
 use clap_mangen::Man;
 
@@ -9,7 +11,7 @@ use crate::error::{Exit, Problem, Result};
 const EXAMPLES: &str = "\
 Examples:
   mkdir -p ~/.local/share/man/man1
-  tracker man > ~/.local/share/man/man1/tracker.1
+  tracker man --all ~/.local/share/man/man1
   tracker man submit | man -l -";
 
 /// Print a manual page
@@ -18,19 +20,29 @@ Examples:
 pub struct Args {
     /// The page of one verb instead of the program's
     verb: Option<String>,
+    /// Write the pages of the program and of every verb into a directory
+    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
+    all: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
     // Building hands the global options down and gives every verb its full name.
     program.build();
+    if let Some(dir) = args.all {
+        let verbs = program.get_subcommands().cloned().map(named);
+        for command in verbs.chain([program.clone()]) {
+            let path = dir.join(format!("{}.1", command.get_name()));
+            std::fs::write(&path, page(command)?)
+                .map_err(|error| Problem::file("write", &path, &error))?;
+        }
+        return Ok(Exit::Ok);
+    }
     let command = match &args.verb {
         None => program,
         Some(verb) => program
             .find_subcommand(verb)
-            .map(|command| {
-                let name = format!("tracker-{}", command.get_name());
-                command.clone().name(name)
-            })
+            .cloned()
+            .map(named)
             .ok_or_else(|| {
                 Problem::usage(
                     format!("there is no verb {verb:?}"),
@@ -38,11 +50,22 @@ pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result
                 )
             })?,
     };
+    let page = page(command)?;
+    context.screen.block(&String::from_utf8_lossy(&page));
+    Ok(Exit::Ok)
+}
+
+/// Named as its page.
+fn named(verb: Command) -> Command {
+    let name = format!("tracker-{}", verb.get_name());
+    verb.name(name)
+}
+
+fn page(command: Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(command)
         .source(concat!("tracker ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)
         .map_err(|source| Problem::output(&source))?;
-    context.screen.block(&String::from_utf8_lossy(&page));
-    Ok(Exit::Ok)
+    Ok(page)
 }

@@ -201,6 +201,25 @@ fn options_stand_under_the_heading_they_belong_to() {
 }
 
 #[test]
+fn every_verb_has_a_page_of_its_own_in_the_directory_of_all() {
+    let bench = Bench::new();
+    bench
+        .shell("mkdir pages && tracker man --all pages")
+        .exits(0)
+        .silent();
+    let missing = bench.shell(
+        r"grep -ho 'tracker.-[a-z]*(1)' pages/tracker.1 | tr -d '\\()' | sed 's/1$/.1/' | while read page; do
+              grep -q ^.TH.${page%.1} pages/$page || echo $page; done",
+    );
+    missing.exits(0).silent();
+    for page in ["tracker.1", "tracker-submit.1", "tracker-mcp.1"] {
+        assert!(bench.path("pages").join(page).exists(), "{page}");
+    }
+    let nowhere = bench.tracker("man --all nowhere").exits(1);
+    assert!(nowhere.stderr.contains("nowhere"), "{}", nowhere.stderr);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_no_reason_to_speak_of_submitting() {
     let bench = Bench::seeded();
     for arguments in ["--help", "help submit", "man", "completions bash"] {
