@@ -56,7 +56,7 @@ pub mod code {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Machine-readable; see the README for the closed list.
+    /// Machine-readable; see docs/output.md for the closed list.
     pub code: Cow<'static, str>,
     pub message: String,
     pub hint: Option<String>,

@@ -1,6 +1,6 @@
 //! Every kind of HeyGen job that ends in a file, one [`Strategy`] each. Whatever differs between kinds stands in this
 //! table; adding a kind is a row here, the shape of its answer in `heygen::wire`, its stand-in in `sandbox`, and a
-//! line in the README.
+//! word in the documents.
 
 use crate::video::Asset;
 pub use crate::video::Kind;

@@ -55,7 +55,7 @@ pub struct Args {
         conflicts_with_all = ["tag", "output_dir", "assets", "name"]
     )]
     as_row: Option<String>,
-    /// What the ids are of, where no file says so [default: video]
+    /// The kind of job the ids belong to, where no file says so [default: video]
     #[arg(long, value_name = "K", value_parser = kinds(), conflicts_with = "as_row")]
     kind: Option<String>,
     /// Take an ID that does not look like one

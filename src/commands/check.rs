@@ -38,7 +38,7 @@ pub struct Args {
     /// Send no further video while HeyGen has this many in progress
     #[arg(long, value_name = "N")]
     max_active: Option<u64>,
-    /// Run this command at each event; see the README [env: TRACKER_HOOK]
+    /// Run this command at each event, with the facts in its environment [env: TRACKER_HOOK]
     #[arg(long, value_name = "CMD")]
     hook: Option<String>,
     #[command(flatten)]

@@ -80,7 +80,7 @@ fn refuse_unless_made(video: &Video) -> Result<()> {
         Phase::Accepted | Phase::Missing => Ok(()),
         Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown => Err(Problem::usage(
             format!("{id} is {}: HeyGen has not made it", video.status()),
-            format!("tracker show {id} tells what happened"),
+            format!("tracker show {id} shows what happened"),
         )),
     }
 }

@@ -11,7 +11,7 @@ use crate::time;
 #[command(after_help = "Examples:
   tracker edit 14 --title 'Launch, final cut' --tag launch --untag draft")]
 pub struct Args {
-    /// A local number or an exact HeyGen id
+    /// Local number or exact HeyGen id
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]

@@ -36,7 +36,7 @@ them, and over unfinished ones even with --force. Files and videos stay.";
     override_usage = "tracker forget [OPTIONS] <ID>...\n       tracker forget [OPTIONS] --older-than <D>"
 )]
 pub struct Args {
-    /// Local numbers or whole HeyGen ids
+    /// Local numbers or exact HeyGen ids
     #[arg(
         value_name = "ID",
         required_unless_present = "older_than",
@@ -204,10 +204,12 @@ fn lock(locks: &Locks, row: RowId) -> Result<Option<[Guard; 2]>> {
 fn hope(video: &Video) -> Option<&'static str> {
     match video.phase {
         Phase::Unsent => Some("is still to be sent"),
-        Phase::Sending => Some("may have been bought"),
-        Phase::Unknown => Some("is unknown and may have been bought"),
+        Phase::Sending => Some("may have been created and charged"),
+        Phase::Unknown => Some("is unknown: HeyGen may have created and charged for it"),
         // Refused in the end, but an earlier POST was never answered.
-        Phase::Rejected if video.first_unanswered_at.is_some() => Some("may have been bought"),
+        Phase::Rejected if video.first_unanswered_at.is_some() => {
+            Some("may have been created and charged")
+        }
         Phase::Accepted if video.finished => None,
         Phase::Accepted if video.is_completed() => Some("is not saved yet"),
         Phase::Accepted => Some("is still rendering"),

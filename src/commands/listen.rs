@@ -36,7 +36,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const DETAILS: &str = "\
 The secret that HeyGen signs with is read from HEYGEN_WEBHOOK_SECRET, else from the file
 HEYGEN_WEBHOOK_SECRET_FILE, else from systemd's $CREDENTIALS_DIRECTORY/heygen-webhook-secret.
-Keep check in cron: it finds what no delivery told. GET /health answers 200.
+Keep check in cron: it finds what no delivery announced. GET /health answers 200.
 
 Example, behind a reverse proxy that speaks TLS:
   HEYGEN_WEBHOOK_SECRET_FILE=~/.heygen/webhook-secret tracker listen --addr 127.0.0.1:8787";
@@ -54,7 +54,7 @@ pub struct Args {
     /// Leave the files for check
     #[arg(long)]
     no_download: bool,
-    /// Run this for everything that happens; see the README [env: TRACKER_HOOK]
+    /// Run this command at each event, with the facts in its environment [env: TRACKER_HOOK]
     #[arg(long, value_name = "CMD")]
     hook: Option<String>,
     #[command(flatten)]

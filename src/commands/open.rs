@@ -19,7 +19,7 @@ const OPENER: &str = if cfg!(target_os = "macos") {
   tracker open 14          # the saved file
   tracker open 14 --web    # its page at HeyGen")]
 pub struct Args {
-    /// A local number, a HeyGen id, or a unique beginning of one
+    /// Local number, HeyGen id, or a unique beginning of one
     #[arg(value_name = "ID")]
     id: String,
     /// HeyGen's page of it instead

@@ -98,7 +98,7 @@ fn remember(path: &Path, message: &str) -> io::Result<()> {
 }
 
 fn damaged(row: RowId, why: &str) -> String {
-    format!("row {row} cannot be read and is left alone: {why}; tracker doctor tells more")
+    format!("row {row} cannot be read and is left alone: {why}; tracker doctor says more")
 }
 
 /// A run-wide trouble means that cron runs: what it met is the better news.

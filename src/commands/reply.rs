@@ -18,7 +18,7 @@ use crate::video::{MessageKind, MessageState, RemoteStatus, RowId};
 
 The answer is recorded before it is sent, and never sent twice by itself.")]
 pub struct Args {
-    /// A local number, a HeyGen id, or its unique beginning
+    /// Local number, HeyGen id, or a unique beginning of one
     #[arg(value_name = "ID")]
     id: String,
     /// What to say

@@ -30,7 +30,7 @@ pub struct Args {
     /// Every failed or rejected row that was not retried yet
     #[arg(long, conflicts_with = "ids")]
     failed: bool,
-    /// Once more, although it was retried before
+    /// Submit once more what was retried before
     #[arg(long, conflicts_with = "failed")]
     again: bool,
     #[command(flatten)]
@@ -158,7 +158,7 @@ fn refuse_unless_over(video: &Video) -> Result<()> {
     let (why, hint) = match video.phase {
         Phase::Rejected if video.failure_code.as_deref() == Some(submission::ALREADY_TRACKED) => (
             "became a video that another row tracks",
-            format!("tracker show {id} tells which"),
+            format!("tracker show {id} shows which"),
         ),
         Phase::Rejected | Phase::Unknown | Phase::Missing => return Ok(()),
         Phase::Accepted if video.is_failed() => return Ok(()),

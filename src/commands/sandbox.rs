@@ -22,7 +22,7 @@ pub struct Args {
     /// How long a video renders
     #[arg(long, value_name = "D", default_value = "20s", value_parser = humantime::parse_duration)]
     render_time: Duration,
-    /// Part of the videos that fail, from 0 to 1
+    /// Share of the videos that fail, from 0 to 1
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     fail_rate: f64,
     /// Delay of every API answer
@@ -31,7 +31,7 @@ pub struct Args {
     /// Bytes per video file
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     file_size: u64,
-    /// Bytes a second of each download [default: unlimited]
+    /// Limit each download to this many bytes a second [default: unlimited]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     throttle: Option<u64>,
     /// Jobs of one account at once; beyond them HeyGen answers 429

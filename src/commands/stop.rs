@@ -10,7 +10,7 @@ use crate::render::fields::Field;
 #[command(after_help = "Examples:
   tracker stop 14          # it stalls, and holds one of the account's slots")]
 pub struct Args {
-    /// A local number or an exact HeyGen id
+    /// Local number or exact HeyGen id
     #[arg(value_name = "ID")]
     id: String,
 }
@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     if video.outcome.is_some() {
         return Err(Problem::usage(
-            format!("{row} is over: {}", video.status()),
+            format!("{row} has ended: {}", video.status()),
             format!("tracker show {row}"),
         ));
     }

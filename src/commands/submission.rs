@@ -356,7 +356,7 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
             text::fit(video.failure_message.as_deref().unwrap_or_default(), 400)
         ));
         screen.hint(&if video.failure_code.as_deref() == Some(ALREADY_TRACKED) {
-            format!("tracker show {} tells which row has the video", video.id)
+            format!("tracker show {} shows which row has the video", video.id)
         } else {
             format!(
                 "fix what it says: tracker retry {} with other fields, or submit another body",

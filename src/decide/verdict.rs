@@ -127,7 +127,7 @@ impl Verdict {
             Self::Gateway => {
                 "this answer is not HeyGen's: check HEYGEN_API_BASE, proxies and logins of this network; the next check carries on"
             }
-            Self::KeyRefused => "check the key: tracker doctor tells which one is used",
+            Self::KeyRefused => "check the key: tracker doctor shows which one is used",
             Self::NoCredit => "add credit at app.heygen.com; the next check sends what waits",
             Self::Forbidden => "the key may not do this: check its workspace and plan",
             Self::NotFound => {

@@ -317,7 +317,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
     }
 }
 
-/// The account without its key's fingerprint, which tells a reader nothing.
+/// The account without its key's fingerprint, which says nothing to a reader.
 fn base_url(account: &Account) -> &str {
     let text = account.as_str();
     text.rsplit_once('#').map_or(text, |(base, _)| base)

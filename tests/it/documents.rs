@@ -433,6 +433,11 @@ fn home(every_video_fails: bool) -> Bench {
     bench
 }
 
+/// Where programs are that pages need.
+fn path() -> String {
+    std::env::var("PATH").expect("a PATH")
+}
+
 /// Takes whatever is POSTed.
 fn receiver(bench: &Bench) -> Server {
     let received = bench.path("received");
@@ -469,10 +474,7 @@ fn run_chain(page: &Page, chain: &[Block]) {
         .env("HEYGEN_API_KEY_FILE", bench.path(".config/heygen/api-key"))
         .env(
             "PATH",
-            format!(
-                "{}/.local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                bench.dir.path().display()
-            ),
+            format!("{}/.local/bin:{}", bench.dir.path().display(), path()),
         )
         .env("RECEIVER", format!("http://{}/", receiver.address()))
         .stdin(fs::File::open(pasted).expect("the key"));
@@ -511,10 +513,9 @@ fn run_page(page: &Page) -> usize {
             .filter_map(|block| block.says("needs:"))
             .flat_map(str::split_whitespace)
             .collect();
-        let has = |program: &&str| {
-            std::env::split_paths("/usr/sbin:/usr/bin:/sbin:/bin")
-                .any(|dir| dir.join(program).exists())
-        };
+        let places = path();
+        let has =
+            |program: &&str| std::env::split_paths(&places).any(|dir| dir.join(program).exists());
         match needs.iter().find(|program| !has(program)) {
             Some(program) => skipped(&format!("{}:{} needs {program}", page.name, chain[0].line)),
             None => {

@@ -203,7 +203,7 @@ fn auth_error() {
     1		unsent
     --- stderr
     error: The API key is missing or wrong.
-    hint: check the key: tracker doctor tells which one is used
+    hint: check the key: tracker doctor shows which one is used
     warning: it is recorded but not sent yet; do not submit again: check sends it
     --- exit 3
     "#);
@@ -211,7 +211,7 @@ fn auth_error() {
     assert_snapshot!(refused("check --json"), @r#"
     $ tracker check --json
     --- stdout
-    {"error":{"code":"auth_error","hint":"check the key: tracker doctor tells which one is used","message":"The API key is missing or wrong.","request_id":"sandbox-2"},"id":null,"type":"error"}
+    {"error":{"code":"auth_error","hint":"check the key: tracker doctor shows which one is used","message":"The API key is missing or wrong.","request_id":"sandbox-2"},"id":null,"type":"error"}
     {"type":"summary","sent":0,"polled":0,"changed":0,"saved":0,"failed":0,"errors":1,"unfinished":1,"requests":1,"next_check_seconds":60}
     --- exit 3
     "#);

@@ -351,7 +351,7 @@ fn forget_refuses_what_may_still_bring_a_paid_video() {
         (1, "is still rendering"),
         (2, "is not saved yet"),
         (bench.row_in("unsent"), "is still to be sent"),
-        (bench.row_in("sending"), "may have been bought"),
+        (bench.row_in("sending"), "may have been created and charged"),
         (bench.row_in("unknown"), "is unknown"),
     ] {
         let run = bench.tracker(&format!("forget {row}")).exits(2);
