@@ -328,12 +328,16 @@ fn error_codes() -> Words {
         assert!(!found.is_empty(), "{file}: {signature}");
         codes.extend(found);
     }
-    // Made on the spot: the code of an answer without sense, of a hook.
+    // Made on the spot: the code of an answer without sense, of a file, of a hook.
+    let made = [
+        r#""code": ""#,
+        "let code = code.unwrap_or_else",
+        "const FAILED: &str",
+        r#"Problem::new(""#,
+    ];
     for source in sources() {
         for line in source.lines() {
-            let is_code =
-                line.contains(r#""code": ""#) || line.contains("let code = code.unwrap_or_else");
-            if is_code {
+            if made.iter().any(|made| line.contains(made)) {
                 let code = literals(line)
                     .filter(|text| !["code", "message", "hint", "error", "type"].contains(text));
                 codes.extend(code.take(1).map(str::to_owned));
