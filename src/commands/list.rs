@@ -31,6 +31,8 @@ pub(super) const STATUSES: &[&str] = &[
 ];
 /// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
 const PAGE: u32 = 500;
+/// Well below what SQLite takes as a pattern.
+const MAX_SEARCH: usize = 10_000;
 /// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
 /// a pass over the whole history.
 const COUNTED: u32 = 1_000;
@@ -144,6 +146,16 @@ impl FilterArgs {
                 .transpose()
                 .map_err(|error| Problem::misuse(format!("--{flag}: {error}")))
         };
+        if self
+            .search
+            .as_ref()
+            .is_some_and(|text| text.len() > MAX_SEARCH)
+        {
+            return Err(Problem::usage(
+                format!("--search takes at most {MAX_SEARCH} bytes"),
+                "a part of the title or of the script is enough",
+            ));
+        }
         Ok(Filter {
             statuses: Vec::new(),
             unfinished: self.unfinished,

@@ -98,7 +98,10 @@ impl<'a> Reporter<'a> {
             .iter()
             .map(|(video, elapsed)| Rendering {
                 row: video.id,
-                label: subject(video, video.status()),
+                label: match video.progress {
+                    Some(percent) => subject(video, &format!("{} {percent}%", video.status())),
+                    None => subject(video, video.status()),
+                },
                 elapsed: *elapsed,
             })
             .collect();

@@ -228,8 +228,9 @@ impl Tx<'_> {
         // Every text that starts with the prefix sorts between it and it followed by the last code point,
         // so the unique index answers this; LIKE would read its wildcards in the prefix.
         self.all(
-            "SELECT id, video_id FROM videos
-             WHERE video_id >= ?1 AND video_id < ?1 || char(1114111) ORDER BY video_id LIMIT ?2",
+            "SELECT id, video_id AS name FROM videos WHERE video_id >= ?1 AND video_id < ?1 || char(1114111)
+             UNION ALL SELECT id, session_id FROM videos WHERE session_id >= ?1 AND session_id < ?1 || char(1114111)
+             ORDER BY name LIMIT ?2",
             params![prefix, limit],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )

@@ -6,7 +6,7 @@ use crate::heygen::Fault;
 use crate::support::Bench;
 
 /// Each kind, a body it takes, and where it is sent.
-fn kinds() -> [(&'static str, Value, &'static str); 5] {
+pub fn kinds() -> [(&'static str, Value, &'static str); 5] {
     let link = json!({"type": "url", "url": "https://example.com/v.mp4"});
     [
         (
@@ -31,9 +31,14 @@ fn kinds() -> [(&'static str, Value, &'static str); 5] {
 
 fn submit(bench: &Bench, kind: &str, body: &Value) -> crate::support::Run {
     bench.file("body.json", body.to_string());
+    bench.tracker(&submit_arguments(kind))
+}
+
+/// How `body.json` is submitted.
+pub fn submit_arguments(kind: &str) -> String {
     match kind {
-        "template" => bench.tracker("submit --template t1 body.json"),
-        kind => bench.tracker(&format!("submit --kind {kind} body.json")),
+        "template" => "submit --template t1 body.json".to_owned(),
+        kind => format!("submit --kind {kind} body.json"),
     }
 }
 

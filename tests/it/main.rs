@@ -44,6 +44,7 @@
 //! | `frozen` | databases of earlier schema versions still open |
 //! | `rescue` | `doctor --rescue`: what is left of a database with pages overwritten |
 //! | `overlap` | T6, S12, D15, B4: many processes at once, and random kills |
+//! | `kill_kinds` | the same for every kind's submit, and for replies, nudges and files of agents |
 //! | `kill_sweep` | D16, S1, S2: SIGKILL at every state-changing system call of every scene |
 //! | `power_cut` | D16, promise 1: what a disk has when the power goes, at chosen system calls; needs root |
 //! | `model` | random sequences of operations against a small model |
@@ -72,6 +73,8 @@ mod tracer;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod error_sweep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kill_kinds;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod kill_sweep;
 mod kind_options;

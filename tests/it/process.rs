@@ -1,15 +1,16 @@
 //! T1 to T5: text that wants to be obeyed, arguments nobody can spell, outputs that are closed, and cron.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::heygen::{Fault, Options, Render};
 use serde_json::json;
 
-use crate::support::{BODY, Bench, Run, can_mount, end, files_below, run, start};
+use crate::support::{BODY, Bench, Run, can_mount, end, files_below, machine_can, run, start};
 
 /// Terminal control in every spelling: ANSI, OSC 8 and 52, C1, bidi, line ends, NUL's neighbours.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;pwned\u{7}\u{1b}]52;c;cm0gLXJm\u{1b}\\\u{9b}31mred\u{202e}evil\u{2066}\r\nfake 1 saved\tx\u{8}\u{7f}\u{0085}\u{2028}";
@@ -632,4 +633,96 @@ fn tests_that_send_signals_need_nobody_to_heed_them() {
     ]);
     let ran = run(&mut command).exits(0);
     assert!(ran.stdout.contains("2 passed"), "{}", ran.screen());
+}
+
+/// Memory that is not to be had may end the program at any allocation; the next run finds everything as it was.
+#[test]
+fn t05_nothing_is_lost_when_there_is_no_memory() {
+    let bench = Bench::new();
+    bench.submit(3).exits(0);
+    for row in 1..=2 {
+        bench.heygen.finish(&bench.video_id(row));
+    }
+    bench.file("body.json", BODY);
+    let mut ended = BTreeSet::new();
+    for mebibytes in (8..=400).step_by(28) {
+        bench.tracker("submit body.json --queue").exits(0);
+        let kibibytes = mebibytes * 1024;
+        let check = bench.shell(&format!("ulimit -v {kibibytes}; timeout 60 tracker check"));
+        assert_ne!(check.code, Some(124), "it hangs: {}", check.screen());
+        ended.insert(check.code);
+    }
+    assert!(ended.len() > 1, "some had too little: {ended:?}");
+    bench.tracker("check").exits(0);
+    assert_eq!(
+        bench.query("SELECT count(*) FROM videos WHERE video_id IS NULL"),
+        "0"
+    );
+    assert_eq!(
+        bench.query("SELECT count(*) FROM files WHERE state = 'saved'"),
+        "2"
+    );
+    let rows: usize = bench.query("SELECT count(*) FROM videos").parse().unwrap();
+    assert_eq!(bench.heygen.billed().len(), rows);
+    bench.assert_invariants();
+}
+
+/// What a computer without a battery believes until somebody tells it the time, and worse.
+#[test]
+#[cfg(target_os = "linux")]
+fn t05_a_clock_before_1970_is_no_panic() {
+    const SHIM: &str = "#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, \"clock_gettime\");
+    int result = real(clock, time);
+    if (clock == CLOCK_REALTIME) time->tv_sec -= 65L * 365 * 86400;
+    return result;
+}";
+    let bench = Bench::new();
+    bench.file("shim.c", SHIM);
+    let mut compile = Command::new("cc");
+    let arguments = ["-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"];
+    bench.prepare(compile.args(arguments));
+    if !machine_can("compile C", &mut compile) {
+        return;
+    }
+    let then = |arguments: &str| {
+        let mut command = bench.command(arguments.split_whitespace());
+        let run = run(command.env("LD_PRELOAD", bench.path("shim.so")));
+        bench.assert_decent(&run);
+        assert!(
+            run.code.is_some_and(|code| code <= 1),
+            "{arguments}: {}",
+            run.screen()
+        );
+        run
+    };
+    bench.file("body.json", BODY);
+    then("submit body.json --queue");
+    for verb in [
+        "list",
+        "list --stats",
+        "show 1",
+        "check",
+        "check",
+        "list --json",
+        "gallery -o g.html",
+    ] {
+        then(verb);
+    }
+    let doctor = then("doctor").screen();
+    assert!(
+        doctor.contains("196") && doctor.contains("the clock is wrong"),
+        "{doctor}"
+    );
+    bench.tracker("check 1");
+    assert_eq!(
+        bench.heygen.billed().len(),
+        1,
+        "{}",
+        bench.tracker("show 1").stdout
+    );
+    bench.assert_invariants();
 }

@@ -734,3 +734,12 @@ fn trouble_that_was_said_at_a_terminal_is_news_to_cron() {
     );
     bench.tracker("check").exits(1).silent();
 }
+
+#[test]
+fn a_named_video_that_failed_before_is_the_reason_that_is_given_for_the_exit_code() {
+    let bench = rendering(1);
+    fail(&bench, 1);
+    bench.tracker("check").exits(0);
+    let again = bench.tracker("check 1 --exit-status").exits(5);
+    says(&again, "", "1 failed before (tracker show 1)");
+}

@@ -180,3 +180,32 @@ fn if_new_finds_what_was_bought_before_however_it_is_written() {
         .json()[0]["duplicates"];
     assert_eq!(*twins, serde_json::json!([4, 1]));
 }
+
+#[test]
+fn a_search_for_too_much_is_a_usage_error() {
+    let bench = Bench::new();
+    bench.tracker("add made-elsewhere").exits(0);
+    let long = "x".repeat(100_000);
+    for verb in ["list", "gallery"] {
+        let refused = bench.tracker_with(&[verb, "--search", &long]).exits(2);
+        assert!(
+            refused.stderr.contains("--search takes at most"),
+            "{verb}: {}",
+            refused.screen()
+        );
+    }
+    bench
+        .tracker_with(&["list", "--search", &long[..10_000]])
+        .exits(0);
+}
+
+#[test]
+fn the_beginning_of_a_session_s_id_names_its_row() {
+    let bench = Bench::new();
+    bench.tracker("submit --prompt Tea").exits(0);
+    let session = bench.query("SELECT session_id FROM videos");
+    let shown = bench
+        .tracker(&format!("show {} --json", &session[..8]))
+        .exits(0);
+    assert_eq!(shown.json()[0]["session_id"], session.as_str());
+}
