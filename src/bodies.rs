@@ -54,14 +54,7 @@ impl Overrides {
     }
 
     pub(crate) fn alone(&self) -> Result<Body> {
-        self.over(Body {
-            place: "the flags".to_owned(),
-            raw: r#"{"type":"avatar"}"#.to_owned(),
-            value: Value::Null,
-            data: None,
-            kind: Kind::Video,
-            template: None,
-        })
+        self.over(one("the flags".to_owned(), r#"{"type":"avatar"}"#)?)
     }
 
     /// `body` with these fields set.
@@ -79,48 +72,36 @@ impl Overrides {
             fields.insert(name.to_owned(), value);
         }
         let raw = serde_json::to_string(&fields).map_err(invalid)?;
-        Ok(Body {
-            kind: body.kind,
-            template: body.template,
-            data: body.data,
-            ..one(body.place, &raw)?
-        })
+        body.with_raw(body.place.clone(), &raw)
     }
 }
 
 /// All bodies in one text; `origin` names it in errors.
 pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>> {
-    let invalid = |place: String, why: String| Problem::invalid_body(place, why);
+    let invalid = |why: String| Problem::invalid_body(origin, why);
+    let not_json = |error: serde_json::Error| invalid(format!("is not JSON: {error}"));
     // Some editors begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| invalid(origin.to_owned(), format!("is not UTF-8: {error}")))?;
-    let mut values = Vec::new();
-    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
-        match value {
-            Ok(value) => values.push(value.get()),
-            Err(error) => return Err(invalid(origin.to_owned(), format!("is not JSON: {error}"))),
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {error}")))?;
+    let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let values = values.map(|value| value.map(RawValue::get));
+    let values: Vec<&str> = values.collect::<Result<_, _>>().map_err(not_json)?;
+    let (part, raws) = match values.as_slice() {
+        [] => return Err(invalid("is empty".to_owned())),
+        [array] if array.starts_with('[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(array).map_err(not_json)?;
+            ("element", elements.into_iter().map(RawValue::get).collect())
         }
-    }
-    let bodies = match values.as_slice() {
-        [] => return Err(invalid(origin.to_owned(), "is empty".to_owned())),
-        [array] if array.starts_with('[') => serde_json::from_str::<Vec<&RawValue>>(array)
-            .map_err(|error| invalid(origin.to_owned(), format!("is not JSON: {error}")))?
-            .into_iter()
-            .enumerate()
-            .map(|(index, raw)| one(format!("{origin}, element {}", index + 1), raw.get()))
-            .collect::<Result<Vec<_>, _>>()?,
-        [object] => vec![one(origin.to_owned(), object)?],
-        many => many
-            .iter()
-            .enumerate()
-            .map(|(index, raw)| one(format!("{origin}, body {}", index + 1), raw))
-            .collect::<Result<Vec<_>, _>>()?,
+        [object] => return Ok(vec![one(origin.to_owned(), object)?]),
+        _ => ("body", values),
     };
-    if bodies.is_empty() {
-        return Err(invalid(origin.to_owned(), "is an empty array".to_owned()));
+    if raws.is_empty() {
+        return Err(invalid("is an empty array".to_owned()));
     }
-    Ok(bodies)
+    let bodies = raws.iter().enumerate();
+    let bodies = bodies.map(|(index, raw)| one(format!("{origin}, {part} {}", index + 1), raw));
+    bodies.collect()
 }
 
 fn one(place: String, raw: &str) -> Result<Body> {
@@ -150,11 +131,19 @@ fn one(place: String, raw: &str) -> Result<Body> {
 impl Body {
     pub(crate) fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self> {
         let raw = line.fill_json(&self.raw, allow_empty)?;
-        let mut body = one(line.place.clone(), &raw)?;
+        let mut body = self.with_raw(line.place.clone(), &raw)?;
         body.data = Some(Value::from(line.values.clone()).to_string());
-        body.kind = self.kind;
-        body.template.clone_from(&self.template);
         Ok(body)
+    }
+
+    /// Asks for the same with other JSON.
+    fn with_raw(&self, place: String, raw: &str) -> Result<Self> {
+        Ok(Self {
+            kind: self.kind,
+            template: self.template.clone(),
+            data: self.data.clone(),
+            ..one(place, raw)?
+        })
     }
 
     pub(crate) fn title(&self) -> Option<String> {

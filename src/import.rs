@@ -63,13 +63,13 @@ pub(crate) struct Import {
 
 /// Why a document cannot be used. No part of it repeats the document, which anybody may have written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unusable {
+pub(crate) struct ImportError {
     /// Where in the document: a line, or a path such as `data[3].id`; empty for all of it.
     pub place: String,
     pub why: String,
 }
 
-impl Unusable {
+impl ImportError {
     fn new(place: &str, why: impl Into<String>) -> Self {
         Self {
             place: place.to_owned(),
@@ -86,9 +86,9 @@ pub(crate) fn parse<Tz: TimeZone>(
     bytes: &[u8],
     now: Timestamp,
     tz: &Tz,
-) -> Result<Import, Unusable> {
+) -> Result<Import, ImportError> {
     let text = std::str::from_utf8(bytes)
-        .map_err(|error| Unusable::new("", format!("not UTF-8: {error}")))?;
+        .map_err(|error| ImportError::new("", format!("not UTF-8: {error}")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader {
         import: Import::default(),
@@ -97,7 +97,7 @@ pub(crate) fn parse<Tz: TimeZone>(
     };
     let mut documents = 0_usize;
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
-        let value = value.map_err(|error| Unusable::new("", format!("not JSON: {error}")))?;
+        let value = value.map_err(|error| ImportError::new("", format!("not JSON: {error}")))?;
         documents += 1;
         // A single document needs no number.
         let place = if documents == 1 {
@@ -109,10 +109,10 @@ pub(crate) fn parse<Tz: TimeZone>(
     }
     let import = reader.import;
     if documents == 0 {
-        return Err(Unusable::new("", "it is empty"));
+        return Err(ImportError::new("", "it is empty"));
     }
     if import.videos.is_empty() && import.skipped > 0 {
-        return Err(Unusable::new("", "every video id in it is null"));
+        return Err(ImportError::new("", "every video id in it is null"));
     }
     Ok(import)
 }
@@ -125,7 +125,7 @@ struct Reader<'t, Tz> {
 
 impl<Tz: TimeZone> Reader<'_, Tz> {
     /// A video, an array of videos, or an object around one of them under the first of `around`.
-    fn read(&mut self, value: &RawValue, place: &str, around: &[&str]) -> Result<(), Unusable> {
+    fn read(&mut self, value: &RawValue, place: &str, around: &[&str]) -> Result<(), ImportError> {
         if is_array(value) {
             return self.list(value, place);
         }
@@ -137,18 +137,18 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
             [name, deeper @ ..] => match entry.get(*name) {
                 Some(value) if deeper.is_empty() => self.list(value, &below(place, name)),
                 Some(value) => self.read(value, &below(place, name), deeper),
-                None => Err(Unusable::new(
+                None => Err(ImportError::new(
                     place,
                     "no video id in it (videoId, video_id, id, or data with one)",
                 )),
             },
-            [] => Err(Unusable::new(place, "no video id in it")),
+            [] => Err(ImportError::new(place, "no video id in it")),
         }
     }
 
-    fn list(&mut self, value: &RawValue, place: &str) -> Result<(), Unusable> {
+    fn list(&mut self, value: &RawValue, place: &str) -> Result<(), ImportError> {
         let values: Vec<&RawValue> = serde_json::from_str(value.get())
-            .map_err(|_| Unusable::new(place, "not an array of videos"))?;
+            .map_err(|_| ImportError::new(place, "not an array of videos"))?;
         for (index, value) in values.into_iter().enumerate() {
             let place = format!("{place}[{index}]");
             if is_null(value) {
@@ -160,7 +160,7 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         Ok(())
     }
 
-    fn video(&mut self, entry: &Fields<'_>, place: &str) -> Result<(), Unusable> {
+    fn video(&mut self, entry: &Fields<'_>, place: &str) -> Result<(), ImportError> {
         if let Some((kind, name)) = kind_of(entry)
             && let Some(value) = entry.get(name).filter(|value| !is_null(value))
         {
@@ -187,19 +187,19 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         kind: Option<Kind>,
         (key, id): (&str, &RawValue),
         place: &str,
-    ) -> Result<(), Unusable> {
+    ) -> Result<(), ImportError> {
         let place_of = |key: &str| below(place, key);
         let Some(id) = object::string(Some(&id)) else {
-            return Err(Unusable::new(&place_of(key), "a video id is text"));
+            return Err(ImportError::new(&place_of(key), "a video id is text"));
         };
         let Some(video_id) = VideoId::new(id) else {
             let why = format!("a video id has 1 to {} bytes", VideoId::MAX_BYTES);
-            return Err(Unusable::new(&place_of(key), why));
+            return Err(ImportError::new(&place_of(key), why));
         };
         let created_at = match named(entry, &["createdAt", "created_at"]) {
             Some((key, value)) => self
                 .instant(value)
-                .map_err(|why| Unusable::new(&place_of(key), why))?,
+                .map_err(|why| ImportError::new(&place_of(key), why))?,
             None => None,
         };
         let text = |names: &[&'static str]| object::string(Some(&named(entry, names)?.1));
@@ -275,11 +275,11 @@ fn named<'a>(entry: &Fields<'a>, names: &[&'static str]) -> Option<(&'static str
     Some(value.unwrap_or(first))
 }
 
-fn entry<'a>(value: &'a RawValue, place: &str) -> Result<Fields<'a>, Unusable> {
+fn entry<'a>(value: &'a RawValue, place: &str) -> Result<Fields<'a>, ImportError> {
     if !value.get().starts_with('{') {
-        return Err(Unusable::new(place, "not a JSON object"));
+        return Err(ImportError::new(place, "not a JSON object"));
     }
-    object::fields(value.get()).map_err(|error| Unusable::new(place, error.to_string()))
+    object::fields(value.get()).map_err(|error| ImportError::new(place, error.to_string()))
 }
 
 fn below(place: &str, key: &str) -> String {
@@ -296,7 +296,7 @@ mod tests {
     use chrono::FixedOffset;
     use proptest::prelude::*;
 
-    fn read(text: &str) -> Result<Import, Unusable> {
+    fn read(text: &str) -> Result<Import, ImportError> {
         let zurich = FixedOffset::east_opt(3600).unwrap();
         parse(
             text.as_bytes(),

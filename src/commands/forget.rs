@@ -58,119 +58,94 @@ pub struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     let forget = Forget {
+        by_age: args.older_than.is_some(),
         force: args.force,
         dry_run: args.dry_run,
         context,
     };
-    let clean = match args.older_than {
+    let in_use = match args.older_than {
         Some(age) => forget.old(&mut store, age)?,
         None => {
             let rows = find_all(&store, &args.ids, false)?;
-            forget.named(&mut store, &rows)?;
-            true
+            forget.rows(&mut store, &rows)?;
+            0
         }
     };
     if args.dry_run {
         context.screen.note("nothing was dropped (--dry-run)");
     }
-    Ok(if clean { Exit::Ok } else { Exit::Trouble })
+    Ok(if in_use == 0 { Exit::Ok } else { Exit::Trouble })
 }
 
 struct Forget<'a> {
+    /// Rows in use and unfinished ones are passed over; of named ones all are dropped or none.
+    by_age: bool,
     force: bool,
     dry_run: bool,
     context: &'a Context,
 }
 
 impl Forget<'_> {
-    /// All of the rows or none.
-    fn named(&self, store: &mut Store, rows: &[RowId]) -> Result<()> {
-        let videos = if self.dry_run {
-            store.read(|tx| self.look(tx, rows))?
-        } else {
-            let locks = store.locks()?;
-            let mut guards = Vec::new();
-            for &row in rows {
-                guards.push(lock(&locks, row)?.ok_or_else(|| Problem::in_use(row))?);
-            }
-            store.write(|tx| self.drop_rows(tx, rows))?
-        };
-        self.print(&videos);
-        Ok(())
-    }
-
-    /// Everything finished that is old enough, page by page. `false` when some of it was in use and stays.
-    fn old(&self, store: &mut Store, age: Duration) -> Result<bool> {
+    /// Everything finished that is old enough, page by page. Returns how many rows are in use and stay.
+    fn old(&self, store: &mut Store, age: Duration) -> Result<usize> {
         let cutoff = time::now().before(age);
-        let locks = store.locks()?;
         let (mut dropped, mut in_use, mut after) = (0, 0, RowId(0));
         loop {
             let page = store.read(|tx| tx.finished_before(cutoff, self.force, after, PAGE))?;
             let Some(&last) = page.last() else { break };
             after = last;
-            let (mut rows, mut guards) = (Vec::new(), Vec::new());
-            for row in page {
-                match lock(&locks, row)? {
-                    Some(guard) => {
-                        rows.push(row);
-                        guards.push(guard);
-                    }
-                    None => in_use += 1,
-                }
-            }
-            // What became unfinished since it was found is not old any more.
-            let keep_finished = |videos: Vec<Video>| -> Vec<Video> {
-                videos.into_iter().filter(|video| video.finished).collect()
-            };
-            let videos = if self.dry_run {
-                keep_finished(store.read(|tx| read(tx, &rows))?)
-            } else {
-                store.write(|tx| {
-                    let videos = keep_finished(read(tx, &rows)?);
-                    for video in &videos {
-                        tx.forget(video.id)?;
-                    }
-                    Ok(videos)
-                })?
-            };
-            dropped += videos.len();
-            self.print(&videos);
+            let (gone, busy) = self.rows(store, &page)?;
+            dropped += gone;
+            in_use += busy;
         }
+        let screen = &self.context.screen;
         if dropped == 0 && in_use == 0 {
-            self.context.screen.note("no finished video is that old");
+            screen.note("no finished video is that old");
         }
         if in_use > 0 {
-            let warning = format!("{in_use} are being worked on by another tracker and stay");
-            self.context.screen.warn(&warning);
+            screen.warn(&format!(
+                "{in_use} are being worked on by another tracker and stay"
+            ));
         }
-        Ok(in_use == 0)
+        Ok(in_use)
     }
 
-    fn drop_rows(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
-        let videos = self.look(tx, rows)?;
-        // With --force those, too, that cannot be read.
-        for row in rows
-            .iter()
-            .filter(|row| self.force || videos.iter().any(|video| video.id == **row))
-        {
-            tx.forget(*row)?;
+    /// Drops rows and prints them as they were; returns how many, and how many are in use.
+    fn rows(&self, store: &mut Store, all: &[RowId]) -> Result<(usize, usize)> {
+        let locks = store.locks()?;
+        let (mut rows, mut guards) = (Vec::new(), Vec::new());
+        for &row in all {
+            match lock(&locks, row)? {
+                Some(guard) => guards.push(guard),
+                None if self.by_age => continue,
+                None if self.dry_run => {}
+                None => return Err(Problem::in_use(row)),
+            }
+            rows.push(row);
         }
-        Ok(videos)
-    }
-
-    /// The rows as they are, unless one of them must not be dropped.
-    fn look(&self, tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
-        let videos = read(tx, rows)?;
-        let refused: Vec<_> = videos
-            .iter()
-            .filter(|_| !self.force)
-            .filter_map(|video| hope(video).map(|hope| format!("{} {hope}", video.id)))
-            .collect();
-        if refused.is_empty() {
+        let drop_rows = |tx: &Tx<'_>| {
+            let mut videos = read(tx, &rows)?;
+            if self.by_age {
+                // What became unfinished since it was found is not old any more.
+                videos.retain(|video| video.finished);
+            } else if !self.force {
+                refuse(&videos)?;
+            }
+            // With --force those, too, that cannot be read.
+            let unreadable = self.force && !self.by_age;
+            let goes = |row: &&RowId| unreadable || videos.iter().any(|video| video.id == **row);
+            for row in rows.iter().filter(goes).filter(|_| !self.dry_run) {
+                tx.forget(*row)?;
+            }
             Ok(videos)
+        };
+        let videos = if self.dry_run {
+            store.read(drop_rows)?
         } else {
-            Err(refusal(&refused))
-        }
+            store.write(drop_rows)?
+        };
+        self.print(&videos);
+        Ok((videos.len(), all.len() - rows.len()))
     }
 
     fn print(&self, videos: &[Video]) {
@@ -201,7 +176,7 @@ fn lock(locks: &Locks, row: RowId) -> Result<Option<[Guard; 2]>> {
 }
 
 /// How a row may still bring a video that is paid for; `None` when nothing is lost with it.
-fn hope(video: &Video) -> Option<&'static str> {
+fn at_stake(video: &Video) -> Option<&'static str> {
     match video.phase {
         Phase::Unsent => Some("is still to be sent"),
         Phase::Sending => Some("may have been created and charged"),
@@ -217,16 +192,20 @@ fn hope(video: &Video) -> Option<&'static str> {
     }
 }
 
-fn refusal(refused: &[String]) -> Problem {
-    let named: Vec<_> = refused.iter().take(NAMED).map(String::as_str).collect();
-    let more = match refused.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+/// Refuses to drop what may still bring a video.
+fn refuse(videos: &[Video]) -> Result<()> {
+    let at_stake = |video: &Video| Some(format!("{} {}", video.id, at_stake(video)?));
+    let refused: Vec<String> = videos.iter().filter_map(at_stake).collect();
+    let more = match refused.len() {
+        0 => return Ok(()),
+        ..=NAMED => String::new(),
+        count => format!(" and {} more", count - NAMED),
     };
-    Problem::usage(
-        format!("not dropped: {}{more}", named.join(", ")),
+    let named = refused[..refused.len().min(NAMED)].join(", ");
+    Err(Problem::usage(
+        format!("not dropped: {named}{more}"),
         "--force drops them all the same; HeyGen still charges for what it renders",
-    )
+    ))
 }
 
 fn sentence(video: &Video, dry_run: bool) -> String {
@@ -282,7 +261,7 @@ mod tests {
             (with(Phase::Rejected, "waiting", true), false),
             (with(Phase::Missing, "processing", true), false),
         ] {
-            assert_eq!(hope(&video).is_some(), kept, "{}", video.status());
+            assert_eq!(at_stake(&video).is_some(), kept, "{}", video.status());
         }
         assert_eq!(sentence(&video, false), "dropped 1 waiting \"T\\x1b\"");
     }

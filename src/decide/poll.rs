@@ -116,32 +116,7 @@ fn seen(
         take_over(row, remote, now);
         agent::follow(&mut decision, video, remote, now);
     }
-    let was = decision.status_before(video);
-    let new_word = decision.video.remote_status != video.remote_status;
-    if video.phase == Phase::Missing {
-        decision.events.push(Entry {
-            was: was.clone().filter(|_| !new_word),
-            ..Entry::new(Event::Found { there_again: true })
-        });
-    }
-    // A session says `failed` for a while before it is believed.
-    let ends_late = !ended && decision.video.outcome.is_some() && !new_word;
-    if new_word || ends_late {
-        let row = &decision.video;
-        let status = Event::Status {
-            from: video
-                .remote_status
-                .as_ref()
-                .map(|word| word.as_str().to_owned()),
-            to: status.as_str().to_owned(),
-            failure_code: row.failure_code.clone(),
-            failure_message: row.failure_message.clone(),
-        };
-        decision.events.push(Entry {
-            was: was.or_else(|| ends_late.then(|| video.status().to_owned())),
-            ..Entry::new(status)
-        });
-    }
+    decision.report_status(video, status);
     decision.changed = decision.video != *video;
     decision.video.last_checked_at = Some(now);
     decision.video.check_count = video.check_count.saturating_add(1);
@@ -152,6 +127,36 @@ fn seen(
         }
     }
     decision
+}
+
+impl Decision {
+    /// What is new about HeyGen's word.
+    fn report_status(&mut self, before: &Video, status: &RemoteStatus) {
+        let was = self.status_before(before);
+        let row = &self.video;
+        let new_word = row.remote_status != before.remote_status;
+        // A session says `failed` for a while before it is believed.
+        let ends_late = before.outcome.is_none() && row.outcome.is_some() && !new_word;
+        let word = before.remote_status.as_ref().map(RemoteStatus::as_str);
+        let change = Event::Status {
+            from: word.map(str::to_owned),
+            to: status.as_str().to_owned(),
+            failure_code: row.failure_code.clone(),
+            failure_message: row.failure_message.clone(),
+        };
+        if before.phase == Phase::Missing {
+            self.events.push(Entry {
+                was: was.clone().filter(|_| !new_word),
+                ..Entry::new(Event::Found { there_again: true })
+            });
+        }
+        if new_word || ends_late {
+            self.events.push(Entry {
+                was: was.or_else(|| ends_late.then(|| before.status().to_owned())),
+                ..Entry::new(change)
+            });
+        }
+    }
 }
 
 /// Everything HeyGen says about a video, as it stands now. What it leaves out now and said before is kept.

@@ -242,6 +242,9 @@ pub fn sent(
         Ok(created) => return accepted(video, created, account, now),
         Err(error) => error,
     };
+    if video.phase != Phase::Sending {
+        return Decision::new(video);
+    }
     let first = attempt.is_first();
     let verdict = Verdict::of(error);
     match verdict {
@@ -371,9 +374,6 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
 
 fn rejected(video: &Video, first: bool, error: &ApiError) -> Decision {
     let mut decision = Decision::new(video);
-    if video.phase != Phase::Sending {
-        return decision;
-    }
     decision.works(Operation::Send);
     let row = &mut decision.video;
     row.phase = Phase::Rejected;
@@ -422,9 +422,6 @@ fn space_out(row: &mut Video, attempt: Attempt, wait: Option<Duration>, now: Tim
 /// HeyGen knows the key and has not answered it: the 20 hours run. Nothing is wrong with that.
 fn in_progress(video: &Video, attempt: Attempt, error: &ApiError, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
-    if video.phase != Phase::Sending {
-        return decision;
-    }
     let wait = error.retry_after.unwrap_or(spacing(2));
     space_out(&mut decision.video, attempt, Some(wait), now);
     postponed(&mut decision, video, error);
@@ -450,9 +447,6 @@ fn not_now(
     now: Timestamp,
 ) -> Decision {
     let mut decision = Decision::new(video);
-    if video.phase != Phase::Sending {
-        return decision;
-    }
     let row = &mut decision.video;
     if first {
         reset_attempt(row);

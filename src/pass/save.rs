@@ -11,9 +11,9 @@ use super::save_job::SaveJob;
 use super::{Run, Tx};
 use crate::decide::{self, FileFact};
 use crate::download::{self, DownloadError, FileClient, Finished, Next, Recovered, name};
-use crate::error::{Problem, Result};
+use crate::error::{Problem, Result, code};
 use crate::event::Failure;
-use crate::heygen::{ApiError, RemoteVideo};
+use crate::heygen::RemoteVideo;
 use crate::locks::{Guard, Purpose};
 use crate::net::Proxy;
 use crate::store::Store;
@@ -98,27 +98,23 @@ pub(super) struct StalePart {
 }
 
 pub(super) struct FileFailure {
-    pub(super) code: String,
-    pub(super) message: String,
-    pub(super) disk_is_full: bool,
+    pub(super) problem: Problem,
     /// By whoever serves the file, not by this machine.
     pub(super) refused: bool,
     /// HeyGen refused the key when it was asked for fresh URLs.
-    pub(super) key_refused: Option<ApiError>,
+    pub(super) key_refused: bool,
 }
 
-impl From<&DownloadError> for FileFailure {
-    fn from(error: &DownloadError) -> Self {
+impl From<DownloadError> for FileFailure {
+    fn from(DownloadError { next, problem }: DownloadError) -> Self {
         Self {
-            code: error.problem.code.to_string(),
-            message: error.problem.message.clone(),
-            disk_is_full: error.next == Next::Full,
-            refused: match error.next {
+            refused: match next {
                 Next::Refresh => true,
-                Next::GiveUp => error.problem.code == "download_failed",
+                Next::GiveUp => problem.code == "download_failed",
                 _ => false,
             },
-            key_refused: None,
+            problem,
+            key_refused: false,
         }
     }
 }
@@ -163,7 +159,7 @@ impl Run<'_, '_> {
                 run.file(tx, row, asset, FileFact::Saved { repaired: true })
             }
             Ok(Recovered::Lost) => run.file(tx, row, asset, FileFact::Lost),
-            Err(error) => run.not_saved(tx, row, asset, FileFailure::from(&error)),
+            Err(error) => run.not_saved(tx, row, asset, error.into()),
         })
     }
 
@@ -287,18 +283,17 @@ impl Run<'_, '_> {
         asset: Asset,
         failure: FileFailure,
     ) -> Result<()> {
-        let mut local = Failure::local(Operation::Save, &failure.code, &failure.message);
+        let problem = failure.problem;
+        let mut local = Failure::local(Operation::Save, &problem.code, &problem.message);
         local.asset = Some(asset);
-        if let Some(error) = failure.key_refused {
-            local.own = false;
-            self.stop(Outage::Key, error);
-        }
-        if failure.disk_is_full {
-            // One full disk strikes every row.
-            local.own = false;
-            let problem = Problem::new(failure.code, failure.message)
-                .with_hint("free some room; the next check goes on where this one stopped");
-            self.outage(Outage::Disk, problem);
+        // One full disk strikes every row, and so does a key.
+        let disk_is_full = problem.code == code::DISK_FULL;
+        local.own = !failure.key_refused && !disk_is_full;
+        if failure.key_refused {
+            self.stop(Outage::Key, problem);
+        } else if disk_is_full {
+            let hint = "free some room; the next check goes on where this one stopped";
+            self.outage(Outage::Disk, problem.with_hint(hint));
         }
         let fact = FileFact::Failed {
             refused: failure.refused && local.own,

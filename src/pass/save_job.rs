@@ -71,7 +71,7 @@ impl SaveJob {
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
                 Err(Unsaved::Download(error)) if error.next == Next::Stop => return,
                 Err(stop) => {
-                    if let Some(failure) = failure(&stop) {
+                    if let Some(failure) = failure(stop) {
                         deliver(Message::NotSaved {
                             row,
                             asset,
@@ -167,17 +167,15 @@ impl SaveJob {
 }
 
 /// What a stop means for the row; `None` when it means nothing.
-fn failure(stop: &Unsaved) -> Option<FileFailure> {
+fn failure(stop: Unsaved) -> Option<FileFailure> {
     match stop {
         Unsaved::Api(CallError::Stopped) | Unsaved::NoUrl => None,
         Unsaved::Download(error) if matches!(error.next, Next::Stop | Next::Unrecorded) => None,
-        Unsaved::Download(error) => Some(FileFailure::from(error)),
+        Unsaved::Download(error) => Some(error.into()),
         Unsaved::Api(CallError::Api(error)) => Some(FileFailure {
-            code: error.code.clone(),
-            message: error.message.clone(),
-            disk_is_full: false,
+            key_refused: Verdict::of(&error) == Verdict::KeyRefused,
             refused: false,
-            key_refused: (Verdict::of(error) == Verdict::KeyRefused).then(|| error.clone()),
+            problem: error.into(),
         }),
     }
 }

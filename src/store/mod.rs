@@ -63,7 +63,7 @@ pub use witness::Restored;
 use crate::error::{Problem, Result};
 use crate::locks::Locks;
 use crate::video::RowId;
-use row::Cell;
+use row::Column;
 
 /// `PRAGMA application_id` of our databases: "HGTr" in ASCII.
 pub const APPLICATION_ID: i32 = 0x4847_5472;
@@ -280,18 +280,18 @@ impl Tx<'_> {
         self.value(&format!("SELECT EXISTS (SELECT 1 FROM {from})"), params)
     }
 
-    fn insert_into(&self, table: &str, cells: &[Cell<'_>]) -> Result<RowId> {
-        let (names, marks, values) = spread(cells);
+    fn insert_into(&self, table: &str, columns: &[Column<'_>]) -> Result<RowId> {
+        let (names, marks, values) = spread(columns);
         let sql = format!("INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING id");
         self.value(&sql, params_from_iter(values))
     }
 
     /// Writes a row whether it is there or not; `key` says which one.
-    fn upsert(&self, table: &str, key: &[Cell<'_>], cells: &[Cell<'_>]) -> Result<()> {
-        let all = [key, cells].concat();
+    fn upsert(&self, table: &str, key: &[Column<'_>], columns: &[Column<'_>]) -> Result<()> {
+        let all = [key, columns].concat();
         let (names, marks, values) = spread(&all);
         let (key, ..) = spread(key);
-        let set: Vec<String> = cells
+        let set: Vec<String> = columns
             .iter()
             .map(|(name, _)| format!("{name} = excluded.{name}"))
             .collect();
@@ -334,8 +334,8 @@ impl Tx<'_> {
 }
 
 /// Names, place holders and values, as a statement needs them.
-fn spread<'a>(cells: &[Cell<'a>]) -> (String, String, Vec<&'a dyn ToSql>) {
-    let (names, values): (Vec<_>, Vec<_>) = cells.iter().copied().unzip();
+fn spread<'a>(columns: &[Column<'a>]) -> (String, String, Vec<&'a dyn ToSql>) {
+    let (names, values): (Vec<_>, Vec<_>) = columns.iter().copied().unzip();
     let marks = vec!["?"; names.len()];
     (names.join(", "), marks.join(", "), values)
 }

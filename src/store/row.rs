@@ -13,7 +13,7 @@ use crate::video::{
     MessageState, Operation, Outcome, Part, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
-pub(super) type Cell<'a> = (&'static str, &'a dyn ToSql);
+pub(super) type Column<'a> = (&'static str, &'a dyn ToSql);
 
 /// Columns that are called like the field of the noun they hold. `fixed` ones are only read here; the `changing` ones are
 /// also what an update writes. `other` columns are read and written by hand.
@@ -39,7 +39,7 @@ macro_rules! columns {
             })
         }
 
-        fn $changing(of: &$type) -> Vec<Cell<'_>> {
+        fn $changing(of: &$type) -> Vec<Column<'_>> {
             vec![$((stringify!($change), &of.$change as &dyn ToSql)),*]
         }
     };
@@ -148,8 +148,8 @@ impl Tx<'_> {
             .iter()
             .map(|asset| video.urls.get(*asset))
             .collect();
-        let mut cells = changing_of_video(video);
-        cells.extend(
+        let mut columns = changing_of_video(video);
+        columns.extend(
             URLS.into_iter()
                 .zip(urls.iter().map(|url| url as &dyn ToSql)),
         );
@@ -175,8 +175,8 @@ impl Tx<'_> {
             video.output_dir.to_string_lossy(),
             tags_json(&video.tags),
         ];
-        cells.extend(names.into_iter().zip(values.iter().copied()));
-        let set: Vec<String> = cells
+        columns.extend(names.into_iter().zip(values.iter().copied()));
+        let set: Vec<String> = columns
             .iter()
             .map(|(name, _)| format!("{name} = ?"))
             .collect();
@@ -184,7 +184,7 @@ impl Tx<'_> {
             "UPDATE videos SET rev = rev + 1, {} WHERE id = ? AND rev = ?",
             set.join(", ")
         );
-        let values = cells.iter().map(|(_, value)| *value);
+        let values = columns.iter().map(|(_, value)| *value);
         let key: &[&dyn ToSql] = params![video.id, video.rev];
         self.changed(
             &sql,
@@ -194,12 +194,12 @@ impl Tx<'_> {
 
     pub fn put_file(&self, video: RowId, file: &File) -> Result<()> {
         let part = file.part.as_ref();
-        let mut cells = changing_of_file(file);
+        let mut columns = changing_of_file(file);
         let path = file.path.as_ref().map(|path| path.to_string_lossy());
         let (bytes, total) = (part.map(|p| p.bytes), part.and_then(|p| p.total));
         let (name, sha256) = (part.map(|p| &p.name), part.map(|p| &p.sha256));
         let etag = part.and_then(|p| p.etag.as_ref());
-        cells.extend::<[Cell<'_>; 6]>([
+        columns.extend::<[Column<'_>; 6]>([
             ("path", &path),
             ("part_name", &name),
             ("part_bytes", &bytes),
@@ -210,7 +210,7 @@ impl Tx<'_> {
         self.upsert(
             "files",
             &[("video", &video), ("asset", &file.asset)],
-            &cells,
+            &columns,
         )
     }
 }
