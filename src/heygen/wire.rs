@@ -241,17 +241,22 @@ pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> Problem {
 /// Whether an answer with an error status is HeyGen's word: `{"error": {"code", "message"}}` with a word for a code.
 /// Gateways number their errors, say `{"message"}` alone, or send a page.
 pub(super) fn is_own_word(body: &[u8]) -> bool {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|answer| {
-        let says = |name| answer["error"][name].as_str().unwrap_or_default();
-        is_sane_code(says("code")) && !says("message").is_empty()
+    let error = document(body)
+        .ok()
+        .and_then(|answer| fields(answer.get("error")?.get()).ok());
+    error.is_some_and(|error| {
+        string(&error, "code").is_some_and(|code| is_sane_code(&code))
+            && string(&error, "message").is_some()
     })
 }
 
-pub(super) fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, Unusable> {
+fn document(body: &[u8]) -> Result<Fields<'_>, Unusable> {
     let json = std::str::from_utf8(body).map_err(|_| Unusable::NotJson)?;
-    let json = json.trim_start_matches('\u{feff}').trim();
-    let envelope = fields(json).map_err(|_| Unusable::NotJson)?;
+    fields(json.trim_start_matches('\u{feff}').trim()).map_err(|_| Unusable::NotJson)
+}
+
+pub(super) fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, Unusable> {
+    let envelope = document(body)?;
     match envelope
         .get("error")
         .and_then(|error| problem(error, redactor))

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::browser::Browser;
 use crate::snapshot::history;
-use crate::support::{BODY, Bench};
+use crate::support::{BODY, Bench, clients};
 
 const HOSTILE: &str =
     "</script><script>document.title='pwned'</script><img src=x onerror=alert(1)>\u{202e}";
@@ -136,6 +136,21 @@ fn check_keeps_the_page_and_loses_nothing_when_it_cannot() {
 }
 
 #[test]
+fn a_saved_thumbnail_is_the_poster() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench
+        .tracker("submit body.json --assets video,thumbnail")
+        .exits(0);
+    bench.heygen.finish(&bench.video_id(1));
+    bench.tracker("check").exits(0);
+    bench.tracker("gallery").exits(0);
+    let html = std::fs::read_to_string(bench.path("output/index.html")).expect("the page");
+    let poster = format!(" poster=\"./{}.jpg\"", bench.video_id(1));
+    assert!(html.contains(&poster), "{poster}");
+}
+
+#[test]
 fn a_browser_shows_it() {
     let bench = stage();
     bench.tracker("gallery").exits(0);
@@ -201,6 +216,10 @@ fn a_browser_shows_it() {
             "{role}: {names:?}"
         );
     }
+    let axe = clients().map(|clients| {
+        let axe = clients.join("node_modules/axe-core/axe.min.js");
+        std::fs::read_to_string(axe).expect("axe-core")
+    });
     for scheme in ["light", "dark"] {
         browser.look(360, scheme, true);
         browser.open(&page);
@@ -208,6 +227,10 @@ fn a_browser_shows_it() {
             .eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(wide, 0, "{scheme}");
         assert_eq!(browser.eval(CONTRAST), json!([]), "{scheme}");
+        if let Some(axe) = &axe {
+            browser.eval(axe);
+            assert_eq!(browser.eval(VIOLATIONS), json!([]), "{scheme}");
+        }
     }
     // Without scripts everything is there, and no control that would do nothing.
     browser.look(1280, "light", false);
@@ -216,6 +239,12 @@ fn a_browser_shows_it() {
     assert_eq!(browser.accessible("article").len(), 3);
     assert_eq!(browser.complaints(), [""; 0]);
 }
+
+/// The rules of axe-core that the page breaks, and where.
+const VIOLATIONS: &str = "axe.run().then((found) => {
+  if (found.passes.length < 10) throw new Error('hardly anything was looked at');
+  return found.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html).slice(0, 3).join(' ')}`);
+})";
 
 /// Texts whose contrast with what is behind them is below 4.5.
 const CONTRAST: &str = "(() => {

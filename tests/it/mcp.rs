@@ -235,6 +235,74 @@ fn every_version_in_use_is_greeted_in_its_own_words() {
     assert_eq!(client.leave(), Some(0));
 }
 
+/// From 2026-07-28 on nobody says `initialize`: each request says who asks.
+#[test]
+fn a_client_of_the_newer_protocol_is_served_without_a_handshake() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    let who = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                     "io.modelcontextprotocol/clientCapabilities": {}});
+    let mut client = Client::raw(&mut bench.command(["mcp"]));
+    let found = client.ask("server/discover", json!({"_meta": who}))["result"].clone();
+    let versions = found["supportedVersions"].as_array().expect("versions");
+    assert!(versions.contains(&json!("2026-07-28")), "{found}");
+    let tools = client.ask("tools/list", json!({"_meta": who}));
+    let tools = tools["result"]["tools"].as_array().expect("tools").clone();
+    assert_eq!(tools.len(), READING.len() + FREE.len());
+    let mut call = json!({"name": "get_video", "arguments": {"id": 1}, "_meta": who});
+    let got = client.ask("tools/call", call.clone());
+    assert_eq!(
+        got["result"]["structuredContent"]["video"]["id"], 1,
+        "{got}"
+    );
+    call["_meta"] = json!({});
+    let refused = client.ask("tools/call", call);
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    assert_eq!(client.leave(), Some(0));
+}
+
+#[test]
+fn a_check_tells_how_far_it_is_to_whoever_asks_for_that() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    for id in [1, 2] {
+        bench.heygen.finish(&bench.video_id(id));
+    }
+    let mut client = Client::new(&bench, "");
+    let params =
+        json!({"name": "check_videos", "arguments": {}, "_meta": {"progressToken": "mine"}});
+    let answer = client.ask("tools/call", params);
+    let told = client.seen.iter();
+    let told: Vec<&Value> = told
+        .filter(|line| line["method"] == "notifications/progress")
+        .map(|line| &line["params"])
+        .collect();
+    assert!(told.iter().all(|line| line["progressToken"] == "mine"));
+    let saved = |line: &&&Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("saved"))
+    };
+    assert_eq!(told.iter().filter(saved).count(), 2, "{told:?}");
+    let steps: Vec<f64> = told
+        .iter()
+        .map(|line| line["progress"].as_f64().expect("a number"))
+        .collect();
+    assert!(steps.is_sorted_by(|a, b| a < b), "{steps:?}");
+    assert_eq!(
+        client.seen.last(),
+        Some(&answer),
+        "progress comes before the answer"
+    );
+    let told = told.len();
+    client.get("check_videos", json!({}));
+    let again = client
+        .seen
+        .iter()
+        .filter(|line| line["method"] == "notifications/progress");
+    assert_eq!(again.count(), told, "nobody asked");
+}
+
 #[test]
 fn every_tool_says_what_it_does_takes_and_answers() {
     let bench = Bench::new();
