@@ -1,15 +1,15 @@
 //! The note about a cron that seems dead.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::libc;
 
 use super::Context;
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Result, code};
 use crate::render::human;
 use crate::store::{Pulse, Store, Trouble, make_directory_of};
 use crate::time::Timestamp;
@@ -57,44 +57,42 @@ pub(super) fn report_damaged(store: &mut Store, context: &Context) -> Result<()>
     Ok(())
 }
 
-/// What ended a run that cron starts each minute: said when it begins, when it changes and once a day. The database
-/// cannot remember it, so the file `<database>-trouble` does, while it lasts.
-pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Result<Exit> {
-    let mut path = context.database()?.into_os_string();
-    path.push("-trouble");
-    let path = Path::new(&path);
+/// A cron that is set up before the first `submit` hears once a day that there is no database: the file
+/// `<database>-missing` remembers it. Everything else that ends a run is said each time.
+pub(super) fn report_missing_once_a_day(result: Result<Exit>, context: &Context) -> Result<Exit> {
+    let database = context.database()?;
+    let mut marker = database.clone().into_os_string();
+    marker.push("-missing");
+    let marker = Path::new(&marker);
     match result {
-        Ok(exit) => {
-            fs::remove_file(path).ok();
+        Err(error) if error.code == code::NO_DATABASE && !database.exists() => {
+            if is_of_today(marker) {
+                return Ok(error.exit);
+            }
+            let exit = context.report(&error);
+            // Where nothing can be written it is said each time.
+            renew(marker).ok();
             Ok(exit)
         }
-        Err(error) if said_lately(path, &error.message) => Ok(error.exit),
-        Err(error) => {
-            let exit = context.report(&error);
-            // Where there is no room for it, an empty file is left, and is enough.
-            remember(path, &error.message).ok();
-            Ok(exit)
+        result => {
+            fs::remove_file(marker).ok();
+            result
         }
     }
 }
 
-fn said_lately(path: &Path, message: &str) -> bool {
-    let at = fs::metadata(path).and_then(|meta| meta.modified());
-    let lately = at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < DAY));
-    lately && fs::read_to_string(path).is_ok_and(|said| said.is_empty() || said == message)
+fn is_of_today(marker: &Path) -> bool {
+    let at = fs::metadata(marker).and_then(|meta| meta.modified());
+    at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < DAY))
 }
 
 /// The directory may be missing until the first `submit`.
-fn remember(path: &Path, message: &str) -> io::Result<()> {
-    make_directory_of(path)?;
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?
-        .write_all(message.as_bytes())
+fn renew(marker: &Path) -> io::Result<()> {
+    make_directory_of(marker)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.custom_flags(libc::O_NOFOLLOW).open(marker)?;
+    file.set_modified(SystemTime::now())
 }
 
 fn damaged(row: RowId, why: &str) -> String {

@@ -92,8 +92,6 @@ fn all_refuse(bench: &Bench, verbs: &[&str], words: &str) {
 
 #[track_caller]
 fn assert_unchanged(before: &BTreeMap<PathBuf, Vec<u8>>, bench: &Bench, what: &str) {
-    // What cron was told is remembered beside it.
-    fs::remove_file(bench.path("tracker.db-trouble")).ok();
     let after = bench.everything();
     assert!(before.keys().eq(after.keys()), "{what}: {:?}", after.keys());
     for (path, bytes) in before {

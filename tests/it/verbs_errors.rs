@@ -283,7 +283,7 @@ fn database_error() {
     assert_snapshot!(bench.shows("check --json"), @r#"
     $ tracker check --json
     --- stderr
-    {"error":{"code":"database_error","message":"the database DIR/tracker.db is damaged: file is not a database","hint":"it was not touched; keep a copy, then rescue what is readable: sqlite3 DIR/tracker.db .recover | sqlite3 DIR/tracker.db.rescued","request_id":null}}
+    {"error":{"code":"database_error","message":"the database DIR/tracker.db is damaged: file is not a database","hint":"it was not touched; keep a copy, then rescue what is readable: tracker --db DIR/tracker.db doctor --rescue DIR/tracker.db.rescued","request_id":null}}
     --- exit 1
     "#);
 }
