@@ -134,6 +134,35 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn files_of_the_project_that_are_named_exist() {
+    let places = [
+        "src/",
+        "tests/",
+        "docs/",
+        "migrations/",
+        "packaging/",
+        ".ci/",
+    ];
+    let mut checked = 0;
+    for page in pages().iter().filter(|page| page.name != "CHANGELOG.md") {
+        let spans = page
+            .text
+            .split('`')
+            .filter(|span| !span.contains([' ', '\n']));
+        for span in spans.filter(|span| places.iter().any(|place| span.starts_with(place))) {
+            let is_example = span.contains(|c: char| c.is_ascii_uppercase());
+            assert!(
+                is_example || project().join(span).exists(),
+                "{}: {span}",
+                page.name
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "{checked}");
+}
+
+#[test]
 fn the_readme_is_short_and_one_click_from_every_page() {
     let readme = page("README.md");
     assert!(readme.lines().count() <= 250);
