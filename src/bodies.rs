@@ -136,7 +136,6 @@ impl Body {
         Ok(body)
     }
 
-    /// Asks for the same with other JSON.
     fn with_raw(&self, place: String, raw: &str) -> Result<Self> {
         Ok(Self {
             kind: self.kind,

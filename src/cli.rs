@@ -8,7 +8,7 @@ use crate::commands::{
     Context, add, check, completions, demo, doctor, download, edit, forget, gallery, list, listen,
     man, mcp, open, reply, retry, sandbox, show, stop, submit,
 };
-use crate::error::{Error, Exit};
+use crate::error::{Exit, Problem};
 
 /// The verbs that are hidden from the list of everyday ones.
 const SETUP: &str = "\
@@ -98,7 +98,7 @@ impl Verb {
     }
 
     /// Runs the verb that was typed.
-    pub fn run(self, context: &Context) -> Result<Exit, Error> {
+    pub fn run(self, context: &Context) -> Result<Exit, Problem> {
         match self {
             Self::Submit(args) => submit::run(args, context),
             Self::Check(args) => check::run(args, context),

@@ -69,6 +69,7 @@ pub struct Problem {
     pub one_row: bool,
 }
 
+/// The older name.
 pub type Error = Problem;
 pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 

@@ -169,7 +169,6 @@ impl Event {
     }
 }
 
-/// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub event: Event,
@@ -200,7 +199,6 @@ impl Entry {
         }
     }
 
-    /// `video` is the row afterwards.
     pub fn severity(&self, video: &Video) -> Severity {
         match &self.event {
             // How it ended is what matters, not which entry says so.

@@ -93,7 +93,6 @@ impl Account {
         ))
     }
 
-    /// Whether what belongs to `self` may be submitted under `account`.
     pub fn covers(&self, account: &Self) -> bool {
         self == account || *self == account.at_any_host()
     }
@@ -292,7 +291,6 @@ impl RemoteStatus {
         Self(word.into())
     }
 
-    /// The word a row gets whose status nobody has asked for yet.
     pub fn waiting() -> Self {
         Self("waiting".to_owned())
     }
@@ -332,9 +330,7 @@ pub struct LastError {
     /// What did not work; only the same operation working again ends the trouble.
     #[serde(skip)]
     pub operation: Operation,
-    /// Machine-readable code, as in the error envelope.
     pub code: String,
-    /// One sentence for a person; bounded, without secrets.
     pub message: String,
     /// HeyGen's name for the request that met it, for the support ticket.
     pub request_id: Option<String>,
@@ -346,7 +342,6 @@ pub struct LastError {
     pub count: i64,
 }
 
-/// One row of `videos` without its request body, with its files.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Video {
     pub id: RowId,
@@ -379,20 +374,16 @@ pub struct Video {
     pub voice_id: Option<String>,
     pub tags: Vec<String>,
 
-    /// HeyGen's `created_at`.
     pub created_at: Option<Timestamp>,
-    /// HeyGen's `completed_at`.
     pub completed_at: Option<Timestamp>,
     /// Length of the rendered video in seconds.
     pub duration: Option<f64>,
     pub folder_id: Option<String>,
     /// Set for translated videos only.
     pub output_language: Option<String>,
-    /// Why HeyGen failed or refused it: machine-readable.
     pub failure_code: Option<String>,
     /// Why HeyGen failed or refused it: for a person, raw as received (bounded).
     pub failure_message: Option<String>,
-    /// The video's page at HeyGen; not a secret.
     pub video_page_url: Option<String>,
     /// The presigned URLs, as of `urls_at`.
     pub urls: Urls,
@@ -434,7 +425,6 @@ pub struct Video {
     pub name_template: Option<String>,
     /// The line of the user's table that it was made from (`submit --each`).
     pub data: Option<serde_json::Map<String, serde_json::Value>>,
-    /// The row this one submits again.
     pub retry_of: Option<RowId>,
     /// One entry per asset that was ever wanted, in [`Asset`] order.
     pub files: Vec<File>,
@@ -479,7 +469,6 @@ pub struct File {
 }
 
 impl File {
-    /// A file that nothing is known of but that it is wanted.
     pub fn wanted(asset: Asset) -> Self {
         Self {
             asset,
@@ -539,7 +528,6 @@ impl Video {
         self.phase == Phase::Accepted && self.outcome == Some(Outcome::Failed)
     }
 
-    /// Whether HeyGen has it and has not said that it is over.
     pub fn is_rendering(&self) -> bool {
         self.phase == Phase::Accepted && !self.is_completed() && !self.is_failed()
     }

@@ -192,7 +192,6 @@ fn at_stake(video: &Video) -> Option<&'static str> {
     }
 }
 
-/// Refuses to drop what may still bring a video.
 fn refuse(videos: &[Video]) -> Result<()> {
     let at_stake = |video: &Video| Some(format!("{} {}", video.id, at_stake(video)?));
     let refused: Vec<String> = videos.iter().filter_map(at_stake).collect();

@@ -55,7 +55,6 @@ pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result
     Ok(Exit::Ok)
 }
 
-/// Named as its page.
 fn named(verb: Command) -> Command {
     let name = format!("tracker-{}", verb.get_name());
     verb.name(name)

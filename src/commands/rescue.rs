@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Context, options};
-use crate::error::{Error, Exit, shell_word};
+use crate::error::{Exit, Problem, shell_word};
 use crate::store::{Rescued, rescue};
 use crate::time;
 use crate::video::RowId;
@@ -11,7 +11,7 @@ use crate::video::RowId;
 /// So many rows are named; JSON has all.
 const NAMED: usize = 20;
 
-pub(super) fn run(new: &Path, context: &Context) -> Result<Exit, Error> {
+pub(super) fn run(new: &Path, context: &Context) -> Result<Exit, Problem> {
     options::refuse_tilde(new)?;
     let database = context.database()?;
     let output_dir = context.output_dir(None)?;

@@ -9,7 +9,6 @@ use super::verdict::Verdict;
 pub enum Circuit {
     /// As many at once as there are workers.
     Closed,
-    /// One at a time: its outcome decides.
     HalfOpen,
     /// No further one in this run.
     Open,
@@ -39,7 +38,6 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Nothing speaks against asking for many at once.
     pub fn closed(limit: u32) -> Self {
         Self {
             circuit: Circuit::Closed,

@@ -29,7 +29,6 @@ pub(crate) enum FileFact {
         /// By finishing what an earlier run left.
         repaired: bool,
     },
-    /// It was complete, and is neither under its part name nor under its final name.
     Lost,
     Failed {
         failure: Failure,
@@ -289,7 +288,6 @@ impl Decision {
         });
     }
 
-    /// Whether a file that is waited for failed before.
     fn is_in_trouble(&self) -> bool {
         let files = self.video.files.iter();
         files

@@ -54,10 +54,8 @@ pub const REPORT_AGAIN: Duration = Duration::from_secs(24 * 3600);
 pub struct Decision {
     /// The row as it should be, with its files; `rev` and `finished` are still those it was read with.
     pub video: Video,
-    /// Whether anything but the time of the last check changed in the row itself.
     pub changed: bool,
     pub files: Vec<Asset>,
-    /// What happened, for the timeline and for everybody else.
     pub events: Vec<Entry>,
     pub fetch: Vec<Asset>,
     pub messages: Vec<(MessageKind, String)>,
@@ -89,7 +87,6 @@ impl Decision {
         });
     }
 
-    /// What happened changed the status, perhaps.
     fn changes(&mut self, before: &Video, event: Event) {
         self.events.push(Entry {
             was: self.status_before(before),
@@ -153,14 +150,12 @@ impl Failure {
     }
 }
 
-/// Something happened that leaves the row as it is.
 pub fn happened(video: &Video, event: Event) -> Decision {
     let mut decision = Decision::new(video);
     decision.event(event);
     decision
 }
 
-/// An operation on a row failed: the row keeps its state and gets a `last_error`.
 pub fn failed(video: &Video, failure: Failure, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     record_failure(&mut decision, failure, now);

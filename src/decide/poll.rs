@@ -16,7 +16,6 @@ const MISSING_NEEDS: i64 = 3;
 /// A `missing` row is asked for again with the others for so long.
 pub const MISSING_ASKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// With fewer finished videos than this nothing is known about what is usual.
 const USUAL_NEEDS: u64 = 20;
 
 /// However fast the others were, nothing stalls before this.
@@ -28,7 +27,6 @@ const SESSION_NEVER_STALLS: Duration = Duration::from_secs(1800);
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
     Detail(&'a RemoteVideo),
-    /// Its line in a bulk answer: a status and nothing else.
     Bulk(&'a RemoteStatus),
     /// Its own GET was answered with HeyGen's own 404.
     NotFound {
@@ -53,7 +51,6 @@ pub enum Witness {
     KnowsAnother,
 }
 
-/// What an observation under `account` means.
 pub fn observed(
     video: &Video,
     observation: Observation<'_>,
@@ -130,7 +127,6 @@ fn seen(
 }
 
 impl Decision {
-    /// What is new about HeyGen's word.
     fn report_status(&mut self, before: &Video, status: &RemoteStatus) {
         let was = self.status_before(before);
         let row = &self.video;
@@ -258,7 +254,6 @@ pub fn session_stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
     }
 }
 
-/// Says that a rendering video takes unusually long; once.
 pub fn stalled(video: &Video, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     if video.is_rendering() && video.stalled_at.is_none() {

@@ -55,7 +55,6 @@ pub enum Expiry {
     Rescued,
 }
 
-/// What is known about the time and the sender when a row is about to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// `None` before anybody asked for the key.
@@ -144,7 +143,6 @@ pub fn begin_send(video: &Video, account: &Account, now: Timestamp) -> Decision 
     decision
 }
 
-/// An unanswered attempt became too old to be replayed.
 pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     let mut decision = Decision::new(video);
     decision.video.phase = Phase::Unknown;

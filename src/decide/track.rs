@@ -5,7 +5,7 @@ use crate::event::{Edit, Event};
 use crate::time::Timestamp;
 use crate::video::{Operation, Phase, RemoteStatus, Video, VideoId};
 
-/// The user says which video an unanswered purchase became. `None` for a row whose purchase is settled.
+/// The user says which video an unanswered submission became. `None` for a row whose submission is settled.
 pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
     match video.phase {
         Phase::Sending | Phase::Unknown => {}
@@ -65,7 +65,6 @@ pub fn named_again(video: &Video) -> Option<Decision> {
     Some(decision)
 }
 
-/// The user gave the row this title and these labels.
 pub fn edited(video: &Video) -> Decision {
     let mut decision = Decision::new(video);
     decision.event(Event::Edited(Edit {

@@ -16,7 +16,6 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Reads base URL and key; makes no request.
     pub(crate) fn resolve(env: &Environment) -> Result<Self> {
         let base = config::base_url(env)?;
         let key = config::api_key(env)?.secret;

@@ -32,7 +32,6 @@ pub(super) struct Caller {
 #[derive(Debug)]
 pub(super) enum CallError {
     Api(ApiError),
-    /// It was not made: the run is over.
     Stopped,
 }
 

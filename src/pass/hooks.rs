@@ -1,7 +1,7 @@
-//! Hooks: the user's command, told of what happened.
+//! Hooks: the user's command for what happened.
 //!
-//! What is due is written in the transaction of the change itself, so no crash loses it; what was told is removed
-//! after the command ended well, so a crash in between tells it twice. Facts travel in the environment and on
+//! What is due is written in the transaction of the change itself, so no crash loses it; what the command took is removed
+//! after the command ended well, so a crash in between runs it twice. Facts travel in the environment and on
 //! standard input: nothing HeyGen sends ever becomes part of a command line.
 
 use std::collections::{HashSet, VecDeque};
@@ -179,7 +179,6 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Says that a hook failed: at the first try and the last.
     pub(super) fn say_hook_failed(&mut self, video: &Video, hook: &DueHook, why: &str) {
         let last = hook.tries + 1 >= TRIES;
         self.reporter
@@ -229,7 +228,6 @@ impl Hooks {
         self.look = false;
     }
 
-    /// Ends the running one; its message still comes.
     pub(super) fn kill(&mut self) {
         if let Some(running) = &mut self.running {
             if let Some((group, _)) = &running.group {

@@ -32,7 +32,6 @@ pub(super) enum Denied {
     HeldBack(ApiError),
 }
 
-/// The right to make one request; given back when dropped.
 pub(super) struct Permit<'a>(&'a RateLimiter);
 
 impl RateLimiter {

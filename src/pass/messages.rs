@@ -14,7 +14,6 @@ use crate::store::{OutgoingMessage, Store};
 use crate::video::MessageState;
 
 impl Run<'_, '_> {
-    /// Sends what is recorded for sessions of this key's account.
     pub(super) fn send_messages(&mut self, store: &mut Store) -> Result<()> {
         for message in store.read(|tx| tx.unsent_messages())? {
             if self.limiter.is_closed() {

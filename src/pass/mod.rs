@@ -75,7 +75,6 @@ pub(crate) struct PassOptions {
     pub hook: Option<String>,
     /// Whether this run also runs the command; otherwise it only notes what is due.
     pub run_hooks: bool,
-    /// Files replace others that have their final names.
     pub replace: bool,
     pub deadline: Option<Instant>,
     pub max_size: u64,
@@ -130,8 +129,6 @@ impl Scope {
     }
 }
 
-/// Runs one pass and says what happened.
-///
 /// # Errors
 /// What makes going on senseless: the database, the command line. Everything else is reported, counted in the reporter's
 /// [`Tally`], and left to the next pass.
@@ -164,7 +161,6 @@ pub(crate) fn run(
     result
 }
 
-/// Whether there is anything to ask HeyGen or to send.
 fn has_work(tx: &Tx<'_>) -> Result<bool> {
     let since = time::now().before(decide::MISSING_ASKED_FOR);
     Ok(tx.has_unfinished()? || !tx.missing_since(since, 1)?.is_empty())
@@ -250,7 +246,6 @@ enum Message {
     Hooked(Box<Hooked>, Result<(), String>),
 }
 
-/// What has to wait until the transaction under way is durable.
 #[derive(Default)]
 struct AfterCommit {
     said: Vec<(Rc<Video>, Entry)>,
@@ -390,7 +385,6 @@ impl<'a, 's> Run<'a, 's> {
         }
     }
 
-    /// Everything else is done: hooks get a little longer.
     fn finish_hooks(&mut self, store: &mut Store) -> Result<()> {
         let patience = Instant::now() + HOOKS_GET;
         let until = self

@@ -28,7 +28,6 @@ fn concern(outage: Outage, account: &Account) -> Concern {
     (outage, scope.to_owned())
 }
 
-/// What this run suffers from, and what it has proven to work.
 #[derive(Default)]
 pub(super) struct Outages {
     met: BTreeMap<Concern, Problem>,
@@ -56,7 +55,6 @@ impl Outages {
         self.met.keys().any(|(met, _)| *met == outage)
     }
 
-    /// Reports what is to be reported, and remembers it.
     pub(super) fn settle(
         self,
         store: &mut Store,

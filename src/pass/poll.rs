@@ -22,7 +22,6 @@ const MISSING: u32 = 1000;
 #[derive(Default)]
 pub(super) struct Polls {
     everything: bool,
-    /// Where the next page of unfinished rows begins; `None` when there is no further one.
     next_page: Option<RowId>,
     bulk: Vec<Asked>,
     details: VecDeque<Asked>,
@@ -101,7 +100,6 @@ impl Polls {
     }
 }
 
-/// Whether a job can be asked for together with others.
 fn has_bulk(job: &Job) -> bool {
     job.kind.strategy().bulk.is_some() && fits_bulk(&job.id)
 }
@@ -493,7 +491,6 @@ impl Run<'_, '_> {
         self.outage(Outage::Account, problem);
     }
 
-    /// Whether every unfinished row was looked at, and none belongs to another account.
     pub(super) fn all_of_this_account(&self) -> bool {
         self.polls.everything
             && self.polls.breaker.circuit() != Circuit::Open
@@ -501,13 +498,11 @@ impl Run<'_, '_> {
             && self.access.is_some()
     }
 
-    /// Whether a row belongs to another account than the key of this run.
     fn is_of_other_account(&self, tx: &Tx<'_>, row: RowId) -> Result<bool> {
         let owner = tx.owner(row)?;
         Ok(owner.is_some_and(|owner| owner != self.account()))
     }
 
-    /// Decides what an observation means for the row as it is now.
     pub(super) fn observe(
         &mut self,
         tx: &Tx<'_>,

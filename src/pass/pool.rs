@@ -49,7 +49,6 @@ impl Pool {
         self.threads > 0
     }
 
-    /// Counts a job of the owner's; [`Pool::done`] ends it.
     pub(super) fn begin(&mut self) {
         self.busy += 1;
     }

@@ -31,12 +31,12 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// The exit code of a run: the first of 3, 1, 5 that applies.
-    pub(crate) fn exit(&self, tell_bad_ends: bool) -> Exit {
+    pub(crate) fn exit(&self, with_bad_ends: bool) -> Exit {
         if self.auth {
             Exit::Auth
         } else if self.errors > 0 {
             Exit::Trouble
-        } else if tell_bad_ends && self.failed > 0 {
+        } else if with_bad_ends && self.failed > 0 {
             Exit::BadEnd
         } else {
             Exit::Ok
@@ -116,7 +116,6 @@ impl<'a> Reporter<'a> {
         self.reports_again
     }
 
-    /// Whether only the person who is there now reads it.
     pub(super) fn is_at_terminal(&self) -> bool {
         self.screen.err_is_terminal
     }
@@ -231,9 +230,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// A hook did not do its work.
-    ///
-    /// Told at the first try and when it is given up; in between only where everything is told.
+    /// Said at the first try and when it is given up; in between only where everything is said.
     pub(super) fn hook_failed(
         &mut self,
         video: &Video,
@@ -262,7 +259,6 @@ impl<'a> Reporter<'a> {
         self.screen.problem(&problem);
     }
 
-    /// The last line of `check --json`.
     pub(crate) fn summary(&self, unfinished: u64, next_check_seconds: Option<u64>) {
         let t = &self.tally;
         self.screen.json_line(&Summary {
@@ -431,7 +427,6 @@ fn last_error(video: &Video) -> String {
     format!(": {why} (tracker show {})", video.id)
 }
 
-/// How a person finds out whether an `unknown` row was made.
 pub(crate) fn unknown_hint(id: RowId) -> String {
     format!(
         "HeyGen may or may not have made it; found at app.heygen.com: tracker add VIDEO_ID --as {id}; \

@@ -251,7 +251,6 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Asking for fresh URLs brought all that HeyGen says.
     pub(super) fn refreshed(
         &mut self,
         tx: &Tx<'_>,

@@ -28,7 +28,6 @@ pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
 
 pub(super) struct SaveJob {
     pub(super) video: Video,
-    /// Where the disk was mounted that the files go to, once one was fetched.
     pub(super) disk: Option<PathBuf>,
     pub(super) stem: String,
     pub(super) urls: Urls,
@@ -39,7 +38,6 @@ pub(super) struct SaveJob {
     pub(super) progress: Progress,
 }
 
-/// Why a file was not saved, as far as the job is concerned.
 enum Unsaved {
     Download(DownloadError),
     Api(CallError),

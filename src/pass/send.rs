@@ -40,7 +40,6 @@ pub(super) struct Sends {
     /// 20 hours of every one of them.
     breaker: Option<Breaker>,
     in_flight: usize,
-    /// How many further videos HeyGen may get, where that is limited.
     room: Option<u64>,
     outbox_seen_at: Option<Timestamp>,
     /// Rows whose answer named another row's video, and that were asked once more.
@@ -228,7 +227,6 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Up to `hands` rows, locked and marked `sending` on disk.
     fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<Ready>> {
         let mut ready = Vec::new();
         while ready.len() < hands && !self.sends.is_over() && self.fill_queue(store)? {

@@ -16,20 +16,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many finished videos an estimate is made from, at most and at least.
 const USUAL: u32 = 40;
 const FEWEST: u64 = 3;
-/// How often somebody who waits is said that nothing changed.
+/// How often somebody who waits hears that nothing changed.
 const REASSURE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Wait {
     pub rows: Option<Vec<RowId>>,
-    /// Until when at most, whatever is under way then.
     pub deadline: Option<Instant>,
     pub interval: Duration,
 }
 
 impl Wait {
-    /// Repeats the pass until everything is finished.
-    ///
     /// The result is the exit code of `--wait`: the last round's trouble, 4 when the time is up, 5 when a video ended
     /// badly; see [`Exit`].
     pub(crate) fn until_finished(
@@ -133,7 +130,6 @@ fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, said: &mut S
         .collect();
 }
 
-/// How long rendering usually takes, from the user's own history.
 fn usual(store: &Store) -> Result<String> {
     let times = store.read(|tx| tx.usual_render_times(USUAL))?;
     Ok(match (times.p50, times.p90) {

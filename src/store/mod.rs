@@ -73,7 +73,6 @@ pub struct Store {
     path: PathBuf,
     identity: Identity,
     read_only: bool,
-    /// How far the witness is known to be.
     witnessed: i64,
     damaged: RefCell<BTreeMap<RowId, String>>,
     /// Opened once: where locks belong to the process, closing a second handle would drop them all.
@@ -123,7 +122,6 @@ impl Store {
         self.identity.clone()
     }
 
-    /// Runs `look` on a consistent snapshot.
     pub fn read<T>(&self, look: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         let snapshot = self
             .conn

@@ -14,12 +14,10 @@ use super::{APPLICATION_ID, Store, error, migrate};
 use crate::error::{Problem, Result};
 use crate::locks;
 
-/// How long to wait for somebody else's migration or first open.
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
 
 const SMALLEST_PAGE: u64 = 512;
 
-/// The device and inode the database had when it was opened.
 #[derive(Clone, Debug)]
 pub struct Identity {
     path: PathBuf,

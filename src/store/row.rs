@@ -69,7 +69,6 @@ columns! { File, FILE_COLUMNS, FileColumn, plain_file, changing_of_file;
     other { path, part_name, part_bytes, part_sha256, etag, total }
 }
 
-/// Where the URL of each asset is, in the order of the assets.
 const URLS: [&str; 7] = [
     "video_url",
     "captioned_video_url",
@@ -80,7 +79,6 @@ const URLS: [&str; 7] = [
     "vtt_url",
 ];
 
-/// A video from a row selected with [`VIDEO_COLUMNS`], without its files.
 pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
     use VideoColumn as C;
     macro_rules! get {

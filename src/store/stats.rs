@@ -24,9 +24,7 @@ pub struct Stats {
     pub months: Vec<Group>,
     /// By tag, the most used first; a row counts for each of its tags.
     pub tags: Vec<Group>,
-    /// By kind of job.
     pub kinds: Vec<Group>,
-    /// Files under their final names.
     pub files: u64,
     pub bytes: u64,
 }
@@ -44,7 +42,6 @@ pub struct RenderTimes {
     pub p90: Option<u64>,
 }
 
-/// The rows of one month, tag or kind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Group {
     /// `month`, `tag` or `kind`.
@@ -53,18 +50,15 @@ pub struct Group {
     pub name: String,
     /// All of them.
     pub submitted: u64,
-    /// Those that are completed.
     pub completed: u64,
     /// Those that ended badly: `failed`, `rejected`, `unknown` or `missing`.
     pub failed: u64,
     /// Length of all whose length HeyGen told, however they ended.
     pub minutes_submitted: f64,
-    /// Length of the completed ones.
     pub minutes_delivered: f64,
 }
 
 impl Group {
-    /// Which part of what ended did so well.
     pub fn success_rate(&self) -> Option<f64> {
         let ended = self.completed + self.failed;
         (ended > 0).then(|| self.completed as f64 / ended as f64)

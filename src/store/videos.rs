@@ -18,7 +18,6 @@ use crate::video::{
 const UNFINISHED: &str = "videos INDEXED BY videos_unfinished WHERE finished = 0";
 const OUTBOX: &str = "videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending')";
 
-/// What `submit`, `retry` and `add` write down.
 #[derive(Clone, Debug, Default)]
 pub struct NewVideo {
     pub kind: Kind,
@@ -41,19 +40,16 @@ pub struct NewVideo {
     pub name_template: Option<String>,
     pub request_key: Option<String>,
     pub assets: Vec<Asset>,
-    /// See [`Video::data`]; a JSON object.
     pub data: Option<String>,
     pub retry_of: Option<RowId>,
 }
 
-/// What became of an `add`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     New(RowId),
     Known(RowId),
 }
 
-/// A row HeyGen is asked about, as it was read for that.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub row: RowId,
@@ -86,7 +82,6 @@ impl Asked {
     }
 }
 
-/// What `check` still has to do, in numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenWork {
     pub unfinished: u64,
@@ -162,7 +157,6 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// Inserts a video made elsewhere unless its id is known.
     pub fn add(&self, new: &NewVideo, now: Timestamp) -> Result<Added> {
         for id in [&new.video_id, &new.session_id].into_iter().flatten() {
             if let Some(row) = self.by_video_id(id)? {
@@ -203,12 +197,10 @@ impl Tx<'_> {
         }
     }
 
-    /// The row of a submission by the caller's own name for it.
     pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>> {
         self.value_if_any("SELECT id FROM videos WHERE request_key = ?", [key])
     }
 
-    /// How many submissions were recorded at or after `since`.
     pub fn submitted_since(&self, since: Timestamp) -> Result<u64> {
         self.value(
             "SELECT count(*) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?",
@@ -480,12 +472,10 @@ impl Tx<'_> {
         )
     }
 
-    /// Removes a row, its files' records and its timeline; no file on disk is touched.
     pub fn forget(&self, id: RowId) -> Result<bool> {
         self.changed("DELETE FROM videos WHERE id = ?", [id])
     }
 
-    /// The readable rows of `from`, with their files.
     pub(super) fn videos(&self, from: &str, params: impl Params) -> Result<Vec<Video>> {
         let sql = format!("SELECT {VIDEO_COLUMNS} FROM {from}");
         let (rows, ..) = self.readable(&sql, params, row::video)?;

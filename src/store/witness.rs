@@ -13,7 +13,6 @@ use crate::video::RowId;
 /// An older copy of the database was put in its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Restored {
-    /// When that was noticed.
     pub at: Timestamp,
     /// The newest row it had: newer ones were recorded here.
     pub last: RowId,
