@@ -161,6 +161,27 @@ pub(crate) fn list(scale: Scale) {
     }
 }
 
+/// The history as a page: the newest, and all of it.
+pub(crate) fn gallery(scale: Scale) {
+    let rows = scale.of(10_000, 1_000);
+    let stage = Stage::new(Options::default());
+    fill(&stage, rows);
+    for arguments in [
+        "gallery --output new.html",
+        "gallery --output all.html -L 0",
+    ] {
+        let name = format!("tracker {arguments}");
+        let written = Side::new(&name, || {
+            // The same page is not written again.
+            for page in ["new.html", "all.html"] {
+                std::fs::remove_file(stage.path(page)).ok();
+            }
+            measure::run_with_memory(&mut stage.tracker(arguments))
+        });
+        compare(&format!("{rows} rows as a page"), 3, vec![written]);
+    }
+}
+
 /// What is typed, and what it means in SQL.
 fn questions(rows: usize) -> Vec<(String, String)> {
     let newest = "ORDER BY id DESC LIMIT 30";

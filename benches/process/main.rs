@@ -7,7 +7,7 @@
 //! | `heygen` | the stand-in of the tests |
 //! | `startup` | doing next to nothing |
 //! | `check` | 200 rows of which 50, or none, just finished |
-//! | `history` | an idle check and looking back, at 1,000 and 1,000,000 rows |
+//! | `history` | an idle check, looking back and the page, at up to 1,000,000 rows |
 //! | `large` | one file of 1 GB |
 //! | `many` | 100,000 unfinished rows, and a `submit` beside their check |
 //! | `submit` | buying 1,000 videos at once |
@@ -65,6 +65,7 @@ const BENCHMARKS: &[Benchmark] = &[
     ("check", check::run),
     ("idle", history::idle),
     ("list", history::list),
+    ("gallery", history::gallery),
     ("large", large::run),
     ("many", many::run),
     ("submit", submit::run),
