@@ -1096,3 +1096,47 @@ fn b09_an_hour_that_does_not_exist_or_exists_twice_is_no_trouble() {
         );
     }
 }
+
+// --- what doctor and every verb say of the file itself ----------------------------------------------------------
+
+#[test]
+fn a_database_with_two_names_is_refused() {
+    let bench = in_use();
+    fs::hard_link(bench.db_path(), bench.path("other.db")).unwrap();
+    all_refuse(&bench, &["check", "list"], "has 2 names (hard links)");
+    fs::remove_file(bench.path("other.db")).unwrap();
+    bench.tracker("check").exits(0);
+}
+
+#[test]
+fn doctor_says_that_others_can_read_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = in_use();
+    fs::set_permissions(bench.db_path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let doctor = bench.tracker("doctor").exits(0).stdout;
+    assert!(
+        doctor.contains("others can read it (mode 0644)"),
+        "{doctor}"
+    );
+    assert!(doctor.contains("chmod 600"), "{doctor}");
+}
+
+/// Only `check` and `listen` are signs of life: a cron that is dead is noticed beside daily submits.
+#[test]
+fn a_submit_is_no_sign_that_cron_runs() {
+    let bench = in_use();
+    bench.tracker("check").exits(0);
+    let speaks = || {
+        bench
+            .tracker("list")
+            .exits(0)
+            .stderr
+            .contains("is cron running?")
+    };
+    assert!(!speaks());
+    bench.advance(Duration::from_secs(2 * 3600));
+    bench.tracker("submit body.json").exits(0);
+    assert!(speaks());
+    bench.tracker("check").exits(0);
+    assert!(!speaks());
+}
