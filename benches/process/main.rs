@@ -7,6 +7,7 @@
 //! | `heygen` | the stand-in of the tests |
 //! | `startup` | doing next to nothing |
 //! | `check` | 200 rows of which 50, or none, just finished |
+//! | `tls` | nginx before the stand-in, for the same `check` over TLS |
 //! | `history` | an idle check, looking back and the page, at up to 1,000,000 rows |
 //! | `large` | one file of 1 GB |
 //! | `many` | 100,000 unfinished rows, and a `submit` beside their check |
@@ -40,6 +41,7 @@ mod rate;
 mod stage;
 mod startup;
 mod submit;
+mod tls;
 
 /// How much is done.
 #[derive(Clone, Copy)]
@@ -63,6 +65,7 @@ type Benchmark = (&'static str, fn(Scale));
 const BENCHMARKS: &[Benchmark] = &[
     ("startup", startup::run),
     ("check", check::run),
+    ("tls", check::run_with_tls),
     ("idle", history::idle),
     ("list", history::list),
     ("gallery", history::gallery),
