@@ -9,7 +9,7 @@ use crate::measure::{is_installed, run};
 use crate::stage::Stage;
 
 const CERTIFICATE: &str = "openssl req -x509 -newkey rsa:2048 -nodes -keyout tls.key -out tls.crt -days 2 \
-                           -subj /CN=localhost -addext subjectAltName=DNS:localhost";
+                           -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=CA:FALSE";
 
 pub(crate) struct Front {
     nginx: Child,
