@@ -13,14 +13,11 @@ use ureq::unversioned::transport::{Connector, DefaultConnector};
 
 use super::error::{DownloadError, shown};
 use super::surplus::{self, WatchConnector};
-use crate::net::{self, AgentOptions, Proxy, Reuse};
+use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
 use crate::video::Part;
 
 /// Redirects followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
-
-/// Name resolution; and again TCP and TLS together.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// Fetches files, each over a connection of its own (see [`crate::net`]). Creating one does no work: certificates are loaded before the
 /// first https request.
@@ -131,9 +128,11 @@ impl FileClient {
                 loopback,
                 proxy: self.proxy.as_ref(),
                 reuse: Reuse::Never,
-                connect: CONNECT,
-                response: self.silence,
-                per_read: self.silence,
+                timeouts: Timeouts {
+                    response: self.silence,
+                    per_read: self.silence,
+                    ..Timeouts::default()
+                },
                 whole: None,
             };
             net::agent(&options, DefaultConnector::new().chain(WatchConnector))

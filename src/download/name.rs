@@ -4,6 +4,7 @@
 //! that grow too long are cut and end in `~` and a digest of the whole id (`~` itself is always escaped). A title is
 //! for people and cleaned without regard to uniqueness, which is why a template must also contain an id.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::content;
@@ -16,6 +17,8 @@ const MAX_ID: usize = 100;
 /// Bytes of the digest that tells cut names apart, as hexadecimal digits.
 const DIGEST_DIGITS: usize = 16;
 const MAX_TITLE: usize = 80;
+
+const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 
 const DEFAULT_TEMPLATE: &str = "{video_id}";
 
@@ -109,14 +112,10 @@ fn pieces(template: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
 }
 
 fn escaped(id: &str) -> String {
-    let mut name = String::with_capacity(id.len());
-    for (at, byte) in id.bytes().enumerate() {
-        match byte {
-            // A leading dash would make the name an option to a command.
-            b'-' if at == 0 => name.push_str("%2D"),
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
-            other => name += &format!("%{other:02X}"),
-        }
+    let mut name = utf8_percent_encode(id, UNSAFE).to_string();
+    // A leading dash would make the name an option to a command.
+    if name.starts_with('-') {
+        name.replace_range(..1, "%2D");
     }
     if name.len() <= MAX_ID {
         return name;

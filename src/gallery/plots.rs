@@ -1,5 +1,6 @@
 //! The plots above the cards: drawn by plotters, coloured by the page's own style sheet through marker colours.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use plotters::coord::types::RangedCoordf64;
@@ -102,12 +103,14 @@ fn named(svg: String, title: &str) -> String {
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Drawn<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn drawn(
     title: &'static str,
     text: String,
     detail: String,
-    draw: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>,
+    draw: impl FnOnce(&Area<'_>) -> Drawn<()>,
 ) -> Result<Plot, Problem> {
     let mut svg = String::new();
     {
@@ -136,14 +139,9 @@ fn months_plot(months: &[&Group]) -> Result<Plot, Problem> {
         let ends = -0.5..months.len() as f64 - 0.5;
         let most = top(months.iter().map(|month| month.submitted as f64));
         let longest = top(months.iter().map(|month| month.minutes_delivered));
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .x_label_area_size(32)
-            .y_label_area_size(56)
-            .right_y_label_area_size(56)
-            .build_cartesian_2d(ends.clone(), 0.0..most)?
-            .set_secondary_coord(ends, 0.0..longest);
-        mesh(&mut chart, months, "")?;
+        let mut chart =
+            chart(area, 56, 56, ends.clone(), most)?.set_secondary_coord(ends, 0.0..longest);
+        by_month_axes(&mut chart, months, "")?;
         chart
             .configure_secondary_axes()
             .axis_style(LINES)
@@ -162,11 +160,8 @@ fn months_plot(months: &[&Group]) -> Result<Plot, Problem> {
         let line: Vec<(f64, f64)> = line
             .map(|(at, month)| (at as f64, month.minutes_delivered))
             .collect();
-        chart.draw_secondary_series(dots(&line))?;
-        chart.draw_secondary_series(std::iter::once(PathElement::new(
-            line,
-            SECOND.stroke_width(2),
-        )))?;
+        chart.draw_secondary_series(dots(&line, SECOND))?;
+        chart.draw_secondary_series(path(line))?;
         Ok(())
     })
 }
@@ -186,17 +181,10 @@ fn success(months: &[&Group]) -> Result<Plot, Problem> {
         "Completed, of those that ended.".to_owned(),
         said,
         |area| {
-            let mut chart = ChartBuilder::on(area)
-                .margin(8)
-                .x_label_area_size(32)
-                .y_label_area_size(56)
-                .build_cartesian_2d(-0.5..months.len() as f64 - 0.5, 0.0..105.0)?;
-            mesh(&mut chart, months, "%")?;
-            chart.draw_series(dots(&line))?;
-            chart.draw_series(std::iter::once(PathElement::new(
-                line,
-                SECOND.stroke_width(2),
-            )))?;
+            let mut chart = chart(area, 56, 0, -0.5..months.len() as f64 - 0.5, 105.0)?;
+            by_month_axes(&mut chart, months, "%")?;
+            chart.draw_series(dots(&line, SECOND))?;
+            chart.draw_series(path(line))?;
             Ok(())
         },
     )
@@ -214,31 +202,13 @@ fn times(points: &[(f64, f64)]) -> Result<Plot, Problem> {
     );
     drawn("Render time by length", text, String::new(), |area| {
         let longest = top(points.iter().map(|point| point.0));
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .x_label_area_size(32)
-            .y_label_area_size(56)
-            .build_cartesian_2d(0.0..longest, 0.0..top(points.iter().map(|point| point.1)))?;
-        chart
-            .configure_mesh()
-            .axis_style(LINES)
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(LINES)
-            .label_style(label())
-            .x_labels(6)
-            .y_labels(4)
-            .x_label_formatter(&|seconds| format!("{seconds:.0}s"))
-            .y_label_formatter(&|minutes| time(*minutes, slowest))
-            .draw()?;
-        chart.draw_series(
-            points
-                .iter()
-                .map(|&point| Circle::new(point, 3, MARK.filled())),
-        )?;
-        chart.draw_series(std::iter::once(PathElement::new(
-            vec![(0.0, median), (longest, median)],
-            SECOND.stroke_width(2),
-        )))?;
+        let most = top(points.iter().map(|point| point.1));
+        let mut chart = chart(area, 56, 0, 0.0..longest, most)?;
+        let seconds = |seconds: &f64| format!("{seconds:.0}s");
+        let minutes = |minutes: &f64| time(*minutes, slowest);
+        axes(&mut chart, (6, true, &seconds), (4, true, &minutes))?;
+        chart.draw_series(dots(points, MARK))?;
+        chart.draw_series(path(vec![(0.0, median), (longest, median)]))?;
         Ok(())
     })
 }
@@ -267,22 +237,13 @@ fn waiting(observed: &Observed) -> Result<Option<Plot>, Problem> {
     let text = format!("Half of the videos waited at most: {}.", said.join(", "));
     drawn("Where the waiting goes", text, String::new(), |area| {
         let longest = top(waits.iter().map(|(_, wait)| wait.as_secs_f64() / 60.0));
-        let mut chart = ChartBuilder::on(area)
-            .margin(8)
-            .x_label_area_size(32)
-            .y_label_area_size(12)
-            .build_cartesian_2d(0.0..longest, 0.0..waits.len() as f64)?;
-        chart
-            .configure_mesh()
-            .axis_style(LINES)
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(LINES)
-            .label_style(label())
-            .disable_y_mesh()
-            .x_labels(6)
-            .y_labels(0)
-            .x_label_formatter(&|minutes| time(*minutes, longest))
-            .draw()?;
+        let mut chart = chart(area, 12, 0, 0.0..longest, waits.len() as f64)?;
+        let minutes = |minutes: &f64| time(*minutes, longest);
+        axes(
+            &mut chart,
+            (6, true, &minutes),
+            (0, false, &|_| String::new()),
+        )?;
         let rows = waits.len() as f64;
         chart.draw_series(waits.iter().enumerate().map(|(at, (_, wait))| {
             let base = rows - 1.0 - at as f64;
@@ -311,40 +272,62 @@ fn label() -> TextStyle<'static> {
     ("sans-serif", 20).into_font().color(&TEXT)
 }
 
-fn dots(points: &[(f64, f64)]) -> impl Iterator<Item = Circle<(f64, f64), i32>> + '_ {
-    points
-        .iter()
-        .map(|&point| Circle::new(point, 3, SECOND.filled()))
+fn dots(points: &[(f64, f64)], color: RGBColor) -> impl Iterator<Item = Circle<(f64, f64), i32>> {
+    let dot = move |&point| Circle::new(point, 3, color.filled());
+    points.iter().map(dot)
 }
 
-/// The months below, and lines to read values off.
-fn mesh(
-    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
-    months: &[&Group],
-    unit: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let name = |at: &f64| {
-        let near = at.round();
-        let month = months
-            .iter()
-            .enumerate()
-            .find(|(index, _)| *index as f64 == near);
-        let month = month.filter(|_| (at - near).abs() < 0.01);
-        month.map_or_else(String::new, |(_, month)| month.name.clone())
-    };
-    chart
-        .configure_mesh()
-        .axis_style(LINES)
+fn path(points: Vec<(f64, f64)>) -> impl Iterator<Item = PathElement<(f64, f64)>> {
+    std::iter::once(PathElement::new(points, SECOND.stroke_width(2)))
+}
+
+/// With so many pixels for the labels on the left and right.
+fn chart<'a>(area: &Area<'a>, left: u32, right: u32, x: Range<f64>, most: f64) -> Drawn<Chart<'a>> {
+    let chart = ChartBuilder::on(area)
+        .margin(8)
+        .x_label_area_size(32)
+        .y_label_area_size(left)
+        .right_y_label_area_size(right)
+        .build_cartesian_2d(x, 0.0..most)?;
+    Ok(chart)
+}
+
+/// How many labels, whether values can be read off a line at each, and what they say.
+type Axis<'a> = (usize, bool, &'a dyn Fn(&f64) -> String);
+
+fn axes(chart: &mut Chart<'_>, x: Axis<'_>, y: Axis<'_>) -> Drawn<()> {
+    let mut mesh = chart.configure_mesh();
+    if !x.1 {
+        mesh.disable_x_mesh();
+    }
+    if !y.1 {
+        mesh.disable_y_mesh();
+    }
+    mesh.axis_style(LINES)
         .light_line_style(TRANSPARENT)
         .bold_line_style(LINES)
         .label_style(label())
-        .disable_x_mesh()
-        .x_labels(months.len().min(6))
-        .y_labels(5)
-        .x_label_formatter(&name)
-        .y_label_formatter(&|value| format!("{value:.0}{unit}"))
+        .x_labels(x.0)
+        .y_labels(y.0)
+        .x_label_formatter(&x.2)
+        .y_label_formatter(&y.2)
         .draw()?;
     Ok(())
+}
+
+fn by_month_axes(chart: &mut Chart<'_>, months: &[&Group], unit: &str) -> Drawn<()> {
+    let name = |at: &f64| {
+        let near = at.round();
+        let month = months.get(near as usize);
+        let month = month.filter(|_| (at - near).abs() < 0.01);
+        month.map_or_else(String::new, |month| month.name.clone())
+    };
+    let value = |value: &f64| format!("{value:.0}{unit}");
+    axes(
+        chart,
+        (months.len().min(6), false, &name),
+        (5, true, &value),
+    )
 }
 
 fn by_month(months: &[&Group], say: impl Fn(&Group) -> String) -> String {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::redact::Redactor;
-use super::wire::{Unusable, data, envelope, instant, text};
+use super::wire::{BadAnswer, data, envelope, instant, text};
 use crate::object::{Fields, fields, number};
 use crate::time::Timestamp;
 
@@ -43,7 +43,7 @@ pub struct Funds {
 
 impl Balance {
     /// Whatever is not understood is missing.
-    pub(super) fn read(body: &[u8], redactor: &Redactor) -> Result<Self, Unusable> {
+    pub(super) fn read(body: &[u8], redactor: &Redactor) -> Result<Self, BadAnswer> {
         let account = data(&envelope(body, redactor)?).unwrap_or_default();
         let word = |data: &Fields<'_>, name| text(data, name, MAX_WORD, redactor);
         let wallet = part(&account, "wallet");

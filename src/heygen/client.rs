@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use ureq::http::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use ureq::http::{self, HeaderMap, HeaderName, Method, Request, Response, Uri};
@@ -15,9 +14,11 @@ use super::balance::Balance;
 use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
-use super::wire::{self, BatchItem, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo, Unusable};
+use super::wire::{
+    self, BadAnswer, BatchItem, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo,
+};
 use crate::kind::Kind;
-use crate::net::{self, AgentOptions, Proxy, Reuse};
+use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
 use crate::secret::Secret;
 use crate::time;
 use crate::video::{IdempotencyKey, Job, VideoId};
@@ -41,33 +42,6 @@ const SAME_TIME: i64 = 60_000;
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// How long to wait for what. The whole call is bounded as well, see [`Timeouts::whole`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    pub connect: Duration,
-    /// From the request's last byte to the end of the answer's headers; also bounds the sending.
-    pub response: Duration,
-    /// Silence within an answer that has begun.
-    pub per_read: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            response: Duration::from_secs(60),
-            per_read: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Timeouts {
-    /// Whatever the others allow, a server that drips bytes is left after this.
-    fn whole(&self) -> Duration {
-        self.response + 2 * self.per_read
-    }
-}
 
 /// HeyGen's API under one key. Clones share their connections; threads may use them at once.
 #[derive(Clone)]
@@ -278,7 +252,7 @@ impl Client {
     fn get<T>(
         &self,
         path: &str,
-        read: impl FnOnce(&[u8], &Redactor) -> Result<T, Unusable>,
+        read: impl FnOnce(&[u8], &Redactor) -> Result<T, BadAnswer>,
     ) -> Result<T, ApiError> {
         let request = self.request(Method::GET, path).body(());
         self.read(&self.exchange(request, Reuse::Checked)?, read)
@@ -362,11 +336,11 @@ impl Client {
     fn read<T>(
         &self,
         answer: &Answer,
-        read: impl FnOnce(&[u8], &Redactor) -> Result<T, Unusable>,
+        read: impl FnOnce(&[u8], &Redactor) -> Result<T, BadAnswer>,
     ) -> Result<T, ApiError> {
         read(&answer.body, &self.0.redactor).map_err(|unusable| {
             let problem = match &unusable {
-                Unusable::Refused(problem) => problem.clone(),
+                BadAnswer::Refused(problem) => problem.clone(),
                 _ => wire::Problem::default(),
             };
             let code = problem.code.filter(|code| is_sane_code(code));
@@ -463,10 +437,9 @@ impl Inner {
             loopback: self.base.is_loopback(),
             proxy: self.proxy.as_ref(),
             reuse,
-            connect: self.timeouts.connect,
-            response: self.timeouts.response,
-            per_read: self.timeouts.per_read,
-            whole: Some(self.timeouts.whole()),
+            timeouts: self.timeouts,
+            // Whatever the others allow, a server that drips bytes is left after this.
+            whole: Some(self.timeouts.response + 2 * self.timeouts.per_read),
         };
         net::agent(&options, self.connector.clone())
     }

@@ -22,9 +22,10 @@ mod retry;
 mod transport;
 mod wire;
 
+pub use crate::net::Timeouts;
 pub use access::{BaseUrl, BaseUrlError, account};
 pub use balance::{Balance, Funds};
-pub use client::{Client, MAX_BULK, Timeouts, fits_bulk};
+pub use client::{Client, MAX_BULK, fits_bulk};
 pub use error::{ApiError, ErrorKind};
 pub use retry::Backoff;
 #[cfg(any(test, fuzzing))]

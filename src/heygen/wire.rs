@@ -119,7 +119,7 @@ pub struct Problem {
 
 /// Why an answer with a 2xx status is not what was asked for; completes the sentence "HeyGen answered with …".
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unusable {
+pub(super) enum BadAnswer {
     #[error("something that is not JSON")]
     NotJson,
     #[error("an error envelope")]
@@ -135,13 +135,13 @@ pub(super) enum Unusable {
 }
 
 /// Reads the answer to a POST; `request_id` is left for the caller to fill in.
-pub(super) fn created(kind: Kind, body: &[u8], redactor: &Redactor) -> Result<Created, Unusable> {
+pub(super) fn created(kind: Kind, body: &[u8], redactor: &Redactor) -> Result<Created, BadAnswer> {
     let data = data(&envelope(body, redactor)?)?;
     let name = kind.strategy().id;
     Ok(Created {
         video_id: id(&data, name, redactor)
             .or_else(|| first_id(&data, name, redactor))
-            .ok_or(Unusable::NoVideoId)?,
+            .ok_or(BadAnswer::NoVideoId)?,
         status: status(&data, redactor).unwrap_or_else(RemoteStatus::waiting),
         request_id: None,
     })
@@ -159,19 +159,19 @@ pub(super) fn video(
     body: &[u8],
     asked: &Job,
     redactor: &Redactor,
-) -> Result<RemoteVideo, Unusable> {
+) -> Result<RemoteVideo, BadAnswer> {
     let data = data(&envelope(body, redactor)?)?;
-    let status = status(&data, redactor).ok_or(Unusable::NoStatus)?;
+    let status = status(&data, redactor).ok_or(BadAnswer::NoStatus)?;
     let video = remote_video(asked.kind, status, &data, redactor)?;
     if video.id == asked.id {
         Ok(video)
     } else {
-        Err(Unusable::OtherVideo)
+        Err(BadAnswer::OtherVideo)
     }
 }
 
 /// Reads a bulk answer. An entry that cannot be used is left out, like an id that HeyGen leaves out.
-pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatus>, Unusable> {
+pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatus>, BadAnswer> {
     let page = page(&envelope(body, redactor)?, "data", redactor, |data| {
         Some(BulkStatus {
             video_id: id(data, "video_id", redactor),
@@ -185,7 +185,7 @@ pub(super) fn jobs(
     kind: Kind,
     body: &[u8],
     redactor: &Redactor,
-) -> Result<Page<RemoteVideo>, Unusable> {
+) -> Result<Page<RemoteVideo>, BadAnswer> {
     page(&envelope(body, redactor)?, "data", redactor, |data| {
         // The list of sessions does not tell how far they are.
         let status = status(data, redactor).unwrap_or_else(RemoteStatus::waiting);
@@ -193,7 +193,7 @@ pub(super) fn jobs(
     })
 }
 
-pub(super) fn batch(body: &[u8], redactor: &Redactor) -> Result<Page<BatchItem>, Unusable> {
+pub(super) fn batch(body: &[u8], redactor: &Redactor) -> Result<Page<BatchItem>, BadAnswer> {
     let envelope = envelope(body, redactor)?;
     let read = |item: &Fields<'_>| {
         Some(BatchItem {
@@ -214,7 +214,7 @@ pub(super) fn batch(body: &[u8], redactor: &Redactor) -> Result<Page<BatchItem>,
 }
 
 /// What a message to a session started.
-pub(super) fn run_id(body: &[u8], redactor: &Redactor) -> Result<Option<String>, Unusable> {
+pub(super) fn run_id(body: &[u8], redactor: &Redactor) -> Result<Option<String>, BadAnswer> {
     let envelope = envelope(body, redactor)?;
     Ok(data(&envelope)
         .ok()
@@ -222,14 +222,14 @@ pub(super) fn run_id(body: &[u8], redactor: &Redactor) -> Result<Option<String>,
 }
 
 /// Any JSON object that is not an error envelope: all that an answer has to be when its content does not matter.
-pub(super) fn anything(body: &[u8], redactor: &Redactor) -> Result<(), Unusable> {
+pub(super) fn anything(body: &[u8], redactor: &Redactor) -> Result<(), BadAnswer> {
     envelope(body, redactor).map(|_| ())
 }
 
 /// What an answer with an error status says, if it says anything readable. Nothing is required of it.
 pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> Problem {
     match envelope(body, redactor) {
-        Err(Unusable::Refused(problem)) => problem,
+        Err(BadAnswer::Refused(problem)) => problem,
         // Not HeyGen's envelope; a gateway may put the same words at the top.
         _ => std::str::from_utf8(body)
             .ok()
@@ -250,25 +250,25 @@ pub(super) fn is_own_word(body: &[u8]) -> bool {
     })
 }
 
-fn document(body: &[u8]) -> Result<Fields<'_>, Unusable> {
-    let json = std::str::from_utf8(body).map_err(|_| Unusable::NotJson)?;
-    fields(json.trim_start_matches('\u{feff}').trim()).map_err(|_| Unusable::NotJson)
+fn document(body: &[u8]) -> Result<Fields<'_>, BadAnswer> {
+    let json = std::str::from_utf8(body).map_err(|_| BadAnswer::NotJson)?;
+    fields(json.trim_start_matches('\u{feff}').trim()).map_err(|_| BadAnswer::NotJson)
 }
 
-pub(super) fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, Unusable> {
+pub(super) fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, BadAnswer> {
     let envelope = document(body)?;
     match envelope
         .get("error")
         .and_then(|error| problem(error, redactor))
     {
-        Some(problem) => Err(Unusable::Refused(problem)),
+        Some(problem) => Err(BadAnswer::Refused(problem)),
         None => Ok(envelope),
     }
 }
 
-pub(super) fn data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, Unusable> {
-    let raw: &'a RawValue = envelope.get("data").ok_or(Unusable::NoData)?;
-    fields(raw.get()).map_err(|_| Unusable::NoData)
+pub(super) fn data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, BadAnswer> {
+    let raw: &'a RawValue = envelope.get("data").ok_or(BadAnswer::NoData)?;
+    fields(raw.get()).map_err(|_| BadAnswer::NoData)
 }
 
 /// The usable elements of an array, and the cursor beside it.
@@ -277,9 +277,10 @@ fn page<T>(
     array: &str,
     redactor: &Redactor,
     read: impl Fn(&Fields<'_>) -> Option<T>,
-) -> Result<Page<T>, Unusable> {
-    let raw = holder.get(array).ok_or(Unusable::NoData)?;
-    let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| Unusable::NoData)?;
+) -> Result<Page<T>, BadAnswer> {
+    let raw = holder.get(array).ok_or(BadAnswer::NoData)?;
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(raw.get()).map_err(|_| BadAnswer::NoData)?;
     let items: Vec<T> = elements
         .iter()
         .filter_map(|element| read(&fields(element.get()).ok()?))
@@ -325,7 +326,7 @@ fn remote_video(
     status: RemoteStatus,
     data: &Fields<'_>,
     redactor: &Redactor,
-) -> Result<RemoteVideo, Unusable> {
+) -> Result<RemoteVideo, BadAnswer> {
     let text = |name, max| text(data, name, max, redactor);
     let url = |name| url(data, name, redactor);
     let message = string(data, "failure_message");
@@ -336,7 +337,7 @@ fn remote_video(
         "id"
     };
     Ok(RemoteVideo {
-        id: id(data, name, redactor).ok_or(Unusable::OtherVideo)?,
+        id: id(data, name, redactor).ok_or(BadAnswer::OtherVideo)?,
         status,
         title: text("title", MAX_TEXT),
         created_at: instant(data, "created_at"),

@@ -20,17 +20,33 @@ pub(crate) enum Reuse {
     Never,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name resolution, and again TCP, proxy and TLS together.
+    pub connect: Duration,
+    /// From the request's last byte to the end of the answer's headers; also bounds the sending.
+    pub response: Duration,
+    /// Silence within an answer that has begun.
+    pub per_read: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            response: Duration::from_secs(60),
+            per_read: Duration::from_secs(30),
+        }
+    }
+}
+
 pub(crate) struct AgentOptions<'a> {
     pub(crate) https: bool,
     /// This machine is never asked through a proxy.
     pub(crate) loopback: bool,
     pub(crate) proxy: Option<&'a Proxy>,
     pub(crate) reuse: Reuse,
-    pub(crate) connect: Duration,
-    /// From the request's last byte to the end of the answer's headers; also bounds the sending.
-    pub(crate) response: Duration,
-    /// Silence within an answer that has begun.
-    pub(crate) per_read: Duration,
+    pub(crate) timeouts: Timeouts,
     /// From the beginning to the end, if that is to be bounded.
     pub(crate) whole: Option<Duration>,
 }
@@ -40,6 +56,7 @@ pub(crate) fn agent<C: Connector>(options: &AgentOptions<'_>, connector: C) -> A
         Reuse::Checked => IDLE_CONNECTIONS,
         Reuse::Never => 0,
     };
+    let timeouts = options.timeouts;
     let proxy = options.proxy.filter(|_| !options.loopback);
     let mut config = Agent::config_builder()
         .https_only(options.https)
@@ -57,13 +74,13 @@ pub(crate) fn agent<C: Connector>(options: &AgentOptions<'_>, connector: C) -> A
         .input_buffer_size(64 * 1024)
         .output_buffer_size(16 * 1024)
         .timeout_global(options.whole)
-        .timeout_resolve(Some(options.connect))
-        .timeout_connect(Some(options.connect))
-        .timeout_send_request(Some(options.response))
-        .timeout_send_body(Some(options.response))
-        .timeout_recv_response(Some(options.response))
-        .timeout_per_read(Some(options.per_read))
-        .timeout_per_write(Some(options.per_read))
+        .timeout_resolve(Some(timeouts.connect))
+        .timeout_connect(Some(timeouts.connect))
+        .timeout_send_request(Some(timeouts.response))
+        .timeout_send_body(Some(timeouts.response))
+        .timeout_recv_response(Some(timeouts.response))
+        .timeout_per_read(Some(timeouts.per_read))
+        .timeout_per_write(Some(timeouts.per_read))
         // Set in every case: ureq would read the environment, and ask directly where it cannot use what it finds.
         .proxy(proxy.map(|proxy| proxy.inner().clone()));
     if options.https {

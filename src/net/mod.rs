@@ -22,6 +22,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+pub use agent::Timeouts;
 pub(crate) use agent::{AgentOptions, Reuse, agent};
 pub(crate) use proxy::Proxy;
 

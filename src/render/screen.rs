@@ -140,18 +140,17 @@ impl Screen {
 
     /// One line of a listing: on a terminal at once, otherwise in blocks.
     pub fn row(&self, row: &str) {
-        let mut streams = self.lock();
-        streams.queue(row);
-        streams.queue("\n");
-        if self.out_is_terminal || streams.pending.len() >= BLOCK {
-            streams.flush();
-        }
+        self.queue(&[row, "\n"]);
     }
 
     /// Lines of a listing that have their line ends already (a table, CSV); like [`Screen::row`].
     pub fn block(&self, lines: &str) {
+        self.queue(&[lines]);
+    }
+
+    fn queue(&self, texts: &[&str]) {
         let mut streams = self.lock();
-        streams.queue(lines);
+        texts.iter().for_each(|text| streams.queue(text));
         if self.out_is_terminal || streams.pending.len() >= BLOCK {
             streams.flush();
         }

@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthChar as _;
 use unicode_width::UnicodeWidthStr as _;
 
 /// Ends a text that was cut, one column wide.
-const ELLIPSIS: char = '…';
+const ELLIPSIS: &str = "…";
 
 /// Makes one emoji of several.
 const JOINER: char = '\u{200d}';
@@ -66,29 +66,11 @@ pub fn fit(text: &str, width: usize) -> String {
     if width == 0 {
         return String::new();
     }
-    let (window, mut whole) = match text.char_indices().nth(most_characters(width)) {
-        Some((end, _)) => (text.get(..end).unwrap_or_default(), false),
-        None => (text, true),
-    };
-    let (mut out, mut used) = (String::new(), 0);
-    // The longest beginning that leaves a column for the ellipsis.
-    let mut cut = 0;
-    for cluster in window.graphemes(true) {
-        used += columns(cluster);
-        if used > width || is_overloaded(cluster) {
-            whole = false;
-            break;
-        }
-        push(&mut out, cluster);
-        if used < width {
-            cut = out.len();
-        }
+    let window = beginning(text, width);
+    match kept(window.graphemes(true), width) {
+        (_, true) if window.len() == text.len() => sanitize(text).into_owned(),
+        (cut, _) => sanitize(window.get(..cut).unwrap_or_default()).into_owned() + ELLIPSIS,
     }
-    if !whole {
-        out.truncate(cut);
-        out.push(ELLIPSIS);
-    }
-    out
 }
 
 /// [`fit`] that keeps the end instead.
@@ -96,27 +78,37 @@ pub fn fit_end(text: &str, width: usize) -> String {
     if width == 0 {
         return String::new();
     }
-    let (window, mut whole) = match text.char_indices().rev().nth(most_characters(width)) {
-        Some((start, _)) => (text.get(start..).unwrap_or_default(), false),
-        None => (text, true),
-    };
-    let mut used = 0;
-    let mut cut = window.len();
-    for (at, cluster) in window.grapheme_indices(true).rev() {
+    let start = text.char_indices().rev().nth(most_characters(width));
+    let window = start.map_or(text, |(start, _)| text.get(start..).unwrap_or_default());
+    match kept(window.graphemes(true).rev(), width) {
+        (_, true) if start.is_none() => sanitize(text).into_owned(),
+        (cut, _) => {
+            let end = window.get(window.len() - cut..).unwrap_or_default();
+            format!("{ELLIPSIS}{}", sanitize(end))
+        }
+    }
+}
+
+/// As much as may stand in `width` columns: the rest of a megabyte is not looked at.
+fn beginning(text: &str, width: usize) -> &str {
+    let end = text.char_indices().nth(most_characters(width));
+    end.map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
+}
+
+/// Whether all clusters fit, and how many bytes of them do beside an ellipsis.
+fn kept<'a>(clusters: impl Iterator<Item = &'a str>, width: usize) -> (usize, bool) {
+    let (mut used, mut bytes, mut cut) = (0, 0, 0);
+    for cluster in clusters {
         used += columns(cluster);
         if used > width || is_overloaded(cluster) {
-            whole = false;
-            break;
+            return (cut, false);
         }
+        bytes += cluster.len();
         if used < width {
-            cut = at;
+            cut = bytes;
         }
     }
-    if whole {
-        return sanitize(window).into_owned();
-    }
-    let end = window.get(cut..).unwrap_or_default();
-    format!("{ELLIPSIS}{}", sanitize(end))
+    (cut, true)
 }
 
 /// [`fit`] for a path: of one that is too long the directories go first, then the middle of its name, so that an id in
@@ -124,8 +116,10 @@ pub fn fit_end(text: &str, width: usize) -> String {
 pub fn fit_path(path: &str, width: usize) -> String {
     let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
     let name = path.get(name_at..).unwrap_or_default();
-    // Megabytes are not measured to their end.
-    let fits = |text: &str, width| fit(text, width) == sanitize_start(text, width);
+    let fits = |text: &str, width| {
+        let window = beginning(text, width);
+        window.len() == text.len() && kept(window.graphemes(true), width).1
+    };
     if fits(path, width) {
         return fit(path, width);
     }
@@ -146,15 +140,6 @@ pub fn fit_path(path: &str, width: usize) -> String {
         return fit(name, width);
     }
     format!("{}{}", fit(stem, room), sanitize(extension))
-}
-
-/// `text` sanitized if it may fit into `width` columns, and else some text that does not.
-fn sanitize_start(text: &str, width: usize) -> Cow<'_, str> {
-    if text.chars().nth(most_characters(width)).is_some() {
-        Cow::Borrowed("")
-    } else {
-        sanitize(text)
-    }
 }
 
 /// `text`, sanitized, on lines of at most `width` columns, broken at spaces where there are any; at most `most` lines.
@@ -208,7 +193,6 @@ pub fn pad(text: &str, width: usize) -> String {
     format!("{text}{:missing$}", "")
 }
 
-/// How many characters may stand in `width` columns: the rest of a megabyte is not looked at.
 fn most_characters(width: usize) -> usize {
     width.saturating_add(1).saturating_mul(MAX_MARKS + 2)
 }

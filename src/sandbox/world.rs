@@ -133,7 +133,7 @@ impl World {
             text.is_some_and(|text| text.to_lowercase().contains("fail"))
         };
         let words = ["title", "script", "prompt"];
-        let by_word = self.options.fail_on_word && words.iter().any(|name| fails(name));
+        let by_word = self.options.fail_on_word && words.iter().any(fails);
         let job = self.insert(&id, RenderState::Rendering);
         job.account = account;
         job.kind = kind;

@@ -18,7 +18,7 @@ fn job(text: &str) -> Job {
     }
 }
 
-fn read_video(body: &str) -> Result<RemoteVideo, Unusable> {
+fn read_video(body: &str) -> Result<RemoteVideo, BadAnswer> {
     video(body.as_bytes(), &job("v1"), &redactor())
 }
 
@@ -91,7 +91,7 @@ fn a_status_is_any_word_but_has_to_be_one() {
     }
     assert!(matches!(
         read_video(r#"{"data":{"id":"v1"}}"#),
-        Err(Unusable::NoStatus)
+        Err(BadAnswer::NoStatus)
     ));
 }
 
@@ -243,7 +243,7 @@ fn no_field_holds_the_key() {
     assert_eq!(read_video(body).unwrap().status.as_str(), "***");
     let body = r#"{"data":{"video_id":"v-sk_test_0123456789","status":"waiting"}}"#;
     let read = created(Kind::Video, body.as_bytes(), &redactor());
-    assert!(matches!(read, Err(Unusable::NoVideoId)));
+    assert!(matches!(read, Err(BadAnswer::NoVideoId)));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_purchase_is_proven_by_its_id_alone() {
     assert_eq!(bare.status, RemoteStatus::waiting());
     for json in ["null", r#""""#, r#"" ""#, "7", "{}"] {
         let body = format!(r#"{{"data":{{"video_id":{json},"status":"waiting"}}}}"#);
-        assert!(matches!(read(&body), Err(Unusable::NoVideoId)), "{json}");
+        assert!(matches!(read(&body), Err(BadAnswer::NoVideoId)), "{json}");
     }
 }
 
@@ -291,7 +291,7 @@ fn bulk_entries_stand_alone() {
     for body in [r#"{"data":{}}"#, r#"{"data":null}"#, "{}"] {
         assert!(matches!(
             statuses(body.as_bytes(), &redactor()),
-            Err(Unusable::NoData)
+            Err(BadAnswer::NoData)
         ));
     }
 }
