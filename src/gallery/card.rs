@@ -10,7 +10,7 @@ use crate::net::percent_encoded;
 use crate::render::table::reason;
 use crate::render::{human, text};
 use crate::time::Timestamp;
-use crate::video::{Asset, File, FileState, Phase, RowId, Video};
+use crate::video::{Asset, File, FileState, Phase, Video};
 
 /// Of a script; `tracker show` has all of it.
 const MAX_SCRIPT: usize = 600;
@@ -19,51 +19,38 @@ const MAX_TEXT: usize = 300;
 
 #[derive(Template)]
 #[template(path = "card.html", config = "src/gallery/askama.toml")]
-pub(super) struct Card {
-    id: RowId,
+pub(super) struct Card<'a> {
+    row: &'a Video,
     tone: &'static str,
     pub(super) status: String,
-    pub(super) kind: String,
     name: String,
-    video: Option<String>,
+    film: Option<String>,
     poster: Option<String>,
-    /// The command that fetches a file that is gone.
-    gone: Option<String>,
+    /// There was a film.
+    gone: bool,
     at: String,
-    at_local: String,
-    at_millis: i64,
-    length: Option<String>,
-    length_seconds: u64,
-    rendered: Option<String>,
-    size: Option<String>,
-    going: Option<Going>,
+    length: Option<Duration>,
+    size: u64,
+    since: Timestamp,
+    since_local: String,
+    usual: &'a str,
+    percent: Option<u8>,
     failure: Option<String>,
     pub(super) tags: Vec<String>,
     tags_joined: String,
     script: Vec<String>,
-    files: Vec<Link>,
-    page: Option<String>,
+    /// Links and their words.
+    files: Vec<(String, &'static str)>,
+    page: Option<&'a str>,
 }
 
-/// What is not finished.
-struct Going {
-    since: String,
-    since_local: String,
-    usual: String,
-    percent: Option<u8>,
-}
-
-struct Link {
-    href: String,
-    text: &'static str,
-}
-
-impl Card {
-    pub(super) fn new<Tz: TimeZone>(video: &Video, dir: &Path, usual: &str, tz: &Tz) -> Self {
-        let there: Vec<(&File, &PathBuf)> = video
+impl<'a> Card<'a> {
+    pub(super) fn new<Tz: TimeZone>(row: &'a Video, dir: &Path, usual: &'a str, tz: &Tz) -> Self {
+        let saved = row
             .files
             .iter()
-            .filter(|file| file.state == FileState::Saved)
+            .filter(|file| file.state == FileState::Saved);
+        let there: Vec<(&File, &PathBuf)> = saved
             .filter_map(|file| Some((file, file.path.as_ref()?)))
             .filter(|(_, path)| path.is_file())
             .collect();
@@ -71,77 +58,62 @@ impl Card {
             let found = there.iter().find(|(file, _)| file.asset == asset);
             found.map(|(_, path)| href(path, dir))
         };
-        let saved = |file: &File| matches!(file.state, FileState::Saved | FileState::Gone);
+        let was_saved = |file: &File| matches!(file.state, FileState::Saved | FileState::Gone);
         let film = link(Asset::Video).or_else(|| link(Asset::Captioned));
-        let lost = film.is_none() && video.files.iter().any(saved);
-        let seconds = video.duration.filter(|seconds| seconds.is_finite());
-        let length = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let size: u64 = there.iter().filter_map(|(file, _)| file.bytes).sum();
-        let tags: Vec<String> = video
+        let seconds = row.duration.filter(|seconds| seconds.is_finite());
+        let tags: Vec<String> = row
             .tags
             .iter()
             .map(|tag| text::fit(tag, MAX_TEXT))
             .collect();
-        let local = |at: Timestamp| {
-            let mut clock = human::clock_exact(at, tz);
-            clock.truncate("2026-11-23 09:12".len());
-            clock
-        };
-        let since = video.accepted_at.unwrap_or(video.submitted_at);
+        let since = row.accepted_at.unwrap_or(row.submitted_at);
         Self {
-            id: video.id,
-            tone: tone(video),
-            status: text::fit(video.status(), 40),
-            kind: video.kind.word().to_owned(),
-            name: name(video),
+            row,
+            tone: tone(row),
+            status: text::fit(row.status(), 40),
+            name: name(row),
             poster: link(Asset::Thumbnail),
-            video: film,
-            gone: lost.then(|| format!("tracker download {}", video.id)),
-            at: video.submitted_at.rfc3339(),
-            at_local: local(video.submitted_at),
-            at_millis: video.submitted_at.millis(),
-            length_seconds: length.map_or(0, |length| length.as_secs()),
-            length: length.map(clock),
-            rendered: video
-                .is_completed()
-                .then(|| video.render_time())
-                .flatten()
-                .map(human::duration),
-            size: (size > 0).then(|| human::bytes(size)),
-            going: (!video.finished).then(|| Going {
-                since: since.rfc3339(),
-                since_local: local(since),
-                usual: if video.is_rendering() {
-                    usual.to_owned()
-                } else {
-                    String::new()
-                },
-                percent: video
-                    .progress
-                    .and_then(|progress| u8::try_from(progress.clamp(0, 100)).ok())
-                    .or_else(|| saved_percent(video)),
-            }),
-            failure: failure(video),
+            gone: film.is_none() && row.files.iter().any(was_saved),
+            film,
+            at: minute(row.submitted_at, tz),
+            length: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            size: there.iter().filter_map(|(file, _)| file.bytes).sum(),
+            since,
+            since_local: minute(since, tz),
+            usual: if row.is_rendering() { usual } else { "" },
+            percent: row
+                .progress
+                .and_then(|progress| u8::try_from(progress.clamp(0, 100)).ok())
+                .or_else(|| saved_percent(row)),
+            failure: failure(row),
             tags_joined: tags.join("\n"),
             tags,
-            script: script(video.script.as_deref().unwrap_or_default()),
+            script: script(row.script.as_deref().unwrap_or_default()),
             files: there
                 .iter()
-                .map(|(file, path)| Link {
-                    href: href(path, dir),
-                    text: file.asset.word(),
-                })
+                .map(|(file, path)| (href(path, dir), file.asset.word()))
                 .collect(),
-            page: video
+            page: row
                 .video_page_url
-                .clone()
+                .as_deref()
                 .filter(|url| url.starts_with("https://") && !url.contains(text::is_harmful)),
         }
     }
+
+    fn rendered(&self) -> Option<String> {
+        let time = self.row.render_time().filter(|_| self.row.is_completed());
+        time.map(human::duration)
+    }
+}
+
+fn minute<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> String {
+    let mut clock = human::clock_exact(at, tz);
+    clock.truncate("2026-11-23 09:12".len());
+    clock
 }
 
 /// `1:42`, as a player shows it.
-fn clock(length: Duration) -> String {
+fn clock(length: &Duration) -> String {
     format!("{}:{:02}", length.as_secs() / 60, length.as_secs() % 60)
 }
 

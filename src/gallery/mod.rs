@@ -254,7 +254,7 @@ impl<'a> Builder<'a> {
         self.observed.add(video);
         let card = Card::new(video, &self.dir, &self.usual, &Local);
         self.statuses.insert(card.status.clone());
-        self.kinds.insert(card.kind.clone());
+        self.kinds.insert(video.kind.word().to_owned());
         self.tags.extend(card.tags.iter().cloned());
         let cards = if video.finished {
             &mut self.done
