@@ -303,8 +303,10 @@ impl RemoteStatus {
     pub fn outcome(&self) -> Option<Outcome> {
         match self.0.as_str() {
             "completed" => Some(Outcome::Completed),
-            // The last four were seen at other endpoints; they end a job as surely.
-            "failed" | "cancelled" | "canceled" | "deleted" | "expired" => Some(Outcome::Failed),
+            // The others were seen at other endpoints or in lists; they end a job as surely.
+            "failed" | "cancelled" | "canceled" | "deleted" | "trashed" | "expired" => {
+                Some(Outcome::Failed)
+            }
             _ => None,
         }
     }

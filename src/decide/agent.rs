@@ -10,7 +10,7 @@ use super::Decision;
 use crate::event::Event;
 use crate::heygen::{RemoteSession, RemoteVideo};
 use crate::time::Timestamp;
-use crate::video::{MessageKind, Outcome, RemoteStatus, Video};
+use crate::video::{MessageKind, Outcome, RemoteStatus, RowId, Video};
 
 /// A session that has said `failed` for so long, in so many polls, means it.
 const FAILED_FOR: Duration = Duration::from_secs(30 * 60);
@@ -56,6 +56,15 @@ pub(super) fn outcome(row: &mut Video, status: &RemoteStatus, now: Timestamp) ->
     row.failed_polls = row.failed_polls.saturating_add(1);
     let believed = row.failed_polls >= FAILED_POLLS && now.since(since) >= FAILED_FOR;
     believed.then_some(Outcome::Failed)
+}
+
+/// The session's video has a row of its own, which has its files, too.
+pub fn leave_video_to(decision: &mut Decision, row: RowId) {
+    decision.video.video_id = None;
+    decision.fetch.clear();
+    if decision.video.is_completed() {
+        decision.give_up_files(Some(&format!("row {row} has its video")));
+    }
 }
 
 /// Takes over what a session says, and answers it where the user said so beforehand.

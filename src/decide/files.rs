@@ -266,11 +266,11 @@ impl Decision {
         }
     }
 
-    /// HeyGen does not have the video any more: what is not here yet cannot be had.
-    pub(super) fn give_up_files(&mut self) {
+    /// What is not here yet cannot be had; without a reason, since HeyGen does not have the video any more.
+    pub(super) fn give_up_files(&mut self, why: Option<&str>) {
         for file in self.video.files.clone() {
             if matches!(file.state, FileState::Wanted | FileState::Partial) {
-                self.give_up(file, None);
+                self.give_up(file, why.map(str::to_owned));
             }
         }
     }

@@ -28,7 +28,7 @@ mod verdict;
 
 use std::time::Duration;
 
-pub use agent::{revived, wants_answer};
+pub use agent::{leave_video_to, revived, wants_answer};
 pub use blame::{Blame, Breaker, Circuit};
 pub(crate) use files::{FileFact, file, to_fetch, want_again};
 pub use poll::{
@@ -38,7 +38,7 @@ pub use send::{
     Attempt, Due, Expiry, Moment, REPLAY_WINDOW, already_tracked, begin_send, due, expire,
     not_attempted, post_window, release, sent,
 };
-pub use track::{became, edited, named_again};
+pub use track::{became, edited, named_again, refusal, refused_elsewhere};
 pub use verdict::Verdict;
 
 pub use crate::event::Entry;

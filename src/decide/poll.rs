@@ -223,7 +223,7 @@ fn not_found(
     decision.video.last_checked_at = Some(now);
     if video.is_completed() || video.is_failed() {
         // Ended rows never go back; but what is not saved by now is lost.
-        decision.give_up_files();
+        decision.give_up_files(None);
     } else {
         decision.video.phase = Phase::Missing;
         decision.video.missing_at = Some(now);

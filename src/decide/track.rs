@@ -2,6 +2,7 @@
 
 use super::Decision;
 use crate::event::{Edit, Event};
+use crate::heygen::{self, BatchItem};
 use crate::time::Timestamp;
 use crate::video::{Operation, Phase, RemoteStatus, Video, VideoId};
 
@@ -63,6 +64,31 @@ pub fn named_again(video: &Video) -> Option<Decision> {
     }));
     decision.changed = true;
     Some(decision)
+}
+
+/// Why an item of a batch will never be a video; `None` where it is one or may become one.
+pub fn refusal(item: &BatchItem) -> Option<heygen::Problem> {
+    let refused = item.error.is_some() || item.status.is_terminal();
+    (item.video_id.is_none() && refused).then(|| item.error.clone().unwrap_or_default())
+}
+
+/// HeyGen refused a body that somebody else's program sent.
+pub fn refused_elsewhere(video: &Video, why: &heygen::Problem) -> Decision {
+    let mut decision = Decision::new(video);
+    let row = &mut decision.video;
+    row.phase = Phase::Rejected;
+    row.failure_code.clone_from(&why.code);
+    row.failure_message.clone_from(&why.message);
+    decision.event(Event::Rejected {
+        http_status: None,
+        code: why.code.clone(),
+        message: why.message.clone(),
+        request_id: None,
+        video_id: None,
+        tracked_by: None,
+    });
+    decision.changed = true;
+    decision
 }
 
 pub fn edited(video: &Video) -> Decision {

@@ -5,29 +5,12 @@ use std::sync::Arc;
 use super::calls::{CallError, Caller};
 use super::limiter::RateLimiter;
 use super::{Access, PassOptions};
+use crate::decide::Verdict;
 use crate::error::{Problem, code};
-use crate::heygen::{ApiError, BatchItem, Client, Page, RemoteVideo};
-use crate::kind::Kind;
+use crate::heygen::{ApiError, Client, Page};
 
 /// A million jobs: what goes on longer has no end.
 const MAX_PAGES: u32 = 10_000;
-
-/// Reads the account's jobs of a kind, newest first, until `take` has enough (`false`).
-pub(crate) fn list_jobs(
-    access: &Access,
-    kind: Kind,
-    take: impl FnMut(Page<RemoteVideo>) -> Result<bool, Problem>,
-) -> Result<(), Problem> {
-    Caller::from(access).pages(|client, token| client.jobs(kind, token), take)
-}
-
-pub(crate) fn list_batch(
-    access: &Access,
-    id: &str,
-    take: impl FnMut(Page<BatchItem>) -> Result<bool, Problem>,
-) -> Result<(), Problem> {
-    Caller::from(access).pages(|client, token| client.batch(id, token), take)
-}
 
 impl From<&Access> for Caller {
     fn from(access: &Access) -> Self {
@@ -42,7 +25,12 @@ impl From<&Access> for Caller {
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Api(error) => error.into(),
+            CallError::Api(error) => match Verdict::of(&error) {
+                Verdict::NotSent | Verdict::Unanswered | Verdict::Garbled | Verdict::Busy => {
+                    Self::from(error).with_hint("run it again: what is recorded stays")
+                }
+                _ => error.into(),
+            },
             CallError::Stopped => Self::new(code::AUTH, "this run asks HeyGen nothing more"),
         }
     }
@@ -50,7 +38,7 @@ impl From<CallError> for Problem {
 
 impl Caller {
     /// Reads a list to its end, or until `take` has enough.
-    pub(super) fn pages<T>(
+    pub(crate) fn pages<T>(
         &self,
         read: impl Fn(&Client, Option<&str>) -> Result<Page<T>, ApiError>,
         mut take: impl FnMut(Page<T>) -> Result<bool, Problem>,

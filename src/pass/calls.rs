@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     pub(super) client: Client,
     pub(super) limiter: Arc<RateLimiter>,
     /// How long one request may take, pauses between its tries included, before the next run has to go on.
@@ -30,7 +30,7 @@ pub(super) struct Caller {
 }
 
 #[derive(Debug)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     Api(ApiError),
     Stopped,
 }
@@ -83,7 +83,7 @@ impl Caller {
     }
 
     /// Everything about a job. An agent's session has no files: they are its video's, and so is the reason of a failure.
-    pub(super) fn job(&self, job: &Job) -> Result<RemoteVideo, CallError> {
+    pub(crate) fn job(&self, job: &Job) -> Result<RemoteVideo, CallError> {
         let remote = self.get(|client| client.job(job))?;
         let video_id = match &remote.session {
             Some(session) if remote.status.is_terminal() => session.video_id.clone(),

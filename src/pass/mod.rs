@@ -35,11 +35,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 pub(crate) use access::Access;
-pub(crate) use account::{list_batch, list_jobs};
+pub(crate) use calls::{CallError, Caller};
 pub(crate) use report::{Level, Reporter, Tally, unknown_hint};
 pub(crate) use wait::Wait;
 
-use calls::{CallError, Caller, Posted};
+use calls::Posted;
 use hooks::{Hooked, Hooks};
 use limiter::RateLimiter;
 use outages::Outages;

@@ -533,7 +533,13 @@ impl Run<'_, '_> {
         {
             self.polls.other_account += 1;
         }
-        let decision = decide::observed(&video, observation, &account, self.now);
+        let mut decision = decide::observed(&video, observation, &account, self.now);
+        if decision.video.video_id != video.video_id
+            && let Some(id) = &decision.video.video_id
+            && let Some(other) = tx.by_video_id(id)?
+        {
+            decide::leave_video_to(&mut decision, other);
+        }
         let answered = !matches!(
             observation,
             Observation::NotFound { .. } | Observation::Failed(_) | Observation::FailedForAll(_)

@@ -270,6 +270,14 @@ impl Call<'_> {
         jobs.find(|job| job.kind == "agent" && job.id.get(1..) == Some(end))
     }
 
+    fn has_video(&self, job: &Creation) -> bool {
+        let state = self.world.state(job);
+        let mut shapes = SHAPES.iter().filter(|shape| shape.kind == job.kind);
+        job.kind == "agent"
+            && shapes
+                .any(|agent| matches!(agent.word(&state), "completed" | "generating" | "failed"))
+    }
+
     /// A session's video, as `GET /v3/videos/{id}` shows it.
     fn session_video(&self, session: &Creation) -> Value {
         let mut shown = self.video(session);
@@ -299,13 +307,12 @@ impl Call<'_> {
         }
         let said = session.messages.iter();
         messages.extend(said.map(|text| message("user", "text", &json!(text))));
-        let has_video = matches!(word, "completed" | "generating" | "failed");
         json!({
             "session_id": session.id,
             "status": word,
             "progress": session.per_cent.unwrap_or(per_cent),
             "title": session.body["title"],
-            "video_id": has_video.then(|| video_of(session)),
+            "video_id": self.has_video(session).then(|| video_of(session)),
             "created_at": session.created.as_secs(),
             "messages": messages,
         })
@@ -382,7 +389,7 @@ impl Call<'_> {
         let wanted = |job: &Creation| match shape.kind {
             "video" => {
                 let own = job.body["title"].as_str().unwrap_or_default();
-                (job.kind == "video" || job.kind == "template")
+                (matches!(job.kind, "video" | "template") || self.has_video(job))
                     && own.to_lowercase().contains(&title.to_lowercase())
                     && (folder.is_none() || job.body["folder_id"].as_str() == folder.as_deref())
             }
@@ -396,6 +403,7 @@ impl Call<'_> {
                 "created_at": job.created.as_secs(),
                 "title": job.body["title"],
             }),
+            "video" if job.kind == "agent" => self.session_video(job),
             _ => self.shown(shape, job),
         });
         Ok(page(&json!(jobs), last))

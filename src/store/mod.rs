@@ -56,7 +56,7 @@ pub use open::{Identity, make_directory_of};
 pub use rescue::{Rescued, rescue};
 pub use runs::Trouble;
 pub use stats::{Group, RenderTimes, Stats};
-pub use videos::{Added, Asked, NewVideo, OpenWork};
+pub use videos::{Asked, NewVideo, OpenWork};
 pub use webhooks::{PendingWebhook, Taken};
 pub use witness::Restored;
 

@@ -44,12 +44,6 @@ pub struct NewVideo {
     pub retry_of: Option<RowId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
-    New(RowId),
-    Known(RowId),
-}
-
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub row: RowId,
@@ -115,10 +109,11 @@ impl Tx<'_> {
 
     pub fn insert(&self, new: &NewVideo, now: Timestamp) -> Result<RowId> {
         let made = new.video_id.as_ref().or(new.session_id.as_ref());
-        let phase = if made.is_some() {
-            Phase::Accepted
-        } else {
-            Phase::Unsent
+        let phase = match (made, &new.request) {
+            (Some(_), _) => Phase::Accepted,
+            (None, Some(_)) => Phase::Unsent,
+            // Of a batch made elsewhere.
+            (None, None) => Phase::Rejected,
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
         let id = self.insert_into(
@@ -157,13 +152,17 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    pub fn add(&self, new: &NewVideo, now: Timestamp) -> Result<Added> {
+    /// The row that has what `new` is about.
+    pub fn known(&self, new: &NewVideo) -> Result<Option<RowId>> {
         for id in [&new.video_id, &new.session_id].into_iter().flatten() {
             if let Some(row) = self.by_video_id(id)? {
-                return Ok(Added::Known(row));
+                return Ok(Some(row));
             }
         }
-        self.insert(new, now).map(Added::New)
+        match &new.request_key {
+            Some(key) => self.by_request_key(key),
+            None => Ok(None),
+        }
     }
 
     pub fn video(&self, id: RowId) -> Result<Option<Video>> {
@@ -199,6 +198,15 @@ impl Tx<'_> {
 
     pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>> {
         self.value_if_any("SELECT id FROM videos WHERE request_key = ?", [key])
+    }
+
+    /// Sessions under way that are not known to have a video.
+    pub fn sessions_without_video(&self) -> Result<Vec<RowId>> {
+        self.values(
+            "SELECT id FROM videos INDEXED BY videos_unfinished
+             WHERE finished = 0 AND kind = 'agent' AND session_id IS NOT NULL AND video_id IS NULL ORDER BY id",
+            [],
+        )
     }
 
     pub fn submitted_since(&self, since: Timestamp) -> Result<u64> {

@@ -12,6 +12,7 @@
 //! | `contract` | what the documents name exists, and the other way round |
 //! | `documents` | links lead somewhere, the reference of verbs is the program's, and every command shown works |
 //! | `hooks` | hooks and stalled videos |
+//! | `account` | `add --all` and `add --batch`: what the account has becomes rows, once |
 //! | `kinds` | every kind of job, from its body to its files |
 //! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
 //! | `kind_options` | the options of every kind of job; agents that fail and recover, wait and are answered |
@@ -86,6 +87,7 @@ mod model;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod power_cut;
 
+mod account;
 mod balance;
 mod browser;
 mod contract;
