@@ -78,7 +78,7 @@ impl FileClient {
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);
             let bad_url = |why| DownloadError::bad_url(&from, why);
-            let target = Target::parse(&url, self.allow_loopback_http).map_err(bad_url)?;
+            let target = FileUrl::parse(&url, self.allow_loopback_http).map_err(bad_url)?;
             let mut request = self.agent(&target).get(&target.uri);
             if let Some(part) = rest_of
                 && let Some(etag) = &part.etag
@@ -117,8 +117,8 @@ impl FileClient {
         Err(DownloadError::bad_url(&shown(&url), why))
     }
 
-    fn agent(&self, target: &Target) -> &Agent {
-        let Target {
+    fn agent(&self, target: &FileUrl) -> &Agent {
+        let FileUrl {
             https, loopback, ..
         } = *target;
         let one = usize::from(https) + usize::from(https && loopback);
@@ -162,13 +162,13 @@ const SCHEME: &str = "refused, only https is fetched from";
 const USER_INFO: &str = "refused, it contains a user name";
 
 /// A URL that may be asked.
-struct Target {
+struct FileUrl {
     uri: Uri,
     https: bool,
     loopback: bool,
 }
 
-impl Target {
+impl FileUrl {
     fn parse(url: &str, allow_loopback_http: bool) -> Result<Self, &'static str> {
         let scheme = url.split(':').next().unwrap_or_default();
         let https = scheme.eq_ignore_ascii_case("https");
@@ -246,8 +246,8 @@ mod tests {
             ("https://", Some(MALFORMED), Some(MALFORMED)),
             ("https://a b/v", Some(MALFORMED), Some(MALFORMED)),
         ] {
-            assert_eq!(Target::parse(url, true).err(), with, "{url}");
-            assert_eq!(Target::parse(url, false).err(), without, "{url}");
+            assert_eq!(FileUrl::parse(url, true).err(), with, "{url}");
+            assert_eq!(FileUrl::parse(url, false).err(), without, "{url}");
         }
     }
 
