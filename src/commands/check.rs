@@ -91,7 +91,8 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
     // In this run or before; a `missing` one may be back by now.
     let ended_badly = named.iter().any(Video::ended_badly);
     say_what_cannot_be_asked(context, &named);
-    if reporter.tally().failed == 0 && reporter.reports_again() {
+    let bad = ended_badly && (args.exit_status || args.wait);
+    if bad && reporter.tally().failed == 0 && reporter.reports_again() {
         // Said by an earlier run, and the reason for the exit code of this one.
         for video in named.iter().filter(|video| video.is_failed()) {
             let (id, status) = (video.id, video.status());
@@ -102,7 +103,6 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
     pulse::report_damaged(&mut store, context)?;
     summary(context, &store, reporter)?;
     let exit = picture(exit, &store, reporter, context);
-    let bad = ended_badly && (args.exit_status || args.wait);
     Ok(if bad { exit.or(Exit::BadEnd) } else { exit })
 }
 

@@ -374,8 +374,10 @@ fn a_bad_end_is_data_unless_the_exit_status_is_asked_for() {
         // Long over: only whoever names it hears of it.
         bench.tracker("check --exit-status").exits(0).silent();
         bench.tracker("check 1").exits(0).silent();
-        bench.tracker("check 1 --exit-status").exits(5).silent();
-        bench.tracker("check 1 --wait").exits(5).silent();
+        for named in ["check 1 --exit-status", "check 1 --wait"] {
+            let again = bench.tracker(named).exits(5);
+            says(&again, "", "1 failed before (tracker show 1)");
+        }
     }
 }
 
