@@ -38,6 +38,10 @@ pub enum Event {
     Unknown {
         why: &'static str,
     },
+    /// Jobs of the account that its unanswered attempt may have become.
+    Candidates {
+        ids: Vec<String>,
+    },
     Status {
         from: Option<String>,
         to: String,
@@ -205,7 +209,7 @@ impl Entry {
             _ if self.was.is_some() && video.ended_badly() => Severity::Bad,
             _ if self.was.is_some() => Severity::Step,
             Event::Accepted { by: None, .. } | Event::Postponed { .. } => Severity::Step,
-            Event::Stalled | Event::Attention { .. } => Severity::Bad,
+            Event::Stalled | Event::Attention { .. } | Event::Candidates { .. } => Severity::Bad,
             Event::Message {
                 state: MessageState::Sent,
                 ..

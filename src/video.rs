@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::error::shell_word;
 use crate::time::Timestamp;
 
 /// The local number of a row; never reused, so it also names the row's kernel locks.
@@ -344,6 +345,24 @@ pub struct LastError {
     pub count: i64,
 }
 
+/// A job of the account that an unanswered submission may have become.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// A session's id for an agent.
+    pub video_id: String,
+    /// Bounded.
+    pub title: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+impl Candidate {
+    /// What makes it the video of `row`.
+    pub fn command(&self, row: RowId) -> String {
+        format!("tracker add {} --as {row}", shell_word(&self.video_id))
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Video {
     pub id: RowId,
@@ -419,6 +438,8 @@ pub struct Video {
     /// Since when its session waits for an answer.
     pub attention_at: Option<Timestamp>,
     pub stalled_at: Option<Timestamp>,
+    /// What its unanswered attempts may have become; `None` before HeyGen's list was read.
+    pub candidates: Option<Vec<Candidate>>,
     pub last_error: Option<LastError>,
 
     /// Where its files go: absolute, fixed when it was recorded.
@@ -497,6 +518,11 @@ impl Video {
     /// refusal that came later is the answer to another attempt.
     pub fn has_unanswered_attempt(&self) -> bool {
         self.first_unanswered_at.is_some() && self.video_id.is_none()
+    }
+
+    /// Whether such an attempt stays unanswered for good: nobody but a person says what became of it.
+    pub fn is_lost(&self) -> bool {
+        self.has_unanswered_attempt() && matches!(self.phase, Phase::Unknown | Phase::Rejected)
     }
 
     /// The one word shown as `status`: ours while the row is local, else HeyGen's.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::commands::options::{Tuning, WaitArgs};
 use crate::commands::{Context, find_all, gallery, load, pulse};
 use crate::error::{Exit, Result};
-use crate::pass::{self, Level, PassOptions, Reporter, Scope, unknown_hint};
+use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::human;
+use crate::render::show::lost_hint;
 use crate::store::Store;
 use crate::time;
 use crate::video::{Phase, Video};
@@ -128,7 +129,11 @@ fn say_what_cannot_be_asked(context: &Context, videos: &[Video]) {
     for video in videos {
         let id = video.id;
         let note = match video.phase {
-            Phase::Unknown => format!("{id} unknown: {}", unknown_hint(id)),
+            Phase::Unknown => format!("{id} unknown: {}", lost_hint(video)),
+            Phase::Rejected if video.is_lost() => format!(
+                "{id} was rejected, and an earlier attempt has no answer: {}",
+                lost_hint(video)
+            ),
             Phase::Rejected => {
                 format!("{id} was rejected, there is nothing to ask for (tracker show {id})")
             }

@@ -182,9 +182,7 @@ fn at_stake(video: &Video) -> Option<&'static str> {
         Phase::Sending => Some("may have been created and charged"),
         Phase::Unknown => Some("is unknown: HeyGen may have created and charged for it"),
         // Refused in the end, but an earlier POST was never answered.
-        Phase::Rejected if video.first_unanswered_at.is_some() => {
-            Some("may have been created and charged")
-        }
+        Phase::Rejected if video.is_lost() => Some("may have been created and charged"),
         Phase::Accepted if video.finished => None,
         Phase::Accepted if video.is_completed() => Some("is not saved yet"),
         Phase::Accepted => Some("is still rendering"),

@@ -8,6 +8,7 @@ use crate::commands::options::FieldArgs;
 use crate::commands::submission::{self, SubmitOptions, new_video};
 use crate::commands::{Context, find_all, load};
 use crate::error::{Exit, Problem, Result};
+use crate::render::show::lost_hint;
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{IdempotencyKey, Phase, RowId, Video};
@@ -58,6 +59,12 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut new = Vec::new();
     for video in load(&store, &rows)? {
         let body = body_of(&store, &video, &overrides)?;
+        if video.has_unanswered_attempt() {
+            let (id, hint) = (video.id, lost_hint(&video));
+            context
+                .screen
+                .warn(&format!("{id}: an attempt of it has no answer: {hint}"));
+        }
         let nudges = store.read(|tx| tx.nudges_sent(video.id))?;
         let new_row = args.again(context, &video, &body, now)?;
         new.push(NewVideo {

@@ -13,6 +13,7 @@ use crate::locks::{Guard, Locks, Purpose};
 use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope, Tally};
 use crate::render::fields::Field;
 use crate::render::json::RequestBody;
+use crate::render::show::lost_hint;
 use crate::render::{human, text};
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
@@ -279,7 +280,7 @@ fn record_one(
     };
     let found = match (&video.body_hash, found) {
         (Some(hash), None) if rules.if_new => {
-            tx.recent_duplicate(hash, rules.now.before(DUPLICATE_AGE))?
+            tx.recent_duplicate(hash, rules.now.before(DUPLICATE_AGE), video.retry_of)?
         }
         (_, found) => found,
     };
@@ -347,6 +348,11 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
             "{known} of {} had been submitted before and were not submitted again",
             videos.len()
         ));
+    }
+    for video in videos.iter().filter(|video| video.is_lost()) {
+        // Not a note that -q drops: whoever misses this may submit twice.
+        let (id, hint) = (video.id, lost_hint(video));
+        screen.warn(&format!("{id}: an attempt of it has no answer: {hint}"));
     }
     for video in videos.iter().filter(|v| v.phase == Phase::Rejected) {
         screen.error(&format!(

@@ -21,6 +21,7 @@
 mod agent;
 mod blame;
 mod files;
+mod lost;
 mod poll;
 mod send;
 mod track;
@@ -31,6 +32,7 @@ use std::time::Duration;
 pub use agent::{leave_video_to, revived, wants_answer};
 pub use blame::{Blame, Breaker, Circuit};
 pub(crate) use files::{FileFact, file, to_fetch, want_again};
+pub(crate) use lost::{Trace, looked, may_be, may_begin, trace};
 pub use poll::{
     MISSING_ASKED_FOR, Observation, Witness, observed, session_stalls_after, stalled, stalls_after,
 };

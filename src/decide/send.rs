@@ -353,6 +353,7 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
     });
     row.account = Some(account.clone());
     row.accepted_at = Some(now);
+    row.candidates = None;
     row.first_unanswered_at = None;
     row.attempts = 0;
     row.send_after = None;

@@ -4,12 +4,13 @@ use super::Decision;
 use crate::event::{Edit, Event};
 use crate::heygen::{self, BatchItem};
 use crate::time::Timestamp;
-use crate::video::{Operation, Phase, RemoteStatus, Video, VideoId};
+use crate::video::{Kind, Operation, Phase, RemoteStatus, Video, VideoId};
 
 /// The user says which video an unanswered submission became. `None` for a row whose submission is settled.
 pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
     match video.phase {
         Phase::Sending | Phase::Unknown => {}
+        _ if video.is_lost() => {}
         Phase::Unsent | Phase::Accepted | Phase::Rejected | Phase::Missing => return None,
     }
     let mut decision = Decision::new(video);
@@ -20,15 +21,24 @@ pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
         .take_if(|error| error.operation == Operation::Send);
     let row = &mut decision.video;
     row.phase = Phase::Accepted;
-    row.video_id = Some(id.clone());
+    let agent = row.kind == Kind::Agent;
+    let place = if agent {
+        &mut row.session_id
+    } else {
+        &mut row.video_id
+    };
+    *place = Some(id.clone());
+    row.failure_code = None;
+    row.failure_message = None;
+    row.candidates = None;
     row.remote_status = Some(RemoteStatus::waiting());
     row.accepted_at = Some(now);
     row.first_unanswered_at = None;
     row.attempts = 0;
     row.send_after = None;
     decision.event(Event::Accepted {
-        session_id: None,
-        video_id: Some(id.as_str().to_owned()),
+        session_id: agent.then(|| id.as_str().to_owned()),
+        video_id: (!agent).then(|| id.as_str().to_owned()),
         status: None,
         request_id: None,
         from: Some(video.status().to_owned()),
@@ -150,7 +160,7 @@ mod tests {
         for &phase in Phase::ALL {
             let video = row(phase, None);
             let decision = became(&video, &id, now);
-            let open = matches!(phase, Phase::Sending | Phase::Unknown);
+            let open = matches!(phase, Phase::Sending | Phase::Unknown | Phase::Rejected);
             assert_eq!(decision.is_some(), open, "{phase}");
             let Some(decision) = decision else { continue };
             assert_eq!(decision.video.status(), "waiting");

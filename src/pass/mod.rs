@@ -18,6 +18,7 @@ mod account;
 mod calls;
 mod hooks;
 mod limiter;
+mod lost;
 mod messages;
 mod outages;
 mod poll;
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use access::Access;
 pub(crate) use calls::{CallError, Caller};
-pub(crate) use report::{Level, Reporter, Tally, unknown_hint};
+pub(crate) use report::{Level, Reporter, Tally};
 pub(crate) use wait::Wait;
 
 use calls::Posted;
@@ -197,6 +198,8 @@ struct Run<'a, 's> {
     saves: Saves,
     hooks: Hooks,
     outages: Outages,
+    /// Rows that may have become something nobody knows.
+    lost: Vec<RowId>,
     after: AfterCommit,
     reporter: &'a mut Reporter<'s>,
 }
@@ -306,6 +309,7 @@ impl<'a, 's> Run<'a, 's> {
             saves: Saves::default(),
             hooks: Hooks::default(),
             outages: Outages::default(),
+            lost: Vec::new(),
             after: AfterCommit::default(),
             reporter,
         })
@@ -331,6 +335,9 @@ impl<'a, 's> Run<'a, 's> {
                 self.repair(store, Some(&rows))?;
                 for row in &rows {
                     self.expire_one(store, *row)?;
+                }
+                if ignore_backoff {
+                    self.lost.extend(&rows);
                 }
                 self.name(store, rows)?;
             }
@@ -364,6 +371,7 @@ impl<'a, 's> Run<'a, 's> {
         self.conclude_polls(store)?;
         self.conclude_sends();
         self.send_messages(store)?;
+        self.look_for_lost(store)?;
         self.explain_no_credit();
         Ok(true)
     }
@@ -585,6 +593,9 @@ impl<'a, 's> Run<'a, 's> {
             });
         }
         for entry in decision.events {
+            if let Event::Unknown { .. } = entry.event {
+                self.lost.push(row);
+            }
             if let Some(hook) = entry.hook(&video) {
                 self.due_hook(tx, row, hook, entry.event.saved_path())?;
             }

@@ -8,8 +8,10 @@ use serde_json::json;
 
 use crate::error::{Exit, Problem, code};
 use crate::event::{Entry, Event, SavedFile, Severity};
+use crate::render::fields::Field;
 use crate::render::progress::{Progress, Rendering};
 use crate::render::screen::Screen;
+use crate::render::show::lost_hint;
 use crate::render::{human, text};
 use crate::store::Trouble;
 use crate::time::Timestamp;
@@ -183,12 +185,7 @@ impl<'a> Reporter<'a> {
         tally.failed += u64::from(video.ended_badly());
         tally.rejected += u64::from(video.phase == Phase::Rejected);
         // Somebody has to look whether HeyGen made it: an attempt of it is unanswered.
-        let open = match video.phase {
-            Phase::Unknown => true,
-            Phase::Rejected => video.first_unanswered_at.is_some(),
-            Phase::Unsent | Phase::Sending | Phase::Accepted | Phase::Missing => false,
-        };
-        tally.errors += u64::from(open);
+        tally.errors += u64::from(video.phase == Phase::Unknown || video.is_lost());
     }
 
     /// An outage of the whole run; `is_failure` where it left something undone.
@@ -216,7 +213,14 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    fn is_json(&self) -> bool {
+    /// Something that only somebody who wants to know everything wants to know.
+    pub(super) fn step(&self, what: &str) {
+        if self.screen.verbose > 0 {
+            self.screen.note(what);
+        }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
         self.screen.json && self.level == Level::Events
     }
 
@@ -321,6 +325,7 @@ fn sentence(video: &Video, event: &Event) -> String {
         Event::Accepted { .. } => ("sent", String::new()),
         Event::Postponed { .. } => ("postponed", ": HeyGen asks to wait".to_owned()),
         Event::Error(_) => (video.status(), last_error(video)),
+        Event::Candidates { .. } => (video.status(), format!(": {}", lost_hint(video))),
         Event::Stalled => {
             let since = rendering_since(video);
             let more = format!(
@@ -407,7 +412,7 @@ fn end(video: &Video) -> String {
     let id = video.id;
     match video.phase {
         _ if !video.ended_badly() => String::new(),
-        Phase::Unknown => format!(": {}", unknown_hint(id)),
+        Phase::Unknown => format!(": {}", lost_hint(video)),
         Phase::Missing => format!(": HeyGen does not have it any more (tracker show {id})"),
         Phase::Rejected | Phase::Accepted | Phase::Unsent | Phase::Sending => {
             let (code, message) = (&video.failure_code, &video.failure_message);
@@ -425,13 +430,6 @@ fn last_error(video: &Video) -> String {
     };
     let why = reason(Some(&error.code), Some(&error.message));
     format!(": {why} (tracker show {})", video.id)
-}
-
-pub(crate) fn unknown_hint(id: RowId) -> String {
-    format!(
-        "HeyGen may or may not have made it; found at app.heygen.com: tracker add VIDEO_ID --as {id}; \
-         not there: tracker retry {id}"
-    )
 }
 
 /// The JSON line of something that happened; `None` for what only sentences say.
@@ -458,6 +456,9 @@ fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
                 },
             }))
         }
+        Event::Candidates { .. } => Some(json!({
+            "type": "candidates", "id": id, "candidates": Field::Candidates.of(video),
+        })),
         Event::Stalled => Some(json!({
             "type": "stalled", "id": id, "video_id": video_id, "since": rendering_since(video),
         })),

@@ -79,6 +79,7 @@ fields! {
         AudioUrl = "audio_url",
         VttUrl = "vtt_url",
         TemplateId = "template_id",
+        Candidates = "candidates",
     }
 }
 
@@ -172,6 +173,15 @@ impl Field {
             Self::VttUrl => Value::text(video.urls.get(Asset::Vtt)),
             Self::TemplateId => Value::text(video.template_id.as_deref()),
             Self::Data => video.data.as_ref().map_or(Value::Null, Value::Data),
+            Self::Candidates => video.candidates.as_ref().map_or(Value::Null, |found| {
+                let found = found.iter().map(|found| {
+                    serde_json::json!({
+                        "video_id": found.video_id, "title": found.title,
+                        "created_at": found.created_at, "command": found.command(video.id),
+                    })
+                });
+                Value::Json(found.collect())
+            }),
             Self::DataColumn(name) => {
                 let column = name.strip_prefix("data.").unwrap_or(name);
                 match video.data.as_ref().and_then(|data| data.get(column)) {
@@ -204,6 +214,7 @@ pub enum Value<'a> {
     Files(&'a [File]),
     Data(&'a serde_json::Map<String, serde_json::Value>),
     Error(&'a LastError),
+    Json(serde_json::Value),
 }
 
 impl<'a> Value<'a> {
@@ -233,7 +244,7 @@ impl<'a> Value<'a> {
             Self::Text(text) => text.clone(),
             Self::Tags(tags) => Cow::Owned(tags.join(",")),
             // Neither has anything in it that could fail to serialise.
-            Self::Files(_) | Self::Data(_) | Self::Error(_) => {
+            Self::Files(_) | Self::Data(_) | Self::Error(_) | Self::Json(_) => {
                 Cow::Owned(json::to_line(self).unwrap_or_default())
             }
         }
@@ -253,6 +264,7 @@ impl Serialize for Value<'_> {
             Self::Files(files) => files.serialize(serializer),
             Self::Data(data) => data.serialize(serializer),
             Self::Error(error) => error.serialize(serializer),
+            Self::Json(json) => json.serialize(serializer),
         }
     }
 }
@@ -267,7 +279,7 @@ mod tests {
         for &field in Field::ALL {
             assert_eq!(Field::parse(field.name()), Ok(field));
         }
-        assert_eq!(Field::ALL.len(), 38);
+        assert_eq!(Field::ALL.len(), 39);
     }
 
     #[test]
@@ -282,7 +294,7 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         for list in ["id,nope", "", "id,", "ID", "\x1b[2J"] {
             let error = Field::parse_list(list).unwrap_err().to_string();
-            assert!(error.ends_with("vtt_url, template_id"), "{error}");
+            assert!(error.ends_with("template_id, candidates"), "{error}");
             assert!(!error.contains('\x1b'));
         }
     }

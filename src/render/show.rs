@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use anstream::adapter::strip_str;
 use chrono::TimeZone;
 
+use crate::decide::{self, Trace};
 use crate::event::TimelineEntry;
 use crate::kind::Kind;
 use crate::render::json::TicketObject;
@@ -20,6 +21,9 @@ use crate::video::{Account, Asset, FileState, IdempotencyKey, Phase, RowId, Vide
 const MAX_REQUEST_LINES: usize = 60;
 /// Columns of one value on a single line.
 const MAX_VALUE: usize = 2000;
+/// Candidates named in a sentence.
+const MAX_CANDIDATES: usize = 3;
+const MAX_TITLE: usize = 60;
 /// Lines of a message that explains something, and of a title or a script.
 const MAX_LINES: usize = 40;
 const TEXT_LINES: usize = 4;
@@ -112,6 +116,11 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             };
             self.exact("checked", Some(&checked));
         }
+        let unanswered = video.first_unanswered_at;
+        self.time(
+            "unanswered",
+            unanswered.filter(|_| video.has_unanswered_attempt()),
+        );
         let unfinished = video.send_after.filter(|_| !video.finished);
         self.time("send after", unfinished);
         self.exact("output dir", Some(&video.output_dir.to_string_lossy()));
@@ -148,6 +157,16 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             None => hint(video),
         };
         self.labelled("hint", &hint.unwrap_or_default(), MAX_LINES, Tone::Plain);
+        if let Trace::Candidates(found) = decide::trace(video) {
+            self.heading("candidates");
+            for found in found {
+                let title = text::fit(found.title.as_deref().unwrap_or_default(), MAX_TITLE);
+                let command = found.command(video.id);
+                let line = format!("  {}  {title}", found.created_at);
+                self.line(&text::sanitize(line.trim_end()));
+                self.line(&format!("    {}", text::sanitize(&command)));
+            }
+        }
     }
 
     fn files(&mut self, video: &Video) {
@@ -328,8 +347,10 @@ fn hint(video: &Video) -> Option<String> {
     let id = video.id;
     let file = video.file(Asset::Video).map(|file| file.state);
     match video.phase {
-        Phase::Unknown => Some(format!(
-            "HeyGen may have created it: look there, then `tracker add VIDEO_ID --as {id}`, or `tracker retry {id}`"
+        Phase::Unknown => Some(lost_hint(video)),
+        Phase::Rejected if video.is_lost() => Some(format!(
+            "that was the answer to a later attempt; an earlier one has none. {}",
+            lost_hint(video)
         )),
         Phase::Missing => Some(format!(
             "`tracker check {id}` asks again, `tracker retry {id}` submits it again"
@@ -347,6 +368,37 @@ fn hint(video: &Video) -> Option<String> {
             .last_error
             .as_ref()
             .map(|_| format!("`tracker check {id}` tries again now; nothing is lost meanwhile")),
+    }
+}
+
+/// How a person finds out what a submission became that was never answered.
+pub(crate) fn lost_hint(video: &Video) -> String {
+    let id = video.id;
+    match decide::trace(video) {
+        Trace::Open => format!(
+            "HeyGen may or may not have made it; found at app.heygen.com: tracker add VIDEO_ID --as {id}; \
+             not there: tracker retry {id}"
+        ),
+        Trace::NotYet => format!(
+            "HeyGen does not list it so far; tracker check {id} looks again, and an hour after it was sent \
+             that is an answer"
+        ),
+        Trace::Nowhere => format!(
+            "HeyGen lists nothing that it can have become: tracker retry {id} is as safe as it gets"
+        ),
+        Trace::Candidates(found) => {
+            let shown = found.iter().take(MAX_CANDIDATES);
+            let commands: Vec<String> = shown.map(|found| found.command(id)).collect();
+            let more = if found.len() > MAX_CANDIDATES {
+                " …"
+            } else {
+                ""
+            };
+            format!(
+                "HeyGen may have made it; if it is this one: {}{more}; if not: tracker retry {id}",
+                commands.join(" or ")
+            )
+        }
     }
 }
 

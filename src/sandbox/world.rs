@@ -37,8 +37,8 @@ pub struct Creation {
     pub id: String,
     pub kind: &'static str,
     pub(super) account: usize,
-    pub(super) created: Duration,
-    pub(super) body: Value,
+    pub created: Duration,
+    pub body: Value,
     pub messages: Vec<String>,
     /// What a session says of itself, where somebody says otherwise than its word does.
     pub per_cent: Option<u8>,

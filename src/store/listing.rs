@@ -264,7 +264,7 @@ mod tests {
                 tx.has_unanswered()?;
                 tx.oldest_unfinished(5)?;
                 tx.duplicates("hash")?;
-                tx.recent_duplicate("hash", Timestamp::from_secs(1))?;
+                tx.recent_duplicate("hash", Timestamp::from_secs(1), None)?;
                 tx.retries(RowId(1))?;
                 tx.retryable()?;
                 tx.usual_render_times(200)?;

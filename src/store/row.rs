@@ -59,7 +59,7 @@ columns! { Video, VIDEO_COLUMNS, VideoColumn, plain_video, changing_of_video;
     }
     other {
         video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url,
-        error_code, error_operation, error_message, error_request_id, error_at, error_notified_at, error_count, tags, output_dir, data
+        error_code, error_operation, error_message, error_request_id, error_at, error_notified_at, error_count, tags, output_dir, data, candidates
     }
 }
 
@@ -108,6 +108,9 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
     let data: Option<String> = get!(data);
     let data = data.map(|data| serde_json::from_str(&data));
     video.data = data.transpose().map_err(json_error)?;
+    let candidates: Option<String> = get!(candidates);
+    let candidates = candidates.map(|list| serde_json::from_str(&list));
+    video.candidates = candidates.transpose().map_err(json_error)?;
     let output_dir: String = get!(output_dir);
     video.output_dir = PathBuf::from(output_dir);
     Ok(video)
@@ -161,7 +164,9 @@ impl Tx<'_> {
             "error_count",
             "output_dir",
             "tags",
+            "candidates",
         ];
+        let candidates = video.candidates.as_ref().map(serde_json::to_string);
         let values = params![
             error.map(|e| e.operation),
             error.map(|e| &e.code),
@@ -172,6 +177,7 @@ impl Tx<'_> {
             error.map_or(0, |e| e.count),
             video.output_dir.to_string_lossy(),
             tags_json(&video.tags),
+            candidates.and_then(Result::ok),
         ];
         columns.extend(names.into_iter().zip(values.iter().copied()));
         let set: Vec<String> = columns

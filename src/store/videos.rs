@@ -12,7 +12,8 @@ use crate::event::Event;
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{
-    Account, Asset, File, IdempotencyKey, Job, Phase, RemoteStatus, RowId, Video, VideoId,
+    Account, Asset, Candidate, File, IdempotencyKey, Job, Phase, RemoteStatus, RowId, Video,
+    VideoId,
 };
 
 const UNFINISHED: &str = "videos INDEXED BY videos_unfinished WHERE finished = 0";
@@ -185,6 +186,20 @@ impl Tx<'_> {
              UNION ALL SELECT id FROM videos WHERE session_id = ?1",
             [id],
         )
+    }
+
+    /// What a row has taken meanwhile can be nothing else's.
+    pub fn retain_untracked(&self, candidates: &mut Vec<Candidate>) -> Result<()> {
+        let mut untracked = Vec::with_capacity(candidates.len());
+        for candidate in candidates.drain(..) {
+            if let Some(id) = VideoId::new(candidate.video_id.as_str())
+                && self.by_video_id(&id)?.is_none()
+            {
+                untracked.push(candidate);
+            }
+        }
+        *candidates = untracked;
+        Ok(())
     }
 
     pub fn by_job(&self, job: &Job) -> Result<Option<RowId>> {
@@ -432,13 +447,19 @@ impl Tx<'_> {
         )
     }
 
-    /// The newest row with an equal body that is unfinished, or completed and submitted since.
-    pub fn recent_duplicate(&self, body_hash: &str, since: Timestamp) -> Result<Option<RowId>> {
+    /// The newest row but one with an equal body that is unfinished, or submitted since and completed or never answered.
+    pub fn recent_duplicate(
+        &self,
+        body_hash: &str,
+        since: Timestamp,
+        except: Option<RowId>,
+    ) -> Result<Option<RowId>> {
         self.value_if_any(
-            "SELECT id FROM videos INDEXED BY videos_by_body WHERE body_hash = ?
-             AND (finished = 0 OR (status = 'completed' AND submitted_at >= ?))
+            "SELECT id FROM videos INDEXED BY videos_by_body
+             WHERE body_hash = ?1 AND id IS NOT ?3 AND (finished = 0 OR (submitted_at >= ?2
+                AND (status = 'completed' OR (first_unanswered_at IS NOT NULL AND video_id IS NULL))))
              ORDER BY id DESC LIMIT 1",
-            params![body_hash, since],
+            params![body_hash, since, except],
         )
     }
 
@@ -489,6 +510,9 @@ impl Tx<'_> {
         let (rows, ..) = self.readable(&sql, params, row::video)?;
         let mut videos = Vec::with_capacity(rows.len());
         for mut video in rows {
+            if let Some(candidates) = &mut video.candidates {
+                self.retain_untracked(candidates)?;
+            }
             if let Some(files) = self.files(video.id)? {
                 video.files = files;
                 videos.push(video);

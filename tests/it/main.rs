@@ -9,6 +9,7 @@
 //! | `heygen` | (in `tests/support`) the stand-in for HeyGen, what can go wrong with it, and what it saw |
 //! | `standin` | the stand-in itself, as its clients see it |
 //! | `balance` | what is left to pay with: `doctor`, and refusals for want of it |
+//! | `candidates` | submissions whose answer never came: what they may have become, and who says so |
 //! | `contract` | what the documents name exists, and the other way round |
 //! | `documents` | links lead somewhere, the reference of verbs is the program's, and every command shown works |
 //! | `hooks` | hooks and stalled videos |
@@ -90,6 +91,7 @@ mod power_cut;
 mod account;
 mod balance;
 mod browser;
+mod candidates;
 mod contract;
 mod database_faults;
 mod documents;

@@ -57,7 +57,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("list --fields id,titel"), @r"
     $ tracker list --fields id,titel
     --- stderr
-    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, kind, session_id, progress, data, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at, audio_url, vtt_url, template_id
+    error: --fields: unknown field `titel`; the fields are: id, video_id, status, finished, stalled, title, tags, submitted_at, created_at, completed_at, last_checked_at, duration, output_language, folder_id, failure_code, failure_message, video_url, video_page_url, path, output_dir, files, last_error, retry_of, kind, session_id, progress, data, script, avatar_id, voice_id, captioned_video_url, subtitle_url, thumbnail_url, gif_url, urls_at, audio_url, vtt_url, template_id, candidates
     --- exit 2
     ");
     assert_snapshot!(bench.shows("list --since soon --json"), @r#"

@@ -197,7 +197,7 @@ fn add_as_is_for_nothing_else() {
         let run = bench
             .tracker(&format!("add other-video --as {row}"))
             .exits(2);
-        says(&run, &["only an unknown or sending row", "hint: "]);
+        says(&run, &["only a row with an unanswered attempt", "hint: "]);
     }
     let taken = bench.video_id(completed);
     let run = bench

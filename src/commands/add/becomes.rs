@@ -57,7 +57,7 @@ fn become_video(tx: &Tx<'_>, row: RowId, video_id: &VideoId, now: Timestamp) -> 
     let Some(decision) = decide::became(&video, video_id, now) else {
         return Err(Problem::usage(
             format!(
-                "{row} is {}; only an unknown or sending row can become a video by --as",
+                "{row} is {}; only a row with an unanswered attempt can become a video by --as",
                 video.status()
             ),
             format!("tracker show {row}; without --as the id gets a row of its own"),

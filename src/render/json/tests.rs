@@ -157,6 +157,7 @@ fn everything_about_one_row() {
     "audio_url":null,
     "vtt_url":null,
     "template_id":null,
+    "candidates":null,
     "request":{"type":"avatar",
     "script":"Hi\nthere",
     "z":1,

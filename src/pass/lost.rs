@@ -1,0 +1,151 @@
+//! Submissions that nobody answered and that are not repeated any more: the account's list says what they may have
+//! become. That HeyGen cannot be asked loses nothing; the row's next check asks again.
+
+use std::sync::Arc;
+
+use super::calls::Caller;
+use super::{Access, Run};
+use crate::decide;
+use crate::error::Result;
+use crate::heygen::RemoteVideo;
+use crate::store::Store;
+use crate::time;
+use crate::video::{Candidate, Kind, Video};
+
+/// More pages than this, of 100 jobs each, are not looked through.
+const MAX_PAGES: usize = 50;
+const MAX_TITLE: usize = 200;
+
+/// A row, and the title of its body.
+struct Lost {
+    video: Video,
+    title: Option<String>,
+    found: Vec<Candidate>,
+}
+
+impl Run<'_, '_> {
+    /// Looks for the rows noted in [`Run::lost`].
+    pub(super) fn look_for_lost(&mut self, store: &mut Store) -> Result<()> {
+        let mut rows = std::mem::take(&mut self.lost);
+        rows.sort_unstable();
+        rows.dedup();
+        // Whoever has no key is told so where one is needed.
+        let access = self
+            .access
+            .clone()
+            .or_else(|| Access::resolve(self.env).ok());
+        let Some(access) = access.filter(|_| !rows.is_empty()) else {
+            return Ok(());
+        };
+        let mut lost = Vec::new();
+        store.read(|tx| {
+            for row in rows {
+                let video = tx.video(row)?.filter(Video::is_lost);
+                let ours = |video: &Video| {
+                    video
+                        .account
+                        .as_ref()
+                        .is_none_or(|owner| owner.covers(&access.account))
+                };
+                if let Some(video) = video.filter(ours) {
+                    let title = tx.request(row)?.as_deref().and_then(title_of);
+                    lost.push(Lost {
+                        video,
+                        title,
+                        found: Vec::new(),
+                    });
+                }
+            }
+            Ok(())
+        })?;
+        while let Some(kind) = lost.first().map(|lost| lost.video.kind) {
+            let list = kind.strategy().list;
+            let (these, rest) = lost
+                .into_iter()
+                .partition(|lost: &Lost| lost.video.kind.strategy().list == list);
+            lost = rest;
+            if list.is_some() {
+                self.look_in_list(store, &access, kind, these)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_in_list(
+        &mut self,
+        store: &mut Store,
+        access: &Access,
+        kind: Kind,
+        mut lost: Vec<Lost>,
+    ) -> Result<()> {
+        let caller = Caller {
+            client: access.client.clone(),
+            limiter: Arc::clone(&self.limiter),
+            budget: self.options.budget,
+        };
+        let begins = lost
+            .iter()
+            .filter_map(|lost| decide::may_begin(&lost.video));
+        let since = begins.map(|window| *window.start()).min();
+        let (mut pages, mut whole) = (0, true);
+        let read = caller.pages(
+            |client, token| client.jobs(kind, token),
+            |page| {
+                for lost in &mut lost {
+                    let title = lost.title.as_deref();
+                    let these = page.items.iter();
+                    let these = these.filter(|remote| decide::may_be(&lost.video, title, remote));
+                    lost.found.extend(these.map(candidate));
+                }
+                pages += 1;
+                let oldest = page.items.iter().rev().find_map(|remote| remote.created_at);
+                whole = oldest < since;
+                Ok(!whole && pages < MAX_PAGES)
+            },
+        );
+        if let Err(problem) = read {
+            self.reporter
+                .step(&format!("HeyGen's list cannot be read: {problem}"));
+            return Ok(());
+        }
+        whole |= pages < MAX_PAGES;
+        let now = time::now();
+        store.write(|tx| {
+            for Lost {
+                video, mut found, ..
+            } in lost
+            {
+                tx.retain_untracked(&mut found)?;
+                // What was not seen to its end has nothing to say about what is not there.
+                if let Some(video) = tx.video(video.id)?.filter(Video::is_lost)
+                    && (whole || !found.is_empty())
+                {
+                    self.write(tx, decide::looked(&video, found, now))?;
+                }
+            }
+            Ok(())
+        })?;
+        if self.ignore_backoff && !self.reporter.is_json() {
+            // The command that names the rows says all there is to say about them.
+            self.after.said.clear();
+        }
+        self.committed()
+    }
+}
+
+fn title_of(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    let title = body.get("title")?.as_str()?;
+    (!title.is_empty()).then(|| title.to_owned())
+}
+
+fn candidate(remote: &RemoteVideo) -> Candidate {
+    let title = remote.title.as_ref();
+    Candidate {
+        video_id: remote.id.as_str().to_owned(),
+        title: title.map(|title| title.chars().take(MAX_TITLE).collect()),
+        created_at: remote
+            .created_at
+            .map_or_else(String::new, |at| at.rfc3339()),
+    }
+}
