@@ -72,12 +72,11 @@ impl Default for Settings<'_> {
 /// A bench whose HeyGen is behind nginx.
 pub struct Front {
     // Before the bench: it runs in its directory.
-    _nginx: Daemon,
+    nginx: Daemon,
     pub bench: Bench,
     pub api: u16,
     pub files: u16,
     status: u16,
-    generation: u32,
 }
 
 impl Front {
@@ -98,7 +97,7 @@ impl Front {
         fs::create_dir_all(bench.path("www/files")).expect("a directory");
         for _ in 0..5 {
             let [api, files, status] = free_ports();
-            let conf = config(&bench, [api, files, status], 0, settings);
+            let conf = config(&bench, [api, files, status], settings);
             bench.file("nginx.conf", conf);
             let mut nginx = Daemon::start(&mut nginx(&bench), &bench.path("nginx.out"));
             // Somebody else may have been given one of the ports meanwhile.
@@ -109,12 +108,11 @@ impl Front {
             });
             if !ended {
                 return Some(Self {
-                    _nginx: nginx,
+                    nginx,
                     bench,
                     api,
                     files,
                     status,
-                    generation: 0,
                 });
             }
         }
@@ -123,20 +121,23 @@ impl Front {
 
     /// Another configuration, by `nginx -s reload`: new workers for new connections, old ones for those that there are.
     pub fn reload(&mut self, settings: &Settings<'_>) {
-        self.generation += 1;
+        let old = self.workers();
         let ports = [self.api, self.files, self.status];
-        let conf = config(&self.bench, ports, self.generation, settings);
+        let conf = config(&self.bench, ports, settings);
         self.bench.file("nginx.conf", conf);
         run(nginx(&self.bench).args(["-s", "reload"])).exits(0);
-        let wanted = format!("generation {}.", self.generation);
-        let status = self.status;
+        // The old workers may accept a little longer than the new ones need to begin.
         eventually("nginx has reloaded", || {
-            let mut ask = Command::new("bash");
-            let script = format!(
-                "exec 3<>/dev/tcp/127.0.0.1/{status}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
-            );
-            run(ask.args(["-c", &script])).stdout.contains(&wanted)
+            let now = self.workers();
+            !now.is_empty() && old.iter().all(|worker| !now.contains(worker))
         });
+    }
+
+    fn workers(&self) -> Vec<String> {
+        let master = self.nginx.0.id();
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+        let children = children.unwrap_or_default();
+        children.split_whitespace().map(str::to_owned).collect()
     }
 
     /// The program, with nginx for HeyGen and its certificates for those of the machine.
@@ -194,12 +195,7 @@ fn nginx(bench: &Bench) -> Command {
     command
 }
 
-fn config(
-    bench: &Bench,
-    [api, files, status]: [u16; 3],
-    generation: u32,
-    settings: &Settings<'_>,
-) -> String {
+fn config(bench: &Bench, [api, files, status]: [u16; 3], settings: &Settings<'_>) -> String {
     let Settings {
         certificate,
         file_certificate,
@@ -230,7 +226,7 @@ http {{
     gzip_proxied any;
     gzip_types *;
     {http}
-    server {{ listen 127.0.0.1:{status}; return 200 "generation {generation}."; }}
+    server {{ listen 127.0.0.1:{status}; return 204; }}
     server {{
         listen 127.0.0.1:{api} ssl;
         ssl_certificate {certificate}.crt;
