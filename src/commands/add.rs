@@ -23,7 +23,7 @@ use crate::kind::Kind;
 use crate::time::{self, Timestamp};
 use crate::video::VideoId;
 
-use record::{Found, Recorder};
+use record::{MadeElsewhere, Recorder};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -111,7 +111,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         context.screen.note("nothing to add");
     } else {
         let mut recorder = Recorder::new(&args, None, context)?;
-        let found = import.videos.into_iter().map(|made| Found::Job(made, None));
+        let found = import
+            .videos
+            .into_iter()
+            .map(|made| MadeElsewhere::Job(made, None));
         recorder.record(&found.collect::<Vec<_>>())?;
         recorder.finish(true)?;
     }

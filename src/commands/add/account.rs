@@ -2,7 +2,7 @@
 
 use chrono::Local;
 
-use super::record::{Found, Recorder};
+use super::record::{MadeElsewhere, Recorder};
 use super::{Args, counted};
 use crate::commands::Context;
 use crate::decide::{self, Verdict};
@@ -48,11 +48,11 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
             let is_old = |job: &RemoteVideo| since.is_some_and(|since| is_before(job, since));
             let go_on = !page.items.last().is_some_and(is_old);
             let jobs = page.items.into_iter().filter(|job| !is_old(job));
-            let found: Vec<Found> = match kind {
+            let found: Vec<MadeElsewhere> = match kind {
                 Kind::Agent => jobs
                     .map(|job| session(job, &recorder, &caller))
                     .collect::<Result<_>>()?,
-                _ => jobs.map(|job| Found::listed(kind, job)).collect(),
+                _ => jobs.map(|job| MadeElsewhere::listed(kind, job)).collect(),
             };
             recorder.record(&found)?;
             Ok(go_on)
@@ -91,15 +91,15 @@ fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> R
 }
 
 /// The list of sessions tells next to nothing: neither how far each is nor which video it made.
-fn session(listed: RemoteVideo, recorder: &Recorder<'_>, caller: &Caller) -> Result<Found> {
+fn session(listed: RemoteVideo, recorder: &Recorder<'_>, caller: &Caller) -> Result<MadeElsewhere> {
     let kind = Kind::Agent;
     let id = listed.id.clone();
-    let found = Found::listed(kind, listed);
+    let found = MadeElsewhere::listed(kind, listed);
     if recorder.known(&found)?.is_some() {
         return Ok(found);
     }
     match caller.job(&Job { kind, id }) {
-        Ok(session) => Ok(Found::listed(kind, session)),
+        Ok(session) => Ok(MadeElsewhere::listed(kind, session)),
         Err(CallError::Api(error)) if Verdict::of(&error).is_heygens() => Ok(found),
         Err(error) => Err(error.into()),
     }
@@ -116,7 +116,7 @@ pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
         |page| {
             left_out += page.skipped;
             let all = page.items.len();
-            let found: Vec<Found> = page
+            let found: Vec<MadeElsewhere> = page
                 .items
                 .into_iter()
                 .filter_map(|item| from_batch(id, item))
@@ -140,16 +140,16 @@ pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
 }
 
 /// Its place in the batch is all that tells one refused body from another.
-fn from_batch(batch: &str, item: BatchItem) -> Option<Found> {
+fn from_batch(batch: &str, item: BatchItem) -> Option<MadeElsewhere> {
     let name = format!("batch:{batch}:{}", item.index);
     match decide::refusal(&item) {
-        Some(why) => Some(Found::Refused(name, why)),
+        Some(why) => Some(MadeElsewhere::Refused(name, why)),
         None => item.video_id.map(|id| {
             let made = Made {
                 kind: Some(Kind::Video),
                 ..Made::new(id)
             };
-            Found::Job(made, None)
+            MadeElsewhere::Job(made, None)
         }),
     }
 }

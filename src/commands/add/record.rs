@@ -26,14 +26,14 @@ const NAMED: usize = 5;
 
 /// Something made elsewhere.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum MadeElsewhere {
     /// A job, and what HeyGen says of it, where it was asked.
     Job(Made, Option<Box<RemoteVideo>>),
     /// A body that HeyGen refused, by a name that no other has.
     Refused(String, heygen::Problem),
 }
 
-impl Found {
+impl MadeElsewhere {
     pub(super) fn listed(kind: Kind, remote: RemoteVideo) -> Self {
         let made = Made {
             kind: Some(kind),
@@ -45,7 +45,7 @@ impl Found {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for MadeElsewhere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Job(made, _) => made.video_id.fmt(f),
@@ -78,7 +78,7 @@ impl Tracked {
 
 /// What all rows of one command have in common.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(super) struct RowDefaults {
     kind: Kind,
     tags: Vec<String>,
     files: WantedFiles,
@@ -87,7 +87,7 @@ pub(super) struct Rules {
     now: Timestamp,
 }
 
-impl Rules {
+impl RowDefaults {
     pub(super) fn new(args: &Args, account: Option<Account>, context: &Context) -> Result<Self> {
         Ok(Self {
             kind: args.kind().unwrap_or_default(),
@@ -98,7 +98,7 @@ impl Rules {
         })
     }
 
-    fn new_video(&self, found: &Found) -> NewVideo {
+    fn new_video(&self, found: &MadeElsewhere) -> NewVideo {
         let new = NewVideo {
             account: self.account.clone(),
             tags: self.tags.clone(),
@@ -108,8 +108,8 @@ impl Rules {
             ..NewVideo::default()
         };
         let (made, seen) = match found {
-            Found::Job(made, seen) => (made, seen.as_ref()),
-            Found::Refused(name, _) => {
+            MadeElsewhere::Job(made, seen) => (made, seen.as_ref()),
+            MadeElsewhere::Refused(name, _) => {
                 return NewVideo {
                     request_key: Some(name.clone()),
                     ..new
@@ -141,7 +141,7 @@ impl Rules {
         }
     }
 
-    fn track(&self, tx: &Tx<'_>, found: &Found) -> Result<Tracked> {
+    fn track(&self, tx: &Tx<'_>, found: &MadeElsewhere) -> Result<Tracked> {
         let new = self.new_video(found);
         if let Some(row) = tx.known(&new)? {
             let known = tx.video(row)?;
@@ -152,11 +152,11 @@ impl Rules {
         }
         let row = tx.insert(&new, self.now)?;
         let decision = match (tx.video(row)?, found, &self.account) {
-            (Some(video), Found::Job(_, Some(remote)), Some(account)) => {
+            (Some(video), MadeElsewhere::Job(_, Some(remote)), Some(account)) => {
                 let seen = Observation::Detail(remote);
                 Some(decide::observed(&video, seen, account, self.now))
             }
-            (Some(video), Found::Refused(_, why), _) => {
+            (Some(video), MadeElsewhere::Refused(_, why), _) => {
                 Some(decide::refused_elsewhere(&video, why))
             }
             _ => None,
@@ -171,7 +171,7 @@ impl Rules {
 /// Makes rows, or with `--dry-run` shows of what.
 pub(super) struct Recorder<'a> {
     context: &'a Context,
-    rules: Rules,
+    defaults: RowDefaults,
     /// With `--dry-run` there may be none.
     store: Option<Store>,
     dry_run: bool,
@@ -183,7 +183,7 @@ pub(super) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(args: &Args, account: Option<Account>, context: &'a Context) -> Result<Self> {
-        let rules = Rules::new(args, account, context)?;
+        let defaults = RowDefaults::new(args, account, context)?;
         let store = if args.dry_run {
             match context.open_for_reading() {
                 Err(problem) if problem.code == code::NO_DATABASE => None,
@@ -194,7 +194,7 @@ impl<'a> Recorder<'a> {
         };
         Ok(Self {
             context,
-            rules,
+            defaults,
             store,
             dry_run: args.dry_run,
             tracked: Vec::new(),
@@ -208,20 +208,23 @@ impl<'a> Recorder<'a> {
     }
 
     /// The row that tracks this already.
-    pub(super) fn known(&self, found: &Found) -> Result<Option<RowId>> {
-        let new = self.rules.new_video(found);
+    pub(super) fn known(&self, found: &MadeElsewhere) -> Result<Option<RowId>> {
+        let new = self.defaults.new_video(found);
         self.store
             .as_ref()
             .map_or(Ok(None), |store| store.read(|tx| tx.known(&new)))
     }
 
     /// Records all of these or none of them.
-    pub(super) fn record(&mut self, found: &[Found]) -> Result<()> {
-        let rules = &self.rules;
+    pub(super) fn record(&mut self, found: &[MadeElsewhere]) -> Result<()> {
+        let defaults = &self.defaults;
         let tracked: Vec<Tracked> = match &mut self.store {
-            Some(store) if !self.dry_run => {
-                store.write(|tx| found.iter().map(|found| rules.track(tx, found)).collect())?
-            }
+            Some(store) if !self.dry_run => store.write(|tx| {
+                found
+                    .iter()
+                    .map(|found| defaults.track(tx, found))
+                    .collect()
+            })?,
             _ => return found.iter().try_for_each(|found| self.show(found)),
         };
         let names = found.iter().map(ToString::to_string);
@@ -229,13 +232,13 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn show(&mut self, found: &Found) -> Result<()> {
+    fn show(&mut self, found: &MadeElsewhere) -> Result<()> {
         if let Some(row) = self.known(found)? {
             self.tracked.push((Tracked::Known(row), found.to_string()));
             return Ok(());
         }
         self.shown += 1;
-        let new = self.rules.new_video(found);
+        let new = self.defaults.new_video(found);
         let row = Preview {
             line: "dry_run",
             kind: new.kind,
@@ -298,7 +301,7 @@ impl<'a> Recorder<'a> {
             ));
         }
         let new = self.tracked.len() - count;
-        let files = &self.rules.files;
+        let files = &self.defaults.files;
         if screen.err_is_terminal && new > 0 && !files.assets.is_empty() {
             let videos = counted(new, "video", "videos");
             let dir = files.output_dir.display();
