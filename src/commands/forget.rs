@@ -195,7 +195,7 @@ fn refuse(videos: &[Video]) -> Result<()> {
     let refused: Vec<String> = videos.iter().filter_map(at_stake).collect();
     let more = match refused.len() {
         0 => return Ok(()),
-        ..=NAMED => String::new(),
+        1..=NAMED => String::new(),
         count => format!(" and {} more", count - NAMED),
     };
     let named = refused[..refused.len().min(NAMED)].join(", ");

@@ -4,9 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
-
-use nix::libc;
+use std::time::Duration;
 
 use super::Context;
 use crate::error::{Exit, Result, code};
@@ -89,10 +87,10 @@ fn is_of_today(marker: &Path) -> bool {
 /// The directory may be missing until the first `submit`.
 fn renew(marker: &Path) -> io::Result<()> {
     make_directory_of(marker)?;
+    fs::remove_file(marker).ok();
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let file = options.custom_flags(libc::O_NOFOLLOW).open(marker)?;
-    file.set_modified(SystemTime::now())
+    options.write(true).create_new(true).mode(0o600);
+    options.open(marker).map(drop)
 }
 
 fn damaged(row: RowId, why: &str) -> String {

@@ -263,10 +263,8 @@ impl Store {
     /// Under the set-up lock: journal mode and migrations.
     fn set_up(&mut self) -> Result<()> {
         self.version()?;
-        if !self.is_wal()? {
-            if self.pragma::<String>("journal_mode = WAL")? != "wal" {
-                return Err(self.refused("journal_mode"));
-            }
+        if !self.is_wal()? && self.pragma::<String>("journal_mode = WAL")? != "wal" {
+            return Err(self.refused("journal_mode"));
         }
         // Migrations are applied with the durability that every later commit has.
         self.configure()?;

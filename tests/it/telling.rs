@@ -1,7 +1,7 @@
 //! What `check` says, how often, and how it exits: trouble is news once, nothing is news never.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::heygen::{Fault, Host, Options, Render};
 use serde_json::{Value, json};
@@ -678,9 +678,10 @@ fn a_database_that_is_missing_is_said_to_cron_once_a_day() {
     cron().exits(1).silent();
     let verbose = run(bench.command(["check", "-v"]).env("TRACKER_DB", &place)).exits(1);
     assert!(!verbose.stderr.is_empty(), "a person is always answered");
-    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
     let file = fs::File::options().write(true).open(&marker).unwrap();
-    file.set_modified(yesterday).unwrap();
+    let written = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(written - Duration::from_secs(24 * 3600))
+        .unwrap();
     assert_eq!(cron().exits(1).stderr, check.stderr, "a day later");
 
     // What is wrong with a database that is there is said each time.

@@ -82,6 +82,8 @@ fn check() {
     "#);
     assert_snapshot!(bench.shows("check 2 3 --exit-status"), @r#"
     $ tracker check 2 3 --exit-status
+    --- stderr
+    2 failed before (tracker show 2)
     --- exit 5
     "#);
     bench.heygen.finish(&bench.video_id(3));

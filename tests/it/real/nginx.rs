@@ -1,7 +1,7 @@
 //! nginx between the program and HeyGen.
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::part_size;
 use super::server::{Front, Settings};
@@ -159,12 +159,9 @@ fn a_file_that_changed_between_two_runs_is_fetched_anew() {
     front.bench.heygen.rerender(&id);
     front.publish(&id);
     let file = front.bench.path(&format!("www/files/{id}/video"));
-    let later = SystemTime::now() + Duration::from_secs(10);
-    fs::File::options()
-        .write(true)
-        .open(file)
-        .unwrap()
-        .set_modified(later)
+    let file = fs::File::options().write(true).open(file).unwrap();
+    let written = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(written + Duration::from_secs(10))
         .unwrap();
     front.tracker("check 1").exits(0);
     let served = front.served();
