@@ -202,16 +202,3 @@ impl Problem {
         Self::new(if full { code::DISK_FULL } else { code::FILE }, message)
     }
 }
-
-/// A word as a shell takes it literally.
-pub fn shell_word(text: &str) -> String {
-    let plain = !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(&b));
-    if plain {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}

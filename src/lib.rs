@@ -68,6 +68,7 @@ pub mod render;
 mod rows;
 pub mod sandbox;
 pub mod secret;
+pub(crate) mod shell;
 mod signals;
 #[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod store;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::error::shell_word;
+use crate::shell;
 use crate::time::Timestamp;
 
 /// The local number of a row; never reused, so it also names the row's kernel locks.
@@ -359,7 +359,7 @@ pub struct Candidate {
 impl Candidate {
     /// What makes it the video of `row`.
     pub fn command(&self, row: RowId) -> String {
-        format!("tracker add {} --as {row}", shell_word(&self.video_id))
+        format!("tracker add {} --as {row}", shell::word(&self.video_id))
     }
 }
 

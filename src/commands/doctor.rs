@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::{Context, rescue};
 use crate::config::{self, Credential};
-use crate::error::{Exit, Problem, Result, code, shell_word};
+use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Balance, Client, Timeouts};
 use crate::render::{human, text};
+use crate::shell;
 use crate::store::{Filter, Store, corrupt, schema_version, sqlite_version};
 use crate::time::{self, Timestamp};
 
@@ -332,7 +333,7 @@ impl Database {
         let mode = fs::metadata(store.path()).map_or(0, |meta| meta.mode());
         if mode & 0o077 != 0 {
             let message = format!("others can read it (mode {:04o})", mode & 0o7777);
-            let path = shell_word(&store.path().to_string_lossy());
+            let path = shell::word(&store.path().to_string_lossy());
             self.note =
                 Some(Problem::new(code::FILE, message).with_hint(format!("chmod 600 {path}")));
         }

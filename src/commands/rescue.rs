@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{Context, options};
-use crate::error::{Exit, Problem, shell_word};
+use crate::error::{Exit, Problem};
+use crate::shell;
 use crate::store::{Rescued, rescue};
 use crate::time;
 use crate::video::RowId;
@@ -29,7 +30,7 @@ pub(super) fn run(new: &Path, context: &Context) -> Result<Exit, Problem> {
 }
 
 fn report(rescued: &Rescued, database: &Path) -> String {
-    let word = |path: &Path| shell_word(&path.to_string_lossy());
+    let word = |path: &Path| shell::word(&path.to_string_lossy());
     let (new, old) = (word(&rescued.path), word(database));
     let mut lines = format!("{} videos are in {new}\n", rescued.videos);
     let mut fact = |rows: String, what: &str| {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::commands::Context;
 use crate::config::Environment;
-use crate::error::{Exit, Problem, Result, shell_word};
+use crate::error::{Exit, Problem, Result};
 use crate::render::screen::Screen;
 use crate::sandbox::{Sandbox, SandboxOptions, Webhook};
+use crate::shell;
 
 /// Run a local stand-in for HeyGen: no key, no network, no bill.
 #[derive(Debug, clap::Args)]
@@ -114,7 +115,7 @@ fn print_exports(
     ];
     exports.extend(webhook_secret.map(|secret| ("HEYGEN_WEBHOOK_SECRET", secret)));
     for (name, value) in exports {
-        screen.line(&format!("export {name}={}", shell_word(&value)));
+        screen.line(&format!("export {name}={}", shell::word(&value)));
     }
     screen.note("serving; Ctrl-C ends it");
 }

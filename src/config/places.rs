@@ -27,7 +27,7 @@ pub fn database(flag: Option<&Path>, env: &Environment) -> Result<PathBuf, Probl
 
 fn no_home() -> Problem {
     Problem::usage(
-        "cannot tell where the database is: HOME is not set",
+        "the database has no place: HOME is not set",
         "name the database with --db PATH or TRACKER_DB (cron has few variables)",
     )
 }

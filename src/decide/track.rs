@@ -77,13 +77,13 @@ pub fn named_again(video: &Video) -> Option<Decision> {
 }
 
 /// Why an item of a batch will never be a video; `None` where it is one or may become one.
-pub fn refusal(item: &BatchItem) -> Option<heygen::Problem> {
+pub fn refusal(item: &BatchItem) -> Option<heygen::ErrorBody> {
     let refused = item.error.is_some() || item.status.is_terminal();
     (item.video_id.is_none() && refused).then(|| item.error.clone().unwrap_or_default())
 }
 
 /// HeyGen refused a body that somebody else's program sent.
-pub fn refused_elsewhere(video: &Video, why: &heygen::Problem) -> Decision {
+pub fn refused_elsewhere(video: &Video, why: &heygen::ErrorBody) -> Decision {
     let mut decision = Decision::new(video);
     let row = &mut decision.video;
     row.phase = Phase::Rejected;

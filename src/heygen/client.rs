@@ -341,7 +341,7 @@ impl Client {
         read(&answer.body, &self.0.redactor).map_err(|unusable| {
             let problem = match &unusable {
                 BadAnswer::Refused(problem) => problem.clone(),
-                _ => wire::Problem::default(),
+                _ => wire::ErrorBody::default(),
             };
             let code = problem.code.filter(|code| is_sane_code(code));
             let code = code.unwrap_or_else(|| "bad_response".to_owned());

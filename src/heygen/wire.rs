@@ -96,7 +96,7 @@ pub struct BatchItem {
     /// Once there is one.
     pub video_id: Option<VideoId>,
     /// Why there is none, or why it failed.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorBody>,
 }
 
 /// One page of a list; `T` is [`RemoteVideo`], newest first, or [`BatchItem`].
@@ -111,7 +111,7 @@ pub struct Page<T> {
 
 /// HeyGen's `{"code", "message"}`, as far as it is there. Bounded, secrets masked, otherwise raw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problem {
+pub struct ErrorBody {
     pub code: Option<String>,
     /// For a person, at most 4 KiB.
     pub message: Option<String>,
@@ -123,7 +123,7 @@ pub(super) enum BadAnswer {
     #[error("something that is not JSON")]
     NotJson,
     #[error("an error envelope")]
-    Refused(Problem),
+    Refused(ErrorBody),
     #[error("JSON without the expected `data`")]
     NoData,
     #[error("no usable `video_id`")]
@@ -227,7 +227,7 @@ pub(super) fn anything(body: &[u8], redactor: &Redactor) -> Result<(), BadAnswer
 }
 
 /// What an answer with an error status says, if it says anything readable. Nothing is required of it.
-pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> Problem {
+pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> ErrorBody {
     match envelope(body, redactor) {
         Err(BadAnswer::Refused(problem)) => problem,
         // Not HeyGen's envelope; a gateway may put the same words at the top.
@@ -360,9 +360,9 @@ fn remote_video(
 }
 
 /// `None` when nothing is wrong: some APIs send `"error": {}` or `""` along with every good answer.
-fn problem(error: &RawValue, redactor: &Redactor) -> Option<Problem> {
+fn problem(error: &RawValue, redactor: &Redactor) -> Option<ErrorBody> {
     match object::string(Some(&error)).filter(|text| !text.is_empty()) {
-        Some(message) => Some(Problem {
+        Some(message) => Some(ErrorBody {
             code: None,
             message: Some(redactor.clean(&message, MAX_MESSAGE)),
         }),
@@ -370,16 +370,16 @@ fn problem(error: &RawValue, redactor: &Redactor) -> Option<Problem> {
     }
 }
 
-fn problem_object(json: &str, redactor: &Redactor) -> Option<Problem> {
+fn problem_object(json: &str, redactor: &Redactor) -> Option<ErrorBody> {
     let data = fields(json).ok()?;
-    let problem = Problem {
+    let problem = ErrorBody {
         code: code(&data, "code", redactor),
         // What some gateways say instead.
         message: string(&data, "message")
             .or_else(|| string(&data, "detail"))
             .map(|message| redactor.clean(&message, MAX_MESSAGE)),
     };
-    (problem != Problem::default()).then_some(problem)
+    (problem != ErrorBody::default()).then_some(problem)
 }
 
 fn string(data: &Fields<'_>, name: &str) -> Option<String> {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
-use crate::error::{Problem, code, shell_word};
+use crate::error::{Problem, code};
+use crate::shell;
 
 const FULL: &str = "free some room and run it again; nothing is lost";
 const PATH: &str = "check the path and its permissions";
@@ -48,7 +49,7 @@ pub(super) fn older(path: &Path, found: i64, known: i64) -> Problem {
 
 /// SQLite says, in `detail`, that the file is not a database or is damaged.
 pub fn corrupt(path: &Path, detail: &str) -> Problem {
-    let word = shell_word(&path.to_string_lossy());
+    let word = shell::word(&path.to_string_lossy());
     problem(path, "the database ", &format!(" is damaged: {detail}")).with_hint(format!(
         "it was not touched; keep a copy, then rescue what is readable: tracker --db {word} doctor --rescue {word}.rescued"
     ))

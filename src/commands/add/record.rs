@@ -30,7 +30,7 @@ pub(super) enum MadeElsewhere {
     /// A job, and what HeyGen says of it, where it was asked.
     Job(Made, Option<Box<RemoteVideo>>),
     /// A body that HeyGen refused, by a name that no other has.
-    Refused(String, heygen::Problem),
+    Refused(String, heygen::ErrorBody),
 }
 
 impl MadeElsewhere {

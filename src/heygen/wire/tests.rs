@@ -368,5 +368,5 @@ fn refusals_are_read_as_far_as_possible() {
             "{body}"
         );
     }
-    assert_eq!(refusal(b"\xff\xfe", &redactor()), Problem::default());
+    assert_eq!(refusal(b"\xff\xfe", &redactor()), ErrorBody::default());
 }
