@@ -8,19 +8,45 @@ use super::{Access, Run};
 use crate::decide;
 use crate::error::Result;
 use crate::heygen::RemoteVideo;
-use crate::store::Store;
+use crate::store::{Store, Tx};
 use crate::time;
-use crate::video::{Candidate, Kind, Video};
+use crate::video::{Account, Candidate, Kind, RowId, Video};
 
 /// More pages than this, of 100 jobs each, are not looked through.
 const MAX_PAGES: usize = 50;
 const MAX_TITLE: usize = 200;
 
-/// A row, and the title of its body.
-struct Lost {
-    video: Video,
+/// A row with an unanswered attempt, and the title of its body.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) video: Video,
     title: Option<String>,
     found: Vec<Candidate>,
+}
+
+impl Lost {
+    /// None where all attempts were answered, or where the row is another account's.
+    pub(crate) fn read(tx: &Tx<'_>, row: RowId, account: &Account) -> Result<Option<Self>> {
+        let video = tx.video(row)?.filter(|video| {
+            let owner = video.account.as_ref();
+            video.has_unanswered_attempt() && owner.is_none_or(|owner| owner.covers(account))
+        });
+        let Some(video) = video else {
+            return Ok(None);
+        };
+        let title = tx.request(row)?.as_deref().and_then(title_of);
+        Ok(Some(Self {
+            video,
+            title,
+            found: Vec::new(),
+        }))
+    }
+
+    /// Whether this job of the list of `kind` may be what became of it.
+    pub(crate) fn may_be(&self, kind: Kind, remote: &RemoteVideo) -> bool {
+        self.video.kind.strategy().list == kind.strategy().list
+            && decide::may_be(&self.video, self.title.as_deref(), remote)
+    }
 }
 
 impl Run<'_, '_> {
@@ -40,21 +66,8 @@ impl Run<'_, '_> {
         let mut lost = Vec::new();
         store.read(|tx| {
             for row in rows {
-                let video = tx.video(row)?.filter(Video::is_lost);
-                let ours = |video: &Video| {
-                    video
-                        .account
-                        .as_ref()
-                        .is_none_or(|owner| owner.covers(&access.account))
-                };
-                if let Some(video) = video.filter(ours) {
-                    let title = tx.request(row)?.as_deref().and_then(title_of);
-                    lost.push(Lost {
-                        video,
-                        title,
-                        found: Vec::new(),
-                    });
-                }
+                let read = Lost::read(tx, row, &access.account)?;
+                lost.extend(read.filter(|lost| lost.video.is_lost()));
             }
             Ok(())
         })?;
@@ -92,10 +105,9 @@ impl Run<'_, '_> {
             |client, token| client.jobs(kind, token),
             |page| {
                 for lost in &mut lost {
-                    let title = lost.title.as_deref();
-                    let these = page.items.iter();
-                    let these = these.filter(|remote| decide::may_be(&lost.video, title, remote));
-                    lost.found.extend(these.map(candidate));
+                    let jobs = page.items.iter().filter(|job| lost.may_be(kind, job));
+                    let found: Vec<Candidate> = jobs.map(candidate).collect();
+                    lost.found.extend(found);
                 }
                 pages += 1;
                 let oldest = page.items.iter().rev().find_map(|remote| remote.created_at);

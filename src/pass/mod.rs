@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use access::Access;
 pub(crate) use calls::{CallError, Caller};
+pub(crate) use lost::Lost;
 pub(crate) use report::{Level, Reporter, Tally};
 pub(crate) use wait::Wait;
 

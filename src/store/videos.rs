@@ -215,6 +215,14 @@ impl Tx<'_> {
         self.value_if_any("SELECT id FROM videos WHERE request_key = ?", [key])
     }
 
+    /// Rows that may have become a job which no row knows.
+    pub fn unanswered(&self) -> Result<Vec<RowId>> {
+        self.values(
+            "SELECT id FROM videos WHERE first_unanswered_at IS NOT NULL AND video_id IS NULL ORDER BY id",
+            [],
+        )
+    }
+
     /// Sessions under way that are not known to have a video.
     pub fn sessions_without_video(&self) -> Result<Vec<RowId>> {
         self.values(

@@ -134,6 +134,34 @@ fn what_another_row_takes_is_no_candidate_any_more() {
 }
 
 #[test]
+fn all_of_the_account_is_added_but_what_an_unanswered_submission_may_have_become() {
+    let bench = Bench::new();
+    lose(&bench, false);
+    let id = bench.heygen.billed()[0].video_id.clone();
+    made_elsewhere(&bench, "other-title-same-time", "Hello!", 0);
+    for dry_run in [" --dry-run", ""] {
+        let all = bench.tracker(&format!("add --all{dry_run}")).exits(0);
+        says(
+            &all,
+            "1 job left out: an unanswered submission of 1 may have created them; tracker check 1 finds out",
+        );
+        assert!(!all.stdout.contains(&id), "{}", all.stdout);
+    }
+    assert_eq!(
+        bench.query("SELECT group_concat(video_id) FROM videos"),
+        "other-title-same-time"
+    );
+    pass(&bench, TOO_LATE);
+    let take = format!("tracker add {id} --as 1");
+    says(&bench.tracker("check").exits(1), &take);
+    bench.tracker(&take["tracker ".len()..]).exits(0);
+    let again = bench.tracker("add --all").exits(0);
+    assert!(!again.screen().contains("left out"), "{}", again.screen());
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "2");
+    assert_eq!(bench.heygen.billed().len(), 1);
+}
+
+#[test]
 fn nothing_found_is_an_answer_after_an_hour_and_a_list_that_fails_is_none() {
     let bench = Bench::new();
     lose(&bench, true);

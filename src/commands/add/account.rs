@@ -1,5 +1,7 @@
 //! `add --all` and `add --batch`: what the account has becomes rows, a page of it at a time.
 
+use std::collections::BTreeSet;
+
 use chrono::Local;
 
 use super::record::{MadeElsewhere, Recorder};
@@ -12,7 +14,7 @@ use crate::import::Made;
 use crate::kind::Kind;
 use crate::pass::{self, Access, CallError, Caller, Level, PassOptions, Reporter, Scope};
 use crate::time::{self, Timestamp};
-use crate::video::Job;
+use crate::video::{Job, RowId};
 use crate::when::parse_when;
 
 /// Adds everything of a kind that no row knows. What was added before a cut stays; the next run adds the rest.
@@ -39,26 +41,43 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
             return Ok(exit);
         }
     }
+    let lost = recorder.lost(&access.account)?;
     let caller = Caller::from(&access);
-    let mut left_out = 0;
+    let (mut left_out, mut withheld, mut may_have) = (0, 0, BTreeSet::new());
     let read = caller.pages(
         |client, token| client.jobs(kind, token),
         |page| {
             left_out += page.skipped;
             let is_old = |job: &RemoteVideo| since.is_some_and(|since| is_before(job, since));
             let go_on = !page.items.last().is_some_and(is_old);
-            let jobs = page.items.into_iter().filter(|job| !is_old(job));
-            let found: Vec<MadeElsewhere> = match kind {
-                Kind::Agent => jobs
-                    .map(|job| session(job, &recorder, &caller))
-                    .collect::<Result<_>>()?,
-                _ => jobs.map(|job| MadeElsewhere::listed(kind, job)).collect(),
-            };
+            let mut found = Vec::new();
+            for job in page.items.into_iter().filter(|job| !is_old(job)) {
+                let rows = lost.iter().filter(|lost| lost.may_be(kind, &job));
+                let rows: Vec<RowId> = rows.map(|lost| lost.video.id).collect();
+                let made = MadeElsewhere::listed(kind, job.clone());
+                if !rows.is_empty() && recorder.known(&made)?.is_none() {
+                    withheld += 1;
+                    may_have.extend(rows);
+                } else if kind == Kind::Agent {
+                    found.push(session(job, &recorder, &caller)?);
+                } else {
+                    found.push(made);
+                }
+            }
             recorder.record(&found)?;
             Ok(go_on)
         },
     );
     recorder.finish(false)?;
+    if withheld > 0 {
+        let rows: Vec<String> = may_have.iter().map(ToString::to_string).collect();
+        let rows = rows.join(" ");
+        let jobs = counted(withheld, "job", "jobs");
+        let note = format!(
+            "{jobs} left out: an unanswered submission of {rows} may have created them; tracker check {rows} finds out"
+        );
+        context.screen.note(&note);
+    }
     if left_out > 0 {
         let entries = counted(left_out, "entry", "entries");
         let note = format!("{entries} without a usable id left out");

@@ -12,6 +12,7 @@ use crate::error::{Result, code};
 use crate::heygen::{self, RemoteVideo};
 use crate::import::Made;
 use crate::kind::Kind;
+use crate::pass::Lost;
 use crate::render::fields::Field;
 use crate::render::text;
 use crate::rows::load;
@@ -205,6 +206,18 @@ impl<'a> Recorder<'a> {
     /// The database, where it may be written.
     pub(super) fn store(&mut self) -> Option<&mut Store> {
         self.store.as_mut().filter(|_| !self.dry_run)
+    }
+
+    /// Rows of the account that may have become a job which no row knows.
+    pub(super) fn lost(&self, account: &Account) -> Result<Vec<Lost>> {
+        let Some(store) = &self.store else {
+            return Ok(Vec::new());
+        };
+        store.read(|tx| {
+            let rows = tx.unanswered()?.into_iter();
+            rows.filter_map(|row| Lost::read(tx, row, account).transpose())
+                .collect()
+        })
     }
 
     /// The row that tracks this already.
