@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let for_cron = !args.wait && !reporter.reports_again();
     let result = check(args, context, &mut reporter);
     if for_cron {
-        pulse::report_missing_once_a_day(result, context)
+        pulse::report_once_a_day(result, context)
     } else {
         result
     }

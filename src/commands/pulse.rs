@@ -55,28 +55,35 @@ pub(super) fn report_damaged(store: &mut Store, context: &Context) -> Result<()>
     Ok(())
 }
 
-/// A cron that is set up before the first `submit` hears once a day that there is no database: the file
-/// `<database>-missing` remembers it. Everything else that ends a run is said each time.
-pub(super) fn report_missing_once_a_day(result: Result<Exit>, context: &Context) -> Result<Exit> {
+/// What ends each run and cannot be remembered in the database: there is none yet, or no room for it. An empty file
+/// beside it remembers that it was said.
+const BESIDE: [(&str, &str); 2] = [(code::NO_DATABASE, "-missing"), (code::DISK_FULL, "-full")];
+
+/// For cron: those once a day, everything else that ends a run each time.
+pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Result<Exit> {
     let database = context.database()?;
-    let mut marker = database.clone().into_os_string();
-    marker.push("-missing");
-    let marker = Path::new(&marker);
-    match result {
-        Err(error) if error.code == code::NO_DATABASE && !database.exists() => {
-            if is_of_today(marker) {
-                return Ok(error.exit);
+    for (code, suffix) in BESIDE {
+        let mut marker = database.clone().into_os_string();
+        marker.push(suffix);
+        let marker = Path::new(&marker);
+        match &result {
+            Err(problem) if problem.code == code => {
+                if is_of_today(marker) {
+                    return Ok(problem.exit);
+                }
+                let exit = context.report(problem);
+                // Where nothing can be written it is said each time.
+                renew(marker).ok();
+                return Ok(exit);
             }
-            let exit = context.report(&error);
-            // Where nothing can be written it is said each time.
-            renew(marker).ok();
-            Ok(exit)
-        }
-        result => {
-            fs::remove_file(marker).ok();
-            result
+            Ok(_) if fs::remove_file(marker).is_ok() && code == code::DISK_FULL => {
+                let note = "resolved: there is room for the database again";
+                context.screen.note(note);
+            }
+            _ => {}
         }
     }
+    result
 }
 
 fn is_of_today(marker: &Path) -> bool {

@@ -686,6 +686,41 @@ fn b06_no_room_at_any_write_of_submit() {
 }
 
 #[test]
+fn b06_a_full_disk_under_the_database_is_said_to_cron_once_a_day_and_when_it_is_over() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    let steps = bench.shell(
+        "exec unshare -m bash -c '
+            export TRACKER_DB=disk/tracker.db; mkdir disk
+            mount -t tmpfs -o size=2m tmpfs disk || exit 9
+            tracker submit body.json >/dev/null
+            cat /dev/zero > disk/filler 2>/dev/null
+            for run in first second; do tracker check 2>$run; echo $?; done
+            touch -d \"25 hours ago\" disk/tracker.db-full
+            tracker check 2>third; echo $?
+            rm disk/filler
+            for run in fourth fifth; do tracker check 2>$run; echo $?; done
+            ls disk'",
+    );
+    let said = |run: &str| fs::read_to_string(bench.path(run)).unwrap_or_default();
+    let lines: Vec<&str> = steps.stdout.lines().collect();
+    let (codes, files) = lines.split_at(5);
+    assert_eq!(codes, ["1", "1", "1", "0", "0"], "{}", steps.screen());
+    assert!(said("first").contains("no room left"), "{}", said("first"));
+    assert_eq!(said("second"), "");
+    assert_eq!(said("third"), said("first"), "a day later");
+    assert_eq!(
+        said("fourth"),
+        "resolved: there is room for the database again\n"
+    );
+    assert_eq!(said("fifth"), "");
+    assert!(!files.contains(&"tracker.db-full"), "{files:?}");
+}
+
+#[test]
 fn b06_a_disk_of_any_size_loses_nothing() {
     if !can_mount() {
         return;
