@@ -11,7 +11,8 @@
 //! | `history` | an idle check, looking back and the page, at up to 1,000,000 rows |
 //! | `large` | one file of 1 GB |
 //! | `many` | 100,000 unfinished rows, and a `submit` beside their check |
-//! | `submit` | buying 1,000 videos at once |
+//! | `submit` | submitting 1,000 videos with one command, and with 50 to 400 commands at once |
+//! | `mcp` | what an agent waits for |
 //! | `rate` | a rate limit |
 //!
 //! Every ratio is of two medians from one run that took turns with the two sides, so that whatever else the machine
@@ -36,6 +37,7 @@ mod heygen;
 mod history;
 mod large;
 mod many;
+mod mcp;
 mod measure;
 mod rate;
 mod stage;
@@ -72,6 +74,8 @@ const BENCHMARKS: &[Benchmark] = &[
     ("large", large::run),
     ("many", many::run),
     ("submit", submit::run),
+    ("at_once", submit::at_once),
+    ("mcp", mcp::run),
     ("rate", rate::run),
 ];
 

@@ -1,7 +1,8 @@
-//! Buying many videos with one command: every row is durable before its POST.
+//! Submitting many videos, with one command and with as many commands at once: every row is durable before its POST.
 
 use std::fs;
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::heygen::Options;
 
@@ -32,4 +33,28 @@ fn once(count: usize, latency: u64) -> Cost {
     let cost = stage.counted(&mut stage.tracker("submit bodies.jsonl"));
     assert_eq!(stage.heygen.billed().len(), count);
     cost
+}
+
+/// Each command is a process of its own; all are started before the first is waited for.
+pub(crate) fn at_once(scale: Scale) {
+    println!("\nsubmits of one body each, at once");
+    let sizes: &[usize] = scale.of(&[50, 100, 200, 400], &[10, 20]);
+    for count in sizes {
+        let stage = Stage::new(Options::default());
+        fs::write(stage.path("body.json"), BODY).expect("a file");
+        let started = Instant::now();
+        let submit = || {
+            let mut command = stage.tracker("submit body.json");
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().expect("a process")
+        };
+        let submits: Vec<Child> = (0..*count).map(|_| submit()).collect();
+        for mut submit in submits {
+            assert!(submit.wait().expect("its end").success());
+        }
+        let wall = millis(started.elapsed());
+        let each = wall / *count as f64;
+        println!("{count:6} in {wall:8.0} ms, {each:.2} ms each");
+        assert_eq!(stage.heygen.billed().len(), *count);
+    }
 }

@@ -498,16 +498,16 @@ fn what_cannot_be_recorded_of_one_row_stops_no_other() {
 }
 
 #[test]
-fn three_hundred_submits_at_once_are_all_recorded() {
+fn four_hundred_submits_at_once_are_all_recorded() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
-    let submits: Vec<_> = (0..300)
+    let submits: Vec<_> = (0..400)
         .map(|_| bench.start("submit --queue body.json"))
         .collect();
     for submit in submits {
         end(submit).exits(0);
     }
-    assert_eq!(bench.query("SELECT count(*) FROM videos"), "300");
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "400");
 }
 
 // --- B5 ---------------------------------------------------------------------------------------------------------
