@@ -32,6 +32,7 @@ pub enum Purpose {
 }
 
 const SETUP: libc::off_t = 0;
+const QUEUE: libc::off_t = 1;
 const SEND_BASE: libc::off_t = 1 << 40;
 const SAVE_BASE: libc::off_t = 1 << 41;
 const HOOK_BASE: libc::off_t = 1 << 42;
@@ -119,18 +120,28 @@ impl Locks {
 
     /// Takes the lock under which the database is created and migrated, waiting up to `patience`.
     pub fn setup(&self, patience: Duration) -> Result<Guard> {
+        self.wait_for(SETUP, patience)?
+            .ok_or_else(|| Problem::lock(&self.path, &io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Waits to be the next to ask for the database's write lock. Hundreds that asked at once would spend their time
+    /// on asking. `None`: whoever is the next takes too long; ask beside it.
+    pub(crate) fn queue(&self) -> Result<Option<Guard>> {
+        self.wait_for(QUEUE, QUEUE_PATIENCE)
+    }
+
+    fn wait_for(&self, byte: libc::off_t, patience: Duration) -> Result<Option<Guard>> {
         let deadline = Instant::now() + patience;
-        let mut naps = 0;
-        loop {
-            if let Some(guard) = self.try_byte(SETUP)? {
-                return Ok(guard);
+        for naps in 0.. {
+            if let Some(guard) = self.try_byte(byte)? {
+                return Ok(Some(guard));
             }
             if Instant::now() >= deadline {
-                return Err(Problem::lock(&self.path, &io::ErrorKind::TimedOut.into()));
+                break;
             }
-            std::thread::sleep(nap(naps));
-            naps = naps.saturating_add(1);
+            std::thread::sleep(nap(naps, 250));
         }
+        Ok(None)
     }
 
     fn try_byte(&self, offset: libc::off_t) -> Result<Option<Guard>> {
@@ -164,14 +175,13 @@ impl Drop for Guard {
     }
 }
 
-/// How many [`nap`]s make about a minute: hundreds of programs that start at once all get their turn.
-pub(crate) const NAPS: u32 = 2600;
+/// Somebody who is stopped while it is the next holds nobody up for longer.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long to sleep before looking again whether something is free. Short at first; longer the longer it takes, since
-/// hundreds that look each millisecond leave no processor to the one they wait for; and never in step with others.
-pub(crate) fn nap(naps: u32) -> Duration {
-    let most = Duration::from_micros(800 + 100 * u64::from(naps.min(250)));
-    most.mul_f64(0.5 + fastrand::f64())
+/// How long to sleep before looking again whether something is free: the longer the longer it takes, up to about
+/// `most` milliseconds, since many that look often leave no processor to the one they wait for; never in step.
+pub(crate) fn nap(naps: u32, most: u32) -> Duration {
+    Duration::from_millis(u64::from(naps.clamp(1, most))).mul_f64(0.5 + fastrand::f64())
 }
 
 /// `<database>-lock`, in the manner of SQLite's own `-wal` and `-shm`.

@@ -10,7 +10,8 @@
 //! block writers. Callers group: everything that arrived since the last commit goes into the next one.
 //!
 //! # Concurrency
-//! Writers queue for SQLite's one write lock through a busy handler that looks again after ever longer, irregular naps, for about a minute.
+//! Writers queue for SQLite's one write lock: one of them asks for it, for about a minute, the others wait for their turn
+//! to ask ([`Locks::queue`]).
 //! Changes of state are compare-and-swap on `videos.rev` (see [`Tx::update`]), so an old answer never overwrites a
 //! newer one. Creating, switching to WAL and migrating happen under a kernel lock ([`crate::locks`]), because SQLite's
 //! busy handler is not asked while the journal mode changes.
@@ -140,10 +141,12 @@ impl Store {
             return Err(error::read_only(&self.path));
         }
         let error = |source| error::sqlite(&self.path, &source);
+        let next = self.locks()?.queue()?;
         let transaction = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(error)?;
+        drop(next);
         let tx = Tx {
             conn: &transaction,
             path: &self.path,

@@ -89,13 +89,16 @@ fn writable(path: &Path, may_be_empty: bool) -> Result<Store> {
         return Err(error::none(&store.path));
     }
     store.checkpoint_on_close(true)?;
-    if version != migrate::LATEST || !store.is_wal()? {
+    if !store.is_set_up()? {
         let locks = store.locks()?;
         let _setup = locks.setup(SETUP_PATIENCE)?;
-        store.set_up()?;
-        // A witness that is older than the database is of another one.
-        if version == 0 {
-            locks.set_witness(0);
+        // Of many that start at once one sets up; the others would only queue for the write lock meanwhile.
+        if !store.is_set_up()? {
+            store.set_up()?;
+            // A witness that is older than the database is of another one.
+            if version == 0 {
+                locks.set_witness(0);
+            }
         }
     }
     store.configure()?;
@@ -221,10 +224,11 @@ fn connect_to(
     Ok(store)
 }
 
-/// SQLite's own handler backs off to 100 ms, which starves whoever waits beside a busy `check`.
+/// For about a minute. SQLite's own handler backs off to 100 ms, which starves whoever waits beside a busy `check`.
 fn nap(naps: i32) -> bool {
-    naps.unsigned_abs() < locks::NAPS && {
-        std::thread::sleep(locks::nap(naps.unsigned_abs()));
+    let naps = naps.unsigned_abs();
+    naps < 6000 && {
+        std::thread::sleep(locks::nap(naps, 10));
         true
     }
 }
@@ -254,6 +258,10 @@ impl Store {
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !yes)
             .map(drop)
             .map_err(|e| self.error(e))
+    }
+
+    fn is_set_up(&self) -> Result<bool> {
+        Ok(self.version()? == migrate::LATEST && self.is_wal()?)
     }
 
     fn is_wal(&self) -> Result<bool> {
