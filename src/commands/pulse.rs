@@ -66,8 +66,10 @@ pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Resu
         let mut marker = database.clone().into_os_string();
         marker.push(suffix);
         let marker = Path::new(&marker);
+        // A database of no bytes is there, and what was in it is gone.
+        let is_lost = code == code::NO_DATABASE && database.exists();
         match &result {
-            Err(problem) if problem.code == code => {
+            Err(problem) if problem.code == code && !is_lost => {
                 if is_of_today(marker) {
                     return Ok(problem.exit);
                 }
