@@ -1,47 +1,41 @@
 //! One verb of this program as a child process: its JSON Lines, or what it says went wrong.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rmcp::RoleServer;
+use rmcp::model::ProgressNotificationParam;
+use rmcp::service::RequestContext;
 use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy, sink};
+use tokio::process::{Child, Command};
 
 use crate::error::{Problem, code};
+
+/// A call of a tool, as the protocol has it.
+pub(super) type Asking = RequestContext<RoleServer>;
 
 /// What a child may print on stderr before it is not listened to any more.
 const MAX_TALK: u64 = 64 * 1024;
 
-/// A child while it runs. Without one, its number may be another's by now.
-type ChildSlot = Arc<Mutex<Option<Child>>>;
-
 /// A call that is dropped is cancelled: the child ends as at a signal.
-pub(super) struct VerbProcess(ChildSlot);
+struct VerbProcess(Child);
 
 impl Drop for VerbProcess {
     fn drop(&mut self) {
-        let child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = child.as_ref().map(|child| i32::try_from(child.id()));
-        if let Some(Ok(id)) = id {
+        // None of one that was waited for: its number may be another's by now.
+        if let Some(Ok(id)) = self.0.id().map(i32::try_from) {
             // It may have ended by itself; then there is nothing left to end.
             kill(Pid::from_raw(id), Signal::SIGTERM).ok();
         }
     }
 }
 
-/// What a child printed: each result as it comes, then how it ended.
-pub(super) enum Output {
-    Line(Value),
-    Ended(Result<(), Problem>),
-}
-
 /// Something of this machine.
-pub(super) fn local(message: &str) -> Problem {
-    Problem::new(code::FILE, message)
+pub(super) fn local(message: impl ToString) -> Problem {
+    Problem::new(code::FILE, message.to_string())
 }
 
 /// The problem in an error envelope.
@@ -54,76 +48,72 @@ pub(super) fn problem(error: &Value) -> Option<Problem> {
     })
 }
 
-fn ended(running: &ChildSlot, talk: &[u8]) -> Result<(), Problem> {
-    let mut child = running.lock().unwrap_or_else(PoisonError::into_inner);
-    let status = child.take().map(|mut child| child.wait());
-    let code = status.and_then(Result::ok).and_then(|status| status.code());
-    let mut lines = talk.rsplit(|byte| *byte == b'\n');
-    let said = lines.find_map(|line| {
-        let line: Value = serde_json::from_slice(line).ok()?;
-        problem(&line["error"])
-    });
-    match (code, said) {
-        (Some(0), _) => Ok(()),
-        (_, Some(problem)) => Err(problem),
-        // Exit 1 without an error of the run: the lines say which row is in trouble.
-        (Some(_), None) => Ok(()),
-        (None, None) => Err(local("the run was ended")),
+/// A client that wants to see how it goes hears of each result.
+async fn report_progress(context: &Asking, done: usize, line: &Value) {
+    if let Some(token) = context.meta.get_progress_token() {
+        let mut progress = ProgressNotificationParam::new(token, done as f64 + 1.0);
+        progress.message = line["type"].as_str().map(|word| match line["id"].as_i64() {
+            Some(id) => format!("{word} {id}"),
+            None => word.to_owned(),
+        });
+        // A client that went away misses nothing.
+        context.peer.notify_progress(progress).await.ok();
     }
 }
 
-/// The beginning of what a child says, while it says it.
-fn read_talk(mut pipe: impl Read) -> Vec<u8> {
-    let mut talk = Vec::new();
-    // A pipe that breaks has nothing more to say.
-    (&mut pipe).take(MAX_TALK).read_to_end(&mut talk).ok();
-    // What is left unread would block the child.
-    io::copy(&mut pipe, &mut io::sink()).ok();
-    talk
-}
-
-/// Starts it; `input` is its stdin.
-pub(super) fn start(
+/// Runs this program to its end with `input` as its stdin, and returns what it printed.
+pub(super) async fn run(
     arguments: Vec<OsString>,
     input: Vec<u8>,
-) -> Result<(VerbProcess, UnboundedReceiver<Output>), Problem> {
-    let program = std::env::current_exe().map_err(|error| local(&error.to_string()))?;
+    context: &Asking,
+) -> Result<Vec<Value>, Problem> {
+    let program = std::env::current_exe().map_err(local)?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| local(&format!("cannot start tracker: {error}")))?;
+        .map_err(|error| local(format!("cannot start tracker: {error}")))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let running = ChildSlot::new(Mutex::new(Some(child)));
-    let process = VerbProcess(Arc::clone(&running));
-    let (lines, output) = unbounded_channel();
-    let follow = move || {
-        if let Some(mut stdin) = stdin {
-            // A child that does not want its input says why on stderr.
-            stdin.write_all(&input).ok();
-        }
-        // Without a thread for it the pipe is closed: what is said there is lost, and the child goes on.
-        let talk = stderr.and_then(|pipe| {
-            let listener = thread::Builder::new().name("mcp".to_owned());
-            listener.spawn(move || read_talk(pipe)).ok()
-        });
-        let stdout = stdout
-            .into_iter()
-            .flat_map(|out| BufReader::new(out).lines());
-        for line in stdout.map_while(Result::ok) {
+    let mut child = VerbProcess(child);
+    let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (stdin, stdout, stderr) else {
+        return Err(local("cannot talk to tracker"));
+    };
+    let feed = async move {
+        // A child that does not want its input says why on stderr.
+        stdin.write_all(&input).await.ok();
+    };
+    let listen = async {
+        let mut talk = Vec::new();
+        // A pipe that breaks has nothing more to say; what is left unread would block the child.
+        let mut beginning = (&mut stderr).take(MAX_TALK);
+        beginning.read_to_end(&mut talk).await.ok();
+        copy(&mut stderr, &mut sink()).await.ok();
+        talk
+    };
+    let read = async {
+        let mut values = Vec::new();
+        let mut lines = BufReader::new(stdout).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
             if let Ok(value) = serde_json::from_str(&line) {
-                // Nobody listens to a cancelled call.
-                lines.send(Output::Line(value)).ok();
+                report_progress(context, values.len(), &value).await;
+                values.push(value);
             }
         }
-        let talk = talk.and_then(|talk| talk.join().ok()).unwrap_or_default();
-        lines.send(Output::Ended(ended(&running, &talk))).ok();
+        values
     };
-    thread::Builder::new()
-        .name("mcp".to_owned())
-        .spawn(follow)
-        .map_err(|error| local(&format!("cannot start a thread: {error}")))?;
-    Ok((process, output))
+    let ((), talk, lines) = tokio::join!(feed, listen, read);
+    let code = child.0.wait().await.ok().and_then(|status| status.code());
+    let said = talk.rsplit(|byte| *byte == b'\n').find_map(|line| {
+        let line: Value = serde_json::from_slice(line).ok()?;
+        problem(&line["error"])
+    });
+    match (code, said) {
+        (Some(0), _) => Ok(lines),
+        (_, Some(problem)) => Err(problem),
+        // Exit 1 without an error of the run: the lines say which row is in trouble.
+        (Some(_), None) => Ok(lines),
+        (None, None) => Err(local("the run was ended")),
+    }
 }

@@ -35,7 +35,7 @@ impl McpServer {
     pub(crate) fn run(self) -> Result<(), Problem> {
         let broken = |error: String| Problem::new(code::FILE, format!("MCP: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .build()
             .map_err(|source| Problem::system("start the MCP server", &source))?;
         let served = runtime.block_on(async {

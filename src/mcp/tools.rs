@@ -1,6 +1,5 @@
 //! The tools. Each says to a model what it does, what it costs and what to do next.
 
-use std::ffi::OsString;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -10,9 +9,8 @@ use rmcp::handler::server::router::tool::{ToolRoute, ToolRouter};
 use rmcp::handler::server::tool::parse_json_object;
 use rmcp::model::{
     CallToolResult, ContentBlock, Implementation, JsonObject, ListResourceTemplatesResult,
-    PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, ResourceContents, ResourceTemplate,
-    ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+    ResourceContents, ResourceTemplate, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
@@ -22,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::McpServer;
-use super::child::{self, Output, local, problem};
+use super::child::{self, Asking, local, problem};
 use super::types::{
     CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo, Rows,
     StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
@@ -49,7 +47,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
-type Asking = RequestContext<RoleServer>;
 type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
 
 /// What a tool changes, and where.
@@ -69,20 +66,18 @@ fn tool<A, T>(
     title: &str,
     effect: Effect,
     description: &'static str,
-    work: for<'a> fn(&'a McpServer, A, &'a Asking) -> Answering<'a, T>,
+    work: for<'a> fn(Call<'a>, A) -> Answering<'a, T>,
 ) -> ToolRoute<McpServer>
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
     T: Serialize + JsonSchema + ToString + Send + 'static,
 {
     let reads = matches!(effect, Effect::Reads | Effect::ReadsAndAsks);
-    let annotations = ToolAnnotations::from_raw(
-        Some(title.to_owned()),
-        Some(reads),
-        Some(false),
-        Some(effect != Effect::Submits),
-        Some(!matches!(effect, Effect::Reads | Effect::Records)),
-    );
+    let annotations = ToolAnnotations::with_title(title)
+        .read_only(reads)
+        .destructive(false)
+        .idempotent(effect != Effect::Submits)
+        .open_world(!matches!(effect, Effect::Reads | Effect::Records));
     let tool = Tool::new(name, description, JsonObject::new())
         .with_input_schema::<A>()
         .with_raw_output_schema(schema_for_type::<T>())
@@ -90,8 +85,14 @@ where
     ToolRoute::new_dyn(tool, move |context| {
         Box::pin(async move {
             let asked = parse_json_object(context.arguments.unwrap_or_default())?;
-            let answer = work(context.service, asked, &context.request_context).await;
-            Ok(answer.map_or_else(refused, answered).into())
+            let call = Call {
+                server: context.service,
+                context: &context.request_context,
+            };
+            Ok(work(call, asked)
+                .await
+                .map_or_else(refused, answered)
+                .into())
         })
     })
 }
@@ -118,21 +119,21 @@ fn free_tools() -> [ToolRoute<McpServer>; 6] {
             Effect::ReadsAndAsks,
             "One video: status, title, duration, files on disk, why it failed. Asks HeyGen first when it is unfinished \
              and was not asked for a minute. An id that no row knows is looked up at HeyGen (tracked: false).",
-            |server, asked, context| Box::pin(server.get_video(asked, context)),
+            |call, asked| Box::pin(call.get_video(asked)),
         ),
         tool(
             "list_videos",
             "List videos",
             Effect::Reads,
             "The history, newest first, by status, tag, text or date; 20 a page. Reads the local table only.",
-            |server, asked, _| Box::pin(async move { server.list_videos(&asked) }),
+            |call, asked| Box::pin(async move { call.server.list_videos(asked) }),
         ),
         tool(
             "get_stats",
             "Statistics",
             Effect::Reads,
             "The history in numbers: how many videos have which status, how long rendering takes, minutes by month.",
-            |server, _: JsonObject, _| Box::pin(async move { server.get_stats() }),
+            |call, _: JsonObject| Box::pin(async move { call.server.get_stats() }),
         ),
         tool(
             "check_videos",
@@ -141,21 +142,21 @@ fn free_tools() -> [ToolRoute<McpServer>; 6] {
             "One pass over everything unfinished, or the named videos: sends what is recorded and not sent, asks HeyGen \
              once for each, downloads what is ready. Costs nothing. Returns at once when nothing is ready: call it again \
              after next_check_seconds.",
-            |server, asked, context| Box::pin(server.check_videos(asked, context)),
+            |call, asked| Box::pin(call.check_videos(asked)),
         ),
         tool(
             "download_video",
             "Download a video",
             Effect::Works,
             "Download a completed video's files again, or other files of it.",
-            |server, asked, context| Box::pin(server.download_video(asked, context)),
+            |call, asked| Box::pin(call.download_video(asked)),
         ),
         tool(
             "track_video",
             "Track a video",
             Effect::Records,
             "Record a video that was made elsewhere, by HeyGen's id: from then on check_videos looks after it. No network.",
-            |server, asked, context| Box::pin(server.track_video(asked, context)),
+            |call, asked| Box::pin(call.track_video(asked)),
         ),
     ]
 }
@@ -169,7 +170,7 @@ fn spending_tools() -> [ToolRoute<McpServer>; 3] {
             "Submit a video to HeyGen. THIS MAY COST MONEY. The row is recorded before anything is sent, so an error never \
              means that you should submit again: the same request_key is the same row for ever, and check_videos goes on \
              with it. A body that is in progress or was completed within 24 hours is not submitted again.",
-            |server, asked, context| Box::pin(server.submit_video(asked, context)),
+            |call, asked| Box::pin(call.submit_video(asked)),
         ),
         tool(
             "retry_video",
@@ -177,7 +178,7 @@ fn spending_tools() -> [ToolRoute<McpServer>; 3] {
             Effect::Works,
             "Submit a failed, rejected, unknown or missing video once more. THIS MAY COST MONEY. The same retry again is \
              the same row.",
-            |server, asked, context| Box::pin(server.retry_video(asked, context)),
+            |call, asked| Box::pin(call.retry_video(asked)),
         ),
         tool(
             "reply_to_agent",
@@ -185,7 +186,7 @@ fn spending_tools() -> [ToolRoute<McpServer>; 3] {
             Effect::Submits,
             "Answer an agent's session that waits for a person, or ask one that failed to go on. THIS MAY COST MONEY: it \
              starts a render. The answer is recorded before it is sent: do not repeat it because an answer is late.",
-            |server, asked, context| Box::pin(server.reply_to_agent(asked, context)),
+            |call, asked| Box::pin(call.reply_to_agent(asked)),
         ),
     ]
 }
@@ -216,6 +217,10 @@ fn options<'a>(
     values.into_iter().map(option)
 }
 
+fn flag(name: &str, is_set: bool) -> Option<String> {
+    is_set.then(|| format!("--{name}"))
+}
+
 impl McpServer {
     fn read<T>(&self, look: impl FnOnce(&Tx<'_>) -> Result<T, Problem>) -> Result<T, Problem> {
         Store::open_for_reading(&self.database)?.read(look)
@@ -228,53 +233,6 @@ impl McpServer {
         })
     }
 
-    /// Runs a verb to its end and returns what it printed.
-    async fn verb(
-        &self,
-        verb: &str,
-        arguments: impl IntoIterator<Item = String>,
-        input: Vec<u8>,
-        context: &Asking,
-    ) -> Result<Vec<Value>, Problem> {
-        let _turn = self.turn.lock().await;
-        let mut command: Vec<OsString> = vec!["--db".into(), self.database.clone().into()];
-        command.extend(["--json".into(), verb.into()]);
-        command.extend(arguments.into_iter().map(OsString::from));
-        let (_running, mut output) = child::start(command, input)?;
-        let mut lines = Vec::new();
-        loop {
-            let next = tokio::select! {
-                next = output.recv() => next,
-                () = context.ct.cancelled() => {
-                    return Err(local("cancelled; the next check goes on from here"));
-                }
-            };
-            match next {
-                Some(Output::Line(line)) => {
-                    report_progress(context, lines.len(), &line).await;
-                    lines.push(line);
-                }
-                // What was done before a problem is true all the same.
-                Some(Output::Ended(end)) => return end.map(|()| lines),
-                None => return Err(local("the run was ended")),
-            }
-        }
-    }
-
-    /// Runs a verb on one row, and shows it.
-    async fn work_on(
-        &self,
-        id: &str,
-        verb: &str,
-        arguments: Vec<String>,
-        input: Vec<u8>,
-        context: &Asking,
-    ) -> Result<Rows, Problem> {
-        self.verb(verb, arguments, input, context).await?;
-        let videos = vec![info(&self.row(id)?)];
-        Ok(Rows { videos })
-    }
-
     /// What HeyGen says now of a video that no row knows.
     async fn untracked(&self, id: String) -> Result<VideoInfo, Problem> {
         let env = self.env.clone();
@@ -283,72 +241,31 @@ impl McpServer {
             let remote = Access::resolve(&env)?.client.video(&video_id)?;
             Ok(remote.into())
         });
-        asked.await.map_err(|error| local(&error.to_string()))?
+        asked.await.map_err(local)?
     }
 
-    async fn get_video(&self, asked: GetVideo, context: &Asking) -> Result<VideoAnswer, Problem> {
-        let id = asked.id.text();
-        let mut video = match self.row(&id) {
-            found if id.is_empty() => found?,
-            found => match or_none(found)? {
-                Some(video) => video,
-                None => {
-                    return Ok(VideoAnswer {
-                        video: self.untracked(id).await?,
-                        tracked: false,
-                        timeline: None,
-                    });
-                }
-            },
-        };
-        let row = video.id.to_string();
-        let stale = |at| time::now().since(at) >= STALE;
-        if !video.finished && video.last_checked_at.is_none_or(stale) {
-            // An outage is no reason to keep back what is known; the row's last_error tells of it.
-            let arguments = ["--no-download", "--", &row].map(str::to_owned);
-            self.verb("check", arguments, Vec::new(), context)
-                .await
-                .ok();
-            video = self.row(&row)?;
-        }
-        let events = match asked.timeline {
-            true => Some(self.read(|tx| tx.timeline(video.id))?),
-            false => None,
-        };
-        Ok(VideoAnswer {
-            video: info(&video),
-            tracked: true,
-            timeline: events.map(|events| {
-                let events = events.iter().map(serde_json::to_value);
-                events.filter_map(Result::ok).collect()
-            }),
-        })
-    }
-
-    fn list_videos(&self, asked: &ListVideos) -> Result<VideoList, Problem> {
-        let now = time::now();
-        let when = |text: &Option<String>| {
-            text.as_deref()
-                .map(|text| parse_when(text, now, &Local))
+    fn list_videos(&self, asked: ListVideos) -> Result<VideoList, Problem> {
+        let when = |text: Option<String>| {
+            text.map(|text| parse_when(&text, time::now(), &Local))
                 .transpose()
                 .map_err(|error| Problem::misuse(error.to_string()))
         };
-        let row = |cursor: &String| {
+        let below = asked.cursor.map(|cursor| {
             cursor.parse().map(RowId).map_err(|_| {
                 let hint = "leave it out for the first page";
                 Problem::usage("not a cursor of list_videos", hint)
             })
-        };
-        let below = asked.cursor.as_ref().map(row).transpose()?;
+        });
+        let below = below.transpose()?;
         let filter = Filter {
-            statuses: asked.status.clone(),
+            statuses: asked.status,
             unfinished: asked.unfinished,
             failed: asked.failed,
             kinds: Vec::new(),
-            since: when(&asked.since)?,
-            until: when(&asked.until)?,
-            tags: asked.tags.clone(),
-            search: asked.search.clone(),
+            since: when(asked.since)?,
+            until: when(asked.until)?,
+            tags: asked.tags,
+            search: asked.search,
         };
         let limit = asked.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
         let videos = or_none(self.read(|tx| tx.list(&filter, below, limit)))?.unwrap_or_default();
@@ -369,18 +286,105 @@ impl McpServer {
         })
     }
 
-    async fn check_videos(
-        &self,
-        asked: CheckVideos,
-        context: &Asking,
-    ) -> Result<CheckAnswer, Problem> {
-        let mut arguments = vec!["--".to_owned()];
-        if asked.no_download {
-            arguments.insert(0, "--no-download".to_owned());
+    fn tools(&self) -> ToolRouter<Self> {
+        let spending = self.allow_submit.then(spending_tools);
+        let mut router = ToolRouter::new();
+        for tool in free_tools()
+            .into_iter()
+            .chain(spending.into_iter().flatten())
+        {
+            router.add_route(tool);
         }
-        arguments.extend(asked.ids.iter().map(VideoRef::text));
+        router
+    }
+}
+
+/// One call of a tool.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    server: &'a McpServer,
+    context: &'a Asking,
+}
+
+impl Call<'_> {
+    /// Runs a verb to its end and returns what it printed.
+    async fn verb(
+        self,
+        verb: &str,
+        options: impl IntoIterator<Item = String>,
+        operands: &[&str],
+        input: Vec<u8>,
+    ) -> Result<Vec<Value>, Problem> {
+        let _turn = self.server.turn.lock().await;
+        let database = self.server.database.clone();
+        let mut command = vec!["--db".into(), database.into(), "--json".into(), verb.into()];
+        command.extend(options.into_iter().map(Into::into));
+        command.push("--".into());
+        command.extend(operands.iter().map(Into::into));
+        tokio::select! {
+            // What was done before a problem is true all the same.
+            ended = child::run(command, input, self.context) => ended,
+            () = self.context.ct.cancelled() => {
+                Err(local("cancelled; the next check goes on from here"))
+            }
+        }
+    }
+
+    /// Runs a verb on one row, and shows it.
+    async fn work_on(
+        self,
+        verb: &str,
+        options: impl IntoIterator<Item = String>,
+        id: &str,
+    ) -> Result<Rows, Problem> {
+        self.verb(verb, options, &[id], Vec::new()).await?;
+        Ok(Rows {
+            videos: vec![info(&self.server.row(id)?)],
+        })
+    }
+
+    async fn get_video(self, asked: GetVideo) -> Result<VideoAnswer, Problem> {
+        let id = asked.id.text();
+        let found = self.server.row(&id);
+        let found = if id.is_empty() {
+            found.map(Some)
+        } else {
+            or_none(found)
+        };
+        let Some(mut video) = found? else {
+            return Ok(VideoAnswer {
+                video: self.server.untracked(id).await?,
+                tracked: false,
+                timeline: None,
+            });
+        };
+        let row = video.id.to_string();
+        let stale = |at| time::now().since(at) >= STALE;
+        if !video.finished && video.last_checked_at.is_none_or(stale) {
+            let only_ask = flag("no-download", true);
+            // An outage is no reason to keep back what is known; the row's last_error tells of it.
+            self.verb("check", only_ask, &[&row], Vec::new()).await.ok();
+            video = self.server.row(&row)?;
+        }
+        let mut timeline = None;
+        if asked.timeline {
+            let events = self.server.read(|tx| tx.timeline(video.id))?;
+            let events = events.iter().map(serde_json::to_value);
+            timeline = Some(events.filter_map(Result::ok).collect());
+        }
+        Ok(VideoAnswer {
+            video: info(&video),
+            tracked: true,
+            timeline,
+        })
+    }
+
+    async fn check_videos(self, asked: CheckVideos) -> Result<CheckAnswer, Problem> {
+        let options = flag("no-download", asked.no_download);
+        let ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let mut answer = CheckAnswer::default();
-        for line in self.verb("check", arguments, Vec::new(), context).await? {
+        for line in self.verb("check", options, &ids, Vec::new()).await? {
             match line["type"].as_str() {
                 Some("change") => answer.changes.push(line),
                 Some("saved") => answer.saved.push(line),
@@ -399,112 +403,65 @@ impl McpServer {
         Ok(answer)
     }
 
-    async fn download_video(
-        &self,
-        asked: DownloadVideo,
-        context: &Asking,
-    ) -> Result<Rows, Problem> {
-        let id = asked.id.text();
+    async fn download_video(self, asked: DownloadVideo) -> Result<Rows, Problem> {
         let assets = (!asked.assets.is_empty()).then(|| asked.assets.join(","));
-        let mut arguments: Vec<String> = options("assets", &assets).collect();
-        arguments.extend(["--".to_owned(), id.clone()]);
-        self.work_on(&id, "download", arguments, Vec::new(), context)
-            .await
+        let options = options("assets", &assets);
+        self.work_on("download", options, &asked.id.text()).await
     }
 
-    async fn track_video(&self, asked: TrackVideo, context: &Asking) -> Result<Rows, Problem> {
-        let id = asked.video_id;
-        let mut arguments: Vec<String> = options("tag", &asked.tags).collect();
-        arguments.extend(["--".to_owned(), id.clone()]);
-        self.work_on(&id, "add", arguments, Vec::new(), context)
-            .await
+    async fn track_video(self, asked: TrackVideo) -> Result<Rows, Problem> {
+        let options = options("tag", &asked.tags);
+        self.work_on("add", options, &asked.video_id).await
     }
 
-    async fn reply_to_agent(&self, asked: ReplyToAgent, context: &Asking) -> Result<Rows, Problem> {
+    async fn reply_to_agent(self, asked: ReplyToAgent) -> Result<Rows, Problem> {
         let id = asked.id.text();
         // Over stdin: an argument that begins with @ would name a file.
-        let arguments = vec!["--".to_owned(), id.clone(), "@-".to_owned()];
         let said = asked.text.into_bytes();
-        self.work_on(&id, "reply", arguments, said, context).await
+        self.verb("reply", None, &[&id, "@-"], said).await?;
+        Ok(Rows {
+            videos: vec![info(&self.server.row(&id)?)],
+        })
     }
 
-    async fn submit_video(
-        &self,
-        asked: SubmitVideo,
-        context: &Asking,
-    ) -> Result<Submission, Problem> {
-        let mut arguments: Vec<String> = options("tag", &asked.tags)
+    async fn submit_video(self, asked: SubmitVideo) -> Result<Submission, Problem> {
+        let options = options("tag", &asked.tags)
             .chain(options("kind", &asked.kind))
             .chain(options("template", &asked.template_id))
             .chain(options("request-key", &asked.request_key))
-            .collect();
-        if !asked.allow_duplicate {
-            arguments.push("--if-new".to_owned());
-        }
-        arguments.push("-".to_owned());
+            .chain(flag("if-new", !asked.allow_duplicate));
         let body = Value::Object(asked.body).to_string().into_bytes();
-        self.submit("submit", arguments, asked.dry_run, body, context)
+        self.submit("submit", options, asked.dry_run, "-", body)
             .await
     }
 
-    async fn retry_video(
-        &self,
-        asked: RetryVideo,
-        context: &Asking,
-    ) -> Result<Submission, Problem> {
-        let arguments = vec!["--".to_owned(), asked.id.text()];
-        self.submit("retry", arguments, asked.dry_run, Vec::new(), context)
+    async fn retry_video(self, asked: RetryVideo) -> Result<Submission, Problem> {
+        let id = asked.id.text();
+        self.submit("retry", None, asked.dry_run, &id, Vec::new())
             .await
     }
 
     /// Submits through a verb that takes the options of `submit`.
     async fn submit(
-        &self,
+        self,
         verb: &str,
-        mut arguments: Vec<String>,
+        options: impl IntoIterator<Item = String>,
         dry_run: bool,
+        operand: &str,
         input: Vec<u8>,
-        context: &Asking,
     ) -> Result<Submission, Problem> {
-        arguments.insert(0, format!("--max-per-day={}", self.max_per_day));
-        if dry_run {
-            arguments.insert(0, "--dry-run".to_owned());
-        }
-        let printed = self.verb(verb, arguments, input, context).await?;
+        let most = self.server.max_per_day;
+        let options = options.into_iter().chain(flag("dry-run", dry_run));
+        let options = options.chain([format!("--max-per-day={most}")]);
+        let printed = self.verb(verb, options, &[operand], input).await?;
         let first = printed.into_iter().next().unwrap_or_default();
-        let submitted = self.read(|tx| tx.submitted_since(time::now().before(DAY)));
-        let submitted = or_none(submitted)?.unwrap_or(0);
+        let today = |tx: &Tx<'_>| tx.submitted_since(time::now().before(DAY));
+        let submitted = or_none(self.server.read(today))?.unwrap_or(0);
         Ok(Submission {
             video: (!dry_run).then(|| serde_json::from_value(first.clone()).unwrap_or_default()),
             dry_run: dry_run.then_some(first),
-            left_today: u64::from(self.max_per_day).saturating_sub(submitted),
+            left_today: u64::from(most).saturating_sub(submitted),
         })
-    }
-
-    fn tools(&self) -> ToolRouter<Self> {
-        let mut router = ToolRouter::new();
-        free_tools()
-            .into_iter()
-            .for_each(|tool| router.add_route(tool));
-        if self.allow_submit {
-            spending_tools()
-                .into_iter()
-                .for_each(|tool| router.add_route(tool));
-        }
-        router
-    }
-}
-
-/// A client that wants to see how it goes hears of each result.
-async fn report_progress(context: &Asking, done: usize, line: &Value) {
-    if let Some(token) = context.meta.get_progress_token() {
-        let mut progress = ProgressNotificationParam::new(token, done as f64 + 1.0);
-        progress.message = line["type"].as_str().map(|word| match line["id"].as_i64() {
-            Some(id) => format!("{word} {id}"),
-            None => word.to_owned(),
-        });
-        // A client that went away misses nothing.
-        context.peer.notify_progress(progress).await.ok();
     }
 }
 
@@ -515,11 +472,9 @@ impl ServerHandler for McpServer {
             .enable_tools()
             .enable_resources()
             .build();
+        let server = Implementation::new("heygen-tracker", env!("CARGO_PKG_VERSION"));
         ServerConfig::new(capabilities)
-            .with_server_info(Implementation::new(
-                "heygen-tracker",
-                env!("CARGO_PKG_VERSION"),
-            ))
+            .with_server_info(server)
             .with_instructions(RULES)
     }
 
@@ -540,11 +495,8 @@ impl ServerHandler for McpServer {
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let unknown = || ErrorData::resource_not_found("tracker://videos/ID names a row", None);
-        let id = request
-            .uri
-            .strip_prefix("tracker://videos/")
-            .ok_or_else(unknown)?;
-        let video = self.row(id).map_err(|_| unknown())?;
+        let id = request.uri.strip_prefix("tracker://videos/");
+        let video = self.row(id.ok_or_else(unknown)?).map_err(|_| unknown())?;
         let text = serde_json::to_string(&info(&video)).map_err(|_| unknown())?;
         let contents = ResourceContents::text(text, request.uri).with_mime_type("application/json");
         Ok(ReadResourceResult::new(vec![contents]).into())

@@ -69,15 +69,11 @@ impl From<RemoteVideo> for VideoInfo {
 /// For a person: `15 completed "Launch teaser": /path`.
 impl fmt::Display for VideoInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.id {
-            Some(id) => write!(f, "{id} {}", self.status)?,
-            None => write!(
-                f,
-                "{} {}",
-                self.video_id.as_deref().unwrap_or_default(),
-                self.status
-            )?,
+        match (self.id, &self.video_id) {
+            (Some(id), _) => id.fmt(f)?,
+            (None, id) => f.write_str(id.as_deref().unwrap_or_default())?,
         }
+        write!(f, " {}", self.status)?;
         if let Some(title) = &self.title {
             write!(f, " {title:?}")?;
         }
