@@ -216,12 +216,7 @@ enum Form {
 
 impl Form {
     fn choose(args: &Args, context: &Context) -> Result<Self> {
-        let chosen = args
-            .fields
-            .as_deref()
-            .map(Field::parse_list)
-            .transpose()
-            .map_err(|error| Problem::misuse(format!("--fields: {error}")))?;
+        let chosen = args.fields.as_deref().map(Field::parse_list).transpose()?;
         let or = |default: &[Field]| chosen.clone().unwrap_or_else(|| default.to_vec());
         Ok(if context.globals.json {
             Self::Json(or(Field::DEFAULT))

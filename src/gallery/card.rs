@@ -1,13 +1,13 @@
 //! One video on the page.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use askama::Template;
 use chrono::TimeZone;
 
 use crate::net::percent_encoded;
-use crate::render::table::reason;
+use crate::render::table::failure;
 use crate::render::{human, text};
 use crate::time::Timestamp;
 use crate::video::{Asset, File, FileState, Phase, Video};
@@ -19,97 +19,91 @@ const MAX_TEXT: usize = 300;
 
 #[derive(Template)]
 #[template(path = "card.html", config = "src/gallery/askama.toml")]
-pub(super) struct Card<'a> {
+pub(super) struct Card<'a, Tz: TimeZone> {
     row: &'a Video,
-    tone: &'static str,
-    pub(super) status: String,
-    name: String,
+    pub(super) tags: Vec<String>,
     film: Option<String>,
     poster: Option<String>,
-    /// There was a film.
-    gone: bool,
-    at: String,
-    length: Option<Duration>,
     size: u64,
-    since: Timestamp,
-    since_local: String,
-    usual: &'a str,
-    percent: Option<u8>,
-    failure: Option<String>,
-    pub(super) tags: Vec<String>,
-    tags_joined: String,
-    script: Vec<String>,
     /// Links and their words.
     files: Vec<(String, &'static str)>,
-    page: Option<&'a str>,
+    usual: &'a str,
+    tz: &'a Tz,
 }
 
-impl<'a> Card<'a> {
-    pub(super) fn new<Tz: TimeZone>(row: &'a Video, dir: &Path, usual: &'a str, tz: &Tz) -> Self {
-        let saved = row
-            .files
-            .iter()
-            .filter(|file| file.state == FileState::Saved);
-        let there: Vec<(&File, &PathBuf)> = saved
-            .filter_map(|file| Some((file, file.path.as_ref()?)))
+impl<'a, Tz: TimeZone> Card<'a, Tz> {
+    /// `usual`: how long rendering takes.
+    pub(super) fn new(row: &'a Video, dir: &Path, usual: &'a str, tz: &'a Tz) -> Self {
+        let is_saved = |file: &&File| file.state == FileState::Saved;
+        let saved = row.files.iter().filter(is_saved);
+        let saved = saved.filter_map(|file| Some((file, file.path.as_ref()?)));
+        let there: Vec<(&File, String)> = saved
             .filter(|(_, path)| path.is_file())
+            .map(|(file, path)| (file, href(path, dir)))
             .collect();
         let link = |asset: Asset| {
             let found = there.iter().find(|(file, _)| file.asset == asset);
-            found.map(|(_, path)| href(path, dir))
+            found.map(|(_, link)| link.clone())
         };
-        let was_saved = |file: &File| matches!(file.state, FileState::Saved | FileState::Gone);
-        let film = link(Asset::Video).or_else(|| link(Asset::Captioned));
-        let seconds = row.duration.filter(|seconds| seconds.is_finite());
-        let tags: Vec<String> = row
-            .tags
-            .iter()
-            .map(|tag| text::fit(tag, MAX_TEXT))
-            .collect();
-        let since = row.accepted_at.unwrap_or(row.submitted_at);
+        let tags = row.tags.iter();
         Self {
             row,
-            tone: tone(row),
-            status: text::fit(row.status(), 40),
-            name: name(row),
+            tags: tags.map(|tag| text::fit(tag, MAX_TEXT)).collect(),
+            film: link(Asset::Video).or_else(|| link(Asset::Captioned)),
             poster: link(Asset::Thumbnail),
-            gone: film.is_none() && row.files.iter().any(was_saved),
-            film,
-            at: minute(row.submitted_at, tz),
-            length: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             size: there.iter().filter_map(|(file, _)| file.bytes).sum(),
-            since,
-            since_local: minute(since, tz),
-            usual: if row.is_rendering() { usual } else { "" },
-            percent: row
-                .progress
-                .and_then(|progress| u8::try_from(progress.clamp(0, 100)).ok())
-                .or_else(|| saved_percent(row)),
-            failure: failure(row),
-            tags_joined: tags.join("\n"),
-            tags,
-            script: script(row.script.as_deref().unwrap_or_default()),
             files: there
-                .iter()
-                .map(|(file, path)| (href(path, dir), file.asset.word()))
+                .into_iter()
+                .map(|(file, link)| (link, file.asset.word()))
                 .collect(),
-            page: row
-                .video_page_url
-                .as_deref()
-                .filter(|url| url.starts_with("https://") && !url.contains(text::is_harmful)),
+            usual: if row.is_rendering() { usual } else { "" },
+            tz,
         }
+    }
+
+    pub(super) fn status(&self) -> String {
+        text::fit(self.row.status(), 40)
+    }
+
+    /// There was a film.
+    fn is_gone(&self) -> bool {
+        let was_saved = |file: &File| matches!(file.state, FileState::Saved | FileState::Gone);
+        self.film.is_none() && self.row.files.iter().any(was_saved)
+    }
+
+    fn since(&self) -> Timestamp {
+        self.row.accepted_at.unwrap_or(self.row.submitted_at)
+    }
+
+    fn minute(&self, at: Timestamp) -> String {
+        let mut clock = human::clock_exact(at, self.tz);
+        clock.truncate("2026-11-23 09:12".len());
+        clock
+    }
+
+    fn length(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.row.duration?).ok()
     }
 
     fn rendered(&self) -> Option<String> {
         let time = self.row.render_time().filter(|_| self.row.is_completed());
         time.map(human::duration)
     }
-}
 
-fn minute<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> String {
-    let mut clock = human::clock_exact(at, tz);
-    clock.truncate("2026-11-23 09:12".len());
-    clock
+    /// How far it is: in rendering, or in saving.
+    fn percent(&self) -> Option<u64> {
+        if let Some(progress) = self.row.progress {
+            return u64::try_from(progress.clamp(0, 100)).ok();
+        }
+        let part = self.row.file(Asset::Video)?.part.as_ref()?;
+        let total = part.total?;
+        (part.bytes.min(total).saturating_mul(100)).checked_div(total)
+    }
+
+    fn page(&self) -> Option<&str> {
+        let page = self.row.video_page_url.as_deref();
+        page.filter(|url| url.starts_with("https://") && !url.contains(text::is_harmful))
+    }
 }
 
 /// `1:42`, as a player shows it.
@@ -130,47 +124,36 @@ fn tone(video: &Video) -> &'static str {
 /// Its title, else how its script begins, else its number.
 fn name(video: &Video) -> String {
     let title = video.title.as_deref().unwrap_or_default().trim();
-    let script = video.script.as_deref().unwrap_or_default();
-    let words: Vec<_> = script.split_whitespace().take(12).collect();
-    match (title, words.join(" ")) {
-        ("", words) if words.is_empty() => format!("Video {}", video.id),
-        ("", words) => text::fit(&words, 60),
+    let words = video
+        .script
+        .iter()
+        .flat_map(|script| script.split_whitespace());
+    let words: Vec<_> = words.take(12).collect();
+    match (title, words.as_slice()) {
+        ("", []) => format!("Video {}", video.id),
+        ("", words) => text::fit(&words.join(" "), 60),
         (title, _) => text::fit(title, MAX_TEXT),
     }
 }
 
-fn failure(video: &Video) -> Option<String> {
-    let (code, message) = match &video.last_error {
-        _ if video.ended_badly() => (
-            video.failure_code.as_deref(),
-            video.failure_message.as_deref(),
-        ),
-        Some(error) => (Some(error.code.as_str()), Some(error.message.as_str())),
+fn trouble(video: &Video) -> Option<String> {
+    let reason = match &video.last_error {
+        _ if video.ended_badly() => failure(video),
+        Some(error) => format!("{}: {}", error.code, error.message),
         None => return None,
     };
-    let reason = reason(code, message);
     (!reason.is_empty()).then(|| text::fit(&reason, MAX_TEXT))
 }
 
 fn script(script: &str) -> Vec<String> {
     let end = script.char_indices().nth(MAX_SCRIPT);
     let shown = end.map_or(script, |(end, _)| script.get(..end).unwrap_or_default());
-    let mut lines: Vec<String> = shown
-        .lines()
-        .take(MAX_LINES)
-        .map(|line| text::fit(line, MAX_SCRIPT))
-        .collect();
+    let lines = shown.lines().take(MAX_LINES);
+    let mut lines: Vec<String> = lines.map(|line| text::fit(line, MAX_SCRIPT)).collect();
     if end.is_some() || shown.lines().count() > MAX_LINES {
         lines.push("…".to_owned());
     }
     lines
-}
-
-/// How much of a file that is on its way is here.
-fn saved_percent(video: &Video) -> Option<u8> {
-    let part = video.file(Asset::Video)?.part.as_ref()?;
-    let total = part.total.filter(|&total| total > 0)?;
-    u8::try_from((part.bytes.min(total)).saturating_mul(100) / total).ok()
 }
 
 /// Relative where the file lies below the page, so that both can be moved together.
@@ -179,11 +162,11 @@ fn href(path: &Path, dir: &Path) -> String {
         Ok(rest) => ("./", rest),
         Err(_) => ("file:///", path.strip_prefix("/").unwrap_or(path)),
     };
-    let segments: Vec<String> = rest
-        .components()
-        .map(|part| percent_encoded(&part.as_os_str().to_string_lossy()))
+    let parts = rest.components().map(|part| part.as_os_str());
+    let parts: Vec<_> = parts
+        .map(|part| percent_encoded(&part.to_string_lossy()))
         .collect();
-    format!("{start}{}", segments.join("/"))
+    format!("{start}{}", parts.join("/"))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use askama::Template;
 use base64::Engine as _;
@@ -20,7 +21,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::Local;
 use sha2::{Digest, Sha256};
 
-use crate::error::Problem;
+use crate::error::{Problem, code};
 use crate::render::{human, text};
 use crate::store::{Filter, RenderTimes, Stats, Store};
 use crate::video::{RowId, Video};
@@ -60,25 +61,26 @@ pub(crate) fn write(
         None => beside_the_files(store, selection)?,
     };
     let path = std::path::absolute(&path).map_err(|error| Problem::file("use", &path, &error))?;
-    let page = Builder::new(&path, store, selection)?.page()?;
+    let page = GalleryPage::read(&path, store, selection)?;
+    let page = page.render().map_err(unrenderable)?;
     let changed = publish(&path, page.as_bytes())?;
     Ok(Written { path, changed })
 }
 
 fn beside_the_files(store: &Store, selection: &Selection) -> Result<PathBuf, Problem> {
-    let dirs: BTreeSet<PathBuf> = match &selection.rows {
+    let mut dirs = BTreeSet::new();
+    match &selection.rows {
         Some(rows) => {
-            let dir = |row: &RowId| store.read(|tx| tx.video(*row));
-            let videos: Result<Vec<_>, _> = rows.iter().map(dir).collect();
-            let videos = videos?.into_iter().flatten();
-            videos.map(|video| video.output_dir).collect()
+            for row in rows {
+                let video = store.read(|tx| tx.video(*row))?;
+                dirs.extend(video.map(|video| video.output_dir));
+            }
         }
-        None => store
-            .read(|tx| tx.output_dirs(&selection.filter, 2))?
-            .into_iter()
-            .map(PathBuf::from)
-            .collect(),
-    };
+        None => {
+            let found = store.read(|tx| tx.output_dirs(&selection.filter, 2))?;
+            dirs.extend(found.into_iter().map(PathBuf::from));
+        }
+    }
     let mut dirs = dirs.into_iter();
     match (dirs.next(), dirs.next()) {
         (Some(dir), None) => Ok(dir.join("index.html")),
@@ -98,16 +100,15 @@ fn publish(path: &Path, page: &[u8]) -> Result<bool, Problem> {
     let failed = |action: &'static str| move |error: io::Error| Problem::file(action, path, &error);
     match fs::symlink_metadata(path) {
         Ok(found) => {
+            let file = File::open(path).map_err(failed("read"))?;
             let mut old = Vec::new();
-            let read = File::open(path).and_then(|file| {
-                // As much as tells whether it is the same.
-                file.take(page.len() as u64 + 1).read_to_end(&mut old)
-            });
-            read.map_err(failed("read"))?;
+            // As much as tells whether it is the same.
+            let mut beginning = file.take(page.len() as u64 + 1);
+            beginning.read_to_end(&mut old).map_err(failed("read"))?;
             if old == page {
                 return Ok(false);
             }
-            let head = String::from_utf8_lossy(old.get(..old.len().min(2048)).unwrap_or(&old));
+            let head = String::from_utf8_lossy(old.get(..2048).unwrap_or(&old));
             if !found.is_file() || (!old.is_empty() && !head.contains(GENERATOR)) {
                 return Err(Problem::usage(
                     format!("{} is not a page that tracker made", path.display()),
@@ -141,111 +142,59 @@ fn publish(path: &Path, page: &[u8]) -> Result<bool, Problem> {
     Ok(true)
 }
 
-#[derive(Template)]
+#[derive(Default, Template)]
 #[template(path = "page.html", config = "src/gallery/askama.toml")]
-struct GalleryPage<'a> {
-    csp: String,
-    style: &'static str,
-    script: &'static str,
-    summary: String,
-    notice: Option<String>,
-    plots: Vec<Plot>,
-    statuses: &'a BTreeSet<String>,
-    kinds: &'a BTreeSet<String>,
-    tags: &'a BTreeSet<String>,
-    going: &'a str,
-    done: &'a str,
-}
-
-/// Collects what the page needs, some rows at a time.
-struct Builder<'a> {
-    store: &'a Store,
-    selection: &'a Selection,
+struct GalleryPage {
     /// The page's own directory.
     dir: PathBuf,
+    /// How long rendering takes.
     usual: String,
     stats: Option<Stats>,
     observed: Observed,
+    plots: Vec<Plot>,
     statuses: BTreeSet<String>,
-    kinds: BTreeSet<String>,
+    kinds: BTreeSet<&'static str>,
     tags: BTreeSet<String>,
     going: String,
     done: String,
     shown: u64,
 }
 
-impl<'a> Builder<'a> {
-    fn new(path: &Path, store: &'a Store, selection: &'a Selection) -> Result<Self, Problem> {
-        let stats = match selection.rows {
-            Some(_) => None,
-            None => Some(store.read(|tx| tx.stats(&selection.filter))?),
-        };
-        Ok(Self {
-            store,
-            selection,
+impl GalleryPage {
+    /// Reads what the page needs, some rows at a time.
+    fn read(path: &Path, store: &Store, selection: &Selection) -> Result<Self, Problem> {
+        let mut page = Self {
             dir: path.parent().unwrap_or(Path::new("/")).to_owned(),
             usual: usual(&store.read(|tx| tx.usual_render_times(40))?),
-            stats,
-            observed: Observed::default(),
-            statuses: BTreeSet::new(),
-            kinds: BTreeSet::new(),
-            tags: BTreeSet::new(),
-            going: String::new(),
-            done: String::new(),
-            shown: 0,
-        })
-    }
-
-    fn page(mut self) -> Result<String, Problem> {
-        match &self.selection.rows {
-            Some(rows) => {
-                for row in rows {
-                    if let Some(video) = self.store.read(|tx| tx.video(*row))? {
-                        self.add(&video)?;
-                    }
+            ..Self::default()
+        };
+        if let Some(rows) = &selection.rows {
+            for row in rows {
+                if let Some(video) = store.read(|tx| tx.video(*row))? {
+                    page.add(&video)?;
                 }
             }
-            None => self.add_newest()?,
+        } else {
+            page.stats = Some(store.read(|tx| tx.stats(&selection.filter))?);
+            page.add_newest(store, selection)?;
         }
-        let all = self.stats.as_ref().map_or(self.shown, |stats| stats.videos);
-        let notice = (self.shown < all).then(|| {
-            format!(
-                "This page shows the newest {} of {all} videos; tracker gallery -L 0 shows all of them.",
-                self.shown
-            )
-        });
-        let page = GalleryPage {
-            csp: policy(),
-            style: STYLE,
-            script: SCRIPT,
-            summary: self.summary(all),
-            notice,
-            plots: plots::all(self.stats.as_ref(), &self.observed)?,
-            statuses: &self.statuses,
-            kinds: &self.kinds,
-            tags: &self.tags,
-            going: &self.going,
-            done: &self.done,
-        };
-        page.render().map_err(unrenderable)
+        page.plots = plots::all(page.stats.as_ref(), &page.observed)?;
+        Ok(page)
     }
 
-    fn add_newest(&mut self) -> Result<(), Problem> {
+    fn add_newest(&mut self, store: &Store, selection: &Selection) -> Result<(), Problem> {
         let mut below = None;
-        let mut left = match self.selection.limit {
+        let mut left = match selection.limit {
             0 => u64::MAX,
             limit => limit.into(),
         };
         while left > 0 {
             let size = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE);
-            let filter = &self.selection.filter;
-            let videos = self.store.read(|tx| tx.list(filter, below, size))?;
+            let videos = store.read(|tx| tx.list(&selection.filter, below, size))?;
             let Some(last) = videos.last() else { break };
             below = Some(last.id);
             left -= videos.len() as u64;
-            for video in &videos {
-                self.add(video)?;
-            }
+            videos.iter().try_for_each(|video| self.add(video))?;
         }
         Ok(())
     }
@@ -253,20 +202,23 @@ impl<'a> Builder<'a> {
     fn add(&mut self, video: &Video) -> Result<(), Problem> {
         self.observed.add(video);
         let card = Card::new(video, &self.dir, &self.usual, &Local);
-        self.statuses.insert(card.status.clone());
-        self.kinds.insert(video.kind.word().to_owned());
+        self.statuses.insert(card.status());
+        self.kinds.insert(video.kind.word());
         self.tags.extend(card.tags.iter().cloned());
-        let cards = if video.finished {
-            &mut self.done
-        } else {
-            &mut self.going
+        let cards = match video.finished {
+            true => &mut self.done,
+            false => &mut self.going,
         };
-        card.render_into(cards).map_err(unrenderable)?;
         self.shown += 1;
-        Ok(())
+        card.render_into(cards).map_err(unrenderable)
     }
 
-    fn summary(&self, all: u64) -> String {
+    fn all(&self) -> u64 {
+        self.stats.as_ref().map_or(self.shown, |stats| stats.videos)
+    }
+
+    fn summary(&self) -> String {
+        let all = self.all();
         let Some(stats) = &self.stats else {
             return format!("{all} chosen videos");
         };
@@ -282,7 +234,7 @@ impl<'a> Builder<'a> {
 fn usual(times: &RenderTimes) -> String {
     match (times.p50, times.p90) {
         (Some(p50), Some(p90)) if times.count >= 3 => {
-            let said = |millis| human::duration(std::time::Duration::from_millis(millis));
+            let said = |millis| human::duration(Duration::from_millis(millis));
             format!("usually {}, nine of ten within {}", said(p50), said(p90))
         }
         _ => String::new(),
@@ -300,8 +252,5 @@ fn policy() -> String {
 }
 
 fn unrenderable(error: impl std::fmt::Display) -> Problem {
-    Problem::new(
-        crate::error::code::FILE,
-        format!("the page cannot be made: {error}"),
-    )
+    Problem::new(code::FILE, format!("the page cannot be made: {error}"))
 }

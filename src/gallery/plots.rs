@@ -34,8 +34,8 @@ pub(super) struct Plot {
 /// What the rows of the page show, one by one.
 #[derive(Default)]
 pub(super) struct Observed {
-    /// (length in seconds, render time in minutes)
-    renders: Vec<(f64, f64)>,
+    /// Seconds of video, and how long they rendered.
+    renders: Vec<(f64, Duration)>,
     sending: Vec<Duration>,
     rendering: Vec<Duration>,
     saving: Vec<Duration>,
@@ -43,47 +43,67 @@ pub(super) struct Observed {
 
 impl Observed {
     pub(super) fn add(&mut self, video: &Video) {
-        if let Some(accepted) = video
-            .accepted_at
-            .filter(|_| video.idempotency_key.is_some())
-        {
-            self.sending.push(accepted.since(video.submitted_at));
-        }
+        let ours = video.idempotency_key.is_some();
+        let accepted = video.accepted_at.filter(|_| ours);
+        let sent = accepted.map(|at| at.since(video.submitted_at));
+        self.sending.extend(sent);
         if !video.is_completed() {
             return;
         }
         let rendered = video.render_time();
         self.rendering.extend(rendered);
         let length = video.duration.filter(|seconds| seconds.is_finite());
-        if let (Some(rendered), Some(length)) = (rendered, length)
-            && self.renders.len() < POINTS
-        {
-            self.renders.push((length, rendered.as_secs_f64() / 60.0));
+        if self.renders.len() < POINTS {
+            self.renders.extend(length.zip(rendered));
         }
         let saved = video.file(Asset::Video).and_then(|file| file.saved_at);
-        if let (Some(done), Some(saved)) = (video.completed_at, saved) {
-            self.saving.push(saved.since(done));
-        }
+        let saved = video.completed_at.zip(saved);
+        self.saving.extend(saved.map(|(done, at)| at.since(done)));
     }
 }
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Drawn<T> = Result<T, Box<dyn std::error::Error>>;
 
 pub(super) fn all(stats: Option<&Stats>, observed: &Observed) -> Result<Vec<Plot>, Problem> {
-    let mut plots = Vec::new();
-    if let Some(stats) = stats.filter(|stats| !stats.months.is_empty()) {
-        let newest = stats.months.iter().take(MONTHS);
-        let months: Vec<&Group> = newest.rev().collect();
-        plots.push(months_plot(&months)?);
-        plots.push(success(&months)?);
-    }
-    if observed.renders.len() > 1 {
-        plots.push(times(&observed.renders)?);
-    }
-    plots.extend(waiting(observed)?);
-    Ok(plots)
+    let newest = stats.into_iter().flat_map(|stats| &stats.months);
+    let mut months: Vec<&Group> = newest.take(MONTHS).collect();
+    months.reverse();
+    let draw = || -> Drawn<_> {
+        let mut plots = Vec::new();
+        if !months.is_empty() {
+            plots.push(months_plot(&months)?);
+            plots.push(success(&months)?);
+        }
+        if observed.renders.len() > 1 {
+            plots.push(times(&observed.renders)?);
+        }
+        plots.extend(waiting(observed)?);
+        Ok(plots)
+    };
+    draw().map_err(|error| Problem::new(code::FILE, format!("a plot cannot be drawn: {error}")))
 }
 
-fn undrawable(error: impl std::fmt::Display) -> Problem {
-    Problem::new(code::FILE, format!("a plot cannot be drawn: {error}"))
+fn plot(
+    title: &'static str,
+    text: String,
+    detail: String,
+    draw: impl FnOnce(&Area<'_>) -> Drawn<()>,
+) -> Drawn<Plot> {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+    draw(&area)?;
+    area.present()?;
+    drop(area);
+    // For those who do not see it; the title is one of this file's.
+    let named = format!("<svg role=\"img\" aria-label=\"{title}\" ");
+    Ok(Plot {
+        title,
+        text,
+        detail,
+        svg: svg.replacen("<svg ", &named, 1),
+    })
 }
 
 /// The most, and not nothing: an axis needs a length.
@@ -92,53 +112,31 @@ fn top(values: impl Iterator<Item = f64>) -> f64 {
     if most > 0.0 { most * 1.1 } else { 1.0 }
 }
 
-/// `svg` as a picture with a name for those who do not see it.
-fn named(svg: String, title: &str) -> String {
-    // The title is one of this file's.
-    svg.replacen(
-        "<svg ",
-        &format!("<svg role=\"img\" aria-label=\"{title}\" "),
-        1,
-    )
+fn minutes(time: Duration) -> f64 {
+    time.as_secs_f64() / 60.0
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-type Drawn<T> = Result<T, Box<dyn std::error::Error>>;
-
-fn drawn(
-    title: &'static str,
-    text: String,
-    detail: String,
-    draw: impl FnOnce(&Area<'_>) -> Drawn<()>,
-) -> Result<Plot, Problem> {
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        draw(&area).map_err(undrawable)?;
-        area.present().map_err(undrawable)?;
-    }
-    Ok(Plot {
-        title,
-        text,
-        detail,
-        svg: named(svg, title),
-    })
+fn median(times: impl Iterator<Item = Duration>) -> Option<Duration> {
+    let mut sorted: Vec<Duration> = times.collect();
+    sorted.sort_unstable();
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied()
 }
 
 /// Bars above the months, with a line of another measure on an axis of its own.
-fn months_plot(months: &[&Group]) -> Result<Plot, Problem> {
-    let minutes: f64 = months.iter().map(|month| month.minutes_delivered).sum();
+fn months_plot(months: &[&Group]) -> Drawn<Plot> {
+    let delivered: f64 = months.iter().map(|month| month.minutes_delivered).sum();
     let submitted: u64 = months.iter().map(|month| month.submitted).sum();
     let text =
-        format!("Bars: {submitted} submissions. Line: {minutes:.1} minutes of video delivered.");
+        format!("Bars: {submitted} submissions. Line: {delivered:.1} minutes of video delivered.");
     let detail = by_month(months, |month| {
         format!("{} and {:.1} min", month.submitted, month.minutes_delivered)
     });
-    drawn("Submissions and minutes by month", text, detail, |area| {
+    plot("Submissions and minutes by month", text, detail, |area| {
         let ends = -0.5..months.len() as f64 - 0.5;
-        let most = top(months.iter().map(|month| month.submitted as f64));
-        let longest = top(months.iter().map(|month| month.minutes_delivered));
+        let bars = line(months, |month| Some(month.submitted as f64));
+        let line = line(months, |month| Some(month.minutes_delivered));
+        let most = top(bars.iter().map(|bar| bar.1));
+        let longest = top(line.iter().map(|point| point.1));
         let mut chart =
             chart(area, 56, 56, ends.clone(), most)?.set_secondary_coord(ends, 0.0..longest);
         by_month_axes(&mut chart, months, "")?;
@@ -149,114 +147,96 @@ fn months_plot(months: &[&Group]) -> Result<Plot, Problem> {
             .y_labels(4)
             .y_label_formatter(&|minutes| time(*minutes, longest))
             .draw()?;
-        chart.draw_series(months.iter().enumerate().map(|(at, month)| {
-            let at = at as f64;
-            Rectangle::new(
-                [(at - 0.35, 0.0), (at + 0.35, month.submitted as f64)],
-                MARK.filled(),
-            )
-        }))?;
-        let line = months.iter().enumerate();
-        let line: Vec<(f64, f64)> = line
-            .map(|(at, month)| (at as f64, month.minutes_delivered))
-            .collect();
+        let bar = |(at, high)| [(at - 0.35, 0.0), (at + 0.35, high)];
+        chart.draw_series(
+            bars.into_iter()
+                .map(|top| Rectangle::new(bar(top), MARK.filled())),
+        )?;
         chart.draw_secondary_series(dots(&line, SECOND))?;
         chart.draw_secondary_series(path(line))?;
         Ok(())
     })
 }
 
-fn success(months: &[&Group]) -> Result<Plot, Problem> {
+fn success(months: &[&Group]) -> Drawn<Plot> {
     let rate = |month: &Group| month.success_rate().map(|rate| rate * 100.0);
-    let said = by_month(months, |month| {
-        rate(month).map_or_else(|| "none ended".to_owned(), |rate| format!("{rate:.0}%"))
+    let detail = by_month(months, |month| match rate(month) {
+        Some(rate) => format!("{rate:.0}%"),
+        None => "none ended".to_owned(),
     });
-    let line: Vec<(f64, f64)> = months
-        .iter()
-        .enumerate()
-        .filter_map(|(at, month)| Some((at as f64, rate(month)?)))
-        .collect();
-    drawn(
-        "Success by month",
-        "Completed, of those that ended.".to_owned(),
-        said,
-        |area| {
-            let mut chart = chart(area, 56, 0, -0.5..months.len() as f64 - 0.5, 105.0)?;
-            by_month_axes(&mut chart, months, "%")?;
-            chart.draw_series(dots(&line, SECOND))?;
-            chart.draw_series(path(line))?;
-            Ok(())
-        },
-    )
+    let line = line(months, rate);
+    let text = "Completed, of those that ended.".to_owned();
+    plot("Success by month", text, detail, |area| {
+        let ends = -0.5..months.len() as f64 - 0.5;
+        let mut chart = chart(area, 56, 0, ends, 105.0)?;
+        by_month_axes(&mut chart, months, "%")?;
+        chart.draw_series(dots(&line, SECOND))?;
+        chart.draw_series(path(line))?;
+        Ok(())
+    })
 }
 
-fn times(points: &[(f64, f64)]) -> Result<Plot, Problem> {
-    let mut sorted: Vec<f64> = points.iter().map(|point| point.1).collect();
-    sorted.sort_by(f64::total_cmp);
-    let median = sorted.get((sorted.len() - 1) / 2).copied().unwrap_or(0.0);
-    let slowest = sorted.last().copied().unwrap_or(0.0);
+fn times(renders: &[(f64, Duration)]) -> Drawn<Plot> {
+    let median = minutes(median(renders.iter().map(|render| render.1)).unwrap_or_default());
+    let points: Vec<(f64, f64)> = renders
+        .iter()
+        .map(|&(x, time)| (x, minutes(time)))
+        .collect();
+    let slowest = points.iter().map(|point| point.1).fold(0.0, f64::max);
     let text = format!(
         "Minutes of rendering against seconds of video, for {} videos. Half took at most {median:.1} minutes (the line), \
          the slowest {slowest:.1}.",
         points.len()
     );
-    drawn("Render time by length", text, String::new(), |area| {
+    plot("Render time by length", text, String::new(), |area| {
         let longest = top(points.iter().map(|point| point.0));
         let most = top(points.iter().map(|point| point.1));
         let mut chart = chart(area, 56, 0, 0.0..longest, most)?;
         let seconds = |seconds: &f64| format!("{seconds:.0}s");
         let minutes = |minutes: &f64| time(*minutes, slowest);
         axes(&mut chart, (6, true, &seconds), (4, true, &minutes))?;
-        chart.draw_series(dots(points, MARK))?;
+        chart.draw_series(dots(&points, MARK))?;
         chart.draw_series(path(vec![(0.0, median), (longest, median)]))?;
         Ok(())
     })
 }
 
 /// Medians of the three waits between a submission and its file.
-fn waiting(observed: &Observed) -> Result<Option<Plot>, Problem> {
-    let mut waits = Vec::new();
-    for (name, times) in [
+fn waiting(observed: &Observed) -> Drawn<Option<Plot>> {
+    let waits = [
         ("to be sent", &observed.sending),
         ("rendering", &observed.rendering),
         ("to be saved", &observed.saving),
-    ] {
-        let mut sorted = times.clone();
-        sorted.sort_unstable();
-        if let Some(median) = sorted.get(sorted.len().saturating_sub(1) / 2) {
-            waits.push((name, *median));
-        }
-    }
+    ];
+    let waits = waits.into_iter().filter_map(|(name, times)| {
+        let wait = median(times.iter().copied())?;
+        Some((minutes(wait), format!("{name} {}", human::duration(wait))))
+    });
+    let (waits, said): (Vec<f64>, Vec<String>) = waits.unzip();
     if waits.is_empty() {
         return Ok(None);
     }
-    let said: Vec<String> = waits
-        .iter()
-        .map(|(name, wait)| format!("{name} {}", human::duration(*wait)))
-        .collect();
     let text = format!("Half of the videos waited at most: {}.", said.join(", "));
-    drawn("Where the waiting goes", text, String::new(), |area| {
-        let longest = top(waits.iter().map(|(_, wait)| wait.as_secs_f64() / 60.0));
-        let mut chart = chart(area, 12, 0, 0.0..longest, waits.len() as f64)?;
-        let minutes = |minutes: &f64| time(*minutes, longest);
-        axes(
-            &mut chart,
-            (6, true, &minutes),
-            (0, false, &|_| String::new()),
-        )?;
+    let plot = plot("Where the waiting goes", text, String::new(), |area| {
+        let longest = top(waits.iter().copied());
         let rows = waits.len() as f64;
-        chart.draw_series(waits.iter().enumerate().map(|(at, (_, wait))| {
-            let base = rows - 1.0 - at as f64;
-            let wait = wait.as_secs_f64() / 60.0;
-            Rectangle::new([(0.0, base + 0.15), (wait, base + 0.55)], MARK.filled())
+        let base = |at: usize| rows - 1.0 - at as f64;
+        let mut chart = chart(area, 12, 0, 0.0..longest, rows)?;
+        let minutes = |minutes: &f64| time(*minutes, longest);
+        let nothing = |_: &f64| String::new();
+        axes(&mut chart, (6, true, &minutes), (0, false, &nothing))?;
+        chart.draw_series(waits.iter().enumerate().map(|(at, wait)| {
+            let corners = [(0.0, base(at) + 0.15), (*wait, base(at) + 0.55)];
+            Rectangle::new(corners, MARK.filled())
         }))?;
-        chart.draw_series(said.iter().enumerate().map(|(at, said)| {
-            let base = rows - 1.0 - at as f64;
-            Text::new(said.clone(), (longest * 0.01, base + 0.85), label())
-        }))?;
+        chart.draw_series(
+            said.into_iter()
+                .enumerate()
+                .map(|(at, said)| Text::new(said, (longest * 0.01, base(at) + 0.85), label())),
+        )?;
         Ok(())
-    })
-    .map(Some)
+    })?;
+    Ok(Some(plot))
 }
 
 /// Minutes on an axis that ends at `most` minutes.
@@ -323,17 +303,20 @@ fn by_month_axes(chart: &mut Chart<'_>, months: &[&Group], unit: &str) -> Drawn<
         month.map_or_else(String::new, |month| month.name.clone())
     };
     let value = |value: &f64| format!("{value:.0}{unit}");
-    axes(
-        chart,
-        (months.len().min(6), false, &name),
-        (5, true, &value),
-    )
+    let labels = months.len().min(6);
+    axes(chart, (labels, false, &name), (5, true, &value))
+}
+
+/// What to draw of each month that has it.
+fn line(months: &[&Group], value: impl Fn(&Group) -> Option<f64>) -> Vec<(f64, f64)> {
+    let months = months.iter().enumerate();
+    let points = months.filter_map(|(at, month)| Some((at as f64, value(month)?)));
+    points.collect()
 }
 
 fn by_month(months: &[&Group], say: impl Fn(&Group) -> String) -> String {
-    let said: Vec<String> = months
+    let said = months
         .iter()
-        .map(|month| format!("{}: {}", month.name, say(month)))
-        .collect();
-    format!("{}.", said.join("; "))
+        .map(|month| format!("{}: {}", month.name, say(month)));
+    format!("{}.", said.collect::<Vec<_>>().join("; "))
 }

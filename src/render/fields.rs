@@ -1,36 +1,48 @@
-//! The closed list of output fields: the names that `--fields` accepts and the keys of the JSON video object.
+//! The closed list of output fields: the names that `--fields` accepts, the keys of the JSON video object, and what
+//! each holds.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use crate::error::Problem;
 use crate::render::{json, text};
 use crate::time::Timestamp;
-use crate::video::{Asset, File, LastError, Video, VideoId};
+use crate::video::{Asset, File, LastError, RowId, Video, VideoId};
 
-/// Defines [`Field`] with its names, in output order.
+/// Defines [`Field`] in output order: each with its name and what it holds of a video.
 macro_rules! fields {
-    (default { $($default:ident = $dname:literal),+ $(,)? } extended { $($extended:ident = $ename:literal),+ $(,)? }) => {
+    ($video:ident:
+     default { $($field:ident $name:literal = $value:expr;)+ }
+     extended { $($more:ident $more_name:literal = $more_value:expr;)+ }) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Field {
-            $(#[doc = concat!("`", $dname, "`")] $default,)+
-            $(#[doc = concat!("`", $ename, "`; only where asked for by name, and in `show`")] $extended,)+
+            $($field,)+
+            $($more,)+
             /// `data.NAME`: one column of the line that the row was made from.
             DataColumn(&'static str),
         }
 
         impl Field {
-            pub const ALL: &'static [Self] = &[$(Self::$default,)+ $(Self::$extended,)+];
-            /// What a JSON video object has when nobody asked for anything else, in order.
-            pub const DEFAULT: &'static [Self] = &[$(Self::$default,)+];
+            pub const ALL: &'static [Self] = &[$(Self::$field,)+ $(Self::$more,)+];
+            /// What a JSON video object has when nobody asked for anything else.
+            pub const DEFAULT: &'static [Self] = &[$(Self::$field,)+];
 
             /// The name in JSON, in a header and in `--fields`.
             pub fn name(self) -> &'static str {
                 match self {
-                    $(Self::$default => $dname,)+
-                    $(Self::$extended => $ename,)+
+                    $(Self::$field => $name,)+
+                    $(Self::$more => $more_name,)+
                     Self::DataColumn(name) => name,
+                }
+            }
+
+            pub fn of(self, $video: &Video) -> Value<'_> {
+                match self {
+                    $(Self::$field => $value,)+
+                    $(Self::$more => $more_value,)+
+                    Self::DataColumn(name) => data_column($video, name),
                 }
             }
         }
@@ -38,58 +50,50 @@ macro_rules! fields {
 }
 
 fields! {
+    video:
     default {
-        Id = "id",
-        VideoId = "video_id",
-        Status = "status",
-        Finished = "finished",
-        Stalled = "stalled",
-        Title = "title",
-        Tags = "tags",
-        SubmittedAt = "submitted_at",
-        CreatedAt = "created_at",
-        CompletedAt = "completed_at",
-        LastCheckedAt = "last_checked_at",
-        Duration = "duration",
-        OutputLanguage = "output_language",
-        FolderId = "folder_id",
-        FailureCode = "failure_code",
-        FailureMessage = "failure_message",
-        VideoUrl = "video_url",
-        VideoPageUrl = "video_page_url",
-        Path = "path",
-        OutputDir = "output_dir",
-        Files = "files",
-        LastError = "last_error",
-        RetryOf = "retry_of",
-        Kind = "kind",
-        SessionId = "session_id",
-        Progress = "progress",
-        Data = "data",
+        Id "id" = Value::Integer(video.id.0);
+        VideoId "video_id" = text(video.video_id.as_ref().map(VideoId::as_str));
+        Status "status" = text(Some(video.status()));
+        Finished "finished" = Value::Bool(video.finished);
+        Stalled "stalled" = Value::Bool(is_stalled(video));
+        Title "title" = text(video.title.as_deref());
+        Tags "tags" = Value::Tags(&video.tags);
+        SubmittedAt "submitted_at" = at(Some(video.submitted_at));
+        CreatedAt "created_at" = at(video.created_at);
+        CompletedAt "completed_at" = at(video.completed_at);
+        LastCheckedAt "last_checked_at" = at(video.last_checked_at);
+        Duration "duration" = known(video.duration, Value::Seconds);
+        OutputLanguage "output_language" = text(video.output_language.as_deref());
+        FolderId "folder_id" = text(video.folder_id.as_deref());
+        FailureCode "failure_code" = text(video.failure_code.as_deref());
+        FailureMessage "failure_message" = text(video.failure_message.as_deref());
+        VideoUrl "video_url" = text(video.urls.get(Asset::Video));
+        VideoPageUrl "video_page_url" = text(video.video_page_url.as_deref());
+        Path "path" = path(video.saved_path().map(AsRef::as_ref));
+        OutputDir "output_dir" = path(Some(&video.output_dir));
+        Files "files" = Value::Files(&video.files);
+        LastError "last_error" = known(video.last_error.as_ref(), Value::Error);
+        RetryOf "retry_of" = known(video.retry_of, |RowId(row)| Value::Integer(row));
+        Kind "kind" = text(Some(video.kind.word()));
+        SessionId "session_id" = text(video.session_id.as_ref().map(VideoId::as_str));
+        Progress "progress" = known(video.progress, Value::Integer);
+        Data "data" = known(video.data.as_ref(), Value::Data);
     }
     extended {
-        Script = "script",
-        AvatarId = "avatar_id",
-        VoiceId = "voice_id",
-        CaptionedVideoUrl = "captioned_video_url",
-        SubtitleUrl = "subtitle_url",
-        ThumbnailUrl = "thumbnail_url",
-        GifUrl = "gif_url",
-        UrlsAt = "urls_at",
-        AudioUrl = "audio_url",
-        VttUrl = "vtt_url",
-        TemplateId = "template_id",
-        Candidates = "candidates",
+        Script "script" = text(video.script.as_deref());
+        AvatarId "avatar_id" = text(video.avatar_id.as_deref());
+        VoiceId "voice_id" = text(video.voice_id.as_deref());
+        CaptionedVideoUrl "captioned_video_url" = text(video.urls.get(Asset::Captioned));
+        SubtitleUrl "subtitle_url" = text(video.urls.get(Asset::Subtitle));
+        ThumbnailUrl "thumbnail_url" = text(video.urls.get(Asset::Thumbnail));
+        GifUrl "gif_url" = text(video.urls.get(Asset::Gif));
+        UrlsAt "urls_at" = at(video.urls_at);
+        AudioUrl "audio_url" = text(video.urls.get(Asset::Audio));
+        VttUrl "vtt_url" = text(video.urls.get(Asset::Vtt));
+        TemplateId "template_id" = text(video.template_id.as_deref());
+        Candidates "candidates" = candidates(video);
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown field `{}`; the fields are: {}", text::fit(.0, 40), names())]
-pub struct UnknownField(String);
-
-fn names() -> String {
-    let names: Vec<_> = Field::ALL.iter().map(|field| field.name()).collect();
-    names.join(", ")
 }
 
 impl Field {
@@ -106,93 +110,32 @@ impl Field {
     /// What a piped `submit` prints.
     pub const SUBMIT: &'static [Self] = &[Self::Id, Self::VideoId, Self::Status];
 
-    /// The field called `name`.
-    pub fn parse(name: &str) -> Result<Self, UnknownField> {
-        if name
-            .strip_prefix("data.")
-            .is_some_and(|column| !column.is_empty())
-        {
+    fn named(name: &str) -> Option<Self> {
+        let column = name.strip_prefix("data.");
+        if column.is_some_and(|column| !column.is_empty()) {
             // Lives as long as the program: fields are named on the command line, a few of them, once.
-            return Ok(Self::DataColumn(String::leak(name.to_owned())));
+            return Some(Self::DataColumn(String::leak(name.to_owned())));
         }
-        let named = Self::ALL.iter().copied().find(|field| field.name() == name);
-        named.ok_or_else(|| UnknownField(name.to_owned()))
+        Self::ALL.iter().copied().find(|field| field.name() == name)
     }
 
     /// The fields of a comma-separated list, in its order; a name given twice counts once.
-    pub fn parse_list(list: &str) -> Result<Vec<Self>, UnknownField> {
+    pub fn parse_list(list: &str) -> Result<Vec<Self>, Problem> {
         let mut fields = Vec::new();
-        for name in list.split(',') {
-            let field = Self::parse(name.trim())?;
+        for name in list.split(',').map(str::trim) {
+            let field = Self::named(name).ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|field| field.name()).collect();
+                Problem::misuse(format!(
+                    "--fields: unknown field `{}`; the fields are: {}",
+                    text::fit(name, 40),
+                    known.join(", ")
+                ))
+            })?;
             if !fields.contains(&field) {
                 fields.push(field);
             }
         }
         Ok(fields)
-    }
-
-    pub fn of(self, video: &Video) -> Value<'_> {
-        match self {
-            Self::Id => Value::Integer(video.id.0),
-            Self::VideoId => Value::text(video.video_id.as_ref().map(VideoId::as_str)),
-            Self::Status => Value::text(Some(video.status())),
-            Self::Finished => Value::Bool(video.finished),
-            Self::Stalled => Value::Bool(is_stalled(video)),
-            Self::Title => Value::text(video.title.as_deref()),
-            Self::Tags => Value::Tags(&video.tags),
-            Self::SubmittedAt => Value::at(Some(video.submitted_at)),
-            Self::CreatedAt => Value::at(video.created_at),
-            Self::CompletedAt => Value::at(video.completed_at),
-            Self::LastCheckedAt => Value::at(video.last_checked_at),
-            Self::Duration => video.duration.map_or(Value::Null, Value::Seconds),
-            Self::OutputLanguage => Value::text(video.output_language.as_deref()),
-            Self::FolderId => Value::text(video.folder_id.as_deref()),
-            Self::FailureCode => Value::text(video.failure_code.as_deref()),
-            Self::FailureMessage => Value::text(video.failure_message.as_deref()),
-            Self::VideoUrl => Value::text(video.urls.get(Asset::Video)),
-            Self::VideoPageUrl => Value::text(video.video_page_url.as_deref()),
-            Self::Path => Value::path(video.saved_path().map(AsRef::as_ref)),
-            Self::OutputDir => Value::path(Some(&video.output_dir)),
-            Self::Files => Value::Files(&video.files),
-            Self::LastError => video.last_error.as_ref().map_or(Value::Null, Value::Error),
-            Self::RetryOf => video
-                .retry_of
-                .map_or(Value::Null, |id| Value::Integer(id.0)),
-            Self::Kind => Value::text(Some(video.kind.word())),
-            Self::SessionId => Value::text(video.session_id.as_ref().map(VideoId::as_str)),
-            Self::Progress => video.progress.map_or(Value::Null, Value::Integer),
-            Self::Script => Value::text(video.script.as_deref()),
-            Self::AvatarId => Value::text(video.avatar_id.as_deref()),
-            Self::VoiceId => Value::text(video.voice_id.as_deref()),
-            Self::CaptionedVideoUrl => Value::text(video.urls.get(Asset::Captioned)),
-            Self::SubtitleUrl => Value::text(video.urls.get(Asset::Subtitle)),
-            Self::ThumbnailUrl => Value::text(video.urls.get(Asset::Thumbnail)),
-            Self::GifUrl => Value::text(video.urls.get(Asset::Gif)),
-            Self::UrlsAt => Value::at(video.urls_at),
-            Self::AudioUrl => Value::text(video.urls.get(Asset::Audio)),
-            Self::VttUrl => Value::text(video.urls.get(Asset::Vtt)),
-            Self::TemplateId => Value::text(video.template_id.as_deref()),
-            Self::Data => video.data.as_ref().map_or(Value::Null, Value::Data),
-            Self::Candidates => video.candidates.as_ref().map_or(Value::Null, |found| {
-                let found = found.iter().map(|found| {
-                    serde_json::json!({
-                        "video_id": found.video_id, "title": found.title,
-                        "created_at": found.created_at, "command": found.command(video.id),
-                    })
-                });
-                Value::Json(found.collect())
-            }),
-            Self::DataColumn(name) => {
-                let column = name.strip_prefix("data.").unwrap_or(name);
-                match video.data.as_ref().and_then(|data| data.get(column)) {
-                    None | Some(serde_json::Value::Null) => Value::Null,
-                    Some(serde_json::Value::String(text)) => {
-                        Value::Text(Cow::Borrowed(text.as_str()))
-                    }
-                    Some(other) => Value::Text(Cow::Owned(other.to_string())),
-                }
-            }
-        }
     }
 }
 
@@ -202,13 +145,13 @@ pub(in crate::render) fn is_stalled(video: &Video) -> bool {
 }
 
 /// What a field holds; serialises as JSON, and has a text form for tables, TSV and CSV.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 pub enum Value<'a> {
     Null,
     Bool(bool),
     Integer(i64),
     Seconds(f64),
-    At(Timestamp),
     Text(Cow<'a, str>),
     Tags(&'a [String]),
     Files(&'a [File]),
@@ -217,54 +160,56 @@ pub enum Value<'a> {
     Json(serde_json::Value),
 }
 
+fn known<'a, T>(fact: Option<T>, value: impl FnOnce(T) -> Value<'a>) -> Value<'a> {
+    fact.map_or(Value::Null, value)
+}
+
+fn text(text: Option<&str>) -> Value<'_> {
+    known(text, |text| Value::Text(text.into()))
+}
+
+fn at<'a>(at: Option<Timestamp>) -> Value<'a> {
+    known(at, |at| Value::Text(at.rfc3339().into()))
+}
+
+/// JSON has no form for other paths than UTF-8 ones.
+fn path(path: Option<&Path>) -> Value<'_> {
+    known(path, |path| Value::Text(path.to_string_lossy()))
+}
+
+fn candidates(video: &Video) -> Value<'_> {
+    known(video.candidates.as_ref(), |found| {
+        let found = found.iter().map(|found| {
+            serde_json::json!({
+                "video_id": found.video_id, "title": found.title,
+                "created_at": found.created_at, "command": found.command(video.id),
+            })
+        });
+        Value::Json(found.collect())
+    })
+}
+
+fn data_column<'a>(video: &'a Video, name: &str) -> Value<'a> {
+    let column = name.strip_prefix("data.").unwrap_or(name);
+    match video.data.as_ref().and_then(|data| data.get(column)) {
+        None | Some(serde_json::Value::Null) => Value::Null,
+        Some(serde_json::Value::String(column)) => text(Some(column)),
+        Some(other) => Value::Text(other.to_string().into()),
+    }
+}
+
 impl<'a> Value<'a> {
-    fn text(text: Option<&'a str>) -> Self {
-        text.map_or(Self::Null, |text| Self::Text(Cow::Borrowed(text)))
-    }
-
-    fn at(at: Option<Timestamp>) -> Self {
-        at.map_or(Self::Null, Self::At)
-    }
-
-    /// JSON has no form for other paths than UTF-8 ones.
-    fn path(path: Option<&'a Path>) -> Self {
-        path.map_or(Self::Null, |path| Self::Text(path.to_string_lossy()))
-    }
-
     /// The text form, exact and therefore not sanitized: empty for null, tags comma-separated, files and errors
     /// as JSON.
     pub fn to_text(&self) -> Cow<'a, str> {
         match self {
-            Self::Null => Cow::Borrowed(""),
-            Self::Bool(fact) => Cow::Borrowed(if *fact { "true" } else { "false" }),
-            Self::Integer(number) => Cow::Owned(number.to_string()),
-            Self::Seconds(seconds) if seconds.is_finite() => Cow::Owned(seconds.to_string()),
-            Self::Seconds(_) => Cow::Borrowed(""),
-            Self::At(at) => Cow::Owned(at.rfc3339()),
+            Self::Null => "".into(),
+            Self::Seconds(seconds) if !seconds.is_finite() => "".into(),
+            Self::Seconds(seconds) => seconds.to_string().into(),
             Self::Text(text) => text.clone(),
-            Self::Tags(tags) => Cow::Owned(tags.join(",")),
-            // Neither has anything in it that could fail to serialise.
-            Self::Files(_) | Self::Data(_) | Self::Error(_) | Self::Json(_) => {
-                Cow::Owned(json::to_line(self).unwrap_or_default())
-            }
-        }
-    }
-}
-
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(fact) => serializer.serialize_bool(*fact),
-            Self::Integer(number) => serializer.serialize_i64(*number),
-            Self::Seconds(seconds) => serializer.serialize_f64(*seconds),
-            Self::At(at) => at.serialize(serializer),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Tags(tags) => serializer.collect_seq(*tags),
-            Self::Files(files) => files.serialize(serializer),
-            Self::Data(data) => data.serialize(serializer),
-            Self::Error(error) => error.serialize(serializer),
-            Self::Json(json) => json.serialize(serializer),
+            Self::Tags(tags) => tags.join(",").into(),
+            // Nothing else has anything in it that could fail to serialise.
+            other => json::to_line(other).unwrap_or_default().into(),
         }
     }
 }
@@ -277,7 +222,7 @@ mod tests {
     #[test]
     fn names_read_back_and_are_unique() {
         for &field in Field::ALL {
-            assert_eq!(Field::parse(field.name()), Ok(field));
+            assert_eq!(Field::parse_list(field.name()).unwrap(), [field]);
         }
         assert_eq!(Field::ALL.len(), 39);
     }
@@ -285,8 +230,8 @@ mod tests {
     #[test]
     fn a_list_keeps_its_order_and_drops_repetitions() {
         assert_eq!(
-            Field::parse_list("title, id,title"),
-            Ok(vec![Field::Title, Field::Id])
+            Field::parse_list("title, id,title").unwrap(),
+            [Field::Title, Field::Id]
         );
     }
 

@@ -42,88 +42,100 @@ impl Cell {
     }
 }
 
-/// `rows` under `headers`, one line each with its line end, no line wider than `width`.
-pub(in crate::render) fn render(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> String {
-    let widths = widths(headers, rows, width);
-    let mut out = String::new();
-    let mut line = |cells: &mut dyn Iterator<Item = (String, Tone)>| {
-        // Only what is followed by another cell is padded.
-        let mut owed = 0;
-        for ((text, tone), &width) in cells.zip(&widths) {
-            if !text.is_empty() {
-                out.push_str(&" ".repeat(owed));
-                owed = 0;
-                out.push_str(&paint(&text, tone));
+/// Rows of cells under their headers.
+pub(in crate::render) struct Grid<'a> {
+    pub(in crate::render) headers: Vec<&'a str>,
+    pub(in crate::render) rows: Vec<Vec<Cell>>,
+}
+
+impl Grid<'_> {
+    /// Takes a column out.
+    pub(in crate::render) fn drop(&mut self, header: &str) {
+        if let Some(at) = self.headers.iter().position(|found| *found == header) {
+            self.headers.remove(at);
+            self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
+        }
+    }
+
+    /// One line each with its line end, no line wider than `width`.
+    pub(in crate::render) fn render(&self, width: usize) -> String {
+        let widths = self.widths(width);
+        let mut out = String::new();
+        let mut line = |cells: &mut dyn Iterator<Item = (String, Tone)>| {
+            // Only what is followed by another cell is padded.
+            let mut owed = 0;
+            for ((text, tone), &width) in cells.zip(&widths) {
+                if !text.is_empty() {
+                    out.push_str(&" ".repeat(owed));
+                    owed = 0;
+                    out.push_str(&paint(&text, tone));
+                }
+                owed += width.saturating_sub(text::shown_width(&text)) + GAP;
             }
-            owed += width.saturating_sub(text::shown_width(&text)) + GAP;
+            out.push('\n');
+        };
+        let last = widths.len().saturating_sub(1);
+        let is_cut = self.headers.len() > widths.len();
+        let title = |(at, (title, &width)): (usize, (&&str, &usize))| {
+            let title = match width.checked_sub(GAP).filter(|_| is_cut && at == last) {
+                Some(own) => format!("{} {MORE}", text::fit(title, own)),
+                None => text::fit(title, width),
+            };
+            (title, Tone::Heading)
+        };
+        line(&mut self.headers.iter().zip(&widths).enumerate().map(title));
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths);
+            line(&mut cells.map(|(cell, &width)| (cell.fit(width), cell.tone)));
         }
-        out.push('\n');
-    };
-    let dropped = headers.len() > widths.len();
-    let titles = headers.iter().take(widths.len()).zip(&widths);
-    let mut titles: Vec<_> = titles
-        .map(|(title, &width)| (text::fit(title, width), Tone::Heading))
-        .collect();
-    let beside_more = widths.last().and_then(|width| width.checked_sub(GAP));
-    if let (true, Some(own), Some(last)) = (dropped, beside_more, titles.last_mut()) {
-        last.0 = format!("{} {MORE}", text::fit(&last.0, own));
+        out
     }
-    line(&mut titles.into_iter());
-    for row in rows {
-        let cells = row.iter().zip(&widths);
-        line(&mut cells.map(|(cell, &width)| (cell.fit(width), cell.tone)));
+
+    /// Whether no cell would be cut.
+    pub(in crate::render) fn fits(&self, width: usize) -> bool {
+        let wanted = self.natural(width);
+        wanted.iter().sum::<usize>() + GAP * wanted.len().saturating_sub(1) <= width
     }
-    out
-}
 
-/// Whether no cell would be cut.
-pub(in crate::render) fn fits(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> bool {
-    let wanted = natural(headers, rows, width);
-    wanted.iter().sum::<usize>() + GAP * wanted.len().saturating_sub(1) <= width
-}
-
-/// What each column would take if there were room, and at most the whole width.
-fn natural(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
-    let mut natural: Vec<_> = headers.iter().map(|header| text::width(header)).collect();
-    for row in rows {
-        for (column, cell) in natural.iter_mut().zip(row) {
-            // No cell can use more than the terminal; a megabyte is not measured to its end.
-            *column = (*column).max(text::width(&cell.fit(width)));
+    /// What each column would take if there were room, and at most the whole width.
+    fn natural(&self, width: usize) -> Vec<usize> {
+        let headers = self.headers.iter();
+        let mut natural: Vec<_> = headers.map(|header| text::width(header)).collect();
+        for row in &self.rows {
+            for (column, cell) in natural.iter_mut().zip(row) {
+                // No cell can use more than the terminal; a megabyte is not measured to its end.
+                *column = (*column).max(text::width(&cell.fit(width)));
+            }
         }
+        natural
     }
-    natural
-}
 
-/// The widths of the columns that are shown: the last ones are dropped as long as some column would be cut too short.
-fn widths(headers: &[&str], rows: &[Vec<Cell>], width: usize) -> Vec<usize> {
-    let mut natural = natural(headers, rows, width);
-    loop {
-        let gaps = GAP * natural.len().saturating_sub(1);
-        let shared = share(&natural, width.saturating_sub(gaps));
-        let too_short = shared
-            .iter()
-            .zip(&natural)
-            .any(|(&got, &wanted)| got < wanted && got < MIN_CUT);
-        if natural.len() <= 1 || !too_short {
-            return shared;
+    /// The widths of the columns that are shown: the last ones are dropped as long as some column would be cut too short.
+    fn widths(&self, width: usize) -> Vec<usize> {
+        let mut natural = self.natural(width);
+        loop {
+            let gaps = GAP * natural.len().saturating_sub(1);
+            let shared = share(&natural, width.saturating_sub(gaps));
+            let mut both = shared.iter().zip(&natural);
+            let too_short = both.any(|(&got, &wanted)| got < wanted && got < MIN_CUT);
+            if natural.len() <= 1 || !too_short {
+                return shared;
+            }
+            natural.pop();
         }
-        natural.pop();
     }
 }
 
 /// Divides `available` columns fairly: whoever wants less than an equal share gets all of it, the others share the
 /// rest equally.
 fn share(wanted: &[usize], available: usize) -> Vec<usize> {
-    let mut order: Vec<_> = wanted.iter().copied().enumerate().collect();
-    order.sort_by_key(|&(index, wanted)| (wanted, index));
-    let mut shared = vec![0; wanted.len()];
+    let mut shared = wanted.to_vec();
+    let mut order: Vec<_> = shared.iter_mut().collect();
+    order.sort_by_key(|wanted| **wanted);
     let (mut left, mut takers) = (available, wanted.len());
-    for (index, wanted) in order {
-        let got = wanted.min(left / takers.max(1));
-        if let Some(share) = shared.get_mut(index) {
-            *share = got;
-        }
-        left -= got;
+    for wanted in order {
+        *wanted = (*wanted).min(left / takers);
+        left -= *wanted;
         takers -= 1;
     }
     shared
@@ -153,7 +165,11 @@ mod tests {
     fn columns_that_do_not_fit_are_announced() {
         let cell = |text: &str| Cell::new(text, Tone::Plain);
         let rows = [vec![cell("12345678"), cell("abcdefgh"), cell("ABCDEFGH")]];
-        let table = render(&["one", "two", "three"], &rows, 20);
+        let grid = Grid {
+            headers: vec!["one", "two", "three"],
+            rows: rows.into(),
+        };
+        let table = grid.render(20);
         assert_eq!(
             strip_str(&table).to_string(),
             "one       two …\n12345678  abcdefgh\n"
@@ -171,9 +187,9 @@ mod tests {
                 row.into_iter().enumerate().map(cell).collect()
             };
             let rows: Vec<_> = texts.into_iter().map(cells).collect();
-            let table = render(&["ID", "STATUS", "TITLE", "AGE"], &rows, width);
-            let table = strip_str(&table).to_string();
-            prop_assert_eq!(table.lines().count(), rows.len() + 1);
+            let grid = Grid { headers: vec!["ID", "STATUS", "TITLE", "AGE"], rows };
+            let table = strip_str(&grid.render(width)).to_string();
+            prop_assert_eq!(table.lines().count(), grid.rows.len() + 1);
             for line in table.lines() {
                 prop_assert!(line.width() <= width, "{line:?}");
                 prop_assert!(!line.contains(text::is_harmful));

@@ -85,18 +85,13 @@ impl<'a> RequestBody<'a> {
     }
 }
 
-/// Writes `value` as one line of JSON, without the line end. Control, bidi and invisible characters are written as
-/// `\u` escapes: safe on a terminal, and unchanged for whoever parses it.
-pub fn write_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    let mut serializer = serde_json::Serializer::with_formatter(out, SanitizingFormatter);
-    value.serialize(&mut serializer).map_err(io::Error::from)
-}
-
-/// [`write_line`] into a string.
+/// `value` as one line of JSON, without the line end. Control, bidi and invisible characters are written as `\u` escapes:
+/// safe on a terminal, and unchanged for whoever parses it.
 pub fn to_line(value: &impl Serialize) -> io::Result<String> {
     let mut line = Vec::new();
-    write_line(&mut line, value)?;
-    String::from_utf8(line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    let mut serializer = serde_json::Serializer::with_formatter(&mut line, SanitizingFormatter);
+    value.serialize(&mut serializer)?;
+    String::from_utf8(line).map_err(io::Error::other)
 }
 
 /// Compact JSON without a harmful character.
@@ -113,7 +108,7 @@ impl Formatter for SanitizingFormatter {
             let (clean, from) = rest.split_at(at);
             let mut chars = from.chars();
             out.write_all(clean.as_bytes())?;
-            for unit in chars.by_ref().take(1).flat_map(utf16) {
+            for unit in chars.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
                 write!(out, "\\u{unit:04x}")?;
             }
             rest = chars.as_str();
@@ -129,12 +124,6 @@ impl Formatter for SanitizingFormatter {
     ) -> io::Result<()> {
         self.write_string_fragment(out, fragment)
     }
-}
-
-fn utf16(c: char) -> impl Iterator<Item = u16> {
-    let mut units = [0; 2];
-    let len = c.encode_utf16(&mut units).len();
-    units.into_iter().take(len)
 }
 
 #[cfg(test)]

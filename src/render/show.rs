@@ -2,20 +2,19 @@
 //!
 //! With `--verbose` the one rendering for people in which presigned URLs appear.
 
-use std::fmt::Write as _;
-
 use anstream::adapter::strip_str;
 use chrono::TimeZone;
+use serde_json::Value;
 
 use crate::decide::{self, Trace};
 use crate::event::TimelineEntry;
 use crate::kind::Kind;
 use crate::render::json::TicketObject;
 use crate::render::style::{Tone, paint, status_tone};
-use crate::render::table::reason;
+use crate::render::table::failure;
 use crate::render::{View, human, json_text, text};
 use crate::time::Timestamp;
-use crate::video::{Account, Asset, FileState, IdempotencyKey, Phase, RowId, Video, VideoId};
+use crate::video::{Account, Asset, File, FileState, IdempotencyKey, Phase, RowId, Video};
 
 /// Lines of the request body that are shown.
 const MAX_REQUEST_LINES: usize = 60;
@@ -71,83 +70,64 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             self.labelled("stalled", &since, MAX_LINES, Tone::Bad);
         }
         self.text("title", video.title.as_deref());
-        self.exact("id", Some(&video.id.to_string()));
-        if video.kind != Kind::default() {
-            self.exact("kind", Some(video.kind.word()));
-        }
-        let session = video.session_id.as_ref().map(VideoId::as_str);
-        self.exact("session", session);
-        self.exact("template", video.template_id.as_deref());
+        self.exact("id", Some(video.id));
+        let unusual = (video.kind != Kind::default()).then_some(video.kind);
+        self.exact("kind", unusual);
+        self.exact("session", video.session_id.as_ref());
+        self.exact("template", video.template_id.as_ref());
         let progress = video.progress.filter(|_| !video.finished);
-        self.exact(
-            "progress",
-            progress.map(|per_cent| format!("{per_cent}%")).as_deref(),
-        );
-        self.exact("video id", video.video_id.as_ref().map(VideoId::as_str));
+        self.exact("progress", progress.map(|percent| format!("{percent}%")));
+        self.exact("video id", video.video_id.as_ref());
         self.text("tags", Some(&video.tags.join(", ")));
         self.text("script", video.script.as_deref());
         let data = video.data.as_ref().map(serde_json::to_string);
         self.text("data", data.and_then(Result::ok).as_deref());
-        self.exact("avatar", video.avatar_id.as_deref());
-        self.exact("voice", video.voice_id.as_deref());
-        self.exact("folder", video.folder_id.as_deref());
-        self.exact("language", video.output_language.as_deref());
+        self.exact("avatar", video.avatar_id.as_ref());
+        self.exact("voice", video.voice_id.as_ref());
+        self.exact("folder", video.folder_id.as_ref());
+        self.exact("language", video.output_language.as_ref());
+        self.times(video);
+        self.exact("output dir", Some(video.output_dir.to_string_lossy()));
+        self.exact("name", video.name_template.as_ref());
+        self.exact("retry of", video.retry_of);
+        self.exact("page", video.video_page_url.as_ref());
+    }
+
+    fn times(&mut self, video: &Video) {
         self.time("submitted", Some(video.submitted_at));
         self.time("accepted", video.accepted_at);
         if video.ended_badly() {
             self.time("ended", video.completed_at.or(video.ended_at));
         } else {
             self.time("completed", video.completed_at);
-            self.exact(
-                "rendered in",
-                video.render_time().map(human::duration).as_deref(),
-            );
+            self.exact("rendered in", video.render_time().map(human::duration));
         }
         let length = video.duration.filter(|seconds| seconds.is_finite());
-        self.exact(
-            "length",
-            length.map(|seconds| format!("{seconds:.1}s")).as_deref(),
-        );
-        if let Some(last) = video.last_checked_at {
-            let last = self.when(last);
-            let checked = match video.check_count {
-                ..=1 => last,
-                times => format!("{times} times, last {last}"),
-            };
-            self.exact("checked", Some(&checked));
-        }
+        self.exact("length", length.map(|seconds| format!("{seconds:.1}s")));
+        let checked = video.last_checked_at.map(|last| match video.check_count {
+            ..=1 => self.when(last),
+            times => format!("{times} times, last {}", self.when(last)),
+        });
+        self.exact("checked", checked);
         let unanswered = video.first_unanswered_at;
-        self.time(
-            "unanswered",
-            unanswered.filter(|_| video.has_unanswered_attempt()),
-        );
+        let unanswered = unanswered.filter(|_| video.has_unanswered_attempt());
+        self.time("unanswered", unanswered);
         let unfinished = video.send_after.filter(|_| !video.finished);
         self.time("send after", unfinished);
-        self.exact("output dir", Some(&video.output_dir.to_string_lossy()));
-        self.exact("name", video.name_template.as_deref());
-        let retry_of = video.retry_of.map(|id| id.to_string());
-        self.exact("retry of", retry_of.as_deref());
-        self.exact("page", video.video_page_url.as_deref());
     }
 
     /// What went wrong, and what can be done about it.
     fn ending(&mut self, video: &Video, retried_as: Option<RowId>) {
-        let failure = reason(
-            video.failure_code.as_deref(),
-            video.failure_message.as_deref(),
-        );
-        self.labelled("failure", &failure, MAX_LINES, Tone::Bad);
+        self.labelled("failure", &failure(video), MAX_LINES, Tone::Bad);
         if let Some(error) = &video.last_error {
-            let said = reason(Some(&error.code), Some(&error.message));
+            let said = format!("{}: {}", error.code, error.message);
             self.labelled("last error", &said, MAX_LINES, Tone::Bad);
-            let at = self.when(error.at);
-            let times = if error.count > 1 {
-                format!("{at}, ×{}", error.count)
-            } else {
-                at
-            };
-            self.exact("", Some(&times));
-            self.exact("request id", error.request_id.as_deref());
+            let mut times = self.when(error.at);
+            if error.count > 1 {
+                times += &format!(", ×{}", error.count);
+            }
+            self.exact("", Some(times));
+            self.exact("request id", error.request_id.as_ref());
         }
         let hint = match retried_as {
             Some(retry) => Some(format!("it was retried as {retry}: `tracker show {retry}`")),
@@ -161,21 +141,18 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             self.heading("candidates");
             for found in found {
                 let title = text::fit(found.title.as_deref().unwrap_or_default(), MAX_TITLE);
-                let command = found.command(video.id);
                 let line = format!("  {}  {title}", found.created_at);
                 self.line(&text::sanitize(line.trim_end()));
-                self.line(&format!("    {}", text::sanitize(&command)));
+                let command = format!("    {}", found.command(video.id));
+                self.line(&text::sanitize(&command));
             }
         }
     }
 
     fn files(&mut self, video: &Video) {
-        // Files that a video without an end to its rendering, or with a bad one, will not have.
-        let none = video.ended_badly()
-            && video
-                .files
-                .iter()
-                .all(|file| file.state == FileState::Wanted);
+        let is_wanted = |file: &File| file.state == FileState::Wanted;
+        // Files that a video with a bad end will not have.
+        let none = video.ended_badly() && video.files.iter().all(is_wanted);
         if video.files.is_empty() || none {
             return;
         }
@@ -188,31 +165,28 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             };
             let mut line = format!("  {:<10} {:<11} {size:<9}", file.asset, file.state);
             if let Some(path) = file.path.as_deref() {
-                let path = self.view.places.shorten(path);
-                let _infallible = write!(line, " {}", text::sanitize(&path));
+                line += " ";
+                line += &text::sanitize(&self.view.places.shorten(path));
             }
             if let Some(digest) = file.sha256.as_deref().filter(|_| self.view.verbose) {
                 let digest = format!("sha256 {}", text::fit(digest, 64));
-                let _infallible = write!(line, "  {}", paint(&digest, Tone::Dim));
+                line += "  ";
+                line += &paint(&digest, Tone::Dim);
             }
             self.line(line.trim_end());
         }
     }
 
     fn urls(&mut self, video: &Video) {
-        let urls = Asset::ALL
-            .iter()
-            .filter_map(|&asset| Some((asset, video.urls.get(asset)?)));
-        let urls: Vec<_> = urls.collect();
-        if urls.is_empty() {
-            return;
-        }
-        let minted = video
-            .urls_at
-            .map(|at| format!(" (as of {}; they expire 7 days after)", self.when(at)));
-        self.heading(&format!("URLs{}", minted.unwrap_or_default()));
-        for (asset, url) in urls {
-            self.line(&format!("  {asset:<10} {}", text::sanitize(url)));
+        let mut heading = Some(match video.urls_at {
+            Some(at) => format!("URLs (as of {}; they expire 7 days after)", self.when(at)),
+            None => "URLs".to_owned(),
+        });
+        for asset in Asset::ALL {
+            if let Some(url) = video.urls.get(*asset) {
+                heading.take().iter().for_each(|title| self.heading(title));
+                self.line(&format!("  {asset:<10} {}", text::sanitize(url)));
+            }
         }
     }
 
@@ -225,14 +199,10 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             (vec![body.to_owned()], true)
         };
         for line in lines {
-            let indent = line.len() - line.trim_start().len() + 2;
-            self.wrapped(
-                &" ".repeat(indent),
-                line.trim_start(),
-                indent + 2,
-                MAX_LINES,
-                Tone::Plain,
-            );
+            let text = line.trim_start();
+            let indent = line.len() - text.len() + 2;
+            let start = " ".repeat(indent);
+            self.wrapped(&start, text, indent + 2, MAX_LINES, Tone::Plain);
         }
         if !complete {
             self.line("  … (all of it: --json)");
@@ -249,19 +219,17 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             let indent = at.len() + 4;
             let mut line = format!("  {}  {:<11}", paint(&at, Tone::Dim), event.kind);
             if event.count > 1 {
-                let _infallible = write!(line, " ×{}", event.count);
+                line += &format!(" ×{}", event.count);
             }
             let facts = facts(&event.detail);
-            if facts.is_empty() {
+            let room = self.view.width.saturating_sub(indent + EVENT);
+            let too_long = self.view.wraps && text::fit(&facts, room) != text::sanitize(&facts);
+            if facts.is_empty() || too_long {
                 self.line(line.trim_end());
-            } else {
-                let room = self.view.width.saturating_sub(indent + EVENT);
-                if self.view.wraps && text::fit(&facts, room) != text::sanitize(&facts) {
-                    self.line(line.trim_end());
-                    line = "   ".to_owned();
-                }
-                line.push(' ');
-                self.wrapped(&line, &facts, 4, MAX_LINES, Tone::Plain);
+                line = "   ".to_owned();
+            }
+            if !facts.is_empty() {
+                self.wrapped(&(line + " "), &facts, 4, MAX_LINES, Tone::Plain);
             }
         }
     }
@@ -269,7 +237,9 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
     /// What only a support desk asks for.
     fn reference(&mut self, video: &Video) {
         let key = video.idempotency_key.as_ref().map(IdempotencyKey::as_str);
-        let account = video.account.as_ref().map(base_url);
+        let account = video.account.as_ref().map(Account::as_str);
+        // Its key's fingerprint says nothing to a reader.
+        let account = account.map(|text| text.rsplit_once('#').map_or(text, |(base, _)| base));
         if key.is_some() || account.is_some() {
             self.line("");
             self.exact("account", account);
@@ -283,16 +253,16 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
     }
 
     /// A value to be copied: never broken.
-    fn exact(&mut self, label: &str, value: Option<&str>) {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
+    fn exact(&mut self, label: &str, value: Option<impl ToString>) {
+        let value = value.map_or_else(String::new, |value| value.to_string());
+        if !value.is_empty() {
             let label = paint(&text::pad(label, LABEL), Tone::Dim);
-            self.line(&format!("{label}{}", text::fit(value, MAX_VALUE)));
+            self.line(&format!("{label}{}", text::fit(&value, MAX_VALUE)));
         }
     }
 
     fn time(&mut self, label: &str, at: Option<Timestamp>) {
-        let when = at.map(|at| self.when(at));
-        self.exact(label, when.as_deref());
+        self.exact(label, at.map(|at| self.when(at)));
     }
 
     /// Prose under its label; nothing for an empty value.
@@ -305,12 +275,9 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
 
     /// `value` after `start`, with `indent` on the lines that follow; on a single line where nobody looks.
     fn wrapped(&mut self, start: &str, value: &str, indent: usize, lines: usize, tone: Tone) {
-        let used = text::shown_width(&strip_str(start).to_string());
+        let used = text::shown_width(&strip_str(start).to_string()).max(indent);
         let (width, lines) = match self.view.wraps {
-            true => (
-                self.view.width.saturating_sub(used.max(indent)).max(LABEL),
-                lines,
-            ),
+            true => (self.view.width.saturating_sub(used).max(LABEL), lines),
             false => (MAX_VALUE, 1),
         };
         let mut start = start.to_owned();
@@ -321,8 +288,8 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
     }
 
     fn heading(&mut self, title: &str) {
-        let title = paint(title, Tone::Heading);
-        self.line(&format!("\n{title}"));
+        self.line("");
+        self.line(&paint(title, Tone::Heading));
     }
 
     fn line(&mut self, line: &str) {
@@ -336,15 +303,10 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
     }
 }
 
-/// The account without its key's fingerprint, which says nothing to a reader.
-fn base_url(account: &Account) -> &str {
-    let text = account.as_str();
-    text.rsplit_once('#').map_or(text, |(base, _)| base)
-}
-
 /// What a person can do about the state of `video`; `None` when there is nothing to do.
 fn hint(video: &Video) -> Option<String> {
     let id = video.id;
+    let retry = || format!("`tracker retry {id}` submits it again as a new video");
     let file = video.file(Asset::Video).map(|file| file.state);
     match video.phase {
         Phase::Unknown => Some(lost_hint(video)),
@@ -355,12 +317,8 @@ fn hint(video: &Video) -> Option<String> {
         Phase::Missing => Some(format!(
             "`tracker check {id}` asks again, `tracker retry {id}` submits it again"
         )),
-        Phase::Rejected => Some(format!(
-            "`tracker retry {id}` submits it again as a new video"
-        )),
-        Phase::Accepted if video.is_failed() => Some(format!(
-            "`tracker retry {id}` submits it again as a new video"
-        )),
+        Phase::Rejected => Some(retry()),
+        Phase::Accepted if video.is_failed() => Some(retry()),
         Phase::Accepted if file == Some(FileState::Gone) => {
             Some(format!("`tracker download {id}` fetches it again"))
         }
@@ -389,30 +347,26 @@ pub(crate) fn lost_hint(video: &Video) -> String {
         Trace::Candidates(found) => {
             let shown = found.iter().take(MAX_CANDIDATES);
             let commands: Vec<String> = shown.map(|found| found.command(id)).collect();
-            let more = if found.len() > MAX_CANDIDATES {
-                " …"
-            } else {
-                ""
-            };
+            let is_cut = found.len() > MAX_CANDIDATES;
             format!(
-                "HeyGen may have made it; if it is this one: {}{more}; if not: tracker retry {id}",
-                commands.join(" or ")
+                "HeyGen may have made it; if it is this one: {}{}; if not: tracker retry {id}",
+                commands.join(" or "),
+                if is_cut { " …" } else { "" }
             )
         }
     }
 }
 
 /// An event's detail as `key=value` pairs; values that need it are quoted as in JSON. Not yet sanitized.
-fn facts(detail: &serde_json::Value) -> String {
-    let serde_json::Value::Object(pairs) = detail else {
-        return match detail {
-            serde_json::Value::Null => String::new(),
-            other => other.to_string(),
-        };
+fn facts(detail: &Value) -> String {
+    let pairs = match detail {
+        Value::Object(pairs) => pairs,
+        Value::Null => return String::new(),
+        other => return other.to_string(),
     };
-    let fact = |(key, value): (&String, &serde_json::Value)| match value {
-        serde_json::Value::Null => None,
-        serde_json::Value::String(word) if is_bare(word) => Some(format!("{key}={word}")),
+    let fact = |(key, value): (&String, &Value)| match value {
+        Value::Null => None,
+        Value::String(word) if is_bare(word) => Some(format!("{key}={word}")),
         other => Some(format!("{key}={other}")),
     };
     let facts: Vec<_> = pairs.iter().filter_map(fact).collect();

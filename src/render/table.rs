@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::TimeZone;
 
 use crate::render::fields::{Field, is_stalled};
-use crate::render::grid::{self, Cell};
+use crate::render::grid::{Cell, Grid};
 use crate::render::style::{Tone, status_tone};
 use crate::render::{View, human, text};
 use crate::video::{Asset, FileState, Phase, RowId, Video};
@@ -27,119 +27,100 @@ pub fn list<Tz: TimeZone>(
     wide: bool,
     view: &View<Tz>,
 ) -> String {
-    let table = |age: bool, date: bool, tags: bool| -> (Vec<&str>, Vec<Vec<Cell>>) {
-        let row = |video: &Video| {
-            let mut cells = start(video);
-            if age {
-                let age = human::age_or_date(video.submitted_at, view.now, &view.tz);
-                cells.push(Cell::new(age, Tone::Dim));
-            }
-            if date {
-                let date = human::clock_exact(video.submitted_at, &view.tz);
-                let date = date.get(..DATE).unwrap_or_default();
-                cells.push(Cell::new(date, Tone::Dim));
-            }
-            if tags {
-                cells.push(Cell::new(video.tags.join(","), Tone::Plain));
-            }
-            cells.push(result(video, retries, view));
-            cells
-        };
-        let mut headers = vec!["ID", "STATUS", "TITLE"];
-        headers.extend(age.then_some("AGE"));
-        headers.extend(date.then_some("DATE"));
-        headers.extend(tags.then_some("TAGS"));
-        headers.push("RESULT");
-        (headers, videos.iter().map(row).collect())
+    let row = |video: &Video| {
+        let at = video.submitted_at;
+        let date = human::clock_exact(at, &view.tz);
+        let date = date.get(..DATE).unwrap_or_default();
+        vec![
+            Cell::new(video.id.to_string(), Tone::Dim),
+            Cell::new(text::fit(video.status(), MAX_STATUS), status_tone(video)),
+            title(video),
+            Cell::new(human::age_or_date(at, view.now, &view.tz), Tone::Dim),
+            Cell::new(date, Tone::Dim),
+            Cell::new(video.tags.join(","), Tone::Plain),
+            result(video, retries, view),
+        ]
     };
-    let tags = videos.iter().any(|video| !video.tags.is_empty());
-    let (headers, rows) = table(true, true, tags);
-    if grid::fits(&headers, &rows, view.width) {
-        return grid::render(&headers, &rows, view.width);
+    let mut grid = Grid {
+        headers: vec!["ID", "STATUS", "TITLE", "AGE", "DATE", "TAGS", "RESULT"],
+        rows: videos.iter().map(row).collect(),
+    };
+    if videos.iter().all(|video| video.tags.is_empty()) {
+        grid.drop("TAGS");
     }
-    let (headers, rows) = table(!wide, wide, wide && tags);
-    grid::render(&headers, &rows, view.width)
+    if !grid.fits(view.width) {
+        let least: &[&str] = if wide { &["AGE"] } else { &["DATE", "TAGS"] };
+        least.iter().for_each(|header| grid.drop(header));
+    }
+    grid.render(view.width)
 }
 
 /// One line per video with exactly `fields`, under their names.
 pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> String {
-    let headers: Vec<_> = fields.iter().map(|field| field.name()).collect();
     let cells = |video| {
         let cell = |&field| field_cell(field, video, view);
         fields.iter().map(cell).collect()
     };
-    let rows: Vec<Vec<_>> = videos.iter().map(cells).collect();
-    grid::render(&headers, &rows, view.width)
+    let grid = Grid {
+        headers: fields.iter().map(|field| field.name()).collect(),
+        rows: videos.iter().map(cells).collect(),
+    };
+    grid.render(view.width)
 }
 
 fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
-    let text = field.of(video).to_text();
-    match field {
-        Field::Id | Field::VideoId => Cell::new(text, Tone::Dim),
-        Field::Status => Cell::new(text, status_tone(video)),
-        Field::Path => match video.saved_path() {
-            Some(path) => Cell::path(view.places.shorten(path), Tone::Plain),
-            None => Cell::new("", Tone::Plain),
-        },
-        Field::OutputDir => Cell::path(view.places.shorten(&video.output_dir), Tone::Plain),
-        _ => Cell::new(text, Tone::Plain),
-    }
+    let path = |path| Cell::path(view.places.shorten(path), Tone::Plain);
+    let tone = match (field, video.saved_path()) {
+        (Field::Path, Some(saved)) => return path(saved),
+        (Field::OutputDir, _) => return path(&video.output_dir),
+        (Field::Id | Field::VideoId, _) => Tone::Dim,
+        (Field::Status, _) => status_tone(video),
+        _ => Tone::Plain,
+    };
+    Cell::new(field.of(video).to_text(), tone)
 }
 
-/// Number, status, and what it is: its title, else how its script begins.
-fn start(video: &Video) -> Vec<Cell> {
-    let title = match (video.title.as_deref(), video.script.as_deref()) {
+/// Its title, else how its script begins.
+fn title(video: &Video) -> Cell {
+    match (video.title.as_deref(), video.script.as_deref()) {
         (Some(title), _) if !title.trim().is_empty() => Cell::new(title, Tone::Plain),
-        (_, Some(script)) => {
-            let words: Vec<_> = script.split_whitespace().take(SCRIPT_WORDS).collect();
+        (_, script) => {
+            let words = script.unwrap_or_default().split_whitespace();
+            let words: Vec<_> = words.take(SCRIPT_WORDS).collect();
             Cell::new(text::fit(&words.join(" "), MAX_SCRIPT), Tone::Dim)
         }
-        _ => Cell::new("", Tone::Plain),
-    };
-    vec![
-        Cell::new(video.id.to_string(), Tone::Dim),
-        Cell::new(text::fit(video.status(), MAX_STATUS), status_tone(video)),
-        title,
-    ]
+    }
 }
 
-/// What became of it, in order of how much it matters: another try, a bad end, an error, the file, how far it got.
+/// What became of it, in order of how much it matters: another try, what is wrong, how far it got, the file.
 fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -> Cell {
     if let Some(retry) = retries.get(&video.id) {
-        return Cell::new(format!("retried as {retry}"), Tone::Dim);
-    }
-    if video.ended_badly() {
-        let reason = reason(
-            video.failure_code.as_deref(),
-            video.failure_message.as_deref(),
-        );
-        return match (video.phase, reason) {
-            (Phase::Unknown, _) => Cell::new("no answer came; perhaps created", Tone::Bad),
-            (Phase::Missing, _) => Cell::new("HeyGen does not have it", Tone::Bad),
-            (_, reason) => Cell::new(reason, Tone::Bad),
-        };
-    }
-    if view.is_another_accounts(video) {
-        return Cell::new("belongs to another account", Tone::Bad);
-    }
-    if let Some(error) = &video.last_error {
-        return Cell::new(reason(Some(&error.code), Some(&error.message)), Tone::Bad);
-    }
-    if let (true, Some(since)) = (is_stalled(video), video.accepted_at) {
-        let length = human::duration(view.now.since(since));
-        return Cell::new(format!("stalled: {length} so far"), Tone::Bad);
-    }
-    if is_stalled(video) {
-        return Cell::new("stalled", Tone::Bad);
-    }
-    if let Some(progress) = video.progress.filter(|_| video.is_rendering()) {
-        return Cell::new(format!("{progress}%"), Tone::Rendering);
-    }
-    if video.is_completed() {
+        Cell::new(format!("retried as {retry}"), Tone::Dim)
+    } else if let Some(trouble) = trouble(video, view) {
+        Cell::new(trouble, Tone::Bad)
+    } else if let Some(progress) = video.progress.filter(|_| video.is_rendering()) {
+        Cell::new(format!("{progress}%"), Tone::Rendering)
+    } else if video.is_completed() {
         file(video, view)
     } else {
         Cell::new("", Tone::Plain)
     }
+}
+
+fn trouble<Tz>(video: &Video, view: &View<Tz>) -> Option<String> {
+    let text = match (video.phase, &video.last_error) {
+        (Phase::Unknown, _) => "no answer came; perhaps created".to_owned(),
+        (Phase::Missing, _) => "HeyGen does not have it".to_owned(),
+        _ if video.ended_badly() => failure(video),
+        _ if view.is_another_accounts(video) => "belongs to another account".to_owned(),
+        (_, Some(error)) => format!("{}: {}", error.code, error.message),
+        _ if !is_stalled(video) => return None,
+        _ => match video.accepted_at.map(|since| view.now.since(since)) {
+            Some(length) => format!("stalled: {} so far", human::duration(length)),
+            None => "stalled".to_owned(),
+        },
+    };
+    Some(text)
 }
 
 /// The main video's file, else the first that was wanted.
@@ -155,13 +136,11 @@ fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
         FileState::Unavailable => Cell::new(format!("no {} at HeyGen", file.asset), Tone::Dim),
         FileState::Wanted | FileState::Publishing => Cell::new("not saved yet", Tone::Saving),
         FileState::Partial => {
-            let part = file.part.as_ref();
-            let have = part.map_or(0, |part| part.bytes);
-            let text = match part.and_then(|part| part.total).filter(|&total| total > 0) {
-                Some(total) => {
-                    let percent = have.saturating_mul(100) / total;
-                    format!("{percent}% of {}", human::bytes(total))
-                }
+            let part = file.part.as_ref().map(|part| (part.bytes, part.total));
+            let (have, total) = part.unwrap_or_default();
+            let total = total.unwrap_or(0);
+            let text = match have.saturating_mul(100).checked_div(total) {
+                Some(percent) => format!("{percent}% of {}", human::bytes(total)),
                 None => format!("{} so far", human::bytes(have)),
             };
             Cell::new(text, Tone::Saving)
@@ -169,9 +148,10 @@ fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
     }
 }
 
-/// `code: message`, or whichever of the two is known.
-pub(crate) fn reason(code: Option<&str>, message: Option<&str>) -> String {
-    let known: Vec<_> = [code, message].into_iter().flatten().collect();
+/// Why it failed: `code: message`, or whichever of the two is known.
+pub(crate) fn failure(video: &Video) -> String {
+    let known = [&video.failure_code, &video.failure_message];
+    let known: Vec<&str> = known.into_iter().flatten().map(String::as_str).collect();
     known.join(": ")
 }
 
