@@ -556,6 +556,11 @@ impl Video {
         self.phase == Phase::Accepted && self.outcome == Some(Outcome::Failed)
     }
 
+    /// Says `failed`, as agents' sessions do that finish later, and that is not believed yet.
+    pub fn may_recover(&self) -> bool {
+        self.failed_since.is_some() && self.is_rendering()
+    }
+
     pub fn is_rendering(&self) -> bool {
         self.phase == Phase::Accepted && !self.is_completed() && !self.is_failed()
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
 use crate::render::screen::Screen;
-use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::sandbox::{RenderState, Sandbox, SandboxOptions};
+use crate::shell;
 
 /// Long enough to see a video render, short enough to watch.
 const RENDER_TIME: Duration = Duration::from_secs(6);
@@ -22,8 +23,8 @@ pub struct Args {}
 
 const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Welcome","script":"Welcome aboard!"}
 {"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
-{"type":"avatar","avatar_id":"Bob_sitting","voice_id":"v2","title":"Weekly news","script":"Here is what happened this week."}
 "#;
+const PROMPT: &str = "Weekly news";
 
 /// Runs `tracker demo`.
 pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
@@ -40,16 +41,22 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
         "A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.",
     );
 
-    screen.line("\nThree videos are submitted. They are recorded before anything is sent:");
+    screen.line("\nThree videos are submitted, one of them to HeyGen's agent. They are recorded before anything is sent:");
     stage.tracker(&["submit", "bodies.jsonl"])?;
+    stage.tracker(&["submit", "--prompt", PROMPT])?;
     // At a terminal an uneventful check says how things stand, from cron nothing: what is said here fits both.
     screen.line(
         "\nCron would run this every minute, and print nothing while there is no news. HeyGen is still rendering:",
     );
     stage.tracker(&["check"])?;
+    screen.line("\nThen the agent says that it failed. Agents often go on after that, so the video is not given up yet:");
+    agent_is(&sandbox, RenderState::Word("failed".to_owned()));
+    stage.tracker(&["check"])?;
+    stage.tracker(&["list"])?;
+    agent_is(&sandbox, RenderState::Rendering);
     screen.line(&format!("\n({} seconds later)", RENDER_TIME.as_secs()));
     thread::sleep(RENDER_TIME);
-    screen.line("One video failed, and says why; two files are downloaded, verified and in place:");
+    screen.line("The agent's video arrived after all; the two files are downloaded, verified and in place. One video failed for good, and says why:");
     stage.tracker(&["check"])?;
     screen.line("\nNow nothing is unfinished, so a check no longer asks HeyGen anything:");
     stage.tracker(&["check"])?;
@@ -67,6 +74,14 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
     ));
     screen.line("With a key of your own: export HEYGEN_API_KEY=…, tracker submit body.json, and tracker check from cron.");
     Ok(Exit::Ok)
+}
+
+fn agent_is(sandbox: &Sandbox, state: RenderState) {
+    let mut world = sandbox.world();
+    let mut jobs = world.videos.values_mut();
+    if let Some(session) = jobs.find(|job| job.kind == "agent") {
+        session.progress = state;
+    }
 }
 
 struct Stage<'a> {
@@ -124,8 +139,8 @@ impl<'a> Stage<'a> {
             .current_dir(&self.dir)
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
-        self.screen
-            .line(&format!("$ tracker {}", arguments.join(" ")));
+        let typed: Vec<_> = arguments.iter().map(|word| shell::word(word)).collect();
+        self.screen.line(&format!("$ tracker {}", typed.join(" ")));
         command
             .status()
             .map_err(|source| Problem::system("run this program", &source))

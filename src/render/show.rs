@@ -64,7 +64,9 @@ struct Ticket<'a, Tz> {
 
 impl<Tz: TimeZone> Ticket<'_, Tz> {
     fn facts(&mut self, video: &Video) {
-        self.labelled("status", video.status(), MAX_LINES, status_tone(video));
+        let mark = video.may_recover().then_some(" (may recover)");
+        let status = format!("{}{}", video.status(), mark.unwrap_or_default());
+        self.labelled("status", &status, MAX_LINES, status_tone(video));
         if let Some(since) = video.stalled_at.filter(|_| !video.finished) {
             let since = format!("since {}", self.when(since));
             self.labelled("stalled", &since, MAX_LINES, Tone::Bad);

@@ -98,6 +98,8 @@ fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -
         Cell::new(format!("retried as {retry}"), Tone::Dim)
     } else if let Some(trouble) = trouble(video, view) {
         Cell::new(trouble, Tone::Bad)
+    } else if video.may_recover() {
+        Cell::new("may recover", Tone::Rendering)
     } else if let Some(progress) = video.progress.filter(|_| video.is_rendering()) {
         Cell::new(format!("{progress}%"), Tone::Rendering)
     } else if video.is_completed() {

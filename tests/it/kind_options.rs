@@ -77,6 +77,11 @@ fn a_session_that_stays_failed_is_said_once_after_half_an_hour_and_three_polls()
     bench.heygen.set_status(&session, "failed");
     for _ in 0..4 {
         assert_eq!(check(&bench), "", "it may recover");
+        let show = bench.tracker("show 1").stdout;
+        assert!(
+            show.starts_with("status       failed (may recover)\n"),
+            "{show}"
+        );
         assert_eq!(bench.query("SELECT finished FROM videos"), "0");
         bench.advance(9 * MINUTE);
     }
@@ -86,6 +91,8 @@ fn a_session_that_stays_failed_is_said_once_after_half_an_hour_and_three_polls()
     assert_eq!(check(&bench), "");
     assert_eq!(log(&bench), ["failed 1 agent", "idle 1 agent"]);
     bench.tracker("check 1 --exit-status").exits(5);
+    let show = bench.tracker("show 1").stdout;
+    assert!(show.starts_with("status       failed\n"), "{show}");
 
     // A person takes it back.
     let reply = bench.tracker_with(&["reply", "1", "Please go on"]).exits(0);

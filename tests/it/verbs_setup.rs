@@ -362,7 +362,12 @@ fn without_ids(text: &str) -> String {
     let mut out = String::new();
     for word in text.split_inclusive(|c: char| !c.is_ascii_hexdigit()) {
         let id = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
-        out.push_str(if id.len() == 32 { "ID" } else { id });
+        // An agent's video has a v before.
+        out.push_str(if matches!(id.len(), 31 | 32) {
+            "ID"
+        } else {
+            id
+        });
         out.push_str(&word[id.len()..]);
     }
     out
