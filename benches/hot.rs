@@ -15,7 +15,7 @@ use heygen_tracker::heygen::{BaseUrl, Client, RemoteVideo, Timeouts};
 use heygen_tracker::render::fields::Field;
 use heygen_tracker::render::json::{self, VideoObject};
 use heygen_tracker::render::tsv;
-use heygen_tracker::sandbox::{Sandbox, SandboxOptions};
+use heygen_tracker::sandbox::{RenderState, Sandbox, SandboxOptions};
 use heygen_tracker::secret::Secret;
 use heygen_tracker::store::{NewVideo, Store};
 use heygen_tracker::time;
@@ -78,7 +78,7 @@ fn sandbox(videos: usize) -> (Sandbox, Client) {
     .unwrap();
     for number in 0..videos {
         let mut world = sandbox.world();
-        let progress = world.word("completed");
+        let progress = RenderState::Completed { at: world.now() };
         world.insert(&format!("{number:032x}"), progress);
     }
     let base = BaseUrl::parse(&sandbox.api_base()).unwrap();

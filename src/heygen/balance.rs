@@ -4,9 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::redact::Redactor;
-use super::wire::{BadAnswer, data, envelope, instant, text};
-use crate::object::{Fields, fields, number};
+use super::wire::{BadAnswer, Part};
 use crate::time::Timestamp;
 
 const MAX_WORD: usize = 60;
@@ -37,69 +35,54 @@ pub struct Funds {
     pub unit: String,
     /// When it is full again.
     pub resets_at: Option<Timestamp>,
-    #[serde(skip)]
-    billing_type: &'static str,
 }
 
 impl Balance {
     /// Whatever is not understood is missing.
-    pub(super) fn read(body: &[u8], redactor: &Redactor) -> Result<Self, BadAnswer> {
-        let account = data(&envelope(body, redactor)?).unwrap_or_default();
-        let word = |data: &Fields<'_>, name| text(data, name, MAX_WORD, redactor);
-        let wallet = part(&account, "wallet");
-        let subscription = part(&account, "subscription");
-        let credits = part(&subscription, "credits");
-        let usage = part(&account, "usage_based");
-        let under_cap = number(usage.get("spending_cap_usd"))
-            .zip(number(usage.get("spending_current_usd")))
+    pub(super) fn read(answer: &Part<'_>) -> Result<Self, BadAnswer> {
+        let account = answer.part("data");
+        let wallet = account.part("wallet");
+        let subscription = account.part("subscription");
+        let credits = subscription.part("credits");
+        let premium = credits.part("premium_credits");
+        let add_on = credits.part("add_on_credits");
+        let usage = account.part("usage_based");
+        let under_cap = usage
+            .number("spending_cap_usd")
+            .zip(usage.number("spending_current_usd"))
             .map(|(cap, spent)| ((cap - spent) * 100.0).round() / 100.0);
-        let funds = |billing_type, of, amount: Option<f64>, unit: &str, data: &Fields<'_>| {
+        let currency = wallet.text("currency", MAX_WORD).unwrap_or_default();
+        let funds = |of, part: &Part<'_>, amount: Option<f64>, unit: &str| {
             Some(Funds {
                 of,
                 amount: amount?,
                 unit: unit.to_owned(),
-                resets_at: instant(data, "resets_at"),
-                billing_type,
+                resets_at: part.instant("resets_at"),
             })
         };
-        let credits_of = |of, name| {
-            let part = part(&credits, name);
-            let remaining = number(part.get("remaining"));
-            funds("subscription", of, remaining, "credits", &part)
-        };
-        let in_wallet = number(wallet.get("remaining_balance"));
-        let currency = word(&wallet, "currency").unwrap_or_default();
-        let included = number(usage.get("remaining_credits"));
+        let field = |of, part: &Part<'_>, name, unit| funds(of, part, part.number(name), unit);
         let left = [
-            funds("wallet", "wallet", in_wallet, &currency, &wallet),
-            credits_of("premium", "premium_credits"),
-            credits_of("add-on", "add_on_credits"),
-            funds("usage_based", "included", included, "credits", &usage),
-            funds("usage_based", "spending cap", under_cap, "usd", &usage),
+            field("wallet", &wallet, "remaining_balance", &currency),
+            field("premium", &premium, "remaining", "credits"),
+            field("add-on", &add_on, "remaining", "credits"),
+            field("included", &usage, "remaining_credits", "credits"),
+            funds("spending cap", &usage, under_cap, "usd"),
         ];
         let left: Vec<Funds> = left.into_iter().flatten().collect();
-        let billing_type = word(&account, "billing_type");
-        let auto_reload = part(&wallet, "auto_reload")
-            .get("enabled")
-            .is_some_and(|raw| raw.get() == "true");
-        let counts = |funds: &&Funds| Some(funds.billing_type) == billing_type.as_deref();
+        let billing_type = account.text("billing_type", MAX_WORD);
+        let auto_reload = wallet.part("auto_reload").is("enabled", true);
+        let counts = |funds: &&Funds| Some(funds.billing_type()) == billing_type.as_deref();
         let any = left.iter().any(|funds| counts(&funds));
         let mut counted = left.iter().filter(|funds| !any || counts(funds));
         let used_up = !auto_reload && !left.is_empty() && counted.all(|funds| funds.amount <= 0.0);
         Ok(Self {
-            plan: word(&subscription, "plan"),
+            plan: subscription.text("plan", MAX_WORD),
             billing_type,
             auto_reload,
             left,
             used_up,
         })
     }
-}
-
-fn part<'a>(data: &Fields<'a>, name: &str) -> Fields<'a> {
-    data.get(name)
-        .and_then(|raw| fields(raw.get()).ok())
-        .unwrap_or_default()
 }
 
 impl fmt::Display for Balance {
@@ -111,12 +94,21 @@ impl fmt::Display for Balance {
             return f.write_str("HeyGen does not say what is left");
         }
         let left: Vec<String> = self.left.iter().map(ToString::to_string).collect();
-        write!(f, "{} left", left.join(", "))?;
-        f.write_str(if self.auto_reload {
-            ", filled up automatically"
-        } else {
-            ""
-        })
+        let filled_up = match self.auto_reload {
+            true => ", filled up automatically",
+            false => "",
+        };
+        write!(f, "{} left{filled_up}", left.join(", "))
+    }
+}
+
+impl Funds {
+    fn billing_type(&self) -> &'static str {
+        match self.of {
+            "wallet" => "wallet",
+            "premium" | "add-on" => "subscription",
+            _ => "usage_based",
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ureq::http::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
-use ureq::http::{self, HeaderMap, HeaderName, Method, Request, Response, Uri};
-use ureq::{Agent, AsSendBody, Body};
+use ureq::http::response::Parts;
+use ureq::http::{self, HeaderName, Method, Request, Uri};
+use ureq::{Agent, AsSendBody};
 
 use super::access::BaseUrl;
 use super::balance::Balance;
@@ -15,7 +16,8 @@ use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
 use super::wire::{
-    self, BadAnswer, BatchItem, BulkStatus, Created, MAX_MESSAGE, Page, RemoteVideo,
+    self, BadAnswer, BatchItem, BulkStatus, Created, ErrorBody, MAX_MESSAGE, Page, Part,
+    RemoteVideo,
 };
 use crate::kind::Kind;
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
@@ -29,8 +31,6 @@ const MAX_PAGE: u32 = 100;
 
 /// A page of 100 videos has about 300 KB; a server that sends more than this is not HeyGen in good health.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
-/// Of an answer with an error status only the envelope matters.
-const MAX_REFUSAL: u64 = MAX_ANSWER;
 const MAX_EXCERPT: usize = 1024;
 const MAX_REQUEST_ID: usize = 200;
 const MAX_MIME: usize = 100;
@@ -87,6 +87,11 @@ fn paged(path: &str, token: Option<&str>) -> String {
     format!("{path}?limit={MAX_PAGE}{token}")
 }
 
+fn session_path(session: &VideoId) -> String {
+    let id = net::percent_encoded(session.as_str());
+    format!("{}/{id}", Kind::Agent.strategy().read)
+}
+
 impl Client {
     /// No I/O happens before the first request.
     pub fn new(base: &BaseUrl, key: Secret, timeouts: Timeouts, proxy: Option<Proxy>) -> Self {
@@ -113,22 +118,13 @@ impl Client {
         body: &[u8],
         key: &IdempotencyKey,
     ) -> Result<Created, ApiError> {
-        let segment =
-            template.map_or_else(String::new, |id| format!("/{}", net::percent_encoded(id)));
-        let request = self
-            .request(
-                Method::POST,
-                &format!("{}{segment}", kind.strategy().create),
-            )
-            .header(CONTENT_TYPE, "application/json")
-            .header(IDEMPOTENCY_KEY, key.as_str())
-            .body(body);
-        let answer = self.exchange(request, Reuse::Never)?;
-        let created = self.read(&answer, |body, redactor| {
-            wire::created(kind, body, redactor)
-        })?;
+        let template =
+            template.map_or(String::new(), |id| format!("/{}", net::percent_encoded(id)));
+        let path = format!("{}{template}", kind.strategy().create);
+        let (created, request_id) =
+            self.post(&path, Some(key), body, |answer| wire::created(kind, answer))?;
         Ok(Created {
-            request_id: answer.request_id,
+            request_id,
             ..created
         })
     }
@@ -138,7 +134,7 @@ impl Client {
     pub fn job(&self, job: &Job) -> Result<RemoteVideo, ApiError> {
         let read = job.kind.strategy().read;
         let path = format!("{read}/{}", net::percent_encoded(job.id.as_str()));
-        self.get(&path, |body, redactor| wire::video(body, job, redactor))
+        self.get(&path, |answer| wire::video(job, answer))
     }
 
     /// `GET /v3/videos/{id}`.
@@ -174,9 +170,7 @@ impl Client {
                 next: None,
             });
         };
-        self.get(&paged(path, token), |body, redactor| {
-            wire::jobs(kind, body, redactor)
-        })
+        self.get(&paged(path, token), |answer| wire::jobs(kind, answer))
     }
 
     /// One page of what became of the bodies of a batch.
@@ -189,29 +183,14 @@ impl Client {
     /// After an error it may have been taken nevertheless.
     pub fn message(&self, session: &VideoId, text: &str) -> Result<Option<String>, ApiError> {
         let body = serde_json::json!({ "message": text }).to_string();
-        let answer = self.to_session(session, "", body)?;
-        self.read(&answer, wire::run_id)
+        let answer = self.post(&session_path(session), None, body.as_bytes(), wire::run_id);
+        answer.map(|(run_id, _)| run_id)
     }
 
     /// `POST /v3/video-agents/{id}/stop`: ends a session and frees its slot.
     pub fn stop(&self, session: &VideoId) -> Result<(), ApiError> {
-        let answer = self.to_session(session, "/stop", "{}".to_owned())?;
-        self.read(&answer, wire::anything)
-    }
-
-    fn to_session(
-        &self,
-        session: &VideoId,
-        action: &str,
-        body: String,
-    ) -> Result<Answer, ApiError> {
-        let read = Kind::Agent.strategy().read;
-        let path = format!("{read}/{}{action}", net::percent_encoded(session.as_str()));
-        let request = self
-            .request(Method::POST, &path)
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.into_bytes());
-        self.exchange(request, Reuse::Never)
+        let path = session_path(session) + "/stop";
+        self.post(&path, None, b"{}", |_| Ok(())).map(drop)
     }
 
     /// `GET /v3/users/me`: whether the key is accepted, and what its account has left.
@@ -233,8 +212,8 @@ impl Client {
         Some(self.0.skew.load(Ordering::Relaxed)).filter(|skew| *skew != UNKNOWN_SKEW)
     }
 
-    fn note_clock(&self, headers: &HeaderMap) {
-        if let Some(date) = text(headers, &DATE).and_then(net::http_date) {
+    fn note_clock(&self, head: &Parts) {
+        if let Some(date) = text(head, &DATE).and_then(net::http_date) {
             let skew = date.millis() - time::now().millis();
             let skew = if skew.abs() < SAME_TIME { 0 } else { skew };
             self.0.skew.store(skew, Ordering::Relaxed);
@@ -252,18 +231,36 @@ impl Client {
     fn get<T>(
         &self,
         path: &str,
-        read: impl FnOnce(&[u8], &Redactor) -> Result<T, BadAnswer>,
+        read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
     ) -> Result<T, ApiError> {
         let request = self.request(Method::GET, path).body(());
-        self.read(&self.exchange(request, Reuse::Checked)?, read)
+        let answer = self.exchange(request, Reuse::Checked, read);
+        answer.map(|(found, _)| found)
     }
 
-    /// One request and its complete answer, which has a 2xx status.
-    fn exchange(
+    fn post<T>(
+        &self,
+        path: &str,
+        key: Option<&IdempotencyKey>,
+        body: &[u8],
+        read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
+    ) -> Result<(T, Option<String>), ApiError> {
+        let mut request = self
+            .request(Method::POST, path)
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header(IDEMPOTENCY_KEY, key.as_str());
+        }
+        self.exchange(request.body(body), Reuse::Never, read)
+    }
+
+    /// One request, what its complete answer of a 2xx status says, and the request's id.
+    fn exchange<T>(
         &self,
         request: http::Result<Request<impl AsSendBody>>,
         reuse: Reuse,
-    ) -> Result<Answer, ApiError> {
+        read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
+    ) -> Result<(T, Option<String>), ApiError> {
         let agent = match reuse {
             Reuse::Checked => &self.0.shared,
             Reuse::Never => &self.0.single,
@@ -273,127 +270,104 @@ impl Client {
         let response = request
             .map_err(ureq::Error::from)
             .and_then(|request| agent.run(request))
-            .map_err(|error| self.without_answer(&error))?;
-        let (head, mut body) = response.into_parts();
-        self.note_clock(&head.headers);
-        let head = Response::from_parts(head, ());
-        if head.status().is_success() {
-            self.accepted(&head, &mut body)
-        } else {
-            Err(self.refused(&head, &mut body))
-        }
-    }
-
-    fn accepted(&self, head: &Response<()>, body: &mut Body) -> Result<Answer, ApiError> {
-        let (bytes, end) = net::read_up_to(body.as_reader(), MAX_ANSWER);
-        let answer = Answer {
-            status: head.status().as_u16(),
-            request_id: self.request_id(head.headers()),
-            shape: self.shape(head.headers(), bytes.len()),
-            body: bytes,
-        };
-        match end {
-            None => Ok(answer),
-            Some(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                Err(self.bad_response(&answer, "more than 4 MiB", "bad_response".to_owned()))
-            }
-            Some(error) => Err(ApiError {
-                request_id: answer.request_id.clone(),
-                excerpt: self.excerpt(&answer.body),
+            .map_err(|error| match transport::was_handed_over() {
+                true => self.no_answer("no answer", &error),
+                false => ApiError {
+                    kind: ErrorKind::NotSent,
+                    ..self.no_answer("cannot connect", &error)
+                },
+            })?;
+        let (head, body) = response.into_parts();
+        self.note_clock(&head);
+        let (body, end) = net::read_up_to(body.into_reader(), MAX_ANSWER);
+        let request_id = text(&head, &X_REQUEST_ID);
+        let request_id = request_id.map(|id| self.0.redactor.clean(id, MAX_REQUEST_ID));
+        let found = match end {
+            // Its body explains it at best: however that ends, the status stands.
+            _ if !head.status.is_success() => Err(self.refused(&head, &body)),
+            Some(error) if error.kind() != io::ErrorKind::FileTooLarge => Err(ApiError {
+                excerpt: self.excerpt(&body),
                 ..self.no_answer("the answer was cut short", &error.into())
+            }),
+            Some(_) => Err(self.bad_response(&head, &body, BadAnswer::TooLong)),
+            None => Part::answer(&body, &self.0.redactor)
+                .and_then(|answer| read(&answer))
+                .map_err(|unusable| self.bad_response(&head, &body, unusable)),
+        };
+        match found {
+            Ok(found) => Ok((found, request_id)),
+            Err(error) => Err(ApiError {
+                request_id,
+                ..error
             }),
         }
     }
 
-    /// An answer with any other status. Its body explains it at best; however that ends, the status stands.
-    fn refused(&self, head: &Response<()>, body: &mut Body) -> ApiError {
-        let status = head.status().as_u16();
-        let (bytes, _) = net::read_up_to(body.as_reader(), MAX_REFUSAL);
-        let problem = wire::refusal(&bytes, &self.0.redactor);
-        let own_word = wire::is_own_word(&bytes);
-        let message = if head.status().is_redirection() {
-            let target = self.redirect_target(head.headers());
+    /// An answer with any other status.
+    fn refused(&self, head: &Parts, body: &[u8]) -> ApiError {
+        let status = head.status.as_u16();
+        let (problem, own_word) = wire::refusal(body, &self.0.redactor);
+        let message = if head.status.is_redirection() {
+            let target = self.redirect_target(head);
             format!("HTTP {status} from HeyGen: a redirect{target}, which is never followed")
         } else {
             problem.message.unwrap_or_else(|| {
-                let shape = self.shape(head.headers(), bytes.len());
+                let shape = self.shape(head, body);
                 format!("HTTP {status} from HeyGen ({shape})")
             })
         };
+        let retry_after = text(head, &RETRY_AFTER);
         ApiError {
             kind: ErrorKind::Status(status),
             own_word,
             code: status_code(status, problem.code.as_deref(), own_word),
             message,
-            request_id: self.request_id(head.headers()),
-            retry_after: text(head.headers(), &RETRY_AFTER)
-                .and_then(|value| net::retry_after(value, time::now())),
+            request_id: None,
+            retry_after: retry_after.and_then(|value| net::retry_after(value, time::now())),
             excerpt: None,
         }
     }
 
-    /// Turns a complete answer into what was asked for.
-    fn read<T>(
-        &self,
-        answer: &Answer,
-        read: impl FnOnce(&[u8], &Redactor) -> Result<T, BadAnswer>,
-    ) -> Result<T, ApiError> {
-        read(&answer.body, &self.0.redactor).map_err(|unusable| {
-            let problem = match &unusable {
-                BadAnswer::Refused(problem) => problem.clone(),
-                _ => wire::ErrorBody::default(),
-            };
-            let code = problem.code.filter(|code| is_sane_code(code));
-            let code = code.unwrap_or_else(|| "bad_response".to_owned());
-            let mut error = self.bad_response(answer, &unusable, code);
-            if let Some(message) = problem.message {
-                error.message = message;
-            }
-            error
-        })
-    }
-
-    fn bad_response(&self, answer: &Answer, what: impl fmt::Display, code: String) -> ApiError {
-        let Answer { status, shape, .. } = answer;
+    fn bad_response(&self, head: &Parts, body: &[u8], unusable: BadAnswer) -> ApiError {
+        let status = head.status.as_u16();
+        let shape = self.shape(head, body);
+        let message = format!("HeyGen answered HTTP {status} with {unusable} ({shape})");
+        let problem = match unusable {
+            BadAnswer::Refused(problem) => problem,
+            _ => ErrorBody::default(),
+        };
+        let code = problem.code.filter(|code| is_sane_code(code));
         ApiError {
-            kind: ErrorKind::BadResponse(*status),
+            kind: ErrorKind::BadResponse(status),
             own_word: false,
-            code,
-            message: format!("HeyGen answered HTTP {status} with {what} ({shape})"),
-            request_id: answer.request_id.clone(),
+            code: code.unwrap_or_else(|| "bad_response".to_owned()),
+            message: problem.message.unwrap_or(message),
+            request_id: None,
             retry_after: None,
-            excerpt: self.excerpt(&answer.body),
-        }
-    }
-
-    /// No status came back; the connection knows how far the request got.
-    fn without_answer(&self, error: &ureq::Error) -> ApiError {
-        if transport::was_handed_over() {
-            self.no_answer("no answer", error)
-        } else {
-            ApiError {
-                kind: ErrorKind::NotSent,
-                ..self.no_answer("cannot connect", error)
-            }
+            excerpt: self.excerpt(body),
         }
     }
 
     fn no_answer(&self, what: &str, error: &ureq::Error) -> ApiError {
-        let timed_out = is_timeout(error);
+        let (timed_out, cause) = match error {
+            ureq::Error::Timeout(budget) => (true, format!("timed out ({budget})")),
+            // Its words without ureq's prefix.
+            ureq::Error::Io(error) => (error.kind() == io::ErrorKind::TimedOut, error.to_string()),
+            other => (false, other.to_string()),
+        };
         let authority = self.0.base.authority();
         let proxy = self.0.proxy.as_ref();
         let route = proxy.and_then(|proxy| proxy.on_the_way_to(self.0.base.as_str()));
         let route = route.unwrap_or_default();
-        let message = format!("{what} ({authority}{route}): {}", cause(error));
+        let message = format!("{what} ({authority}{route}): {cause}");
+        let code = match timed_out {
+            true => "timeout",
+            false => "network_error",
+        };
         ApiError {
             kind: ErrorKind::NoAnswer { timed_out },
             own_word: false,
-            code: if timed_out {
-                "timeout"
-            } else {
-                "network_error"
-            }
-            .to_owned(),
+            code: code.to_owned(),
             message: self.0.redactor.clean(&message, MAX_MESSAGE),
             request_id: None,
             retry_after: None,
@@ -401,18 +375,15 @@ impl Client {
         }
     }
 
-    fn request_id(&self, headers: &HeaderMap) -> Option<String> {
-        text(headers, &X_REQUEST_ID).map(|id| self.0.redactor.clean(id, MAX_REQUEST_ID))
-    }
-
     /// `text/html, 167 bytes`: what can be said about any body.
-    fn shape(&self, headers: &HeaderMap, bytes: usize) -> String {
-        let mime = text(headers, &CONTENT_TYPE)
+    fn shape(&self, head: &Parts, body: &[u8]) -> String {
+        let mime = text(head, &CONTENT_TYPE)
             .and_then(|value| value.split(';').next())
             .map(str::trim)
             .filter(|mime| !mime.is_empty())
             .unwrap_or("no content type");
-        format!("{}, {bytes} bytes", self.0.redactor.clean(mime, MAX_MIME))
+        let mime = self.0.redactor.clean(mime, MAX_MIME);
+        format!("{mime}, {} bytes", body.len())
     }
 
     fn excerpt(&self, body: &[u8]) -> Option<String> {
@@ -421,8 +392,8 @@ impl Client {
     }
 
     /// ` to HOST`: the host alone, since the rest of the target may be a secret.
-    fn redirect_target(&self, headers: &HeaderMap) -> String {
-        text(headers, &LOCATION)
+    fn redirect_target(&self, head: &Parts) -> String {
+        text(head, &LOCATION)
             .and_then(|location| location.parse::<Uri>().ok())
             .and_then(|uri| uri.host().map(|host| format!(" to {host}")))
             .map(|target| self.0.redactor.clean(&target, MAX_REQUEST_ID))
@@ -445,32 +416,8 @@ impl Inner {
     }
 }
 
-struct Answer {
-    status: u16,
-    request_id: Option<String>,
-    body: Vec<u8>,
-    shape: String,
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn is_timeout(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Timeout(_) => true,
-        ureq::Error::Io(error) => error.kind() == io::ErrorKind::TimedOut,
-        _ => false,
-    }
-}
-
-/// ureq's words without its prefixes.
-fn cause(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Timeout(budget) => format!("timed out ({budget})"),
-        ureq::Error::Io(error) => error.to_string(),
-        other => other.to_string(),
-    }
+fn text<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a str> {
+    head.headers.get(name)?.to_str().ok()
 }
 
 #[cfg(test)]

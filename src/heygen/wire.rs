@@ -5,12 +5,13 @@
 //! bounded by the answer's size whatever is nested in it. serde_json's depth limit stays on.
 
 use chrono::{DateTime, NaiveDateTime};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::is_sane_code;
 use super::redact::{Redactor, truncate};
 use crate::kind::Kind;
-use crate::object::{self, Fields, fields, number};
+use crate::object::{self, Fields, fields};
 use crate::time::Timestamp;
 use crate::video::{Job, RemoteStatus, Urls, VideoId};
 
@@ -132,342 +133,335 @@ pub(super) enum BadAnswer {
     NoStatus,
     #[error("another video than the one asked for")]
     OtherVideo,
+    #[error("more than 4 MiB")]
+    TooLong,
+}
+
+/// An object of an answer. What is read from it has the key masked.
+pub(super) struct Part<'a> {
+    fields: Fields<'a>,
+    redactor: &'a Redactor,
+}
+
+impl<'a> Part<'a> {
+    fn parse(json: &'a str, redactor: &'a Redactor) -> Option<Self> {
+        let fields = fields(json).ok()?;
+        Some(Self { fields, redactor })
+    }
+
+    fn whole(body: &'a [u8], redactor: &'a Redactor) -> Option<Self> {
+        let json = std::str::from_utf8(body).ok()?;
+        Self::parse(json.trim_start_matches('\u{feff}').trim(), redactor)
+    }
+
+    /// Any JSON object that is not an error envelope: all that an answer has to be when its content does not matter.
+    pub(super) fn answer(body: &'a [u8], redactor: &'a Redactor) -> Result<Self, BadAnswer> {
+        let answer = Self::whole(body, redactor).ok_or(BadAnswer::NotJson)?;
+        match answer.problem("error") {
+            Some(problem) => Err(BadAnswer::Refused(problem)),
+            None => Ok(answer),
+        }
+    }
+
+    fn read<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.fields.get(name)?.get()).ok()
+    }
+
+    fn object(&self, name: &str) -> Option<Self> {
+        Self::parse(self.fields.get(name)?.get(), self.redactor)
+    }
+
+    /// The object of that name, without a field where there is none.
+    pub(super) fn part(&self, name: &str) -> Self {
+        self.object(name).unwrap_or_else(|| Self {
+            fields: Fields::new(),
+            redactor: self.redactor,
+        })
+    }
+
+    fn data(&self) -> Result<Self, BadAnswer> {
+        self.object("data").ok_or(BadAnswer::NoData)
+    }
+
+    /// What each element of an array is; `None` for what is no object.
+    fn array(&self, name: &str) -> Option<Vec<Option<Self>>> {
+        let elements: Vec<&RawValue> = self.read(name)?;
+        let parts = elements.into_iter();
+        Some(
+            parts
+                .map(|raw| Self::parse(raw.get(), self.redactor))
+                .collect(),
+        )
+    }
+
+    pub(super) fn is(&self, name: &str, value: bool) -> bool {
+        self.read(name) == Some(value)
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        object::number(self.fields.get(name))
+    }
+
+    /// As it came, with whatever secrets; never empty.
+    fn string(&self, name: &str) -> Option<String> {
+        self.read(name).filter(|text: &String| !text.is_empty())
+    }
+
+    pub(super) fn text(&self, name: &str, max: usize) -> Option<String> {
+        let mut text = self.redactor.without_key(self.string(name)?);
+        truncate(&mut text, max);
+        Some(text)
+    }
+
+    /// Text in which URLs have no queries.
+    fn clean(&self, name: &str, max: usize) -> Option<String> {
+        Some(self.redactor.clean(&self.string(name)?, max))
+    }
+
+    fn url(&self, name: &str) -> Option<String> {
+        let url = self.string(name).filter(|url| url.len() <= MAX_URL)?;
+        Some(self.redactor.without_key(url))
+    }
+
+    fn id(&self, name: &str) -> Option<VideoId> {
+        self.usable_id(self.string(name)?)
+    }
+
+    /// The first of an array of ids.
+    fn first_id(&self, name: &str) -> Option<VideoId> {
+        let ids: Vec<String> = self.read(name)?;
+        self.usable_id(ids.into_iter().next()?)
+    }
+
+    /// An id with the key in it is none: masked, it would be somebody else's, or nobody's.
+    fn usable_id(&self, id: String) -> Option<VideoId> {
+        let keyless = self.redactor.without_key(id.clone()) == id;
+        VideoId::new(id).filter(|_| keyless)
+    }
+
+    fn status(&self) -> Option<RemoteStatus> {
+        let word = self.string("status")?;
+        let usable = !word.trim().is_empty() && word.len() <= MAX_STATUS;
+        usable.then(|| RemoteStatus::new(self.redactor.without_key(word)))
+    }
+
+    /// Older endpoints of HeyGen number their errors.
+    fn code(&self, name: &str) -> Option<String> {
+        let number = || self.read(name).map(|number: i64| number.to_string());
+        let code = self.string(name).or_else(number)?;
+        Some(self.redactor.clean(&code, MAX_WORD))
+    }
+
+    /// Unix seconds, whole or not, or ISO 8601 text; without an offset that is UTC.
+    pub(super) fn instant(&self, name: &str) -> Option<Timestamp> {
+        if let Some(seconds) = self.number(name) {
+            // The cast saturates, and Timestamp clamps.
+            return Some(Timestamp::from_millis((seconds * 1000.0).round() as i64));
+        }
+        let text = self.string(name)?;
+        let utc = || NaiveDateTime::parse_from_str(text.trim(), "%Y-%m-%dT%H:%M:%S%.f");
+        let instant = DateTime::parse_from_rfc3339(text.trim())
+            .map(|instant| instant.to_utc())
+            .or_else(|_| utc().map(|instant| instant.and_utc()));
+        Some(Timestamp::from_millis(instant.ok()?.timestamp_millis()))
+    }
+
+    /// `None` when nothing is wrong: some APIs send `"error": {}` or `""` along with every good answer.
+    fn problem(&self, name: &str) -> Option<ErrorBody> {
+        match self.clean(name, MAX_MESSAGE) {
+            None => self.part(name).as_problem(),
+            message => Some(ErrorBody {
+                code: None,
+                message,
+            }),
+        }
+    }
+
+    fn as_problem(&self) -> Option<ErrorBody> {
+        let message = |name| self.clean(name, MAX_MESSAGE);
+        let problem = ErrorBody {
+            code: self.code("code"),
+            // What some gateways say instead.
+            message: message("message").or_else(|| message("detail")),
+        };
+        (problem != ErrorBody::default()).then_some(problem)
+    }
+
+    /// The usable elements of an array, and the cursor beside it.
+    fn page<T>(
+        &self,
+        array: &str,
+        read: impl Fn(&Self) -> Option<T>,
+    ) -> Result<Page<T>, BadAnswer> {
+        let elements = self.array(array).ok_or(BadAnswer::NoData)?;
+        let items: Vec<T> = elements
+            .iter()
+            .filter_map(|element| read(element.as_ref()?))
+            .collect();
+        Ok(Page {
+            skipped: elements.len() - items.len(),
+            items,
+            next: self.next(),
+        })
+    }
+
+    fn next(&self) -> Option<String> {
+        let is_last = self.is("has_more", false);
+        self.url("next_token").filter(|_| !is_last)
+    }
 }
 
 /// Reads the answer to a POST; `request_id` is left for the caller to fill in.
-pub(super) fn created(kind: Kind, body: &[u8], redactor: &Redactor) -> Result<Created, BadAnswer> {
-    let data = data(&envelope(body, redactor)?)?;
+pub(super) fn created(kind: Kind, answer: &Part<'_>) -> Result<Created, BadAnswer> {
+    let data = answer.data()?;
     let name = kind.strategy().id;
+    let id = data.id(name).or_else(|| data.first_id(name));
     Ok(Created {
-        video_id: id(&data, name, redactor)
-            .or_else(|| first_id(&data, name, redactor))
-            .ok_or(BadAnswer::NoVideoId)?,
-        status: status(&data, redactor).unwrap_or_else(RemoteStatus::waiting),
+        video_id: id.ok_or(BadAnswer::NoVideoId)?,
+        status: data.status().unwrap_or_else(RemoteStatus::waiting),
         request_id: None,
     })
 }
 
-/// The first of an array of ids.
-fn first_id(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<VideoId> {
-    let ids: Vec<String> = serde_json::from_str(data.get(name)?.get()).ok()?;
-    let first = ids.into_iter().next()?;
-    (redactor.without_key(first.clone()) == first).then_some(())?;
-    VideoId::new(first)
-}
-
-pub(super) fn video(
-    body: &[u8],
-    asked: &Job,
-    redactor: &Redactor,
-) -> Result<RemoteVideo, BadAnswer> {
-    let data = data(&envelope(body, redactor)?)?;
-    let status = status(&data, redactor).ok_or(BadAnswer::NoStatus)?;
-    let video = remote_video(asked.kind, status, &data, redactor)?;
-    if video.id == asked.id {
-        Ok(video)
-    } else {
-        Err(BadAnswer::OtherVideo)
-    }
+pub(super) fn video(asked: &Job, answer: &Part<'_>) -> Result<RemoteVideo, BadAnswer> {
+    let data = answer.data()?;
+    let status = data.status().ok_or(BadAnswer::NoStatus)?;
+    let video = remote_video(asked.kind, status, &data);
+    let video = video.filter(|video| video.id == asked.id);
+    video.ok_or(BadAnswer::OtherVideo)
 }
 
 /// Reads a bulk answer. An entry that cannot be used is left out, like an id that HeyGen leaves out.
-pub(super) fn statuses(body: &[u8], redactor: &Redactor) -> Result<Vec<BulkStatus>, BadAnswer> {
-    let page = page(&envelope(body, redactor)?, "data", redactor, |data| {
+pub(super) fn statuses(answer: &Part<'_>) -> Result<Vec<BulkStatus>, BadAnswer> {
+    let page = answer.page("data", |data| {
         Some(BulkStatus {
-            video_id: id(data, "video_id", redactor),
-            status: status(data, redactor)?,
+            video_id: data.id("video_id"),
+            status: data.status()?,
         })
     })?;
     Ok(page.items)
 }
 
-pub(super) fn jobs(
-    kind: Kind,
-    body: &[u8],
-    redactor: &Redactor,
-) -> Result<Page<RemoteVideo>, BadAnswer> {
-    page(&envelope(body, redactor)?, "data", redactor, |data| {
+pub(super) fn jobs(kind: Kind, answer: &Part<'_>) -> Result<Page<RemoteVideo>, BadAnswer> {
+    answer.page("data", |data| {
         // The list of sessions does not tell how far they are.
-        let status = status(data, redactor).unwrap_or_else(RemoteStatus::waiting);
-        remote_video(kind, status, data, redactor).ok()
+        let status = data.status().unwrap_or_else(RemoteStatus::waiting);
+        remote_video(kind, status, data)
     })
 }
 
-pub(super) fn batch(body: &[u8], redactor: &Redactor) -> Result<Page<BatchItem>, BadAnswer> {
-    let envelope = envelope(body, redactor)?;
-    let read = |item: &Fields<'_>| {
+pub(super) fn batch(answer: &Part<'_>) -> Result<Page<BatchItem>, BadAnswer> {
+    let read = |item: &Part<'_>| {
         Some(BatchItem {
-            index: number(item.get("item_index"))? as i64,
-            status: status(item, redactor).unwrap_or_else(RemoteStatus::waiting),
-            video_id: id(item, "video_id", redactor),
-            error: item.get("error").and_then(|error| problem(error, redactor)),
+            index: item.number("item_index")? as i64,
+            status: item.status().unwrap_or_else(RemoteStatus::waiting),
+            video_id: item.id("video_id"),
+            error: item.problem("error"),
         })
     };
-    let page = match data(&envelope) {
-        Ok(data) => page(&data, "items", redactor, read)?,
-        Err(_) => page(&envelope, "data", redactor, read)?,
+    let page = match answer.data() {
+        Ok(data) => data.page("items", read)?,
+        Err(_) => answer.page("data", read)?,
     };
     Ok(Page {
-        next: page.next.or_else(|| next(&envelope, redactor)),
+        next: page.next.or_else(|| answer.next()),
         ..page
     })
 }
 
 /// What a message to a session started.
-pub(super) fn run_id(body: &[u8], redactor: &Redactor) -> Result<Option<String>, BadAnswer> {
-    let envelope = envelope(body, redactor)?;
-    Ok(data(&envelope)
-        .ok()
-        .and_then(|data| text(&data, "run_id", MAX_WORD, redactor)))
+pub(super) fn run_id(answer: &Part<'_>) -> Result<Option<String>, BadAnswer> {
+    Ok(answer.part("data").text("run_id", MAX_WORD))
 }
 
-/// Any JSON object that is not an error envelope: all that an answer has to be when its content does not matter.
-pub(super) fn anything(body: &[u8], redactor: &Redactor) -> Result<(), BadAnswer> {
-    envelope(body, redactor).map(|_| ())
+/// What an answer with an error status says, if it says anything readable, and whether that is HeyGen's word:
+/// `{"error": {"code", "message"}}` with a word for a code. Gateways number their errors, say `{"message"}` alone, or send
+/// a page.
+pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> (ErrorBody, bool) {
+    let Some(answer) = Part::whole(body, redactor) else {
+        return (ErrorBody::default(), false);
+    };
+    let error = answer.part("error");
+    let own_word = error.string("code").is_some_and(|code| is_sane_code(&code))
+        && error.string("message").is_some();
+    let problem = answer.problem("error").or_else(|| answer.as_problem());
+    (problem.unwrap_or_default(), own_word)
 }
 
-/// What an answer with an error status says, if it says anything readable. Nothing is required of it.
-pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> ErrorBody {
-    match envelope(body, redactor) {
-        Err(BadAnswer::Refused(problem)) => problem,
-        // Not HeyGen's envelope; a gateway may put the same words at the top.
-        _ => std::str::from_utf8(body)
-            .ok()
-            .and_then(|json| problem_object(json.trim(), redactor))
-            .unwrap_or_default(),
-    }
-}
-
-/// Whether an answer with an error status is HeyGen's word: `{"error": {"code", "message"}}` with a word for a code.
-/// Gateways number their errors, say `{"message"}` alone, or send a page.
-pub(super) fn is_own_word(body: &[u8]) -> bool {
-    let error = document(body)
-        .ok()
-        .and_then(|answer| fields(answer.get("error")?.get()).ok());
-    error.is_some_and(|error| {
-        string(&error, "code").is_some_and(|code| is_sane_code(&code))
-            && string(&error, "message").is_some()
-    })
-}
-
-fn document(body: &[u8]) -> Result<Fields<'_>, BadAnswer> {
-    let json = std::str::from_utf8(body).map_err(|_| BadAnswer::NotJson)?;
-    fields(json.trim_start_matches('\u{feff}').trim()).map_err(|_| BadAnswer::NotJson)
-}
-
-pub(super) fn envelope<'a>(body: &'a [u8], redactor: &Redactor) -> Result<Fields<'a>, BadAnswer> {
-    let envelope = document(body)?;
-    match envelope
-        .get("error")
-        .and_then(|error| problem(error, redactor))
-    {
-        Some(problem) => Err(BadAnswer::Refused(problem)),
-        None => Ok(envelope),
-    }
-}
-
-pub(super) fn data<'a>(envelope: &Fields<'a>) -> Result<Fields<'a>, BadAnswer> {
-    let raw: &'a RawValue = envelope.get("data").ok_or(BadAnswer::NoData)?;
-    fields(raw.get()).map_err(|_| BadAnswer::NoData)
-}
-
-/// The usable elements of an array, and the cursor beside it.
-fn page<T>(
-    holder: &Fields<'_>,
-    array: &str,
-    redactor: &Redactor,
-    read: impl Fn(&Fields<'_>) -> Option<T>,
-) -> Result<Page<T>, BadAnswer> {
-    let raw = holder.get(array).ok_or(BadAnswer::NoData)?;
-    let elements: Vec<&RawValue> =
-        serde_json::from_str(raw.get()).map_err(|_| BadAnswer::NoData)?;
-    let items: Vec<T> = elements
-        .iter()
-        .filter_map(|element| read(&fields(element.get()).ok()?))
-        .collect();
-    Ok(Page {
-        skipped: elements.len() - items.len(),
-        items,
-        next: next(holder, redactor),
-    })
-}
-
-fn next(holder: &Fields<'_>, redactor: &Redactor) -> Option<String> {
-    let is_last = holder
-        .get("has_more")
-        .is_some_and(|raw| raw.get() == "false");
-    url(holder, "next_token", redactor).filter(|_| !is_last)
-}
-
-fn session(data: &Fields<'_>, redactor: &Redactor) -> RemoteSession {
-    let messages: Vec<&RawValue> = data
-        .get("messages")
-        .and_then(|raw| serde_json::from_str(raw.get()).ok())
-        .unwrap_or_default();
+fn session(data: &Part<'_>) -> RemoteSession {
+    let messages = data.array("messages").unwrap_or_default();
     let newest = |wanted: &dyn Fn(&str, &str) -> bool| {
-        messages.iter().rev().find_map(|message| {
-            let message = fields(message.get()).ok()?;
-            let role = string(&message, "role").unwrap_or_default();
-            let what = string(&message, "type").unwrap_or_default();
-            let content = text(&message, "content", MAX_MESSAGE, redactor)?;
+        messages.iter().rev().flatten().find_map(|message| {
+            let role = message.string("role").unwrap_or_default();
+            let what = message.string("type").unwrap_or_default();
+            let content = message.text("content", MAX_MESSAGE)?;
             wanted(&role, &what).then_some(content)
         })
     };
+    let per_cent = data.number("progress");
     RemoteSession {
-        progress: number(data.get("progress")).map(|per_cent| per_cent.clamp(0.0, 100.0) as i64),
-        video_id: id(data, "video_id", redactor),
+        progress: per_cent.map(|per_cent| per_cent.clamp(0.0, 100.0) as i64),
+        video_id: data.id("video_id"),
         error: newest(&|_, what| what == "error"),
         said: newest(&|role, what| role != "user" && what == "text"),
     }
 }
 
-fn remote_video(
-    kind: Kind,
-    status: RemoteStatus,
-    data: &Fields<'_>,
-    redactor: &Redactor,
-) -> Result<RemoteVideo, BadAnswer> {
-    let text = |name, max| text(data, name, max, redactor);
-    let url = |name| url(data, name, redactor);
-    let message = string(data, "failure_message");
-    let strategy = kind.strategy();
-    let name = if kind == Kind::Agent {
-        strategy.id
-    } else {
-        "id"
-    };
-    Ok(RemoteVideo {
-        id: id(data, name, redactor).ok_or(BadAnswer::OtherVideo)?,
+/// `None` without a usable id.
+fn remote_video(kind: Kind, status: RemoteStatus, data: &Part<'_>) -> Option<RemoteVideo> {
+    let is_agent = kind == Kind::Agent;
+    let mut urls = Urls::default();
+    for (field, asset) in kind.strategy().files {
+        urls.set(*asset, data.url(field));
+    }
+    Some(RemoteVideo {
+        id: data.id(if is_agent { kind.strategy().id } else { "id" })?,
         status,
-        title: text("title", MAX_TEXT),
-        created_at: instant(data, "created_at"),
-        completed_at: instant(data, "completed_at"),
-        urls: strategy
-            .files
-            .iter()
-            .fold(Urls::default(), |mut urls, (field, asset)| {
-                urls.set(*asset, url(field));
-                urls
-            }),
-        session: (kind == Kind::Agent).then(|| session(data, redactor)),
-        duration: number(data.get("duration")).filter(|seconds| *seconds >= 0.0),
-        folder_id: text("folder_id", MAX_WORD),
-        output_language: text("output_language", MAX_WORD),
-        failure_code: code(data, "failure_code", redactor),
-        failure_message: message.map(|message| redactor.clean(&message, MAX_TEXT)),
-        video_page_url: url("video_page_url"),
+        title: data.text("title", MAX_TEXT),
+        created_at: data.instant("created_at"),
+        completed_at: data.instant("completed_at"),
+        urls,
+        session: is_agent.then(|| session(data)),
+        duration: data.number("duration").filter(|seconds| *seconds >= 0.0),
+        folder_id: data.text("folder_id", MAX_WORD),
+        output_language: data.text("output_language", MAX_WORD),
+        failure_code: data.code("failure_code"),
+        failure_message: data.clean("failure_message", MAX_TEXT),
+        video_page_url: data.url("video_page_url"),
     })
-}
-
-/// `None` when nothing is wrong: some APIs send `"error": {}` or `""` along with every good answer.
-fn problem(error: &RawValue, redactor: &Redactor) -> Option<ErrorBody> {
-    match object::string(Some(&error)).filter(|text| !text.is_empty()) {
-        Some(message) => Some(ErrorBody {
-            code: None,
-            message: Some(redactor.clean(&message, MAX_MESSAGE)),
-        }),
-        None => problem_object(error.get(), redactor),
-    }
-}
-
-fn problem_object(json: &str, redactor: &Redactor) -> Option<ErrorBody> {
-    let data = fields(json).ok()?;
-    let problem = ErrorBody {
-        code: code(&data, "code", redactor),
-        // What some gateways say instead.
-        message: string(&data, "message")
-            .or_else(|| string(&data, "detail"))
-            .map(|message| redactor.clean(&message, MAX_MESSAGE)),
-    };
-    (problem != ErrorBody::default()).then_some(problem)
-}
-
-fn string(data: &Fields<'_>, name: &str) -> Option<String> {
-    object::string(data.get(name)).filter(|text| !text.is_empty())
-}
-
-pub(super) fn text(
-    data: &Fields<'_>,
-    name: &str,
-    max: usize,
-    redactor: &Redactor,
-) -> Option<String> {
-    let mut text = redactor.without_key(string(data, name)?);
-    truncate(&mut text, max);
-    Some(text)
-}
-
-fn url(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<String> {
-    let url = string(data, name).filter(|url| url.len() <= MAX_URL)?;
-    Some(redactor.without_key(url))
-}
-
-/// An id with the key in it is none: masked, it would be somebody else's, or nobody's.
-fn id(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<VideoId> {
-    let id = string(data, name)?;
-    (redactor.without_key(id.clone()) == id).then_some(())?;
-    VideoId::new(id)
-}
-
-fn status(data: &Fields<'_>, redactor: &Redactor) -> Option<RemoteStatus> {
-    string(data, "status")
-        .filter(|word| !word.trim().is_empty() && word.len() <= MAX_STATUS)
-        .map(|word| RemoteStatus::new(redactor.without_key(word)))
-}
-
-/// Older endpoints of HeyGen number their errors.
-fn code(data: &Fields<'_>, name: &str, redactor: &Redactor) -> Option<String> {
-    let code = string(data, name).or_else(|| {
-        let number: i64 = serde_json::from_str(data.get(name)?.get()).ok()?;
-        Some(number.to_string())
-    })?;
-    Some(redactor.clean(&code, MAX_WORD))
-}
-
-/// Unix seconds, whole or not, or ISO 8601 text; without an offset that is UTC.
-pub(super) fn instant(data: &Fields<'_>, name: &str) -> Option<Timestamp> {
-    if let Some(seconds) = number(data.get(name)) {
-        // The cast saturates, and Timestamp clamps.
-        return Some(Timestamp::from_millis((seconds * 1000.0).round() as i64));
-    }
-    let text = string(data, name)?;
-    let text = text.trim();
-    DateTime::parse_from_rfc3339(text)
-        .map(|instant| instant.timestamp_millis())
-        .or_else(|_| {
-            NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
-                .map(|instant| instant.and_utc().timestamp_millis())
-        })
-        .ok()
-        .map(Timestamp::from_millis)
 }
 
 /// See [`crate::fuzz`].
 #[cfg(any(test, fuzzing))]
-pub(crate) fn fuzz(answer: &[u8]) {
+pub(crate) fn fuzz(body: &[u8]) {
     const KEY: &str = "sk_test_0123456789";
     let redactor = Redactor::new(KEY);
-    let mut read = format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?}",
-        statuses(answer, &redactor),
-        batch(answer, &redactor),
-        super::Balance::read(answer, &redactor),
-        run_id(answer, &redactor),
-        anything(answer, &redactor),
-        refusal(answer, &redactor)
-    );
-    for kind in Kind::ALL.iter().copied() {
-        let listed = jobs(kind, answer, &redactor);
-        for video in listed.iter().flat_map(|page| &page.items) {
-            let length = video.duration.unwrap_or_default();
-            assert!(length.is_finite() && length >= 0.0, "{length}");
-            let id = video.id.clone();
-            drop(self::video(answer, &Job { kind, id }, &redactor));
+    let (refusal, own_word) = refusal(body, &redactor);
+    let mut read = format!("{refusal:?}");
+    match Part::answer(body, &redactor) {
+        Err(unusable) => read += &format!("{unusable:?}"),
+        Ok(answer) => {
+            read += &format!(
+                "{:?} {:?} {:?} {:?}",
+                statuses(&answer),
+                batch(&answer),
+                super::Balance::read(&answer),
+                run_id(&answer)
+            );
+            for kind in Kind::ALL.iter().copied() {
+                let listed = jobs(kind, &answer);
+                for video in listed.iter().flat_map(|page| &page.items) {
+                    let length = video.duration.unwrap_or_default();
+                    assert!(length.is_finite() && length >= 0.0, "{length}");
+                    let id = video.id.clone();
+                    drop(self::video(&Job { kind, id }, &answer));
+                }
+                read += &format!("{listed:?} {:?}", created(kind, &answer));
+            }
         }
-        read += &format!("{listed:?} {:?}", created(kind, answer, &redactor));
     }
     assert!(!read.contains(KEY), "the key is in {read}");
-    assert!(!is_own_word(answer) || refusal(answer, &redactor).code.is_some());
+    assert!(!own_word || refusal.code.is_some());
 }
 
 #[cfg(test)]

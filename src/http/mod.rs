@@ -22,6 +22,5 @@ mod wire;
 pub(crate) use incoming::fuzz;
 pub use request::Request;
 pub use response::{Ending, Payload, Response};
-pub(crate) use server::Stop;
 pub use server::{Limits, Server};
 pub use wire::Wire;

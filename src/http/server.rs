@@ -57,14 +57,14 @@ const DRAIN: (Duration, u64) = (Duration::from_millis(500), 8 * 1024 * 1024);
 
 /// A flag that sleepers notice at once.
 #[derive(Default)]
-pub(crate) struct Stop {
+pub(super) struct Stop {
     raised: Mutex<bool>,
     bell: Condvar,
 }
 
 impl Stop {
     /// Wakes every sleeper, now and from now on.
-    pub(crate) fn raise(&self) {
+    fn raise(&self) {
         *lock(&self.raised) = true;
         self.bell.notify_all();
     }
@@ -74,7 +74,7 @@ impl Stop {
     }
 
     /// Sleeps for `duration` or until the flag is raised; says whether it is.
-    pub(crate) fn wait(&self, duration: Duration) -> bool {
+    pub(super) fn wait(&self, duration: Duration) -> bool {
         let guard = lock(&self.raised);
         let waited = self
             .bell

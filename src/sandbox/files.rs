@@ -1,13 +1,13 @@
 //! The file host: presigned URLs, ranges, entity tags. It knows no API key and wants none.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use super::envelope::xml;
 use super::media;
 use super::world::World;
 use crate::http::{Payload, Request, Response};
@@ -56,18 +56,18 @@ impl Signer {
 pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Response {
     let segments = request.segments();
     let [root, id, asset] = segments.as_slice() else {
-        return xml(404);
+        return refusal(404);
     };
-    let (true, Some(kind)) = (root == "files", media::content_type(asset)) else {
-        return xml(404);
+    let Some(kind) = media::content_type(asset).filter(|_| root == "files") else {
+        return refusal(404);
     };
     // The signature covers the method: a URL minted for GET refuses HEAD.
     if request.method != "GET" || !signer.allows(request, id, asset, world.now()) {
-        return xml(403);
+        return refusal(403);
     }
     let video = world.find(id);
     if !video.is_some_and(|video| world.state(video).is_completed()) {
-        return xml(404);
+        return refusal(404);
     }
     let media = world.media(id, asset);
     let etag = media.entity_tag();
@@ -75,65 +75,62 @@ pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Respo
     let condition = request.header("If-Range");
     let range = request
         .header("Range")
-        .filter(|_| condition.is_none_or(|wanted| wanted == etag));
-
-    let (status, start, end) = match range.map(|range| parse_range(range, length)) {
-        None | Some(Range::Ignored) => (200, 0, length),
-        Some(Range::Part { start, end }) => (206, start, end),
-        Some(Range::Unsatisfiable) => {
-            return xml(416).with_header("Content-Range", format!("bytes */{length}"));
+        .filter(|_| condition.is_none_or(|wanted| wanted == etag))
+        .and_then(|range| parse_range(range, length));
+    let mut response = match &range {
+        None => Response::new(200),
+        Some(range) if range.is_empty() => {
+            return refusal(416).with_header("Content-Range", format!("bytes */{length}"));
         }
-    };
-    let mut response = Response::new(status)
-        .with_header("Content-Type", kind)
-        .with_header("Accept-Ranges", "bytes")
-        .with_header("ETag", etag);
-    if status == 206 {
-        let last = end - 1;
-        response.set_header("Content-Range", format!("bytes {start}-{last}/{length}"));
+        Some(Range { start, end }) => {
+            let range = format!("bytes {start}-{}/{length}", end - 1);
+            Response::new(206).with_header("Content-Range", range)
+        }
     }
+    .with_header("Content-Type", kind)
+    .with_header("Accept-Ranges", "bytes")
+    .with_header("ETag", etag);
+    let range = range.unwrap_or(0..length);
+    let length = range.end - range.start;
+    let source = media.part(range);
     response.body = Payload::Stream {
-        length: end - start,
+        length,
         source: match world.options.throttle {
-            None => Box::new(media.reader(start, end)),
+            None => Box::new(source),
             Some(per_second) => Box::new(Throttled {
-                source: media.reader(start, end),
-                per_tick: usize::try_from(per_second / 10)
-                    .unwrap_or(usize::MAX)
-                    .max(1),
+                source,
+                per_tick: usize::try_from(per_second / 10).map_or(usize::MAX, |n| n.max(1)),
             }),
         },
     };
     response
 }
 
-enum Range {
-    /// Not understood, or several at once: the whole is a valid answer (RFC 9110, section 14.2).
-    Ignored,
-    Unsatisfiable,
-    Part {
-        start: u64,
-        end: u64,
-    },
+/// What an object store answers with that status.
+fn refusal(status: u16) -> Response {
+    let (code, message) = match status {
+        403 => (
+            "AccessDenied",
+            "Request has expired or its signature does not match",
+        ),
+        416 => ("InvalidRange", "The requested range is not satisfiable"),
+        _ => ("NoSuchKey", "The specified key does not exist."),
+    };
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>\n"
+    );
+    Response::new(status).with_body("application/xml", body)
 }
 
-fn parse_range(text: &str, length: u64) -> Range {
-    let Some((first, last)) = text
-        .strip_prefix("bytes=")
-        .and_then(|range| range.trim().split_once('-'))
-    else {
-        return Range::Ignored;
-    };
-    let (start, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => (first, last.saturating_add(1).min(length)),
-        (Ok(first), Err(_)) if last.is_empty() => (first, length),
-        (Err(_), Ok(suffix)) if first.is_empty() => (length.saturating_sub(suffix), length),
-        _ => return Range::Ignored,
-    };
-    if start < end {
-        Range::Part { start, end }
-    } else {
-        Range::Unsatisfiable
+/// The wanted bytes, none if they lie behind the end. `None` for what is not understood, or several ranges at once:
+/// the whole is a valid answer (RFC 9110, section 14.2).
+fn parse_range(text: &str, length: u64) -> Option<Range<u64>> {
+    let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
+    match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => Some(first..last.saturating_add(1).min(length)),
+        (Ok(first), Err(_)) if last.is_empty() => Some(first..length),
+        (Err(_), Ok(suffix)) if first.is_empty() => Some(length.saturating_sub(suffix)..length),
+        _ => None,
     }
 }
 

@@ -18,6 +18,7 @@
 //! ```
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
@@ -44,11 +45,13 @@ const COMMENT: &[u8; 32] = b"00000000000000000000000000000000";
 /// The smallest padding: the head of its box and a few bytes of its own.
 const MIN_PADDING: u64 = 32;
 
+/// A file, read from its beginning.
 #[derive(Clone, Debug)]
 pub struct Media {
     head: Vec<u8>,
     length: u64,
     seed: u64,
+    position: u64,
 }
 
 /// The `Content-Type` of an asset; `None` where there is no such asset.
@@ -74,16 +77,24 @@ impl Media {
         let (clip, thumbnail) = CLIPS[usize::from(of_video[0]) % CLIPS.len()];
         let (head, length) = match asset {
             "subtitle" => whole(subtitles(id, version)),
-            "vtt" => whole([b"WEBVTT\n\n", web_vtt(id, version).as_slice()].concat()),
+            // The same lines, timed as WebVTT does.
+            "vtt" => whole(format!(
+                "WEBVTT\n\n{}",
+                subtitles(id, version).replace(',', ".")
+            )),
             // Decoders stop at the end of the picture; what follows makes the file one of a kind.
             "thumbnail" => whole([thumbnail, own.as_bytes()].concat()),
             "gif" => whole([include_bytes!("media/loop.gif"), own.as_bytes()].concat()),
             _ => padded(clip, &own, size),
         };
-        let seed = digest[..8]
-            .iter()
-            .fold(0, |seed, byte| seed << 8 | u64::from(*byte));
-        Self { head, length, seed }
+        let seed = digest.iter().take(8);
+        let seed = seed.fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+        Self {
+            head,
+            length,
+            seed,
+            position: 0,
+        }
     }
 
     /// A strong validator: equal tags, equal bytes.
@@ -95,32 +106,9 @@ impl Media {
         self.length
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; usize::try_from(self.length).unwrap_or(usize::MAX)];
-        self.read_at(0, &mut bytes);
-        bytes
-    }
-
-    /// Fills `buffer` from `offset` on; returns how much there was.
-    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> usize {
-        let left = self.length.saturating_sub(offset);
-        let count = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let buffer = &mut buffer[..count];
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let head = self.head.get(start..).unwrap_or_default();
-        let from_head = head.len().min(count);
-        buffer[..from_head].copy_from_slice(&head[..from_head]);
-        self.pad(offset + from_head as u64, &mut buffer[from_head..]);
-        count
-    }
-
-    /// The bytes `start..end`, front to back.
-    pub fn reader(self, start: u64, end: u64) -> impl Read + Send {
-        Span {
-            position: start,
-            end: end.min(self.length),
-            media: self,
-        }
+    pub fn part(mut self, range: Range<u64>) -> io::Take<Self> {
+        self.position = range.start;
+        self.take(range.end - range.start)
     }
 
     fn pad(&self, mut offset: u64, mut buffer: &mut [u8]) {
@@ -135,35 +123,32 @@ impl Media {
     }
 }
 
-struct Span {
-    media: Media,
-    position: u64,
-    end: u64,
-}
-
-impl Read for Span {
+impl Read for Media {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let want = left.min(buffer.len());
-        let count = self.media.read_at(self.position, &mut buffer[..want]);
+        let start = usize::try_from(self.position).unwrap_or(usize::MAX);
+        let count = match self.head.get(start..) {
+            Some(mut head) if !head.is_empty() => head.read(buffer)?,
+            _ => {
+                let left = usize::try_from(self.length.saturating_sub(self.position));
+                let count = left.map_or(buffer.len(), |left| left.min(buffer.len()));
+                self.pad(self.position, &mut buffer[..count]);
+                count
+            }
+        };
         self.position += count as u64;
         Ok(count)
     }
 }
 
-fn whole(bytes: Vec<u8>) -> (Vec<u8>, u64) {
+fn whole(bytes: impl Into<Vec<u8>>) -> (Vec<u8>, u64) {
+    let bytes = bytes.into();
     let length = bytes.len() as u64;
     (bytes, length)
 }
-/// The same lines, timed as WebVTT does.
-fn web_vtt(id: &str, version: u32) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&subtitles(id, version)).replace(',', ".");
-    text.into_bytes()
-}
 
-fn subtitles(id: &str, version: u32) -> Vec<u8> {
-    let take = "!".repeat(usize::try_from(version).unwrap_or(0));
-    format!("1\n00:00:00,000 --> 00:00:04,000\nSandbox video {id}{take}\n").into_bytes()
+fn subtitles(id: &str, version: u32) -> String {
+    let take = "!".repeat(version as usize);
+    format!("1\n00:00:00,000 --> 00:00:04,000\nSandbox video {id}{take}\n")
 }
 
 /// The clip with a comment of its own and the head of the padding, and the length of both with the padding.

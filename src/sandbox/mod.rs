@@ -4,8 +4,8 @@
 //! [`World`] holds what HeyGen would know, and `api` and `files` put the documented shapes around it. [`media`] makes
 //! the files: small, playable, computable from the video's id. `webhooks` calls whoever wants to hear of the end.
 //!
-//! It must not share the judgement of the program that is tried out on it: it has its own words for assets, its own
-//! signatures, its own idea of time.
+//! It must not share the judgement of the program that is tried out on it: it has its own words for kinds and assets and
+//! its own idea of time. What it signs webhooks with is the program's; that is held against signatures of OpenSSL.
 //!
 //! There is one seam, [`Sandbox::start_with`]: every request goes through a function that is handed the real work. What
 //! can go wrong with a request, and what the tests know about it, is built on that, outside the program.
@@ -13,7 +13,6 @@
 //! Not done: real URL signatures, TLS, `callback_url`.
 
 mod api;
-mod envelope;
 mod files;
 mod kinds;
 pub mod media;
@@ -26,13 +25,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use envelope::{of_status, xml};
-pub use webhooks::{Webhook, WebhookError};
+pub use webhooks::Webhook;
 pub use world::{Creation, RenderState, World};
 
 use crate::http::{Ending, Limits, Request, Response, Server, Wire};
 use files::Signer;
-use webhooks::Announcer;
 
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
@@ -89,10 +86,9 @@ type Intercept =
 pub struct Sandbox {
     backstage: Arc<Backstage>,
     key: String,
-    ports: (u16, u16),
-    api: Mutex<Option<Server>>,
-    files: Mutex<Option<Server>>,
-    _announcer: Option<Announcer>,
+    /// The API's and the file host's; so are the servers.
+    ports: [u16; 2],
+    servers: [Mutex<Option<Server>>; 2],
 }
 
 struct Backstage {
@@ -123,35 +119,37 @@ impl Sandbox {
         + Sync
         + 'static,
     ) -> io::Result<Self> {
-        let api = listen(options.api_port)?;
-        let files = listen(0)?;
-        let ports = (api.local_addr()?.port(), files.local_addr()?.port());
+        let (api, files) = (listen(options.api_port)?, listen(0)?);
+        let ports = [api.local_addr()?.port(), files.local_addr()?.port()];
         let key = options.key.clone();
         let webhook = options.webhook.clone();
         let backstage = Arc::new(Backstage {
-            signer: Signer::new(base(ports.1)),
+            signer: Signer::new(base(ports[1])),
             intercept: Box::new(intercept),
             requests: AtomicU64::new(0),
             world: Mutex::new(World::new(options)),
         });
+        if let Some(webhook) = webhook {
+            webhooks::start(&backstage, webhook)?;
+        }
+        let servers = [
+            Mutex::new(Some(serve(&backstage, Host::Api, api)?)),
+            Mutex::new(Some(serve(&backstage, Host::Files, files)?)),
+        ];
         Ok(Self {
-            _announcer: webhook
-                .map(|webhook| Announcer::start(&backstage, webhook))
-                .transpose()?,
-            api: Mutex::new(Some(serve(&backstage, Host::Api, api)?)),
-            files: Mutex::new(Some(serve(&backstage, Host::Files, files)?)),
             backstage,
             key,
             ports,
+            servers,
         })
     }
 
     pub fn api_base(&self) -> String {
-        base(self.ports.0)
+        base(self.ports[0])
     }
 
     pub fn files_base(&self) -> String {
-        base(self.ports.1)
+        base(self.ports[1])
     }
 
     pub fn key(&self) -> &str {
@@ -165,15 +163,12 @@ impl Sandbox {
 
     /// Closes one server's port (connections are refused) or opens it again, with all its knowledge.
     pub fn set_reachable(&self, host: Host, reachable: bool) -> io::Result<()> {
-        let (place, port) = match host {
-            Host::Api => (&self.api, self.ports.0),
-            Host::Files => (&self.files, self.ports.1),
-        };
-        let mut server = lock(place);
-        match (reachable, server.is_some()) {
-            (true, false) => *server = Some(serve(&self.backstage, host, listen(port)?)?),
-            (false, true) => *server = None,
-            _ => {}
+        let mut server = lock(&self.servers[host as usize]);
+        if !reachable {
+            *server = None;
+        } else if server.is_none() {
+            let listener = listen(self.ports[host as usize])?;
+            *server = Some(serve(&self.backstage, host, listener)?);
         }
         Ok(())
     }

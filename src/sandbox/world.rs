@@ -1,10 +1,12 @@
-//! What HeyGen would know: jobs, how far they are, remembered answers. No HTTP and no JSON shapes.
+//! What HeyGen would know: jobs, how far they are, remembered answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::api::Answer;
 use super::media::Media;
 use super::{SandboxOptions, kinds};
 use crate::time;
@@ -22,14 +24,11 @@ pub struct World {
     pub skipped: Duration,
     /// What `GET /v3/users/me` says of money.
     pub billing: Value,
-    /// By batch id: the video of each item, or why there is none.
-    pub batches: BTreeMap<String, Vec<Result<String, String>>>,
     pub(super) options: SandboxOptions,
     started: (Duration, Instant),
     numbers: HashMap<String, u64>,
-    /// Jobs whose end was not announced yet.
-    unannounced: BTreeSet<u64>,
-    remembered: HashMap<(usize, String), Remembered>,
+    /// By account and idempotency key, with when they were given.
+    answers: HashMap<(usize, String), (Duration, Answer)>,
 }
 
 #[derive(Default)]
@@ -40,12 +39,11 @@ pub struct Creation {
     pub created: Duration,
     pub body: Value,
     pub messages: Vec<String>,
-    /// What a session says of itself, where somebody says otherwise than its word does.
-    pub per_cent: Option<u8>,
     /// When a session was last answered: rendering begins anew.
     pub(super) revived: Option<Duration>,
     pub progress: RenderState,
     pub doomed: bool,
+    announced: Cell<bool>,
     /// Counts renderings of the same id: other bytes, another `ETag`.
     pub version: u32,
 }
@@ -68,14 +66,6 @@ pub enum RenderState {
     },
 }
 
-pub(super) struct Remembered {
-    at: Duration,
-    /// Until then the first request counts as in flight; real time, as latency is.
-    pub(super) settled: Instant,
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
-}
-
 impl World {
     pub(super) fn new(options: SandboxOptions) -> Self {
         let now = u64::try_from(time::now().millis()).unwrap_or(0);
@@ -88,12 +78,10 @@ impl World {
                 "billing_type": "wallet",
                 "wallet": {"currency": "usd", "remaining_balance": 100.0},
             }),
-            batches: BTreeMap::new(),
             started: (Duration::from_millis(now), Instant::now()),
             options,
             numbers: HashMap::new(),
-            unannounced: BTreeSet::new(),
-            remembered: HashMap::new(),
+            answers: HashMap::new(),
         }
     }
 
@@ -103,25 +91,20 @@ impl World {
         at + since.elapsed() + self.skipped
     }
 
-    pub(super) fn remembered(&self, account: usize, key: &str) -> Option<&Remembered> {
-        let known = self.remembered.get(&(account, key.to_owned()))?;
-        (self.now() < known.at + IDEMPOTENCY).then_some(known)
+    pub(super) fn remembered(&self, account: usize, key: &str) -> Option<Answer> {
+        let (at, answer) = self.answers.get(&(account, key.to_owned()))?;
+        (self.now() < *at + IDEMPOTENCY).then(|| answer.clone())
     }
 
-    pub(super) fn remember(&mut self, account: usize, key: String, status: u16, body: Vec<u8>) {
-        let remembered = Remembered {
-            at: self.now(),
-            settled: Instant::now() + self.options.latency,
-            status,
-            body,
-        };
-        self.remembered.insert((account, key), remembered);
+    pub(super) fn remember(&mut self, account: usize, key: &str, answer: &Answer) {
+        let known = (self.now(), answer.clone());
+        self.answers.insert((account, key.to_owned()), known);
     }
 
     pub(super) fn is_full(&self, account: usize) -> bool {
         self.options.slots.is_some_and(|slots| {
             let jobs = self.of(account);
-            jobs.filter(|(_, job)| !self.state(job).is_over()).count() >= slots
+            jobs.filter(|job| !self.state(job).is_over()).count() >= slots
         })
     }
 
@@ -147,7 +130,6 @@ impl World {
         self.remove(id);
         let number = self.videos.last_key_value().map_or(1, |(last, _)| last + 1);
         self.numbers.insert(id.to_owned(), number);
-        self.unannounced.insert(number);
         let created = self.now();
         self.videos.entry(number).or_insert_with(|| Creation {
             id: id.to_owned(),
@@ -172,20 +154,10 @@ impl World {
         self.videos.get_mut(self.numbers.get(id)?)
     }
 
-    /// The videos of one account, oldest first, with their numbers.
-    pub(super) fn of(&self, account: usize) -> impl DoubleEndedIterator<Item = (u64, &Creation)> {
-        let videos = self.videos.iter().map(|(number, video)| (*number, video));
-        videos.filter(move |(_, video)| video.account == account)
-    }
-
-    /// A progress from a status word, as of now; `completed` and `failed` mean what they say.
-    pub fn word(&self, word: &str) -> RenderState {
-        let at = self.now();
-        match word {
-            "completed" => RenderState::Completed { at },
-            "failed" => RenderState::too_long(at),
-            word => RenderState::Word(word.to_owned()),
-        }
+    /// The jobs of one account, oldest first.
+    pub(super) fn of(&self, account: usize) -> impl Iterator<Item = &Creation> {
+        let jobs = self.videos.values();
+        jobs.filter(move |job| job.account == account)
     }
 
     pub(super) fn state(&self, video: &Creation) -> RenderState {
@@ -219,19 +191,13 @@ impl World {
         RenderState::Word(word.to_owned())
     }
 
-    /// The videos of the first account that have ended since the last call; each only once.
-    pub(super) fn take_ended(&mut self) -> Vec<(&Creation, RenderState)> {
-        let waiting = std::mem::take(&mut self.unannounced);
-        let (ended, waiting): (BTreeSet<u64>, _) = waiting.into_iter().partition(|number| {
-            let video = self.videos.get(number);
-            video.is_none_or(|video| self.state(video).is_over())
-        });
-        self.unannounced = waiting;
-        let ended = ended.iter().filter_map(|number| self.videos.get(number));
-        ended
-            .filter(|video| video.account == 0)
-            .map(|video| (video, self.state(video)))
-            .collect()
+    /// The jobs of the first account that have ended since the last call, and how.
+    pub(super) fn newly_ended(&self) -> impl Iterator<Item = (&Creation, RenderState)> {
+        self.of(0).filter_map(|job| {
+            let state = self.state(job);
+            let new = state.is_over() && !job.announced.replace(true);
+            new.then_some((job, state))
+        })
     }
 
     /// A file of a video.
@@ -243,7 +209,7 @@ impl World {
 
 impl RenderState {
     /// The one failure the stand-in knows by itself.
-    fn too_long(at: Duration) -> Self {
+    pub fn too_long(at: Duration) -> Self {
         Self::Failed {
             at,
             code: "script_too_long".to_owned(),

@@ -280,14 +280,21 @@ fn entries_that_make_no_sense_are_counted_and_the_others_added() {
 fn a_batch_becomes_its_videos_and_a_rejected_row_for_each_body_that_was_refused() {
     let bench = Bench::new();
     bench.made_elsewhere(1..=2);
-    let refused = |why: &str| Err(why.to_owned());
-    let items = vec![
-        Ok("elsewhere-0001".to_owned()),
-        refused("type is required."),
-        refused("type is required."),
-        Ok("elsewhere-0002".to_owned()),
+    let made = |n: usize, id: &str| json!({"item_index": n, "status": "completed", "video_id": id, "error": null});
+    let refused = |n: usize| {
+        let error = json!({"code": "invalid_parameter", "message": "type is required."});
+        json!({"item_index": n, "status": "failed", "video_id": null, "error": error})
+    };
+    let items = [
+        made(0, "elsewhere-0001"),
+        refused(1),
+        refused(2),
+        made(3, "elsewhere-0002"),
     ];
-    bench.heygen.world().batches.insert("b1".to_owned(), items);
+    let batch =
+        json!({"data": {"batch_id": "b1", "items": items}, "has_more": false, "next_token": null});
+    let route = "GET /v3/videos/batches/b1";
+    bench.heygen.fault(route, Fault::json(200, &batch).times(2));
     bench.tracker("add elsewhere-0002").exits(0);
     let run = bench.tracker("add --batch b1 --tag b").exits(0);
     says(&run, "already tracked as 1: elsewhere-0002");

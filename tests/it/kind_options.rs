@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::heygen::Fault;
 use crate::support::{BODY, Bench};
 
@@ -50,8 +52,11 @@ fn a_session_that_fails_and_recovers_is_one_file_and_one_line() {
         ("completed", 100),
     ] {
         bench.heygen.set_status(&session, word);
-        let per_cent = Some(per_cent);
-        bench.heygen.world().video_mut(&session).unwrap().per_cent = per_cent;
+        let progress = Fault::patch_detail(json!({ "progress": per_cent }));
+        bench.heygen.clear_faults();
+        bench
+            .heygen
+            .fault("GET /v3/video-agents/{id}", progress.forever());
         said += &check(&bench);
         assert_eq!(bench.status(1), word);
         bench.advance(MINUTE);

@@ -30,9 +30,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use heygen_tracker::http::{Ending, Payload, Request, Response, Wire};
-use heygen_tracker::sandbox::{
-    Creation, RenderState, Sandbox, SandboxOptions, Work, World, of_status,
-};
+use heygen_tracker::sandbox::{Creation, RenderState, Sandbox, SandboxOptions, Work, World};
 use serde_json::Value;
 
 pub use fault::Fault;
@@ -240,7 +238,7 @@ impl Heygen {
     /// A video made elsewhere, in the first account, in any status word; replaces one of the same id.
     pub fn add_video(&self, id: &str, status: &str) {
         let mut world = self.world();
-        let progress = world.word(status);
+        let progress = progress(&world, status);
         world.insert(id, progress);
     }
 
@@ -269,7 +267,7 @@ impl Heygen {
 
     /// Any status word, known or not; `completed` and `failed` mean what they say.
     pub fn set_status(&self, id: &str, word: &str) {
-        let progress = self.world().word(word);
+        let progress = progress(&self.world(), word);
         self.video(id, |video| video.progress = progress);
     }
 
@@ -329,8 +327,10 @@ impl Heygen {
 
     /// The bytes a file must have.
     pub fn expected(&self, id: &str, asset: impl Display) -> Vec<u8> {
-        let media = self.world().media(id, &asset.to_string());
-        media.bytes()
+        let mut media = self.world().media(id, &asset.to_string());
+        let mut bytes = Vec::new();
+        media.read_to_end(&mut bytes).unwrap_or_default();
+        bytes
     }
 
     /// Bytes of files sent, interrupted ones and repetitions included.
@@ -398,7 +398,7 @@ impl Around {
         }
         let until = replays.in_flight.get(&keys);
         if until.is_some_and(|until| Instant::now() < *until) {
-            return Some(of_status(409));
+            return Some(reply::of_status(409));
         }
         let settled = Instant::now() + wait;
         replays.in_flight.entry(keys).or_insert(settled);
@@ -499,6 +499,16 @@ impl Around {
         reply::deliver(fault, response, wait, wire, |status| {
             lock(&self.log).answered(number, status);
         })
+    }
+}
+
+/// What a status word means, as of now; `completed` and `failed` mean what they say.
+fn progress(world: &World, word: &str) -> RenderState {
+    let at = world.now();
+    match word {
+        "completed" => RenderState::Completed { at },
+        "failed" => RenderState::too_long(at),
+        word => RenderState::Word(word.to_owned()),
     }
 }
 

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use heygen_tracker::http::{Ending, Payload, Response, Wire};
-use heygen_tracker::sandbox::{Host, of_status, xml};
-use serde_json::Value;
+use heygen_tracker::sandbox::Host;
+use serde_json::{Value, json};
 
 use super::fault::{Content, Cut, Fault, Framing, Manner, Then};
 
@@ -39,6 +39,47 @@ pub(super) fn compose(fault: &Fault, real: Option<Response>, host: Host) -> Resp
         }
     }
     response
+}
+
+/// The envelope HeyGen would send with that status.
+pub(super) fn of_status(status: u16) -> Response {
+    let (code, message) = match status {
+        400 | 422 => ("invalid_parameter", "The request is invalid."),
+        401 => ("unauthorized", "The API key is missing or wrong."),
+        402 => ("insufficient_credit", "Not enough credit."),
+        403 => ("forbidden", "Access denied."),
+        404 => ("not_found", "Not found."),
+        405 => ("method_not_allowed", "Method not allowed."),
+        409 => (
+            "request_in_progress",
+            "A request with this key is in progress.",
+        ),
+        413 => ("payload_too_large", "The request is too large."),
+        429 => ("rate_limit_exceeded", "Too many requests."),
+        500.. => ("internal_error", "Something went wrong."),
+        _ => ("error", "Refused."),
+    };
+    let error = json!({"error": {"code": code, "message": message}});
+    Response::new(status).with_body("application/json", error.to_string())
+}
+
+/// What an object store answers with that status.
+fn xml(status: u16) -> Response {
+    let (code, message) = match status {
+        403 => (
+            "AccessDenied",
+            "Request has expired or its signature does not match",
+        ),
+        404 => ("NoSuchKey", "The specified key does not exist."),
+        416 => ("InvalidRange", "The requested range is not satisfiable"),
+        503 => ("SlowDown", "Please reduce your request rate."),
+        500.. => ("InternalError", "We encountered an internal error."),
+        _ => ("Error", "Refused."),
+    };
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>\n"
+    );
+    Response::new(status).with_body("application/xml", body)
 }
 
 /// Anything but an object in `data` stays as it is.

@@ -18,8 +18,15 @@ fn job(text: &str) -> Job {
     }
 }
 
+fn read<T>(
+    body: &str,
+    read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
+) -> Result<T, BadAnswer> {
+    Part::answer(body.as_bytes(), &redactor()).and_then(|answer| read(&answer))
+}
+
 fn read_video(body: &str) -> Result<RemoteVideo, BadAnswer> {
-    video(body.as_bytes(), &job("v1"), &redactor())
+    read(body, |answer| video(&job("v1"), answer))
 }
 
 /// A detail with one field, given as JSON, beside the required ones.
@@ -242,13 +249,13 @@ fn no_field_holds_the_key() {
     let body = r#"{"data":{"id":"v1","status":"sk_test_0123456789"}}"#;
     assert_eq!(read_video(body).unwrap().status.as_str(), "***");
     let body = r#"{"data":{"video_id":"v-sk_test_0123456789","status":"waiting"}}"#;
-    let read = created(Kind::Video, body.as_bytes(), &redactor());
+    let read = read(body, |answer| created(Kind::Video, answer));
     assert!(matches!(read, Err(BadAnswer::NoVideoId)));
 }
 
 #[test]
 fn a_purchase_is_proven_by_its_id_alone() {
-    let read = |body: &str| created(Kind::Video, body.as_bytes(), &redactor());
+    let read = |body: &str| read(body, |answer| created(Kind::Video, answer));
     let full = r#"{"data":{"video_id":"v1","status":"queued","output_format":"webm"}}"#;
     let full = read(full).unwrap();
     assert_eq!(full.video_id, id("v1"));
@@ -269,8 +276,8 @@ fn bulk_entries_stand_alone() {
         {"video_id":null,"status":"pending"},
         {"video_id":"v3","status":null}, null, "v4", []
     ]}"#;
-    let read = statuses(body.as_bytes(), &redactor()).unwrap();
-    let words: Vec<_> = read
+    let lines = read(body, statuses).unwrap();
+    let words: Vec<_> = lines
         .iter()
         .map(|entry| {
             (
@@ -287,12 +294,9 @@ fn bulk_entries_stand_alone() {
             (None, "pending")
         ]
     );
-    assert!(!read[0].is_not_found() && read[1].is_not_found());
+    assert!(!lines[0].is_not_found() && lines[1].is_not_found());
     for body in [r#"{"data":{}}"#, r#"{"data":null}"#, "{}"] {
-        assert!(matches!(
-            statuses(body.as_bytes(), &redactor()),
-            Err(BadAnswer::NoData)
-        ));
+        assert!(matches!(read(body, statuses), Err(BadAnswer::NoData)));
     }
 }
 
@@ -307,7 +311,7 @@ fn a_page_knows_whether_there_is_another() {
     for (cursor, next) in table {
         let body =
             format!(r#"{{"data":[{{"id":"v1","status":"x"}},{{"status":"y"}},7],{cursor}}}"#);
-        let page = jobs(Kind::Video, body.as_bytes(), &redactor()).unwrap();
+        let page = read(&body, |answer| jobs(Kind::Video, answer)).unwrap();
         assert_eq!(page.next.as_deref(), next, "{cursor}");
         assert_eq!((page.items.len(), page.skipped), (1, 2));
     }
@@ -315,8 +319,8 @@ fn a_page_knows_whether_there_is_another() {
 
 #[test]
 fn a_listed_session_without_a_status_is_waiting() {
-    let body = br#"{"data":[{"session_id":"s1","created_at":7,"title":"T"}]}"#;
-    let page = jobs(Kind::Agent, body, &redactor()).unwrap();
+    let body = r#"{"data":[{"session_id":"s1","created_at":7,"title":"T"}]}"#;
+    let page = read(body, |answer| jobs(Kind::Agent, answer)).unwrap();
     let session = &page.items[0];
     assert_eq!(session.id.as_str(), "s1");
     assert_eq!(session.status, RemoteStatus::waiting());
@@ -332,7 +336,7 @@ fn a_batch_is_read_wherever_its_cursor_stands() {
         format!(r#"{{"data":{{{items}}},"has_more":true,"next_token":"t"}}"#),
         format!(r#"{{"data":{},"next_token":"t"}}"#, &items[8..]),
     ] {
-        let page = batch(body.as_bytes(), &redactor()).unwrap();
+        let page = read(&body, batch).unwrap();
         assert_eq!((page.next.as_deref(), page.skipped), (Some("t"), 1));
         assert_eq!(page.items[0].video_id.as_ref().unwrap().as_str(), "v1");
         let error = page.items[1].error.as_ref().unwrap();
@@ -361,12 +365,15 @@ fn refusals_are_read_as_far_as_possible() {
         ("", None, None),
     ];
     for (body, code, message) in table {
-        let read = refusal(body.as_bytes(), &redactor());
+        let (read, _) = refusal(body.as_bytes(), &redactor());
         assert_eq!(
             (read.code.as_deref(), read.message.as_deref()),
             (code, message),
             "{body}"
         );
     }
-    assert_eq!(refusal(b"\xff\xfe", &redactor()), ErrorBody::default());
+    assert_eq!(
+        refusal(b"\xff\xfe", &redactor()),
+        (ErrorBody::default(), false)
+    );
 }

@@ -1,6 +1,6 @@
 //! Who may be called, and what a delivery is signed with.
 
-use heygen_tracker::sandbox::{Webhook, WebhookError};
+use heygen_tracker::sandbox::Webhook;
 use heygen_tracker::secret::Secret;
 use heygen_tracker::webhook;
 
@@ -13,17 +13,30 @@ fn only_this_machine_is_called() {
         ("http://127.0.0.1:8787/heygen", "whsec_x", None),
         ("http://localhost:8787", "whsec_x", None),
         ("http://[::1]:8787/x", "whsec_x", None),
-        ("https://127.0.0.1:1/", "whsec_x", Some(WebhookError::Url)),
-        ("http://example.com/", "whsec_x", Some(WebhookError::Url)),
+        (
+            "https://127.0.0.1:1/",
+            "whsec_x",
+            Some("on this machine only"),
+        ),
+        (
+            "http://example.com/",
+            "whsec_x",
+            Some("on this machine only"),
+        ),
         (
             "http://127.0.0.1:80@example.com/",
             "whsec_x",
-            Some(WebhookError::Url),
+            Some("on this machine only"),
         ),
-        ("127.0.0.1:8787", "whsec_x", Some(WebhookError::Url)),
-        ("http://127.0.0.1:1/", " ", Some(WebhookError::Secret)),
+        ("127.0.0.1:8787", "whsec_x", Some("on this machine only")),
+        ("http://127.0.0.1:1/", " ", Some("visible ASCII")),
     ] {
-        assert_eq!(Webhook::new(url, secret).err(), refusal, "{url}");
+        let refused = Webhook::new(url, secret).err();
+        assert_eq!(refused.is_some(), refusal.is_some(), "{url}");
+        assert!(
+            refused.is_none_or(|why| why.contains(refusal.unwrap())),
+            "{url}"
+        );
     }
 }
 
@@ -46,12 +59,10 @@ const DELIVERY: &str =
 const SIGNATURE: &str = "d1926b01e98318b3a033d62f853521cd52ba1f2465373e7463cdf5a421cb772c";
 
 #[test]
-fn the_stand_in_the_tests_and_the_program_sign_as_openssl_does() {
+fn the_tests_and_the_program_with_its_stand_in_sign_as_openssl_does() {
     for (secret, body, signature) in KNOWN {
         let body = body.as_bytes();
         assert_eq!(sign(secret, body), signature);
-        let webhook = Webhook::new("http://127.0.0.1:1/", secret).unwrap();
-        assert_eq!(webhook.sign(body), signature);
         assert_eq!(
             webhook::sign(&Secret::new(secret).unwrap(), body),
             signature
