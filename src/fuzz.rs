@@ -16,7 +16,6 @@ use crate::{heygen, http, import};
 /// Panics if the bytes are treated badly.
 pub type Target = fn(&[u8]);
 
-/// By the names of their directories.
 pub const TARGETS: [(&str, Target); 6] = [
     ("answers", heygen::fuzz),
     ("webhooks", webhooks),

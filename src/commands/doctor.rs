@@ -10,7 +10,7 @@ use chrono::Datelike;
 use serde::Serialize;
 
 use super::{Context, rescue};
-use crate::config::{self, Credential};
+use crate::config;
 use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Balance, Client, Timeouts};
 use crate::render::{human, text};
@@ -204,7 +204,7 @@ impl Key {
         let found = config::api_key(&context.env);
         let base_url = base.as_ref().ok().map(ToString::to_string);
         let source = found.as_ref().ok().map(|key| key.source.clone());
-        let exposed = found.as_ref().ok().and_then(Credential::warning);
+        let exposed = found.as_ref().ok().and_then(|key| key.warning.clone());
         let asked: Result<Balance> = base.and_then(|base| {
             let key = found?.secret;
             let proxy = config::proxy(&context.env)?;

@@ -166,7 +166,7 @@ fn advise(context: &Context, address: SocketAddr) -> Result<()> {
     config::base_url(&context.env)?;
     // Not the end: the key is read anew for each pass, and may be put in place later.
     match config::api_key(&context.env) {
-        Ok(key) => key.warning().iter().for_each(|text| screen.warn(text)),
+        Ok(key) => key.warning.iter().for_each(|text| screen.warn(text)),
         Err(error) => {
             screen.warn(&format!(
                 "{error}: deliveries are recorded, and nothing can be fetched"

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -14,23 +14,12 @@ use crate::secret::Secret;
 
 const MAX_FILE: u64 = 64 * 1024;
 
-/// A secret and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     pub secret: Secret,
     pub source: String,
-    /// Its file, if others than the owner can read that.
-    pub exposed: Option<PathBuf>,
-}
-
-impl Credential {
-    /// What is wrong with a file that others can read.
-    pub fn warning(&self) -> Option<String> {
-        let path = self.exposed.as_ref()?.display();
-        Some(format!(
-            "{path} can be read by other users of this machine: chmod 600 {path}"
-        ))
-    }
+    /// Others than the owner can read its file.
+    pub warning: Option<String>,
 }
 
 struct Wanted {
@@ -64,7 +53,7 @@ const WEBHOOK_SECRET: Wanted = Wanted {
 /// The API key: also from the official client's login.
 pub fn api_key(env: &Environment) -> Result<Credential, Problem> {
     if let Some(found) = API_KEY.find(env) {
-        return found;
+        return API_KEY.check(found);
     }
     let login = env
         .path("HEYGEN_CONFIG_DIR")
@@ -76,69 +65,64 @@ pub fn api_key(env: &Environment) -> Result<Credential, Problem> {
     }
 }
 
-/// The secret that webhooks are signed with.
 pub fn webhook_secret(env: &Environment) -> Result<Secret, Problem> {
-    let found = WEBHOOK_SECRET.find(env).unwrap_or_else(|| {
-        Err(Problem::auth(
-            "no webhook secret found",
-            WEBHOOK_SECRET.hint,
-        ))
-    });
-    Ok(found?.secret)
+    let none = || Problem::auth("no webhook secret found", WEBHOOK_SECRET.hint);
+    let found = WEBHOOK_SECRET.find(env).ok_or_else(none)?;
+    Ok(WEBHOOK_SECRET.check(found)?.secret)
+}
+
+struct Found {
+    source: String,
+    text: io::Result<String>,
+    warning: Option<String>,
+}
+
+impl Found {
+    fn in_file(place: &str, path: &Path) -> Self {
+        Self {
+            source: format!("{place} ({})", path.display()),
+            text: read(path),
+            warning: warning(path),
+        }
+    }
 }
 
 impl Wanted {
     /// The first place that is set counts, usable or not: another account's key must not be used in its place.
-    fn find(&self, env: &Environment) -> Option<Result<Credential, Problem>> {
+    fn find(&self, env: &Environment) -> Option<Found> {
         if let Some(value) = env.get(self.variable) {
-            return Some(match value.to_str() {
-                Some(text) => self.usable(text, self.variable.to_owned(), None),
-                None => Err(self.unusable(self.variable, "it is not valid UTF-8")),
+            return Some(Found {
+                source: self.variable.to_owned(),
+                text: value.to_str().map(str::to_owned).ok_or_else(not_text),
+                warning: None,
             });
         }
         if let Some(path) = env.path(self.file_variable) {
-            let source = format!("{} ({})", self.file_variable, path.display());
-            return Some(self.in_file(&path, source));
+            return Some(Found::in_file(self.file_variable, &path));
         }
         // systemd sets the directory for any credential; ours is one of possibly many.
         let path = env.path("CREDENTIALS_DIRECTORY")?.join(self.systemd);
-        let source = format!("the systemd credential ({})", path.display());
-        is_there(&path).then(|| self.in_file(&path, source))
+        is_there(&path).then(|| Found::in_file("the systemd credential", &path))
     }
 
-    fn in_file(&self, path: &Path, source: String) -> Result<Credential, Problem> {
-        match read(path) {
-            Ok(text) => self.usable(&text, source, exposed(path)),
-            Err(error) => Err(self.unusable(source, error)),
-        }
-    }
-
-    fn usable(
-        &self,
-        text: &str,
-        source: String,
-        exposed: Option<PathBuf>,
-    ) -> Result<Credential, Problem> {
-        match Secret::new(text) {
-            Some(secret) => Ok(Credential {
-                secret,
-                source,
-                exposed,
-            }),
-            None => {
-                let last = self.name.rsplit(' ').next().unwrap_or_default();
-                let why = format!("it is empty or has characters no {last} has");
-                Err(self.unusable(source, why))
+    fn check(&self, found: Found) -> Result<Credential, Problem> {
+        let noun = self.name.rsplit(' ').next().unwrap_or_default();
+        let source = found.source;
+        let why = match found.text.map(Secret::new) {
+            Ok(Some(secret)) => {
+                return Ok(Credential {
+                    secret,
+                    source,
+                    warning: found.warning,
+                });
             }
-        }
-    }
-
-    fn unusable(&self, source: impl std::fmt::Display, why: impl std::fmt::Display) -> Problem {
-        let last = self.name.rsplit(' ').next().unwrap_or_default();
-        Problem::auth(
+            Ok(None) => format!("it is empty or has characters no {noun} has"),
+            Err(error) => error.to_string(),
+        };
+        Err(Problem::auth(
             format!("the {} from {source} cannot be used: {why}", self.name),
-            format!("fix it or unset it; no other {last} is tried in its place"),
-        )
+            format!("fix it or unset it; no other {noun} is tried in its place"),
+        ))
     }
 }
 
@@ -147,9 +131,11 @@ fn is_there(path: &Path) -> bool {
     !matches!(fs::metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
 }
 
-fn exposed(path: &Path) -> Option<PathBuf> {
+fn warning(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
-    (mode & 0o044 != 0).then(|| path.to_owned())
+    let path = path.display();
+    let warning = format!("{path} can be read by other users of this machine: chmod 600 {path}");
+    (mode & 0o044 != 0).then_some(warning)
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -159,8 +145,12 @@ fn read(path: &Path) -> io::Result<String> {
             Err(io::Error::other("it is too large"))
         }
         Some(error) => Err(error),
-        None => String::from_utf8(bytes).map_err(|_| io::Error::other("it is not valid UTF-8")),
+        None => String::from_utf8(bytes).map_err(|_| not_text()),
     }
+}
+
+fn not_text() -> io::Error {
+    io::Error::other("it is not valid UTF-8")
 }
 
 /// `heygen auth login` writes a JSON object with `api_key`; older versions wrote the bare key.
@@ -170,27 +160,28 @@ struct Login {
 }
 
 fn official_login(path: &Path) -> Result<Credential, Problem> {
-    let source = format!("the official client's login ({})", path.display());
-    let text = read(path).map_err(|error| API_KEY.unusable(&source, error))?;
-    if !text.trim_start().starts_with('{') {
-        return API_KEY.usable(&text, source, exposed(path));
+    let mut found = Found::in_file("the official client's login", path);
+    let text = found.text.as_deref().unwrap_or_default();
+    if text.trim_start().starts_with('{') {
+        found.text = match serde_json::from_str(text) {
+            Ok(Login { api_key: Some(key) }) if !key.trim().is_empty() => Ok(key),
+            Ok(_) => {
+                return Err(Problem::auth(
+                    format!("{} holds a browser login and no API key", path.display()),
+                    "create an API key at app.heygen.com, put it in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE",
+                ));
+            }
+            Err(_) => Err(io::Error::other("it is not the JSON the client writes")),
+        };
     }
-    match serde_json::from_str::<Login>(&text) {
-        Ok(Login { api_key: Some(key) }) if !key.trim().is_empty() => {
-            API_KEY.usable(&key, source, exposed(path))
-        }
-        Ok(_) => Err(Problem::auth(
-            format!("{} holds a browser login and no API key", path.display()),
-            "create an API key at app.heygen.com, put it in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE",
-        )),
-        Err(_) => Err(API_KEY.unusable(source, "it is not the JSON the client writes")),
-    }
+    API_KEY.check(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::ffi::OsString;
+    use std::path::PathBuf;
 
     fn env(vars: &[(&str, &Path)]) -> Environment {
         let pair = |(name, value): &(&str, &Path)| (OsString::from(name), value.into());
@@ -349,7 +340,7 @@ mod tests {
         for (mode, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
             fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
             let found = api_key(&of(&vars[1..])).unwrap();
-            assert_eq!(found.warning().is_some(), warned, "{mode:o}");
+            assert_eq!(found.warning.is_some(), warned, "{mode:o}");
         }
     }
 }

@@ -1,5 +1,3 @@
-//! The variables of the process.
-
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -21,7 +19,6 @@ impl Environment {
         std::env::vars_os().collect()
     }
 
-    /// A variable's value as it is.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.vars
             .get(OsStr::new(name))
@@ -33,15 +30,11 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
-    /// A variable's value as text.
     pub fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(value) => value
-                .to_str()
-                .map(Some)
-                .ok_or_else(|| Problem::misuse(format!("{name} is not valid UTF-8"))),
-        }
+        let not_text = || Problem::misuse(format!("{name} is not valid UTF-8"));
+        let value = self.get(name);
+        let text = value.map(|value| value.to_str().ok_or_else(not_text));
+        text.transpose()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where HeyGen is and who asks: the base URL and the API key.
 
 use std::fmt;
+use std::num::NonZeroU16;
 
 use sha2::{Digest, Sha256};
 use ureq::http::Uri;
@@ -16,61 +17,51 @@ use crate::video::Account;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
-    authority: String,
     loopback: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BaseUrlError {
-    #[error("not a URL of the form https://host[:port][/path]")]
-    Malformed,
-    #[error(
-        "only https is allowed; plain http for this machine (127.0.0.1, [::1], localhost) only"
-    )]
-    Insecure,
-    #[error("a user name or password cannot be part of it")]
-    Userinfo,
-    #[error("a query or fragment cannot be part of it")]
-    QueryOrFragment,
-}
+const MALFORMED: &str = "not a URL of the form https://host[:port][/path]";
+const INSECURE: &str =
+    "only https is allowed; plain http for this machine (127.0.0.1, [::1], localhost) only";
+const USERINFO: &str = "a user name or password cannot be part of it";
+const QUERY: &str = "a query or fragment cannot be part of it";
 
 impl BaseUrl {
-    /// Where HeyGen's API is unless the user says otherwise.
     pub const DEFAULT: &str = "https://api.heygen.com";
 
     /// Checks and normalises. An error never repeats the input, which may hold a password.
-    pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if text.contains(['?', '#']) {
-            return Err(BaseUrlError::QueryOrFragment);
+            return Err(QUERY);
         }
-        let uri: Uri = text.parse().map_err(|_| BaseUrlError::Malformed)?;
+        let uri: Uri = text.parse().map_err(|_| MALFORMED)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(BaseUrlError::Malformed);
+            return Err(MALFORMED);
         };
         if authority.as_str().contains('@') {
-            return Err(BaseUrlError::Userinfo);
+            return Err(USERINFO);
         }
         let scheme = scheme.to_ascii_lowercase();
         let host = authority.host().to_ascii_lowercase();
-        let port = port(&authority.as_str()[authority.host().len()..])?;
+        let port: Option<NonZeroU16> = match authority.as_str()[host.len()..].strip_prefix(':') {
+            Some(digits) => Some(digits.parse().map_err(|_| MALFORMED)?),
+            None => None,
+        };
         let loopback = net::is_loopback(&host);
         let default_port = match scheme.as_str() {
             "https" => 443,
             "http" if loopback => 80,
-            _ => return Err(BaseUrlError::Insecure),
+            _ => return Err(INSECURE),
         };
         if host.is_empty() {
-            return Err(BaseUrlError::Malformed);
+            return Err(MALFORMED);
         }
-        let authority = match port.filter(|port| *port != default_port) {
-            Some(port) => format!("{host}:{port}"),
-            None => host,
-        };
+        let port = port.filter(|port| port.get() != default_port);
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
         let path = uri.path().trim_end_matches('/');
         Ok(Self {
-            text: format!("{scheme}://{authority}{path}"),
-            authority,
+            text: format!("{scheme}://{host}{port}{path}"),
             loopback,
         })
     }
@@ -86,7 +77,7 @@ impl BaseUrl {
 
     /// `host[:port]`, as named in messages.
     pub(super) fn authority(&self) -> &str {
-        &self.authority
+        self.text.split('/').nth(2).unwrap_or_default()
     }
 
     pub(super) fn is_https(&self) -> bool {
@@ -100,25 +91,11 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// The first 12 hexadecimal digits of the key's SHA-256: tells keys apart without telling them.
-fn fingerprint(key: &Secret) -> String {
-    net::hex(&Sha256::digest(key.expose())[..6])
-}
-
-/// The account a request is made under; HeyGen's videos belong to accounts.
+/// The account a request is made under; HeyGen's videos belong to accounts. The first digits of the key's SHA-256 tell keys
+/// apart without telling them.
 pub fn account(base: &BaseUrl, key: &Secret) -> Account {
-    Account::new(format!("{base}#{}", fingerprint(key)))
-}
-
-/// `after_host` is empty or `:PORT`.
-fn port(after_host: &str) -> Result<Option<u16>, BaseUrlError> {
-    if after_host.is_empty() {
-        return Ok(None);
-    }
-    match after_host.strip_prefix(':').map(str::parse) {
-        Some(Ok(port)) if port != 0 => Ok(Some(port)),
-        _ => Err(BaseUrlError::Malformed),
-    }
+    let digest = Sha256::digest(key.expose());
+    Account::new(format!("{base}#{}", net::hex(&digest[..6])))
 }
 
 #[cfg(test)]
@@ -136,7 +113,6 @@ mod tests {
 
     #[test]
     fn base_urls_are_safe_and_spelt_one_way() {
-        use BaseUrlError::{Insecure, Malformed, QueryOrFragment, Userinfo};
         let table = [
             ("https://api.heygen.com", Ok("https://api.heygen.com")),
             (
@@ -148,31 +124,31 @@ mod tests {
             ("http://127.9.9.9", Ok("http://127.9.9.9")),
             ("http://[::1]:1/", Ok("http://[::1]:1")),
             ("http://LOCALHOST:80", Ok("http://localhost")),
-            ("http://api.heygen.com", Err(Insecure)),
-            ("http://127.0.0.1.evil.com", Err(Insecure)),
-            ("http://localhost.evil.com", Err(Insecure)),
-            ("http://128.0.0.1", Err(Insecure)),
-            ("http://0.0.0.0", Err(Insecure)),
-            ("http://[::2]", Err(Insecure)),
-            ("ftp://127.0.0.1", Err(Insecure)),
-            ("https://user:pw@h", Err(Userinfo)),
-            ("http://127.0.0.1@evil.com", Err(Userinfo)),
-            ("https://h?x=1", Err(QueryOrFragment)),
-            ("https://h/#x", Err(QueryOrFragment)),
-            ("https://h:0", Err(Malformed)),
-            ("https://h:99999", Err(Malformed)),
-            ("https://h:", Err(Malformed)),
-            ("https://", Err(Malformed)),
-            ("https://:443", Err(Malformed)),
-            ("https://a b", Err(Malformed)),
-            ("/v3", Err(Malformed)),
-            ("api.heygen.com", Err(Malformed)),
-            ("", Err(Malformed)),
+            ("http://api.heygen.com", Err(INSECURE)),
+            ("http://127.0.0.1.evil.com", Err(INSECURE)),
+            ("http://localhost.evil.com", Err(INSECURE)),
+            ("http://128.0.0.1", Err(INSECURE)),
+            ("http://0.0.0.0", Err(INSECURE)),
+            ("http://[::2]", Err(INSECURE)),
+            ("ftp://127.0.0.1", Err(INSECURE)),
+            ("https://user:pw@h", Err(USERINFO)),
+            ("http://127.0.0.1@evil.com", Err(USERINFO)),
+            ("https://h?x=1", Err(QUERY)),
+            ("https://h/#x", Err(QUERY)),
+            ("https://h:0", Err(MALFORMED)),
+            ("https://h:99999", Err(MALFORMED)),
+            ("https://h:", Err(MALFORMED)),
+            ("https://", Err(MALFORMED)),
+            ("https://:443", Err(MALFORMED)),
+            ("https://a b", Err(MALFORMED)),
+            ("/v3", Err(MALFORMED)),
+            ("api.heygen.com", Err(MALFORMED)),
+            ("", Err(MALFORMED)),
         ];
         for (text, expected) in table {
             let parsed = BaseUrl::parse(text);
-            let parsed = parsed.as_ref().map(BaseUrl::as_str).map_err(|error| *error);
-            assert_eq!(parsed, expected, "{text:?}");
+            let parsed = parsed.as_ref().map(BaseUrl::as_str);
+            assert_eq!(parsed, expected.as_ref().copied(), "{text:?}");
         }
     }
 

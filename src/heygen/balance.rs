@@ -9,22 +9,17 @@ use crate::time::Timestamp;
 
 const MAX_WORD: usize = 60;
 
-/// How an account pays, and what it has left.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Balance {
     /// HeyGen's word, which is also the name of the part of the answer that counts.
     pub billing_type: Option<String>,
-    /// A subscription's.
     pub plan: Option<String>,
-    /// The wallet fills itself up.
     pub auto_reload: bool,
-    /// What the answer tells of.
     pub left: Vec<Funds>,
     /// Nothing is left of what counts for this way of paying.
     pub used_up: bool,
 }
 
-/// One thing to pay with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Funds {
     /// `wallet`, `premium`, `add-on`, `included`, `spending cap`.
@@ -33,7 +28,6 @@ pub struct Funds {
     pub amount: f64,
     /// `usd` or `credits`.
     pub unit: String,
-    /// When it is full again.
     pub resets_at: Option<Timestamp>,
 }
 

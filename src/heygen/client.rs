@@ -45,28 +45,23 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// HeyGen's API under one key. Clones share their connections; threads may use them at once.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
-
-struct Inner {
+pub struct Client {
     base: BaseUrl,
     key: Secret,
     timeouts: Timeouts,
     redactor: Redactor,
     /// How far HeyGen's clock is ahead of ours, in milliseconds; [`UNKNOWN_SKEW`] before its first answer.
-    skew: AtomicI64,
+    skew: Arc<AtomicI64>,
     proxy: Option<Proxy>,
     connector: NotingConnector,
-    /// For status requests; made by the first.
-    shared: OnceLock<Agent>,
-    /// A connection for each request, for those whose answers do not tell what they answer.
-    single: OnceLock<Agent>,
+    /// One for each [`Reuse`], made by the first request.
+    agents: Arc<[OnceLock<Agent>; 2]>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Client")
-            .field(&self.0.base.as_str())
-            .finish()
+        let base = self.base.as_str();
+        f.debug_tuple("Client").field(&base).finish()
     }
 }
 
@@ -87,25 +82,24 @@ fn paged(path: &str, token: Option<&str>) -> String {
     format!("{path}?limit={MAX_PAGE}{token}")
 }
 
-fn session_path(session: &VideoId) -> String {
-    let id = net::percent_encoded(session.as_str());
-    format!("{}/{id}", Kind::Agent.strategy().read)
+fn job_path(kind: Kind, id: &VideoId) -> String {
+    let id = net::percent_encoded(id.as_str());
+    format!("{}/{id}", kind.strategy().read)
 }
 
 impl Client {
     /// No I/O happens before the first request.
     pub fn new(base: &BaseUrl, key: Secret, timeouts: Timeouts, proxy: Option<Proxy>) -> Self {
-        Self(Arc::new(Inner {
+        Self {
             base: base.clone(),
             redactor: Redactor::new(key.expose()),
             key,
             timeouts,
-            skew: AtomicI64::new(UNKNOWN_SKEW),
+            skew: Arc::new(AtomicI64::new(UNKNOWN_SKEW)),
             proxy,
             connector: NotingConnector::default(),
-            shared: OnceLock::new(),
-            single: OnceLock::new(),
-        }))
+            agents: Arc::default(),
+        }
     }
 
     /// Creates a job, as its kind's [`Strategy`](crate::kind::Strategy) says. `body` goes out as it is; where HeyGen
@@ -129,15 +123,12 @@ impl Client {
         })
     }
 
-    /// Everything about one job, with fresh URLs. An agent's files are its video's.
-    /// An answer about another job is an error.
+    /// Everything about one job, with fresh URLs; an answer about another job is an error.
     pub fn job(&self, job: &Job) -> Result<RemoteVideo, ApiError> {
-        let read = job.kind.strategy().read;
-        let path = format!("{read}/{}", net::percent_encoded(job.id.as_str()));
+        let path = job_path(job.kind, &job.id);
         self.get(&path, |answer| wire::video(job, answer))
     }
 
-    /// `GET /v3/videos/{id}`.
     pub fn video(&self, id: &VideoId) -> Result<RemoteVideo, ApiError> {
         self.job(&Job {
             kind: Kind::Video,
@@ -145,9 +136,8 @@ impl Client {
         })
     }
 
-    /// The status words of up to [`MAX_BULK`] jobs of a kind that has such an endpoint (HeyGen refuses more).
-    ///
-    /// Ids that do not [fit](fits_bulk) are not asked about. The answer may leave ids out, and comes in any order.
+    /// The status words of up to [`MAX_BULK`] jobs whose ids [fit](fits_bulk). The answer may leave ids out, and comes
+    /// in any order.
     pub fn statuses(&self, kind: Kind, ids: &[&VideoId]) -> Result<Vec<BulkStatus>, ApiError> {
         let ids: Vec<&str> = ids
             .iter()
@@ -173,7 +163,6 @@ impl Client {
         self.get(&paged(path, token), |answer| wire::jobs(kind, answer))
     }
 
-    /// One page of what became of the bodies of a batch.
     pub fn batch(&self, id: &str, token: Option<&str>) -> Result<Page<BatchItem>, ApiError> {
         let path = format!("/v3/videos/batches/{}", net::percent_encoded(id));
         self.get(&paged(&path, token), wire::batch)
@@ -182,14 +171,15 @@ impl Client {
     /// `POST /v3/video-agents/{id}`: answers or revives a session; returns HeyGen's name for what that started.
     /// After an error it may have been taken nevertheless.
     pub fn message(&self, session: &VideoId, text: &str) -> Result<Option<String>, ApiError> {
+        let path = job_path(Kind::Agent, session);
         let body = serde_json::json!({ "message": text }).to_string();
-        let answer = self.post(&session_path(session), None, body.as_bytes(), wire::run_id);
+        let answer = self.post(&path, None, body.as_bytes(), wire::run_id);
         answer.map(|(run_id, _)| run_id)
     }
 
     /// `POST /v3/video-agents/{id}/stop`: ends a session and frees its slot.
     pub fn stop(&self, session: &VideoId) -> Result<(), ApiError> {
-        let path = session_path(session) + "/stop";
+        let path = job_path(Kind::Agent, session) + "/stop";
         self.post(&path, None, b"{}", |_| Ok(())).map(drop)
     }
 
@@ -198,34 +188,43 @@ impl Client {
         self.get("/v3/users/me", Balance::read)
     }
 
-    /// The same API under the same key, with other patience.
     #[must_use]
     pub fn with_timeouts(&self, timeouts: Timeouts) -> Self {
-        let Inner {
-            base, key, proxy, ..
-        } = &*self.0;
-        Self::new(base, key.clone(), timeouts, proxy.clone())
+        Self::new(&self.base, self.key.clone(), timeouts, self.proxy.clone())
     }
 
     /// How far HeyGen's clock is ahead of this machine's, in milliseconds, by the latest answer of this run.
     pub fn clock_skew(&self) -> Option<i64> {
-        Some(self.0.skew.load(Ordering::Relaxed)).filter(|skew| *skew != UNKNOWN_SKEW)
+        Some(self.skew.load(Ordering::Relaxed)).filter(|skew| *skew != UNKNOWN_SKEW)
     }
 
     fn note_clock(&self, head: &Parts) {
         if let Some(date) = text(head, &DATE).and_then(net::http_date) {
             let skew = date.millis() - time::now().millis();
             let skew = if skew.abs() < SAME_TIME { 0 } else { skew };
-            self.0.skew.store(skew, Ordering::Relaxed);
+            self.skew.store(skew, Ordering::Relaxed);
         }
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
         Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.0.base))
+            .uri(format!("{}{path}", self.base))
             .header(ACCEPT, "application/json")
-            .header(X_API_KEY, self.0.key.expose())
+            .header(X_API_KEY, self.key.expose())
+    }
+
+    fn agent(&self, reuse: Reuse) -> Agent {
+        let options = AgentOptions {
+            https: self.base.is_https(),
+            loopback: self.base.is_loopback(),
+            proxy: self.proxy.as_ref(),
+            reuse,
+            timeouts: self.timeouts,
+            // Whatever the others allow, a server that drips bytes is left after this.
+            whole: Some(self.timeouts.response + 2 * self.timeouts.per_read),
+        };
+        net::agent(&options, self.connector.clone())
     }
 
     fn get<T>(
@@ -261,11 +260,7 @@ impl Client {
         reuse: Reuse,
         read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
     ) -> Result<(T, Option<String>), ApiError> {
-        let agent = match reuse {
-            Reuse::Checked => &self.0.shared,
-            Reuse::Never => &self.0.single,
-        };
-        let agent = agent.get_or_init(|| self.0.build_agent(reuse));
+        let agent = self.agents[reuse as usize].get_or_init(|| self.agent(reuse));
         transport::begin_request();
         let response = request
             .map_err(ureq::Error::from)
@@ -281,7 +276,7 @@ impl Client {
         self.note_clock(&head);
         let (body, end) = net::read_up_to(body.into_reader(), MAX_ANSWER);
         let request_id = text(&head, &X_REQUEST_ID);
-        let request_id = request_id.map(|id| self.0.redactor.clean(id, MAX_REQUEST_ID));
+        let request_id = request_id.map(|id| self.redactor.clean(id, MAX_REQUEST_ID));
         let found = match end {
             // Its body explains it at best: however that ends, the status stands.
             _ if !head.status.is_success() => Err(self.refused(&head, &body)),
@@ -290,7 +285,7 @@ impl Client {
                 ..self.no_answer("the answer was cut short", &error.into())
             }),
             Some(_) => Err(self.bad_response(&head, &body, BadAnswer::TooLong)),
-            None => Part::answer(&body, &self.0.redactor)
+            None => Part::answer(&body, &self.redactor)
                 .and_then(|answer| read(&answer))
                 .map_err(|unusable| self.bad_response(&head, &body, unusable)),
         };
@@ -303,10 +298,9 @@ impl Client {
         }
     }
 
-    /// An answer with any other status.
     fn refused(&self, head: &Parts, body: &[u8]) -> ApiError {
         let status = head.status.as_u16();
-        let (problem, own_word) = wire::refusal(body, &self.0.redactor);
+        let (problem, own_word) = wire::refusal(body, &self.redactor);
         let message = if head.status.is_redirection() {
             let target = self.redirect_target(head);
             format!("HTTP {status} from HeyGen: a redirect{target}, which is never followed")
@@ -316,15 +310,12 @@ impl Client {
                 format!("HTTP {status} from HeyGen ({shape})")
             })
         };
+        let code = status_code(status, problem.code.as_deref(), own_word);
         let retry_after = text(head, &RETRY_AFTER);
         ApiError {
-            kind: ErrorKind::Status(status),
             own_word,
-            code: status_code(status, problem.code.as_deref(), own_word),
-            message,
-            request_id: None,
             retry_after: retry_after.and_then(|value| net::retry_after(value, time::now())),
-            excerpt: None,
+            ..ApiError::new(ErrorKind::Status(status), code, message)
         }
     }
 
@@ -337,42 +328,31 @@ impl Client {
             _ => ErrorBody::default(),
         };
         let code = problem.code.filter(|code| is_sane_code(code));
+        let code = code.unwrap_or_else(|| "bad_response".to_owned());
+        let message = problem.message.unwrap_or(message);
         ApiError {
-            kind: ErrorKind::BadResponse(status),
-            own_word: false,
-            code: code.unwrap_or_else(|| "bad_response".to_owned()),
-            message: problem.message.unwrap_or(message),
-            request_id: None,
-            retry_after: None,
             excerpt: self.excerpt(body),
+            ..ApiError::new(ErrorKind::BadResponse(status), code, message)
         }
     }
 
     fn no_answer(&self, what: &str, error: &ureq::Error) -> ApiError {
         let (timed_out, cause) = match error {
             ureq::Error::Timeout(budget) => (true, format!("timed out ({budget})")),
-            // Its words without ureq's prefix.
             ureq::Error::Io(error) => (error.kind() == io::ErrorKind::TimedOut, error.to_string()),
             other => (false, other.to_string()),
         };
-        let authority = self.0.base.authority();
-        let proxy = self.0.proxy.as_ref();
-        let route = proxy.and_then(|proxy| proxy.on_the_way_to(self.0.base.as_str()));
+        let authority = self.base.authority();
+        let proxy = self.proxy.as_ref();
+        let route = proxy.and_then(|proxy| proxy.on_the_way_to(self.base.as_str()));
         let route = route.unwrap_or_default();
         let message = format!("{what} ({authority}{route}): {cause}");
         let code = match timed_out {
             true => "timeout",
             false => "network_error",
         };
-        ApiError {
-            kind: ErrorKind::NoAnswer { timed_out },
-            own_word: false,
-            code: code.to_owned(),
-            message: self.0.redactor.clean(&message, MAX_MESSAGE),
-            request_id: None,
-            retry_after: None,
-            excerpt: None,
-        }
+        let message = self.redactor.clean(&message, MAX_MESSAGE);
+        ApiError::new(ErrorKind::NoAnswer { timed_out }, code, message)
     }
 
     /// `text/html, 167 bytes`: what can be said about any body.
@@ -382,13 +362,13 @@ impl Client {
             .map(str::trim)
             .filter(|mime| !mime.is_empty())
             .unwrap_or("no content type");
-        let mime = self.0.redactor.clean(mime, MAX_MIME);
+        let mime = self.redactor.clean(mime, MAX_MIME);
         format!("{mime}, {} bytes", body.len())
     }
 
     fn excerpt(&self, body: &[u8]) -> Option<String> {
         let text = String::from_utf8_lossy(body);
-        Some(self.0.redactor.clean(&text, MAX_EXCERPT)).filter(|text| !text.is_empty())
+        Some(self.redactor.clean(&text, MAX_EXCERPT)).filter(|text| !text.is_empty())
     }
 
     /// ` to HOST`: the host alone, since the rest of the target may be a secret.
@@ -396,23 +376,8 @@ impl Client {
         text(head, &LOCATION)
             .and_then(|location| location.parse::<Uri>().ok())
             .and_then(|uri| uri.host().map(|host| format!(" to {host}")))
-            .map(|target| self.0.redactor.clean(&target, MAX_REQUEST_ID))
+            .map(|target| self.redactor.clean(&target, MAX_REQUEST_ID))
             .unwrap_or_default()
-    }
-}
-
-impl Inner {
-    fn build_agent(&self, reuse: Reuse) -> Agent {
-        let options = AgentOptions {
-            https: self.base.is_https(),
-            loopback: self.base.is_loopback(),
-            proxy: self.proxy.as_ref(),
-            reuse,
-            timeouts: self.timeouts,
-            // Whatever the others allow, a server that drips bytes is left after this.
-            whole: Some(self.timeouts.response + 2 * self.timeouts.per_read),
-        };
-        net::agent(&options, self.connector.clone())
     }
 }
 

@@ -6,12 +6,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// How far the request got, and how its answer looked.
     pub kind: ErrorKind,
     /// The answer is HeyGen's error envelope. Without it a status is whoever's stands between.
     pub own_word: bool,
-    /// Machine-readable: `auth_error`, `insufficient_credit`, `not_found`, `rate_limit_exceeded`, `network_error`, `timeout`,
-    /// `bad_response`, else HeyGen's own code, else `http_STATUS`.
+    /// One of ours (`auth_error`, `timeout`, …), else HeyGen's own, else `http_STATUS`.
     pub code: String,
     /// For a person: HeyGen's own words if there are any. At most 4 KiB; may hold control characters.
     pub message: String,
@@ -28,12 +26,10 @@ pub enum ErrorKind {
     NotSent,
     /// Something went out and no complete answer came back.
     NoAnswer {
-        /// Waited in vain, rather than cut off.
         timed_out: bool,
     },
     /// An HTTP status other than 2xx; redirects included, they are never followed.
     Status(u16),
-    /// A 2xx answer that is not what was asked for.
     BadResponse(u16),
 }
 
@@ -45,16 +41,23 @@ impl ApiError {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn with_kind(kind: ErrorKind) -> Self {
+    pub(super) fn new(kind: ErrorKind, code: impl Into<String>, message: String) -> Self {
         Self {
             kind,
-            own_word: true,
-            code: "code".to_owned(),
-            message: "message".to_owned(),
+            own_word: false,
+            code: code.into(),
+            message,
             request_id: None,
             retry_after: None,
             excerpt: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_kind(kind: ErrorKind) -> Self {
+        Self {
+            own_word: true,
+            ..Self::new(kind, "code", "message".to_owned())
         }
     }
 }

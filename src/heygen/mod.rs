@@ -1,15 +1,7 @@
 //! HeyGen's v3 API in the words of this program.
 //!
-//! | file | |
-//! |---|---|
-//! | `access` | base URL and API key: what may be configured |
-//! | `balance` | what an account has left (pure) |
-//! | `client` | one function per endpoint; one request each, never repeated here |
-//! | `transport` | whether a request was handed to a connection at all |
-//! | `wire` | their JSON, read liberally (pure) |
-//! | `error` | what a failure means for a purchase (pure) |
-//! | `redact` | no key and no signature in any text (pure) |
-//! | `retry` | when to try again (pure) |
+//! `client` has one function per endpoint, and `transport` knows whether a request was handed to a connection at all. The
+//! rest is pure: `wire` reads their JSON, `redact` keeps key and signatures out of every text.
 //!
 //! The client never retries and never follows a redirect: whether a POST may be sent again is decided where the row is known.
 
@@ -23,7 +15,7 @@ mod transport;
 mod wire;
 
 pub use crate::net::Timeouts;
-pub use access::{BaseUrl, BaseUrlError, account};
+pub use access::{BaseUrl, account};
 pub use balance::{Balance, Funds};
 pub use client::{Client, MAX_BULK, fits_bulk};
 pub use error::{ApiError, ErrorKind};

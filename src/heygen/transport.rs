@@ -17,7 +17,6 @@ thread_local! {
     static HANDED_OVER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// To be called before each request.
 pub(super) fn begin_request() {
     HANDED_OVER.set(false);
 }
@@ -27,9 +26,7 @@ pub(super) fn was_handed_over() -> bool {
     HANDED_OVER.get()
 }
 
-/// ureq's own connector (TCP, proxies, TLS), with a note-taker around what it makes.
-///
-/// Clones share their TLS sessions.
+/// ureq's own connector, with a note-taker around what it makes. Clones share their TLS sessions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NotingConnector(Arc<DefaultConnector>);
 
@@ -55,7 +52,6 @@ impl Connector for NotingConnector {
 #[derive(Debug)]
 pub(super) struct NotingTransport {
     inner: Box<dyn Transport>,
-    /// Whether the answer to the latest request has begun.
     answering: bool,
 }
 

@@ -23,10 +23,8 @@ const MAX_TEXT: usize = 64 * 1024;
 const MAX_URL: usize = 16 * 1024;
 pub(super) const MAX_MESSAGE: usize = 4 * 1024;
 
-/// The answer to an accepted `POST /v3/videos`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
-    /// HeyGen's id for what was just bought.
     pub video_id: VideoId,
     /// Usually `waiting`, which also stands in for a missing word: the id alone proves the purchase.
     pub status: RemoteStatus,
@@ -39,25 +37,19 @@ pub struct RemoteVideo {
     pub id: VideoId,
     /// HeyGen's word, at most 256 bytes.
     pub status: RemoteStatus,
-    /// As given in the request, or HeyGen's own.
     pub title: Option<String>,
-    /// Accepted by HeyGen.
     pub created_at: Option<Timestamp>,
-    /// Ended, well or badly.
     pub completed_at: Option<Timestamp>,
     /// Presigned, for 7 days; minted by this very answer.
     pub urls: Urls,
     /// Length in seconds, finite and not negative.
     pub duration: Option<f64>,
     pub folder_id: Option<String>,
-    /// Translated videos only.
     pub output_language: Option<String>,
-    /// When `failed`: machine-readable.
     pub failure_code: Option<String>,
     /// When `failed`: for a person; query strings of URLs in it are masked.
     pub failure_message: Option<String>,
     pub video_page_url: Option<String>,
-    /// An agent's only.
     pub session: Option<RemoteSession>,
 }
 
@@ -69,7 +61,6 @@ pub struct RemoteSession {
     pub video_id: Option<VideoId>,
     /// Its newest message that says what went wrong.
     pub error: Option<String>,
-    /// Its newest words.
     pub said: Option<String>,
 }
 
@@ -92,11 +83,8 @@ impl BulkStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchItem {
     pub index: i64,
-    /// `waiting` stands in for a missing word.
     pub status: RemoteStatus,
-    /// Once there is one.
     pub video_id: Option<VideoId>,
-    /// Why there is none, or why it failed.
     pub error: Option<ErrorBody>,
 }
 
@@ -106,7 +94,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// How many entries could not be used: without an id, or not even objects.
     pub skipped: usize,
-    /// The token of the next page, if there is one.
     pub next: Option<String>,
 }
 
@@ -114,7 +101,6 @@ pub struct Page<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorBody {
     pub code: Option<String>,
-    /// For a person, at most 4 KiB.
     pub message: Option<String>,
 }
 
@@ -227,7 +213,6 @@ impl<'a> Part<'a> {
         self.usable_id(self.string(name)?)
     }
 
-    /// The first of an array of ids.
     fn first_id(&self, name: &str) -> Option<VideoId> {
         let ids: Vec<String> = self.read(name)?;
         self.usable_id(ids.into_iter().next()?)
@@ -281,13 +266,11 @@ impl<'a> Part<'a> {
         let message = |name| self.clean(name, MAX_MESSAGE);
         let problem = ErrorBody {
             code: self.code("code"),
-            // What some gateways say instead.
             message: message("message").or_else(|| message("detail")),
         };
         (problem != ErrorBody::default()).then_some(problem)
     }
 
-    /// The usable elements of an array, and the cursor beside it.
     fn page<T>(
         &self,
         array: &str,
@@ -369,7 +352,6 @@ pub(super) fn batch(answer: &Part<'_>) -> Result<Page<BatchItem>, BadAnswer> {
     })
 }
 
-/// What a message to a session started.
 pub(super) fn run_id(answer: &Part<'_>) -> Result<Option<String>, BadAnswer> {
     Ok(answer.part("data").text("run_id", MAX_WORD))
 }
@@ -407,7 +389,6 @@ fn session(data: &Part<'_>) -> RemoteSession {
     }
 }
 
-/// `None` without a usable id.
 fn remote_video(kind: Kind, status: RemoteStatus, data: &Part<'_>) -> Option<RemoteVideo> {
     let is_agent = kind == Kind::Agent;
     let mut urls = Urls::default();

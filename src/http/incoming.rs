@@ -7,14 +7,11 @@ use std::time::{Duration, Instant};
 use super::request::Request;
 use super::server::Limits;
 
-/// Most headers a request may have; more is 431.
 const MAX_HEADERS: usize = 100;
-/// Most bytes of one line between chunks.
 const MAX_CHUNK_LINE: usize = 1024;
 
 #[derive(Debug)]
 pub(super) enum Unread {
-    /// Nobody is there to answer to.
     Gone,
     /// To be answered with this status; the connection ends.
     Status(u16),
@@ -79,7 +76,6 @@ impl<'a> Incoming<'a> {
         patient.deadline = all.map(|all| Instant::now() + all);
     }
 
-    /// The next request; `None` when the client has no more.
     pub(super) fn request(&mut self, peer: SocketAddr) -> Result<Option<Request>, Unread> {
         self.allow(self.limits.idle, None);
         // Between requests silence is no error.
@@ -123,12 +119,9 @@ impl<'a> Incoming<'a> {
     }
 
     fn exactly(&mut self, length: usize) -> Result<Vec<u8>, Unread> {
-        let mut bytes = Vec::new();
-        let mut bounded = self.reader.by_ref().take(length as u64);
-        match bounded.read_to_end(&mut bytes)? {
-            read if read == length => Ok(bytes),
-            _ => Err(Unread::Gone),
-        }
+        let mut bytes = vec![0; length];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// A chunked body (RFC 9112, section 7.1) without its framing, extensions and trailers.

@@ -4,10 +4,6 @@
 //! connections on purpose, so a handler speaks to the [`Wire`] itself; the webhook listener faces the internet and needs
 //! a deadline on every read, bounded heads and bodies, and a cap on connections ([`Limits`]).
 //!
-//! - [`request`]: what was asked. [`response`]: what is answered. Both are plain values.
-//! - `incoming` reads one request off a socket, `wire` writes one answer onto it.
-//! - [`server`] owns the listener and the threads.
-//!
 //! Not done: TLS, HTTP/2, pipelining beyond answering in order, compression.
 
 mod incoming;

@@ -1,5 +1,3 @@
-//! What a handler answers with.
-
 use std::fmt;
 use std::io::{self, Read};
 
@@ -24,12 +22,10 @@ pub enum Payload {
     },
 }
 
-/// What happens to a connection after its handler has spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The answer was well-formed: the next request may follow.
     KeepAlive,
-    /// An orderly close (FIN).
     Close,
     /// An abortive close (RST).
     Reset,

@@ -1,7 +1,5 @@
-//! The listener and its threads.
-
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,24 +12,19 @@ use super::request::Request;
 use super::response::{Ending, Response};
 use super::wire::Wire;
 
-/// What one client may cost.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at once; one more is answered 503.
     pub connections: usize,
-    /// Silence between two requests.
     pub idle: Duration,
     /// From the first byte of a request to the end of its headers.
     pub header: Duration,
-    /// Silence within a request.
     pub read: Duration,
     /// From the end of the headers to the end of the body: a client that drips would hold its place for ever.
     pub body: Duration,
     /// How long a write may block on a client that does not read.
     pub write: Duration,
-    /// Bytes of request line and headers; more is 431.
     pub max_header: usize,
-    /// Bytes of body; more is 413.
     pub max_body: usize,
 }
 
@@ -50,9 +43,9 @@ impl Default for Limits {
     }
 }
 
-/// How long [`Server::stop`] waits for connection threads before it leaves them to end by themselves.
+/// How long a server that ends waits for connection threads before it leaves them to end by themselves.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-/// How long and how much of an unwanted request is read after its refusal, so that the client gets to see the refusal.
+/// How long and how much of an unwanted request is read, so that the client gets to see the refusal.
 const DRAIN: (Duration, u64) = (Duration::from_millis(500), 8 * 1024 * 1024);
 
 /// A flag that sleepers notice at once.
@@ -63,7 +56,6 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Wakes every sleeper, now and from now on.
     fn raise(&self) {
         *lock(&self.raised) = true;
         self.bell.notify_all();
@@ -136,14 +128,8 @@ impl Server {
         self.address
     }
 
-    /// Closes the listener and every connection. Waits for their threads, but not for ever.
-    pub fn stop(&mut self) {
-        self.drain(Duration::ZERO);
-    }
-
-    /// Closes the listener and lets requests that have arrived be answered, for at most `patience`; then stops.
-    ///
-    /// Connections can be read no further than what has arrived: a request that is still on its way gets no answer.
+    /// Closes the listener and lets requests that have arrived be answered, for at most `patience`; then stops. A request
+    /// that is still on its way gets no answer.
     pub fn drain(&mut self, patience: Duration) {
         let Some(acceptor) = self.acceptor.take() else {
             return;
@@ -171,7 +157,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop();
+        self.drain(Duration::ZERO);
     }
 }
 
@@ -189,7 +175,7 @@ fn accept(listener: &TcpListener, house: &Arc<House>) {
         let mut open = lock(&house.open);
         if open.len() >= house.limits.connections {
             drop(open);
-            turn_away(&stream);
+            turn_away(&stream, house);
             (house.refused)(peer, 503);
             continue;
         }
@@ -251,13 +237,7 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
 
 /// Answers a request that was not read to its end. Closing at once would reset the connection and take the answer along.
 fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
-    let mut wire = Wire {
-        stream,
-        stop: &house.stop,
-        head_only: false,
-        keep_alive: false,
-    };
-    wire.send(Response::new(status))?;
+    Wire::last(stream, &house.stop).send(Response::new(status))?;
     stream.shutdown(Shutdown::Write)?;
     let (patience, most) = DRAIN;
     let rest = Patient {
@@ -269,13 +249,10 @@ fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
 }
 
 /// Over the cap: a best effort that costs the accepting thread nothing.
-fn turn_away(mut stream: &TcpStream) {
-    let head = Response::new(503)
-        .with_header("Retry-After", "1")
-        .with_header("Content-Length", "0")
-        .with_header("Connection", "close")
-        .head();
-    if stream.set_nonblocking(true).is_ok() && stream.write_all(&head).is_ok() {
+fn turn_away(mut stream: &TcpStream, house: &House) {
+    let busy = Response::new(503).with_header("Retry-After", "1");
+    let mut wire = Wire::last(stream, &house.stop);
+    if stream.set_nonblocking(true).is_ok() && wire.send(busy).is_ok() {
         // What has arrived is read, so that the close is not a reset.
         while matches!(stream.read(&mut [0; 8192]), Ok(1..)) {}
     }

@@ -1,13 +1,12 @@
 //! Writing one answer onto a socket.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use super::response::{Ending, Payload, Response};
 use super::server::Stop;
 
-/// Bodies up to this size leave in one write with their head.
 const SMALL: usize = 64 * 1024;
 
 pub struct Wire<'a> {
@@ -17,7 +16,16 @@ pub struct Wire<'a> {
     pub(super) keep_alive: bool,
 }
 
-impl Wire<'_> {
+impl<'a> Wire<'a> {
+    pub(super) fn last(stream: &'a TcpStream, stop: &'a Stop) -> Self {
+        Self {
+            stream,
+            stop,
+            head_only: false,
+            keep_alive: false,
+        }
+    }
+
     /// Writes a well-formed response. A stream shorter than it promised is an error, so the connection ends.
     pub fn send(&mut self, mut response: Response) -> io::Result<Ending> {
         let bodiless = matches!(response.status, 100..=199 | 204 | 304);
@@ -47,17 +55,7 @@ impl Wire<'_> {
 
     /// Writes everything `source` gives, in large pieces; says how much that was.
     pub fn copy(&mut self, source: &mut dyn Read) -> io::Result<u64> {
-        let mut buffer = vec![0; SMALL];
-        let mut total = 0;
-        loop {
-            match source.read(&mut buffer)? {
-                0 => return Ok(total),
-                count => {
-                    self.write_all(&buffer[..count])?;
-                    total += count as u64;
-                }
-            }
-        }
+        io::copy(&mut BufReader::with_capacity(SMALL, source), self)
     }
 
     /// Waits without sending anything; an error when the server stops meanwhile.

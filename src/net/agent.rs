@@ -47,7 +47,6 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) proxy: Option<&'a Proxy>,
     pub(crate) reuse: Reuse,
     pub(crate) timeouts: Timeouts,
-    /// From the beginning to the end, if that is to be bounded.
     pub(crate) whole: Option<Duration>,
 }
 

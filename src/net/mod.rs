@@ -28,9 +28,8 @@ pub(crate) use proxy::Proxy;
 
 use crate::time::{LONGEST_WAIT, Timestamp};
 
-/// Reads a `Retry-After` header (RFC 9110 §10.2.3): whole seconds or an HTTP date, the latter relative to `now`.
-///
-/// At most [`LONGEST_WAIT`]; a date in the past is zero; anything else is `None`.
+/// Reads a `Retry-After` header (RFC 9110 §10.2.3): whole seconds or an HTTP date. At most [`LONGEST_WAIT`]; a date in the
+/// past is zero.
 pub(crate) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -85,20 +84,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Either case; `None` unless all of it is pairs of digits.
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|digit| {
-            digit
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok())
-        })
-        .collect::<Option<_>>()?;
-    digits.len().is_multiple_of(2).then(|| {
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect()
-    })
+    let (pairs, []) = text.as_bytes().as_chunks() else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok();
+    pairs.iter().map(byte).collect()
 }
 
 /// What `source` has, if that is no more than `max` bytes; what was read so far, and why not more, otherwise.

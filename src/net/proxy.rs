@@ -58,7 +58,6 @@ impl Proxy {
     }
 }
 
-/// ureq takes exceptions only while a proxy is built.
 fn parse(value: &str, no_proxy: &str) -> Option<ureq::Proxy> {
     let parsed = ureq::Proxy::new(value).ok()?;
     if parsed.host().is_empty() {
@@ -73,14 +72,12 @@ fn parse(value: &str, no_proxy: &str) -> Option<ureq::Proxy> {
     if let Some(password) = parsed.password() {
         builder = builder.password(password);
     }
-    for host in no_proxy
-        .split(',')
-        .map(str::trim)
+    let hosts = no_proxy.split(',').map(str::trim);
+    hosts
         .filter(|host| !host.is_empty())
-    {
-        builder = builder.no_proxy(host);
-    }
-    builder.build().ok()
+        .fold(builder, ureq::ProxyBuilder::no_proxy)
+        .build()
+        .ok()
 }
 
 #[cfg(test)]

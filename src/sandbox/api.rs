@@ -20,7 +20,6 @@ const LANGUAGES: &[&str] = &[
 /// A status and its JSON.
 pub(super) type Answer = (u16, Value);
 
-/// An answer, or one that refuses.
 type Served = Result<Answer, Answer>;
 
 struct Call<'a> {
@@ -232,7 +231,6 @@ impl Call<'_> {
         job.kind == "agent" && words.contains(&state.as_str())
     }
 
-    /// A session's video, as `GET /v3/videos/{id}` shows it.
     fn session_video(&self, session: &Creation) -> Value {
         let mut shown = self.shown(&SHAPES[0], session);
         shown["id"] = json!(video_of(session));
@@ -332,7 +330,6 @@ impl Call<'_> {
         Ok(page(&shown, last.filter(|_| jobs.peek().is_some())))
     }
 
-    /// How many are asked for, and before which number.
     fn cursor(&self) -> Result<(usize, u64), Answer> {
         let limit = self.request.parameter("limit");
         let limit = match limit.map_or(Ok(10), |text| text.parse()) {

@@ -106,7 +106,6 @@ pub(super) fn answer(world: &World, signer: &Signer, request: &Request) -> Respo
     response
 }
 
-/// What an object store answers with that status.
 fn refusal(status: u16) -> Response {
     let (code, message) = match status {
         403 => (

@@ -1,20 +1,15 @@
-//! The kinds of job as HeyGen shows them, in one table, and the life of an agent's session.
+//! The kinds of job as HeyGen shows them, in one table, and the life of a job.
 
-use std::time::Duration;
-
-use super::world::RenderState;
+use super::world::{Creation, RenderState};
 
 pub(super) struct Shape {
     /// The word in [`Creation::kind`](super::Creation::kind).
     pub(super) kind: &'static str,
-    /// Below `/v3`.
     pub(super) path: &'static [&'static str],
     pub(super) needs: &'static [&'static str],
-    /// Any other field is refused.
     pub(super) only: Option<&'static [&'static str]>,
     /// Whether a repeated `Idempotency-Key` is documented to replay the answer.
     pub(super) replays: bool,
-    /// URL fields and the assets behind them.
     pub(super) urls: &'static [(&'static str, &'static str)],
     pub(super) bulk: bool,
     pub(super) list: bool,
@@ -121,19 +116,14 @@ impl Shape {
     }
 }
 
-/// Where a session is after `age` of a rendering that takes `total`, for prompts that ask for the hard way.
-pub(super) fn life(
-    prompt: &str,
-    answered: bool,
-    age: Duration,
-    total: Duration,
-) -> Option<RenderState> {
-    let has = |word: &str| prompt.to_lowercase().contains(word);
-    let part = age.as_secs_f64() / total.as_secs_f64().max(f64::EPSILON);
-    let words: &[(f64, &str)] = if has("stall") {
-        &[(f64::MAX, "thinking")]
-    } else if has("pause") && !answered {
-        &[(0.3, "thinking"), (f64::MAX, "waiting_for_input")]
+/// The words of a rendering, each until this part of its time is over; prompts ask for the hard way.
+pub(super) fn words(job: &Creation) -> &'static [(f64, &'static str)] {
+    let prompt = job.body["prompt"].as_str().unwrap_or_default();
+    let has = |word| job.kind != "video" && prompt.to_lowercase().contains(word);
+    if has("stall") {
+        &[(f64::INFINITY, "thinking")]
+    } else if has("pause") && job.revived.is_none() {
+        &[(0.3, "thinking"), (f64::INFINITY, "waiting_for_input")]
     } else if has("flap") {
         &[
             (0.2, "thinking"),
@@ -142,8 +132,6 @@ pub(super) fn life(
             (1.0, "processing"),
         ]
     } else {
-        return None;
-    };
-    let word = words.iter().find(|(until, _)| part < *until)?.1;
-    Some(RenderState::Word(word.to_owned()))
+        &[(0.1, "waiting"), (0.3, "pending"), (1.0, "processing")]
+    }
 }

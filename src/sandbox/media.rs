@@ -42,7 +42,6 @@ const CLIPS: [(&[u8], &[u8]); 3] = [
 ];
 /// The comment in every clip, which each file replaces by its own.
 const COMMENT: &[u8; 32] = b"00000000000000000000000000000000";
-/// The smallest padding: the head of its box and a few bytes of its own.
 const MIN_PADDING: u64 = 32;
 
 /// A file, read from its beginning.
@@ -77,7 +76,6 @@ impl Media {
         let (clip, thumbnail) = CLIPS[usize::from(of_video[0]) % CLIPS.len()];
         let (head, length) = match asset {
             "subtitle" => whole(subtitles(id, version)),
-            // The same lines, timed as WebVTT does.
             "vtt" => whole(format!(
                 "WEBVTT\n\n{}",
                 subtitles(id, version).replace(',', ".")
@@ -125,16 +123,13 @@ impl Media {
 
 impl Read for Media {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(self.position));
+        let count = left.map_or(buffer.len(), |left| left.min(buffer.len()));
+        let buffer = &mut buffer[..count];
         let start = usize::try_from(self.position).unwrap_or(usize::MAX);
-        let count = match self.head.get(start..) {
-            Some(mut head) if !head.is_empty() => head.read(buffer)?,
-            _ => {
-                let left = usize::try_from(self.length.saturating_sub(self.position));
-                let count = left.map_or(buffer.len(), |left| left.min(buffer.len()));
-                self.pad(self.position, &mut buffer[..count]);
-                count
-            }
-        };
+        let mut head = self.head.get(start..).unwrap_or_default();
+        let from_head = head.read(buffer)?;
+        self.pad(self.position + from_head as u64, &mut buffer[from_head..]);
         self.position += count as u64;
         Ok(count)
     }

@@ -9,8 +9,6 @@
 //!
 //! There is one seam, [`Sandbox::start_with`]: every request goes through a function that is handed the real work. What
 //! can go wrong with a request, and what the tests know about it, is built on that, outside the program.
-//!
-//! Not done: real URL signatures, TLS, `callback_url`.
 
 mod api;
 mod files;
@@ -21,7 +19,6 @@ mod world;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,7 +30,6 @@ use files::Signer;
 
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
-    /// Port of the API; 0 takes any free one.
     pub api_port: u16,
     pub key: String,
     /// How long a video renders; `None` is until [`Creation::progress`] says otherwise.
@@ -46,9 +42,7 @@ pub struct SandboxOptions {
     pub fail_rate: f64,
     /// Videos whose title or script contains the word "fail" fail to render.
     pub fail_on_word: bool,
-    /// Most unfinished videos of one account; past it a POST is answered 429.
     pub slots: Option<usize>,
-    /// Who hears of the end of a video of the first account.
     pub webhook: Option<Webhook>,
 }
 
@@ -78,7 +72,6 @@ pub enum Host {
 /// Carries a request out, atomically, and says what HeyGen would answer.
 pub type Work<'a> = dyn Fn(&Request) -> Response + 'a;
 
-/// Answers a request, with or without the work.
 type Intercept =
     dyn Fn(Host, &Request, &Work<'_>, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
 
@@ -95,11 +88,9 @@ struct Backstage {
     world: Mutex<World>,
     signer: Signer,
     intercept: Box<Intercept>,
-    requests: AtomicU64,
 }
 
 impl Sandbox {
-    /// Starts both servers on 127.0.0.1.
     pub fn start(options: SandboxOptions) -> io::Result<Self> {
         let latency = options.latency;
         Self::start_with(options, move |host, request, work, wire| {
@@ -126,7 +117,6 @@ impl Sandbox {
         let backstage = Arc::new(Backstage {
             signer: Signer::new(base(ports[1])),
             intercept: Box::new(intercept),
-            requests: AtomicU64::new(0),
             world: Mutex::new(World::new(options)),
         });
         if let Some(webhook) = webhook {
@@ -180,9 +170,9 @@ impl Backstage {
         match host {
             Host::Files => files::answer(&world, &self.signer, request),
             Host::Api => {
-                let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-                api::answer(&mut world, &self.signer, request)
-                    .with_header("X-Request-Id", format!("sandbox-{number}"))
+                world.requests += 1;
+                let id = format!("sandbox-{}", world.requests);
+                api::answer(&mut world, &self.signer, request).with_header("X-Request-Id", id)
             }
         }
     }

@@ -18,9 +18,7 @@ use crate::{net, time, webhook};
 /// How often it is looked whether a video has ended: the stand-in's clock can jump, so nothing can be waited for.
 const TICK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often an event is delivered at most until it is heard (a 2xx).
 const TRIES: u32 = 6;
-/// The pause after the first try; doubles.
 const BACKOFF: Duration = Duration::from_millis(200);
 
 /// Who hears of the end of a video of the first account.
@@ -28,7 +26,6 @@ const BACKOFF: Duration = Duration::from_millis(200);
 pub struct Webhook {
     url: Uri,
     secret: Secret,
-    /// Further deliveries of an event that was heard.
     pub duplicates: u32,
 }
 
@@ -88,7 +85,6 @@ struct Courier {
 }
 
 impl Courier {
-    /// Gives every end of a video a thread of its own.
     fn watch(&self) {
         while let Some(backstage) = self.backstage.upgrade() {
             let world = lock(&backstage.world);
@@ -125,7 +121,6 @@ impl Courier {
         }
     }
 
-    /// One try; says whether it was heard.
     fn deliver(&self, event: &Value) -> bool {
         let body = event.to_string();
         // The receiver's clock is the real one, whatever a test did to the stand-in's.

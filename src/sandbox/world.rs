@@ -20,10 +20,9 @@ pub struct World {
     /// By number, so in the order of their creation.
     pub videos: BTreeMap<u64, Creation>,
     pub random: fastrand::Rng,
-    /// Added to the time.
     pub skipped: Duration,
-    /// What `GET /v3/users/me` says of money.
     pub billing: Value,
+    pub(super) requests: u64,
     pub(super) options: SandboxOptions,
     started: (Duration, Instant),
     numbers: HashMap<String, u64>,
@@ -78,6 +77,7 @@ impl World {
                 "billing_type": "wallet",
                 "wallet": {"currency": "usd", "remaining_balance": 100.0},
             }),
+            requests: 0,
             started: (Duration::from_millis(now), Instant::now()),
             options,
             numbers: HashMap::new(),
@@ -149,12 +149,10 @@ impl World {
         self.videos.get(self.numbers.get(id)?)
     }
 
-    /// The same, to change it.
     pub fn video_mut(&mut self, id: &str) -> Option<&mut Creation> {
         self.videos.get_mut(self.numbers.get(id)?)
     }
 
-    /// The jobs of one account, oldest first.
     pub(super) fn of(&self, account: usize) -> impl Iterator<Item = &Creation> {
         let jobs = self.videos.values();
         jobs.filter(move |job| job.account == account)
@@ -169,26 +167,17 @@ impl World {
         };
         let since = video.revived.unwrap_or(video.created);
         let age = self.now().saturating_sub(since);
-        let prompt = video.body["prompt"].as_str();
-        if let Some(prompt) = prompt.filter(|_| video.kind != "video")
-            && let Some(state) = kinds::life(prompt, video.revived.is_some(), age, total)
-        {
-            return state;
-        }
-        if age >= total {
-            let at = since + total;
-            return if video.doomed {
-                RenderState::too_long(at)
-            } else {
-                RenderState::Completed { at }
-            };
-        }
-        let word = match age.as_secs_f64() / total.as_secs_f64() {
-            part if part < 0.1 => "waiting",
-            part if part < 0.3 => "pending",
-            _ => "processing",
+        let part = match age < total {
+            true => age.as_secs_f64() / total.as_secs_f64(),
+            false => 1.0,
         };
-        RenderState::Word(word.to_owned())
+        let mut words = kinds::words(video).iter();
+        let at = since + total;
+        match words.find(|(until, _)| part < *until) {
+            Some((_, word)) => RenderState::Word((*word).to_owned()),
+            None if video.doomed => RenderState::too_long(at),
+            None => RenderState::Completed { at },
+        }
     }
 
     /// The jobs of the first account that have ended since the last call, and how.
@@ -200,7 +189,6 @@ impl World {
         })
     }
 
-    /// A file of a video.
     pub fn media(&self, id: &str, asset: &str) -> Media {
         let version = self.find(id).map_or(0, |video| video.version);
         Media::new(id, version, asset, self.options.file_size)
@@ -225,7 +213,6 @@ impl RenderState {
         self.is_completed() || matches!(self, Self::Failed { .. })
     }
 
-    /// The word in details and lists.
     pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Rendering => "waiting",
