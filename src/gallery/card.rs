@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use askama::Template;
-use chrono::TimeZone;
+use chrono::Local;
 
 use crate::net::percent_encoded;
 use crate::render::table::failure;
@@ -19,28 +19,24 @@ const MAX_TEXT: usize = 300;
 
 #[derive(Template)]
 #[template(path = "card.html", config = "src/gallery/askama.toml")]
-pub(super) struct Card<'a, Tz: TimeZone> {
+pub(super) struct Card<'a> {
     row: &'a Video,
     pub(super) tags: Vec<String>,
     film: Option<String>,
     poster: Option<String>,
     size: u64,
-    /// Links and their words.
-    files: Vec<(String, &'static str)>,
+    files: Vec<(&'a File, String)>,
     usual: &'a str,
-    tz: &'a Tz,
 }
 
-impl<'a, Tz: TimeZone> Card<'a, Tz> {
+impl<'a> Card<'a> {
     /// `usual`: how long rendering takes.
-    pub(super) fn new(row: &'a Video, dir: &Path, usual: &'a str, tz: &'a Tz) -> Self {
+    pub(super) fn new(row: &'a Video, dir: &Path, usual: &'a str) -> Self {
         let is_saved = |file: &&File| file.state == FileState::Saved;
         let saved = row.files.iter().filter(is_saved);
         let saved = saved.filter_map(|file| Some((file, file.path.as_ref()?)));
-        let there: Vec<(&File, String)> = saved
-            .filter(|(_, path)| path.is_file())
-            .map(|(file, path)| (file, href(path, dir)))
-            .collect();
+        let there = saved.filter(|(_, path)| path.is_file());
+        let there: Vec<_> = there.map(|(file, path)| (file, href(path, dir))).collect();
         let link = |asset: Asset| {
             let found = there.iter().find(|(file, _)| file.asset == asset);
             found.map(|(_, link)| link.clone())
@@ -52,12 +48,8 @@ impl<'a, Tz: TimeZone> Card<'a, Tz> {
             film: link(Asset::Video).or_else(|| link(Asset::Captioned)),
             poster: link(Asset::Thumbnail),
             size: there.iter().filter_map(|(file, _)| file.bytes).sum(),
-            files: there
-                .into_iter()
-                .map(|(file, link)| (link, file.asset.word()))
-                .collect(),
+            files: there,
             usual: if row.is_rendering() { usual } else { "" },
-            tz,
         }
     }
 
@@ -65,7 +57,6 @@ impl<'a, Tz: TimeZone> Card<'a, Tz> {
         text::fit(self.row.status(), 40)
     }
 
-    /// There was a film.
     fn is_gone(&self) -> bool {
         let was_saved = |file: &File| matches!(file.state, FileState::Saved | FileState::Gone);
         self.film.is_none() && self.row.files.iter().any(was_saved)
@@ -73,12 +64,6 @@ impl<'a, Tz: TimeZone> Card<'a, Tz> {
 
     fn since(&self) -> Timestamp {
         self.row.accepted_at.unwrap_or(self.row.submitted_at)
-    }
-
-    fn minute(&self, at: Timestamp) -> String {
-        let mut clock = human::clock_exact(at, self.tz);
-        clock.truncate("2026-11-23 09:12".len());
-        clock
     }
 
     fn length(&self) -> Option<Duration> {
@@ -97,7 +82,7 @@ impl<'a, Tz: TimeZone> Card<'a, Tz> {
         }
         let part = self.row.file(Asset::Video)?.part.as_ref()?;
         let total = part.total?;
-        (part.bytes.min(total).saturating_mul(100)).checked_div(total)
+        part.bytes.min(total).saturating_mul(100).checked_div(total)
     }
 
     fn page(&self) -> Option<&str> {
@@ -124,11 +109,8 @@ fn tone(video: &Video) -> &'static str {
 /// Its title, else how its script begins, else its number.
 fn name(video: &Video) -> String {
     let title = video.title.as_deref().unwrap_or_default().trim();
-    let words = video
-        .script
-        .iter()
-        .flat_map(|script| script.split_whitespace());
-    let words: Vec<_> = words.take(12).collect();
+    let script = video.script.as_deref().unwrap_or_default();
+    let words: Vec<_> = script.split_whitespace().take(12).collect();
     match (title, words.as_slice()) {
         ("", []) => format!("Video {}", video.id),
         ("", words) => text::fit(&words.join(" "), 60),

@@ -18,7 +18,6 @@ use std::time::Duration;
 use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::Local;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Problem, code};
@@ -32,10 +31,8 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 /// How a page of ours can be told from somebody else's `index.html`.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"tracker gallery\">";
-/// Rows at a time; see the pages of `list`.
 const PAGE: u32 = 500;
 
-/// What the page is about.
 pub(crate) struct Selection {
     pub(crate) filter: Filter,
     /// These rows only; the filter is not asked then.
@@ -44,7 +41,6 @@ pub(crate) struct Selection {
     pub(crate) limit: u32,
 }
 
-/// Where the page is, and whether it had to be written.
 pub(crate) struct Written {
     pub(crate) path: PathBuf,
     pub(crate) changed: bool,
@@ -145,9 +141,7 @@ fn publish(path: &Path, page: &[u8]) -> Result<bool, Problem> {
 #[derive(Default, Template)]
 #[template(path = "page.html", config = "src/gallery/askama.toml")]
 struct GalleryPage {
-    /// The page's own directory.
     dir: PathBuf,
-    /// How long rendering takes.
     usual: String,
     stats: Option<Stats>,
     observed: Observed,
@@ -201,7 +195,7 @@ impl GalleryPage {
 
     fn add(&mut self, video: &Video) -> Result<(), Problem> {
         self.observed.add(video);
-        let card = Card::new(video, &self.dir, &self.usual, &Local);
+        let card = Card::new(video, &self.dir, &self.usual);
         self.statuses.insert(card.status());
         self.kinds.insert(video.kind.word());
         self.tags.extend(card.tags.iter().cloned());

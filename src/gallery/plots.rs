@@ -22,7 +22,6 @@ const MONTHS: usize = 24;
 /// More points than this only make the page slow.
 const POINTS: usize = 1_500;
 
-/// A drawing and what it says.
 pub(super) struct Plot {
     pub(super) title: &'static str,
     pub(super) text: String,
@@ -31,7 +30,6 @@ pub(super) struct Plot {
     pub(super) svg: String,
 }
 
-/// What the rows of the page show, one by one.
 #[derive(Default)]
 pub(super) struct Observed {
     /// Seconds of video, and how long they rendered.
@@ -307,7 +305,6 @@ fn by_month_axes(chart: &mut Chart<'_>, months: &[&Group], unit: &str) -> Drawn<
     axes(chart, (labels, false, &name), (5, true, &value))
 }
 
-/// What to draw of each month that has it.
 fn line(months: &[&Group], value: impl Fn(&Group) -> Option<f64>) -> Vec<(f64, f64)> {
     let months = months.iter().enumerate();
     let points = months.filter_map(|(at, month)| Some((at as f64, value(month)?)));

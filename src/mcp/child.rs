@@ -14,7 +14,6 @@ use tokio::process::{Child, Command};
 
 use crate::error::{Problem, code};
 
-/// A call of a tool, as the protocol has it.
 pub(super) type Asking = RequestContext<RoleServer>;
 
 /// What a child may print on stderr before it is not listened to any more.
@@ -33,12 +32,10 @@ impl Drop for VerbProcess {
     }
 }
 
-/// Something of this machine.
 pub(super) fn local(message: impl ToString) -> Problem {
     Problem::new(code::FILE, message.to_string())
 }
 
-/// The problem in an error envelope.
 pub(super) fn problem(error: &Value) -> Option<Problem> {
     let text = |name| error[name].as_str().map(str::to_owned);
     let problem = Problem::new(text("code")?, text("message")?);
@@ -56,7 +53,6 @@ async fn report_progress(context: &Asking, done: usize, line: &Value) {
             Some(id) => format!("{word} {id}"),
             None => word.to_owned(),
         });
-        // A client that went away misses nothing.
         context.peer.notify_progress(progress).await.ok();
     }
 }

@@ -18,12 +18,10 @@ use rmcp::transport::stdio;
 use crate::config::Environment;
 use crate::error::{Problem, code};
 
-/// What one server may do, and where.
 #[derive(Clone, Debug)]
 pub(crate) struct McpServer {
     pub(crate) env: Environment,
     pub(crate) database: PathBuf,
-    /// Whether tools that submit are there at all.
     pub(crate) allow_submit: bool,
     /// How many submissions of the last 24 hours the database may have.
     pub(crate) max_per_day: u32,

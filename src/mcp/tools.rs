@@ -89,15 +89,12 @@ where
                 server: context.service,
                 context: &context.request_context,
             };
-            Ok(work(call, asked)
-                .await
-                .map_or_else(refused, answered)
-                .into())
+            let answer = work(call, asked).await;
+            Ok(answer.map_or_else(refused, answered).into())
         })
     })
 }
 
-/// The structure, and the same in text for people.
 fn answered(answer: impl Serialize + ToString) -> CallToolResult {
     let text = ContentBlock::text(answer.to_string());
     let mut result = CallToolResult::structured(serde_json::to_value(answer).unwrap_or_default());
@@ -299,7 +296,6 @@ impl McpServer {
     }
 }
 
-/// One call of a tool.
 #[derive(Clone, Copy)]
 struct Call<'a> {
     server: &'a McpServer,
@@ -330,7 +326,6 @@ impl Call<'_> {
         }
     }
 
-    /// Runs a verb on one row, and shows it.
     async fn work_on(
         self,
         verb: &str,

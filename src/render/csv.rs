@@ -9,7 +9,6 @@ use crate::render::fields::Field;
 use crate::render::text;
 use crate::video::Video;
 
-/// The header line: the names of `fields`.
 pub fn header(fields: &[Field]) -> io::Result<String> {
     records([fields.iter().map(|field| field.name())])
 }
@@ -19,19 +18,14 @@ pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> io::Resul
     records(videos.iter().map(|video| {
         fields.iter().map(move |field| {
             let cell = field.of(video).to_text();
-            if for_terminal {
-                text::sanitize(&cell).into_owned()
-            } else {
-                cell.into_owned()
+            match for_terminal {
+                true => text::sanitize(&cell).into_owned(),
+                false => cell.into_owned(),
             }
         })
     }))
 }
 
-/// Cells as they are.
-///
-/// # Errors
-/// None that is known; the writer's signature has one.
 pub fn records<R>(records: impl IntoIterator<Item = R>) -> io::Result<String>
 where
     R: IntoIterator<Item: AsRef<[u8]>>,
@@ -45,7 +39,7 @@ where
     let bytes = writer
         .into_inner()
         .map_err(::csv::IntoInnerError::into_error)?;
-    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 #[cfg(test)]

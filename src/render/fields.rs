@@ -29,7 +29,6 @@ macro_rules! fields {
             /// What a JSON video object has when nobody asked for anything else.
             pub const DEFAULT: &'static [Self] = &[$(Self::$field,)+];
 
-            /// The name in JSON, in a header and in `--fields`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$field => $name,)+
@@ -199,8 +198,7 @@ fn data_column<'a>(video: &'a Video, name: &str) -> Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The text form, exact and therefore not sanitized: empty for null, tags comma-separated, files and errors
-    /// as JSON.
+    /// Exact, and therefore not sanitized.
     pub fn to_text(&self) -> Cow<'a, str> {
         match self {
             Self::Null => "".into(),

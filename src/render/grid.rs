@@ -1,23 +1,24 @@
 //! Cells in aligned columns that never exceed the width of the terminal, so that no line wraps.
 
-use crate::render::style::{Tone, paint};
+use anstyle::Style;
+
+use crate::render::style::{self, paint};
 use crate::render::text;
 
 const GAP: usize = 2;
 /// A column that must be cut below this is not worth its place.
 const MIN_CUT: usize = 8;
-/// Heads a table whose last columns did not fit.
 const MORE: &str = "…";
 
 /// One cell: text as it was received, and what it means.
 pub(in crate::render) struct Cell {
     text: String,
-    tone: Tone,
+    tone: Style,
     is_path: bool,
 }
 
 impl Cell {
-    pub(in crate::render) fn new(text: impl Into<String>, tone: Tone) -> Self {
+    pub(in crate::render) fn new(text: impl Into<String>, tone: Style) -> Self {
         Self {
             text: text.into(),
             tone,
@@ -26,7 +27,7 @@ impl Cell {
     }
 
     /// A cell whose directories go first when it is too long.
-    pub(in crate::render) fn path(text: impl Into<String>, tone: Tone) -> Self {
+    pub(in crate::render) fn path(text: impl Into<String>, tone: Style) -> Self {
         Self {
             is_path: true,
             ..Self::new(text, tone)
@@ -42,14 +43,12 @@ impl Cell {
     }
 }
 
-/// Rows of cells under their headers.
 pub(in crate::render) struct Grid<'a> {
     pub(in crate::render) headers: Vec<&'a str>,
     pub(in crate::render) rows: Vec<Vec<Cell>>,
 }
 
 impl Grid<'_> {
-    /// Takes a column out.
     pub(in crate::render) fn drop(&mut self, header: &str) {
         if let Some(at) = self.headers.iter().position(|found| *found == header) {
             self.headers.remove(at);
@@ -57,11 +56,10 @@ impl Grid<'_> {
         }
     }
 
-    /// One line each with its line end, no line wider than `width`.
     pub(in crate::render) fn render(&self, width: usize) -> String {
         let widths = self.widths(width);
         let mut out = String::new();
-        let mut line = |cells: &mut dyn Iterator<Item = (String, Tone)>| {
+        let mut line = |cells: &mut dyn Iterator<Item = (String, Style)>| {
             // Only what is followed by another cell is padded.
             let mut owed = 0;
             for ((text, tone), &width) in cells.zip(&widths) {
@@ -81,7 +79,7 @@ impl Grid<'_> {
                 Some(own) => format!("{} {MORE}", text::fit(title, own)),
                 None => text::fit(title, width),
             };
-            (title, Tone::Heading)
+            (title, style::HEADING)
         };
         line(&mut self.headers.iter().zip(&widths).enumerate().map(title));
         for row in &self.rows {
@@ -91,7 +89,6 @@ impl Grid<'_> {
         out
     }
 
-    /// Whether no cell would be cut.
     pub(in crate::render) fn fits(&self, width: usize) -> bool {
         let wanted = self.natural(width);
         wanted.iter().sum::<usize>() + GAP * wanted.len().saturating_sub(1) <= width
@@ -163,7 +160,7 @@ mod tests {
 
     #[test]
     fn columns_that_do_not_fit_are_announced() {
-        let cell = |text: &str| Cell::new(text, Tone::Plain);
+        let cell = |text: &str| Cell::new(text, style::PLAIN);
         let rows = [vec![cell("12345678"), cell("abcdefgh"), cell("ABCDEFGH")]];
         let grid = Grid {
             headers: vec!["one", "two", "three"],
@@ -183,7 +180,7 @@ mod tests {
             width in 0_usize..120,
         ) {
             let cells = |row: Vec<String>| -> Vec<_> {
-                let cell = |(i, text)| if i % 2 == 0 { Cell::path(text, Tone::Dim) } else { Cell::new(text, Tone::Plain) };
+                let cell = |(i, text)| if i % 2 == 0 { Cell::path(text, style::DIM) } else { Cell::new(text, style::PLAIN) };
                 row.into_iter().enumerate().map(cell).collect()
             };
             let rows: Vec<_> = texts.into_iter().map(cells).collect();

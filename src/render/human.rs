@@ -79,16 +79,22 @@ pub fn bytes(count: u64) -> String {
 /// A recent time by its weekday, any other by its date: `Tue 09:12`, `2026-11-23 09:12`.
 pub fn clock<Tz: TimeZone>(at: Timestamp, now: Timestamp, tz: &Tz) -> String {
     let recent = now >= at && now.since(at).as_secs() < 6 * DAY;
-    let form = if recent { "%a %H:%M" } else { "%Y-%m-%d %H:%M" };
-    local(at, tz).format(form).to_string()
+    match recent {
+        true => local(at, tz).format("%a %H:%M").to_string(),
+        false => clock_minute(at, tz),
+    }
 }
 
-/// A time to the second: `2026-11-23 09:12:03`.
+/// `2026-11-23 09:12`.
+pub fn clock_minute<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> String {
+    local(at, tz).format("%Y-%m-%d %H:%M").to_string()
+}
+
+/// `2026-11-23 09:12:03`.
 pub fn clock_exact<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> String {
     local(at, tz).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// What the clock on the wall showed at `at`.
 fn local<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> NaiveDateTime {
     let utc = at.to_chrono().naive_utc();
     let offset = chrono::Offset::fix(&tz.offset_from_utc_datetime(&utc));

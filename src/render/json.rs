@@ -19,7 +19,6 @@ pub struct VideoObject<'a> {
 }
 
 impl<'a> VideoObject<'a> {
-    /// The object that commands and hooks give by default.
     pub fn new(video: &'a Video) -> Self {
         Self {
             video,
@@ -44,7 +43,6 @@ pub struct TicketObject<'a> {
     pub video: &'a Video,
     /// Its request body as it was sent; `None` for a row that was added by id.
     pub request: Option<&'a str>,
-    /// Its timeline, oldest first.
     pub events: &'a [TimelineEntry],
 }
 
@@ -85,8 +83,7 @@ impl<'a> RequestBody<'a> {
     }
 }
 
-/// `value` as one line of JSON, without the line end. Control, bidi and invisible characters are written as `\u` escapes:
-/// safe on a terminal, and unchanged for whoever parses it.
+/// One line of JSON without its end: safe on a terminal, and unchanged for whoever parses it.
 pub fn to_line(value: &impl Serialize) -> io::Result<String> {
     let mut line = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut line, SanitizingFormatter);
@@ -94,7 +91,6 @@ pub fn to_line(value: &impl Serialize) -> io::Result<String> {
     String::from_utf8(line).map_err(io::Error::other)
 }
 
-/// Compact JSON without a harmful character.
 struct SanitizingFormatter;
 
 impl Formatter for SanitizingFormatter {

@@ -1,6 +1,5 @@
 //! JSON text laid out anew without being parsed: key order, digits and repeated keys stay as they were typed.
 
-/// Tells characters inside string literals from the structure around them.
 #[derive(Default)]
 struct Scanner {
     in_string: bool,
@@ -11,16 +10,12 @@ impl Scanner {
     /// Whether `c`, the next character, belongs to a string literal (its quotes included).
     fn in_string(&mut self, c: char) -> bool {
         let was_inside = self.in_string;
-        match c {
-            '"' if !self.escaped => self.in_string = !self.in_string,
-            _ => {}
-        }
+        self.in_string ^= c == '"' && !self.escaped;
         self.escaped = was_inside && c == '\\' && !self.escaped;
         was_inside || self.in_string
     }
 }
 
-/// Valid JSON without the white space between its tokens.
 pub(in crate::render) fn compact(json: &str) -> String {
     let mut scanner = Scanner::default();
     json.chars()
@@ -34,47 +29,40 @@ const MAX_INDENT: usize = 10;
 /// Valid JSON on at most `max_lines` indented lines, and whether that was all of it.
 pub(in crate::render) fn pretty(json: &str, max_lines: usize) -> (Vec<String>, bool) {
     let compact = compact(json);
-    let mut scanner = Scanner::default();
     let mut chars = compact.chars().peekable();
-    let (mut lines, mut line, mut depth) = (Vec::new(), String::new(), 0_usize);
-    let mut break_line = |line: &mut String, depth: usize| {
-        let next = "  ".repeat(depth.min(MAX_INDENT));
-        lines.push(std::mem::replace(line, next));
-        lines.len() < max_lines
+    let (mut scanner, mut text, mut depth) = (Scanner::default(), String::new(), 0_usize);
+    let break_line = |text: &mut String, depth: usize| {
+        text.push('\n');
+        text.push_str(&"  ".repeat(depth.min(MAX_INDENT)));
     };
-    let mut more = true;
-    while let Some(c) = chars.next().filter(|_| more) {
-        if scanner.in_string(c) {
-            line.push(c);
-            continue;
-        }
+    while let Some(c) = chars.next() {
         match c {
+            _ if scanner.in_string(c) => text.push(c),
             '{' | '[' => {
-                line.push(c);
+                text.push(c);
                 if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {
-                    line.push(close);
+                    text.push(close);
                 } else {
                     depth += 1;
-                    more = break_line(&mut line, depth);
+                    break_line(&mut text, depth);
                 }
             }
             '}' | ']' => {
                 depth = depth.saturating_sub(1);
-                more = break_line(&mut line, depth);
-                line.push(c);
+                break_line(&mut text, depth);
+                text.push(c);
             }
             ',' => {
-                line.push(c);
-                more = break_line(&mut line, depth);
+                text.push(c);
+                break_line(&mut text, depth);
             }
-            ':' => line.push_str(": "),
-            _ => line.push(c),
+            ':' => text.push_str(": "),
+            _ => text.push(c),
         }
     }
-    if more {
-        lines.push(line);
-    }
-    (lines, more)
+    let mut lines = text.lines().map(str::to_owned);
+    let shown = lines.by_ref().take(max_lines).collect();
+    (shown, lines.next().is_none())
 }
 
 #[cfg(test)]

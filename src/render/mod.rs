@@ -30,9 +30,7 @@ use crate::video::{Account, Phase, Video};
 /// What a person's rendering depends on besides the rows: handed in, so that rendering stays pure.
 #[derive(Clone, Debug)]
 pub struct View<Tz> {
-    /// Ages are counted up to here.
     pub now: Timestamp,
-    /// Clock times are shown in this zone, normally [`chrono::Local`].
     pub tz: Tz,
     pub width: usize,
     /// Whether long text is broken into lines of that width: at a terminal, but not for `grep`.
@@ -55,9 +53,7 @@ impl<Tz> View<Tz> {
 /// Directories that need not be spelt out to the person who is looking.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// Paths below it are shown relative.
     pub cwd: Option<PathBuf>,
-    /// Paths below it are shown with `~`.
     pub home: Option<PathBuf>,
 }
 
@@ -66,18 +62,13 @@ impl Places {
     pub fn shorten(&self, path: &Path) -> String {
         // An empty or root base would make paths longer or ambiguous, not shorter.
         let below = |base: &Option<PathBuf>| {
-            base.as_deref()
-                .filter(|base| base.parent().is_some())
-                .and_then(|base| path.strip_prefix(base).ok())
-                .filter(|rest| !rest.as_os_str().is_empty())
+            let base = base.as_deref().filter(|base| base.parent().is_some())?;
+            let rest = path.strip_prefix(base).ok()?.to_string_lossy();
+            (!rest.is_empty()).then(|| rest.into_owned())
         };
-        if let Some(rest) = below(&self.cwd) {
-            rest.to_string_lossy().into_owned()
-        } else if let Some(rest) = below(&self.home) {
-            format!("~/{}", rest.to_string_lossy())
-        } else {
-            path.to_string_lossy().into_owned()
-        }
+        let from_home = || below(&self.home).map(|rest| format!("~/{rest}"));
+        let short = below(&self.cwd).or_else(from_home);
+        short.unwrap_or_else(|| path.to_string_lossy().into_owned())
     }
 }
 

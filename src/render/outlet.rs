@@ -2,26 +2,23 @@
 //! read.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// More than this is not kept for a reader that does not read.
 const MOST: usize = 4 * 1024 * 1024;
 
-/// Takes what is written at once, up to a bound, and passes it on in order. [`Write::flush`] waits until all of it is
-/// passed on.
-#[derive(Default)]
-pub(super) struct Outlet {
-    shared: Arc<Shared>,
-    /// Whether there is a thread; without one writing waits.
-    started: Option<bool>,
-}
+/// Takes what is written at once, up to a bound, and passes it on in order.
+#[derive(Clone, Default)]
+pub(super) struct Outlet(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<Backlog>,
     changed: Condvar,
+    /// Whether there is a thread; without one writing waits.
+    started: OnceLock<bool>,
 }
 
 #[derive(Default)]
@@ -32,78 +29,60 @@ struct Backlog {
 }
 
 impl Outlet {
-    /// Waits until everything is passed on, and no longer than `patience`.
-    pub(super) fn settle(&self, patience: Duration) {
+    /// Waits until everything is passed on, and no longer than `patience`; says once what could not be.
+    pub(super) fn settle(&self, patience: Duration) -> io::Result<()> {
         let busy = |state: &mut Backlog| state.writing || !state.waiting.is_empty();
-        let state = self.shared.lock();
-        let waited = self
-            .shared
+        let Self(shared) = self;
+        let waited = shared
             .changed
-            .wait_timeout_while(state, patience, busy);
-        drop(waited);
+            .wait_timeout_while(shared.lock(), patience, busy);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.failed.take().map_or(Ok(()), Err)
     }
 }
 
 impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let started = *self.started.get_or_insert_with(|| {
-            let shared = Arc::clone(&self.shared);
+        let Self(shared) = self;
+        let started = shared.started.get_or_init(|| {
+            let shared = Arc::clone(shared);
             let thread = thread::Builder::new().name("stdout".to_owned());
-            thread
-                .stack_size(128 * 1024)
-                .spawn(move || shared.pass_on())
-                .is_ok()
+            let thread = thread.stack_size(128 * 1024);
+            thread.spawn(move || shared.pass_on()).is_ok()
         });
         if !started {
-            return io::stdout().write(bytes);
+            return write_out(bytes).map(|()| bytes.len());
         }
-        let full = |state: &mut Backlog| state.waiting.len() >= MOST && state.failed.is_none();
-        let state = self.shared.lock();
-        let waited = self.shared.changed.wait_while(state, full);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state =
+            shared.wait_while(|state| state.waiting.len() >= MOST && state.failed.is_none());
         if let Some(error) = state.failed.take() {
             return Err(error);
         }
         state.waiting.extend_from_slice(bytes);
-        drop(state);
-        self.shared.changed.notify_all();
+        shared.changed.notify_all();
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let busy = |state: &mut Backlog| state.writing || !state.waiting.is_empty();
-        let state = self.shared.lock();
-        let waited = self.shared.changed.wait_while(state, busy);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        match state.failed.take() {
-            Some(error) => Err(error),
-            None => io::stdout().flush(),
-        }
+        Ok(())
     }
 }
 
 impl Shared {
     fn pass_on(&self) {
         loop {
-            let state = self.lock();
-            let waited = self
-                .changed
-                .wait_while(state, |state| state.waiting.is_empty());
-            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.wait_while(|state| state.waiting.is_empty());
             let bytes = std::mem::take(&mut state.waiting);
             state.writing = true;
             drop(state);
             self.changed.notify_all();
-            let mut out = io::stdout().lock();
-            let written = out.write_all(&bytes).and_then(|()| out.flush());
-            drop(out);
+            let written = write_out(&bytes);
             let mut state = self.lock();
             state.writing = false;
             if let Err(error) = written {
                 state.failed = Some(error);
                 state.waiting.clear();
             }
-            drop(state);
             self.changed.notify_all();
         }
     }
@@ -111,4 +90,14 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Backlog> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn wait_while(&self, busy: impl FnMut(&mut Backlog) -> bool) -> MutexGuard<'_, Backlog> {
+        let waited = self.changed.wait_while(self.lock(), busy);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
 }

@@ -14,7 +14,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use crate::render::{human, text};
 use crate::video::RowId;
 
-/// Rendering videos shown at once; the rest is a number.
 const MOST_LINES: usize = 12;
 
 /// The moving part of the screen; clones share it. Shows nothing where nobody looks.
@@ -44,7 +43,7 @@ const NOTE: &str = "{msg}";
 /// Columns of a rendering video's line that are not its label.
 const ELAPSED: usize = 8;
 
-pub struct Transfer(Option<ProgressBar>);
+pub struct Transfer(ProgressBar);
 
 #[derive(Clone, Debug)]
 pub struct Rendering {
@@ -55,7 +54,6 @@ pub struct Rendering {
 }
 
 impl Progress {
-    /// For a person at a terminal of `width` columns.
     pub fn live(width: usize) -> Self {
         Self(Some(Arc::new(Live {
             width,
@@ -68,7 +66,6 @@ impl Progress {
         self.0.is_some()
     }
 
-    /// Clears the moving part while `print` runs.
     pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         match &self.0 {
             Some(live) => live.all.suspend(print),
@@ -76,7 +73,6 @@ impl Progress {
         }
     }
 
-    /// Clears the moving part for good.
     pub fn end(&self) {
         if let Some(live) = &self.0 {
             // A terminal that cannot be cleared is nobody's trouble any more.
@@ -86,17 +82,18 @@ impl Progress {
     }
 
     pub fn download(&self, label: &str) -> Transfer {
-        Transfer(self.0.as_ref().map(|live| {
-            let line = DownloadLine {
-                label: label.to_owned(),
-                width: live.width,
-                lately: VecDeque::new(),
-            };
-            let bar = ProgressBar::no_length().with_style(style(DOWNLOAD).with_key("line", line));
-            let bar = live.all.add(bar);
-            bar.enable_steady_tick(Duration::from_millis(500));
-            bar
-        }))
+        let Some(live) = &self.0 else {
+            return Transfer(ProgressBar::hidden());
+        };
+        let line = DownloadLine {
+            label: label.to_owned(),
+            width: live.width,
+            lately: VecDeque::new(),
+        };
+        let bar = line_of(DOWNLOAD, |style| style.with_key("line", line));
+        let bar = live.all.add(bar);
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Transfer(bar)
     }
 
     /// Replaces the lines about rendering videos; `usual` says how long it usually takes.
@@ -105,26 +102,22 @@ impl Progress {
             return;
         };
         let mut lines = live.lines();
-        for (_, line) in lines.drain(..) {
-            live.remove(&line);
-        }
+        lines.drain(..).for_each(|(_, line)| live.remove(&line));
         for video in videos.iter().take(MOST_LINES) {
-            let line = ProgressBar::no_length()
-                .with_style(style(RENDERING))
-                .with_prefix(text::fit(&video.label, live.width.saturating_sub(ELAPSED)))
-                .with_elapsed(video.elapsed);
+            let label = text::fit(&video.label, live.width.saturating_sub(ELAPSED));
+            let line = line_of(RENDERING, |style| style).with_prefix(label);
+            let line = line.with_elapsed(video.elapsed);
             let line = live.all.insert(lines.len(), line);
             line.enable_steady_tick(Duration::from_secs(1));
             lines.push((Some(video.row), line));
         }
-        let rest = match videos.len().saturating_sub(MOST_LINES) {
-            0 => usual.to_owned(),
-            more => format!("… and {more} more; {usual}"),
-        };
         if !videos.is_empty() {
-            let line = ProgressBar::no_length()
-                .with_style(style(NOTE))
-                .with_message(text::fit(&rest, live.width.saturating_sub(1)));
+            let rest = match videos.len().saturating_sub(MOST_LINES) {
+                0 => usual.to_owned(),
+                more => format!("… and {more} more; {usual}"),
+            };
+            let rest = text::fit(&rest, live.width.saturating_sub(1));
+            let line = line_of(NOTE, |style| style).with_message(rest);
             let line = live.all.insert(lines.len(), line);
             line.tick();
             lines.push((None, line));
@@ -133,22 +126,18 @@ impl Progress {
 
     pub fn rendered(&self, row: RowId) {
         if let Some(live) = &self.0 {
-            live.lines().retain(|(id, line)| {
-                let over = *id == Some(row);
-                if over {
-                    live.remove(line);
-                }
-                !over
-            });
+            let over = |(id, _): &mut (Option<RowId>, ProgressBar)| *id == Some(row);
+            for (_, line) in live.lines().extract_if(.., over) {
+                live.remove(&line);
+            }
         }
     }
 }
 
 impl Live {
     fn lines(&self) -> MutexGuard<'_, Vec<(Option<RowId>, ProgressBar)>> {
-        self.rendering
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let lines = self.rendering.lock();
+        lines.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remove(&self, line: &ProgressBar) {
@@ -157,40 +146,41 @@ impl Live {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
+fn line_of(template: &str, style: impl FnOnce(ProgressStyle) -> ProgressStyle) -> ProgressBar {
     // The templates are constants; one that did not parse would show the default bar.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let parsed = ProgressStyle::with_template(template);
+    let parsed = parsed.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::no_length().with_style(style(parsed))
 }
 
 impl Transfer {
-    /// `so_far` bytes of `total` are here.
     pub fn update(&self, so_far: u64, total: Option<u64>) {
-        if let Some(bar) = &self.0 {
-            // First, so that what an earlier run fetched is there from the beginning.
-            bar.set_position(so_far);
-            if let Some(total) = total.filter(|&total| bar.length() != Some(total)) {
-                bar.set_length(total);
-            }
+        let Self(bar) = self;
+        // First, so that what an earlier run fetched is there from the beginning.
+        bar.set_position(so_far);
+        if let Some(total) = total.filter(|&total| bar.length() != Some(total)) {
+            bar.set_length(total);
         }
     }
 }
 
-/// What is written about one download: how much of it, which, and how fast it is lately.
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 #[derive(Clone)]
 struct DownloadLine {
     label: String,
     width: usize,
-    /// How much was there when, oldest first.
     lately: VecDeque<(Instant, u64)>,
 }
 
 impl DownloadLine {
     fn observe(&mut self, so_far: u64, now: Instant) {
-        if self
-            .lately
-            .back()
-            .is_some_and(|&(_, before)| before > so_far)
-        {
+        let last = self.lately.back();
+        if last.is_some_and(|&(_, before)| before > so_far) {
             // It had to start over.
             self.lately.clear();
         }
@@ -203,10 +193,8 @@ impl DownloadLine {
             self.lately.push_back((now, so_far));
         }
         // One that is older stays, so that there is always a distance to measure.
-        while self
-            .lately
-            .get(1)
-            .is_some_and(|&(at, _)| now.duration_since(at) > LATELY)
+        while let Some(&(at, _)) = self.lately.get(1)
+            && now.duration_since(at) > LATELY
         {
             self.lately.pop_front();
         }
@@ -220,43 +208,37 @@ impl DownloadLine {
 
     fn text(&self, so_far: u64, total: Option<u64>) -> String {
         let total = total.filter(|&total| total > 0);
-        let percent = total.map_or_else(
-            || "   ?".to_owned(),
-            |total| format!("{:>3}%", u128::from(so_far) * 100 / u128::from(total)),
-        );
-        let rate = self.rate();
-        let mut numbers = match rate {
-            Some(rate) => format!("{}/s", human::bytes(rate)),
-            None => String::new(),
+        let parts_of = |whole: usize, total: u64| {
+            let parts = u128::from(so_far) * whole as u128 / u128::from(total);
+            usize::try_from(parts).unwrap_or(whole)
         };
-        numbers = format!("{numbers:>10}");
-        let left = total.map(|total| total.saturating_sub(so_far));
-        let left = match rate.filter(|&rate| rate > 0).zip(left) {
-            Some((rate, left)) => human::duration(Duration::from_secs(left / rate)),
-            None => String::new(),
+        let percent = match total {
+            Some(total) => format!("{:>3}%", parts_of(100, total)),
+            None => "   ?".to_owned(),
         };
-        numbers = format!("{numbers} {left:>6}");
+        let speed = self.rate();
+        let speed = speed.map_or_else(String::new, |rate| format!("{}/s", human::bytes(rate)));
+        let left = total.and_then(|total| total.saturating_sub(so_far).checked_div(self.rate()?));
+        let left = left.map(Duration::from_secs).map(human::duration);
+        let mut numbers = format!("{speed:>10} {:>6}", left.unwrap_or_default());
         if self.width >= ROOM_FOR_BYTES {
-            let bytes = match total {
-                Some(total) => format!("{} of {}", human::bytes(so_far), human::bytes(total)),
-                None => human::bytes(so_far),
-            };
+            let mut bytes = human::bytes(so_far);
+            if let Some(total) = total {
+                bytes += &format!(" of {}", human::bytes(total));
+            }
             numbers = format!("{bytes:>20} {numbers}");
         }
         if let Some(total) = total.filter(|_| self.width >= ROOM_FOR_BAR) {
-            let done = u128::from(so_far.min(total)) * BAR as u128 / u128::from(total);
-            let done = usize::try_from(done).unwrap_or(BAR);
-            numbers = format!("{:<BAR$} {numbers}", "█".repeat(done));
+            let done = "█".repeat(parts_of(BAR, total).min(BAR));
+            numbers = format!("{done:<BAR$} {numbers}");
         }
-        let room = self
-            .width
-            .saturating_sub(percent.len() + 2 + 1 + numbers.chars().count() + 1);
+        let used = percent.len() + 2 + 1 + numbers.chars().count() + 1;
+        let room = self.width.saturating_sub(used);
         let label = text::fit(&self.label, room);
         // Where terminals disagree about the width of a character, the wider is believed.
         let gap = " ".repeat(room.saturating_sub(text::width(&label)));
-        format!("{percent}  {label}{gap} {numbers}")
-            .trim_end()
-            .to_owned()
+        let line = format!("{percent}  {label}{gap} {numbers}");
+        line.trim_end().to_owned()
     }
 }
 
@@ -275,14 +257,6 @@ impl ProgressTracker for DownloadLine {
 
     fn write(&self, state: &ProgressState, out: &mut dyn fmt::Write) {
         let _nobody_to_report_to = out.write_str(&self.text(state.pos(), state.len()));
-    }
-}
-
-impl Drop for Transfer {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
     }
 }
 

@@ -5,28 +5,26 @@
 //! leaves in one write, so lines of overlapping runs do not mix within a log file.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
+use anstyle::Style;
 use serde::Serialize;
 
 use crate::error::{Exit, Problem};
 use crate::render::outlet::Outlet;
 use crate::render::progress::Progress;
-use crate::render::style::{Tone, paint};
+use crate::render::style::{self, paint};
 use crate::render::{json, text};
 
-/// Listings leave in blocks of about this many bytes.
 const BLOCK: usize = 64 * 1024;
 /// How long a message waits for the results before it to be read.
 const ORDER: Duration = Duration::from_millis(200);
 const DEFAULT_WIDTH: usize = 80;
 
-/// What was asked for on the command line and in the environment.
 #[derive(Clone, Debug, Default)]
 pub struct ScreenOptions {
     pub term: Option<String>,
@@ -37,13 +35,10 @@ pub struct ScreenOptions {
     pub json: bool,
 }
 
-/// Where results and messages go. Can be shared between threads.
 pub struct Screen {
     streams: Mutex<Streams>,
     progress: OnceLock<Progress>,
-    /// Whether moving lines can be drawn on stderr and somebody wants them.
     animate: bool,
-    /// Whether results and messages may be coloured.
     colors: (bool, bool),
     pub out_is_terminal: bool,
     pub err_is_terminal: bool,
@@ -55,24 +50,15 @@ pub struct Screen {
 }
 
 struct Streams {
-    out: Out,
+    out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
-    /// Whole lines of a listing that were not written yet.
+    /// Is `out`, too, unless that is a terminal or a test's.
+    outlet: Option<Outlet>,
     pending: Vec<u8>,
-    state: OutState,
-}
-
-enum Out {
-    /// A terminal, or a test's.
-    Direct(Box<dyn Write + Send>),
-    Behind(Outlet),
-}
-
-enum OutState {
-    Open,
-    /// The reader went away; what else there is to say interests nobody.
-    Closed,
-    Failed(io::Error),
+    /// A write failed; what else there is to say interests nobody.
+    is_closed: bool,
+    /// Why, unless the reader went away.
+    failed: Option<io::Error>,
 }
 
 impl Screen {
@@ -86,10 +72,13 @@ impl Screen {
             AutoStream::choice(&out) != ColorChoice::Never,
             AutoStream::choice(&err) != ColorChoice::Never,
         );
-        let screen = Self::new(Box::new(out), Box::new(err), terminals, size, options);
-        if !terminals.0 {
-            screen.lock().out = Out::Behind(Outlet::default());
-        }
+        let outlet = (!terminals.0).then(Outlet::default);
+        let out: Box<dyn Write + Send> = match &outlet {
+            Some(outlet) => Box::new(outlet.clone()),
+            None => Box::new(out),
+        };
+        let screen = Self::new(out, Box::new(err), terminals, size, options);
+        screen.lock().outlet = outlet;
         Self { colors, ..screen }
     }
 
@@ -101,27 +90,26 @@ impl Screen {
         size: Option<usize>,
         options: &ScreenOptions,
     ) -> Self {
-        let columns = options
-            .columns
-            .as_deref()
-            .and_then(|text| text.parse().ok());
-        let width = columns.or(size).filter(|&columns| columns > 0);
+        let columns = options.columns.as_deref();
+        let columns = columns.and_then(|text| text.parse().ok()).or(size);
+        let is_wanted = !options.quiet && !options.json;
         Self {
             streams: Mutex::new(Streams {
-                out: Out::Direct(out),
+                out,
                 err,
+                outlet: None,
                 pending: Vec::new(),
-                state: OutState::Open,
+                is_closed: false,
+                failed: None,
             }),
             progress: OnceLock::new(),
-            animate: err_is_terminal
-                && !options.quiet
-                && !options.json
-                && options.term.as_deref() != Some("dumb"),
+            animate: err_is_terminal && is_wanted && options.term.as_deref() != Some("dumb"),
             colors: (false, false),
             out_is_terminal,
             err_is_terminal,
-            width: width.unwrap_or(DEFAULT_WIDTH),
+            width: columns
+                .filter(|&columns| columns > 0)
+                .unwrap_or(DEFAULT_WIDTH),
             quiet: options.quiet,
             verbose: options.verbose,
             json: options.json,
@@ -158,10 +146,9 @@ impl Screen {
 
     /// [`Screen::block`] of what is rendered with colours, which are taken out where none are wanted.
     pub fn painted(&self, lines: &str) {
-        if self.colors.0 {
-            self.block(lines);
-        } else {
-            self.block(&strip_str(lines).to_string());
+        match self.colors.0 {
+            true => self.block(lines),
+            false => self.block(&strip_str(lines).to_string()),
         }
     }
 
@@ -176,31 +163,30 @@ impl Screen {
     /// A message that `--quiet` drops: `text` on stderr. Sanitized here, as all messages are.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.message("", Tone::Plain, text);
+            self.message("", style::PLAIN, text);
         }
     }
 
     pub fn warn(&self, text: &str) {
-        self.message("warning: ", Tone::Rendering, text);
+        self.message("warning: ", style::RENDERING, text);
     }
 
     pub fn error(&self, text: &str) {
-        self.message("error: ", Tone::Bad, text);
+        self.message("error: ", style::BAD, text);
     }
 
     pub fn hint(&self, text: &str) {
-        self.message("hint: ", Tone::Saving, text);
+        self.message("hint: ", style::SAVING, text);
     }
 
     /// One line of JSON on stderr: the error envelope.
     pub fn json_message(&self, value: &impl Serialize) {
         match json::to_line(value) {
-            Ok(line) => self.message("", Tone::Plain, &line),
+            Ok(line) => self.message("", style::PLAIN, &line),
             Err(error) => self.error(&error.to_string()),
         }
     }
 
-    /// What could not be done, and what to do about it.
     pub fn problem(&self, problem: &Problem) -> Exit {
         if self.json {
             self.json_message(&BTreeMap::from([("error", problem)]));
@@ -212,37 +198,21 @@ impl Screen {
     }
 
     pub fn progress(&self) -> Progress {
-        self.progress
-            .get_or_init(|| match self.animate {
-                true => Progress::live(self.width),
-                false => Progress::default(),
-            })
-            .clone()
+        let live = || self.animate.then(|| Progress::live(self.width));
+        let progress = self.progress.get_or_init(|| live().unwrap_or_default());
+        progress.clone()
     }
 
-    /// Whether nobody reads stdout any more: a long listing may stop.
     pub fn is_closed(&self) -> bool {
-        !matches!(self.lock().state, OutState::Open)
+        self.lock().is_closed
     }
 
-    /// Writes out what is pending.
     /// The first failed write to stdout is an error, once; a reader that went away is none.
     pub fn finish(&self) -> io::Result<()> {
         let mut streams = self.lock();
         streams.flush();
-        if let Out::Behind(outlet) = &mut streams.out
-            && let Err(error) = outlet.flush()
-        {
-            streams.fail(error);
-        }
-        match std::mem::replace(&mut streams.state, OutState::Closed) {
-            OutState::Open => {
-                streams.state = OutState::Open;
-                Ok(())
-            }
-            OutState::Closed => Ok(()),
-            OutState::Failed(error) => Err(error),
-        }
+        streams.settle(Duration::MAX);
+        streams.failed.take().map_or(Ok(()), Err)
     }
 
     fn as_json(&self, value: &impl Serialize, print: impl Fn(&Self, &str)) {
@@ -252,25 +222,18 @@ impl Screen {
         }
     }
 
-    fn message(&self, prefix: &str, tone: Tone, text: &str) {
-        let mut message = if self.colors.1 {
-            paint(prefix, tone)
-        } else {
-            prefix.to_owned()
+    fn message(&self, prefix: &str, tone: Style, text: &str) {
+        let prefix = match self.colors.1 {
+            true => paint(prefix, tone),
+            false => prefix.to_owned(),
         };
-        for (index, line) in text.lines().enumerate() {
-            let end = if index == 0 { "" } else { "\n" };
-            // Writing to a String cannot fail.
-            let _infallible = write!(message, "{end}{}", text::sanitize(line));
-        }
-        message.push('\n');
+        let lines: Vec<_> = text.lines().map(text::sanitize).collect();
+        let message = format!("{prefix}{}\n", lines.join("\n"));
         self.undisturbed(|| {
             let mut streams = self.lock();
             // Whoever sees both streams in one place sees them in order, unless stdout is not read at all.
             streams.flush();
-            if let Out::Behind(outlet) = &streams.out {
-                outlet.settle(ORDER);
-            }
+            streams.settle(ORDER);
             let _nobody_to_tell = streams.err.write_all(message.as_bytes());
         });
     }
@@ -291,32 +254,32 @@ impl Screen {
 
 impl Streams {
     fn queue(&mut self, text: &str) {
-        if matches!(self.state, OutState::Open) {
+        if !self.is_closed {
             self.pending.extend_from_slice(text.as_bytes());
         }
     }
 
     fn flush(&mut self) {
-        if self.pending.is_empty() {
-            return;
+        if !self.pending.is_empty() {
+            let written = self.out.write_all(&self.pending);
+            let written = written.and_then(|()| self.out.flush());
+            self.pending.clear();
+            written.unwrap_or_else(|error| self.fail(error));
         }
-        let written = match &mut self.out {
-            Out::Direct(out) => out.write_all(&self.pending).and_then(|()| out.flush()),
-            Out::Behind(outlet) => outlet.write_all(&self.pending),
-        };
-        if let Err(error) = written {
-            self.fail(error);
-        }
-        self.pending.clear();
+    }
+
+    fn settle(&mut self, patience: Duration) {
+        let settled = self.outlet.as_ref().map(|outlet| outlet.settle(patience));
+        settled
+            .unwrap_or(Ok(()))
+            .unwrap_or_else(|error| self.fail(error));
     }
 
     /// Nothing is written after a failure: output with a hole in it is worse than output that ends.
     fn fail(&mut self, error: io::Error) {
-        if matches!(self.state, OutState::Open) {
-            self.state = match error.kind() {
-                ErrorKind::BrokenPipe => OutState::Closed,
-                _ => OutState::Failed(error),
-            };
+        if !self.is_closed {
+            self.is_closed = true;
+            self.failed = Some(error).filter(|error| error.kind() != ErrorKind::BrokenPipe);
         }
     }
 }

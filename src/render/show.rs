@@ -3,6 +3,7 @@
 //! With `--verbose` the one rendering for people in which presigned URLs appear.
 
 use anstream::adapter::strip_str;
+use anstyle::Style;
 use chrono::TimeZone;
 use serde_json::Value;
 
@@ -10,25 +11,21 @@ use crate::decide::{self, Trace};
 use crate::event::TimelineEntry;
 use crate::kind::Kind;
 use crate::render::json::TicketObject;
-use crate::render::style::{Tone, paint, status_tone};
+use crate::render::style::{self, paint, status_tone};
 use crate::render::table::failure;
 use crate::render::{View, human, json_text, text};
 use crate::time::Timestamp;
 use crate::video::{Account, Asset, File, FileState, IdempotencyKey, Phase, RowId, Video};
 
-/// Lines of the request body that are shown.
 const MAX_REQUEST_LINES: usize = 60;
 /// Columns of one value on a single line.
 const MAX_VALUE: usize = 2000;
-/// Candidates named in a sentence.
 const MAX_CANDIDATES: usize = 3;
 const MAX_TITLE: usize = 60;
 /// Lines of a message that explains something, and of a title or a script.
 const MAX_LINES: usize = 40;
 const TEXT_LINES: usize = 4;
-/// Columns of the kind of an event.
 const EVENT: usize = 12;
-/// Columns of the labels on the left.
 const LABEL: usize = 13;
 
 /// Everything about a row: its facts, files, the request body as it was sent, its timeline (oldest first), and what a
@@ -69,7 +66,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         self.labelled("status", &status, MAX_LINES, status_tone(video));
         if let Some(since) = video.stalled_at.filter(|_| !video.finished) {
             let since = format!("since {}", self.when(since));
-            self.labelled("stalled", &since, MAX_LINES, Tone::Bad);
+            self.labelled("stalled", &since, MAX_LINES, style::BAD);
         }
         self.text("title", video.title.as_deref());
         self.exact("id", Some(video.id));
@@ -118,12 +115,11 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         self.time("send after", unfinished);
     }
 
-    /// What went wrong, and what can be done about it.
     fn ending(&mut self, video: &Video, retried_as: Option<RowId>) {
-        self.labelled("failure", &failure(video), MAX_LINES, Tone::Bad);
+        self.labelled("failure", &failure(video), MAX_LINES, style::BAD);
         if let Some(error) = &video.last_error {
             let said = format!("{}: {}", error.code, error.message);
-            self.labelled("last error", &said, MAX_LINES, Tone::Bad);
+            self.labelled("last error", &said, MAX_LINES, style::BAD);
             let mut times = self.when(error.at);
             if error.count > 1 {
                 times += &format!(", ×{}", error.count);
@@ -138,7 +134,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             ),
             None => hint(video),
         };
-        self.labelled("hint", &hint.unwrap_or_default(), MAX_LINES, Tone::Plain);
+        self.labelled("hint", &hint.unwrap_or_default(), MAX_LINES, style::PLAIN);
         if let Trace::Candidates(found) = decide::trace(video) {
             self.heading("candidates");
             for found in found {
@@ -173,7 +169,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             if let Some(digest) = file.sha256.as_deref().filter(|_| self.view.verbose) {
                 let digest = format!("sha256 {}", text::fit(digest, 64));
                 line += "  ";
-                line += &paint(&digest, Tone::Dim);
+                line += &paint(&digest, style::DIM);
             }
             self.line(line.trim_end());
         }
@@ -204,7 +200,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             let text = line.trim_start();
             let indent = line.len() - text.len() + 2;
             let start = " ".repeat(indent);
-            self.wrapped(&start, text, indent + 2, MAX_LINES, Tone::Plain);
+            self.wrapped(&start, text, indent + 2, MAX_LINES, style::PLAIN);
         }
         if !complete {
             self.line("  … (all of it: --json)");
@@ -219,7 +215,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         for event in events {
             let at = human::clock_exact(event.at, &self.view.tz);
             let indent = at.len() + 4;
-            let mut line = format!("  {}  {:<11}", paint(&at, Tone::Dim), event.kind);
+            let mut line = format!("  {}  {:<11}", paint(&at, style::DIM), event.kind);
             if event.count > 1 {
                 line += &format!(" ×{}", event.count);
             }
@@ -231,12 +227,11 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
                 line = "   ".to_owned();
             }
             if !facts.is_empty() {
-                self.wrapped(&(line + " "), &facts, 4, MAX_LINES, Tone::Plain);
+                self.wrapped(&(line + " "), &facts, 4, MAX_LINES, style::PLAIN);
             }
         }
     }
 
-    /// What only a support desk asks for.
     fn reference(&mut self, video: &Video) {
         let key = video.idempotency_key.as_ref().map(IdempotencyKey::as_str);
         let account = video.account.as_ref().map(Account::as_str);
@@ -251,14 +246,14 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
 
     /// Prose, of which the beginning is enough.
     fn text(&mut self, label: &str, value: Option<&str>) {
-        self.labelled(label, value.unwrap_or_default(), TEXT_LINES, Tone::Plain);
+        self.labelled(label, value.unwrap_or_default(), TEXT_LINES, style::PLAIN);
     }
 
     /// A value to be copied: never broken.
     fn exact(&mut self, label: &str, value: Option<impl ToString>) {
         let value = value.map_or_else(String::new, |value| value.to_string());
         if !value.is_empty() {
-            let label = paint(&text::pad(label, LABEL), Tone::Dim);
+            let label = paint(&text::pad(label, LABEL), style::DIM);
             self.line(&format!("{label}{}", text::fit(&value, MAX_VALUE)));
         }
     }
@@ -267,16 +262,15 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         self.exact(label, at.map(|at| self.when(at)));
     }
 
-    /// Prose under its label; nothing for an empty value.
-    fn labelled(&mut self, label: &str, value: &str, lines: usize, tone: Tone) {
+    fn labelled(&mut self, label: &str, value: &str, lines: usize, tone: Style) {
         if !value.is_empty() {
-            let label = paint(&text::pad(label, LABEL), Tone::Dim);
+            let label = paint(&text::pad(label, LABEL), style::DIM);
             self.wrapped(&label, value, LABEL, lines, tone);
         }
     }
 
     /// `value` after `start`, with `indent` on the lines that follow; on a single line where nobody looks.
-    fn wrapped(&mut self, start: &str, value: &str, indent: usize, lines: usize, tone: Tone) {
+    fn wrapped(&mut self, start: &str, value: &str, indent: usize, lines: usize, tone: Style) {
         let used = text::shown_width(&strip_str(start).to_string()).max(indent);
         let (width, lines) = match self.view.wraps {
             true => (self.view.width.saturating_sub(used).max(LABEL), lines),
@@ -291,7 +285,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
 
     fn heading(&mut self, title: &str) {
         self.line("");
-        self.line(&paint(title, Tone::Heading));
+        self.line(&paint(title, style::HEADING));
     }
 
     fn line(&mut self, line: &str) {

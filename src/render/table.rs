@@ -6,21 +6,17 @@ use chrono::TimeZone;
 
 use crate::render::fields::{Field, is_stalled};
 use crate::render::grid::{Cell, Grid};
-use crate::render::style::{Tone, status_tone};
+use crate::render::style::{self, status_tone};
 use crate::render::{View, human, text};
 use crate::video::{Asset, FileState, Phase, RowId, Video};
 
 /// HeyGen's words are shorter; a longer one, whatever it is, shall not take the title's place.
 const MAX_STATUS: usize = 16;
-/// Of a script that stands in for a title.
 const SCRIPT_WORDS: usize = 12;
 const MAX_SCRIPT: usize = 48;
-/// Bytes of a time without its seconds.
-const DATE: usize = "2026-11-23 09:12".len();
 
 /// One line per video: number, status, title, age, and what became of it (the file, the reason, the error, the row
 /// that submits it again); date and tags where `wide` or where nothing need be cut for them.
-/// Ends with a line end; no line is wider than the view.
 pub fn list<Tz: TimeZone>(
     videos: &[Video],
     retries: &HashMap<RowId, RowId>,
@@ -29,15 +25,13 @@ pub fn list<Tz: TimeZone>(
 ) -> String {
     let row = |video: &Video| {
         let at = video.submitted_at;
-        let date = human::clock_exact(at, &view.tz);
-        let date = date.get(..DATE).unwrap_or_default();
         vec![
-            Cell::new(video.id.to_string(), Tone::Dim),
+            Cell::new(video.id.to_string(), style::DIM),
             Cell::new(text::fit(video.status(), MAX_STATUS), status_tone(video)),
             title(video),
-            Cell::new(human::age_or_date(at, view.now, &view.tz), Tone::Dim),
-            Cell::new(date, Tone::Dim),
-            Cell::new(video.tags.join(","), Tone::Plain),
+            Cell::new(human::age_or_date(at, view.now, &view.tz), style::DIM),
+            Cell::new(human::clock_minute(at, &view.tz), style::DIM),
+            Cell::new(video.tags.join(","), style::PLAIN),
             result(video, retries, view),
         ]
     };
@@ -55,7 +49,6 @@ pub fn list<Tz: TimeZone>(
     grid.render(view.width)
 }
 
-/// One line per video with exactly `fields`, under their names.
 pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> String {
     let cells = |video| {
         let cell = |&field| field_cell(field, video, view);
@@ -69,13 +62,13 @@ pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> 
 }
 
 fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
-    let path = |path| Cell::path(view.places.shorten(path), Tone::Plain);
+    let path = |path| Cell::path(view.places.shorten(path), style::PLAIN);
     let tone = match (field, video.saved_path()) {
         (Field::Path, Some(saved)) => return path(saved),
         (Field::OutputDir, _) => return path(&video.output_dir),
-        (Field::Id | Field::VideoId, _) => Tone::Dim,
+        (Field::Id | Field::VideoId, _) => style::DIM,
         (Field::Status, _) => status_tone(video),
-        _ => Tone::Plain,
+        _ => style::PLAIN,
     };
     Cell::new(field.of(video).to_text(), tone)
 }
@@ -83,11 +76,11 @@ fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
 /// Its title, else how its script begins.
 fn title(video: &Video) -> Cell {
     match (video.title.as_deref(), video.script.as_deref()) {
-        (Some(title), _) if !title.trim().is_empty() => Cell::new(title, Tone::Plain),
+        (Some(title), _) if !title.trim().is_empty() => Cell::new(title, style::PLAIN),
         (_, script) => {
             let words = script.unwrap_or_default().split_whitespace();
             let words: Vec<_> = words.take(SCRIPT_WORDS).collect();
-            Cell::new(text::fit(&words.join(" "), MAX_SCRIPT), Tone::Dim)
+            Cell::new(text::fit(&words.join(" "), MAX_SCRIPT), style::DIM)
         }
     }
 }
@@ -95,17 +88,17 @@ fn title(video: &Video) -> Cell {
 /// What became of it, in order of how much it matters: another try, what is wrong, how far it got, the file.
 fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -> Cell {
     if let Some(retry) = retries.get(&video.id) {
-        Cell::new(format!("retried as {retry}"), Tone::Dim)
+        Cell::new(format!("retried as {retry}"), style::DIM)
     } else if let Some(trouble) = trouble(video, view) {
-        Cell::new(trouble, Tone::Bad)
+        Cell::new(trouble, style::BAD)
     } else if video.may_recover() {
-        Cell::new("may recover", Tone::Rendering)
+        Cell::new("may recover", style::RENDERING)
     } else if let Some(progress) = video.progress.filter(|_| video.is_rendering()) {
-        Cell::new(format!("{progress}%"), Tone::Rendering)
+        Cell::new(format!("{progress}%"), style::RENDERING)
     } else if video.is_completed() {
         file(video, view)
     } else {
-        Cell::new("", Tone::Plain)
+        Cell::new("", style::PLAIN)
     }
 }
 
@@ -128,15 +121,15 @@ fn trouble<Tz>(video: &Video, view: &View<Tz>) -> Option<String> {
 /// The main video's file, else the first that was wanted.
 fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
     let Some(file) = video.file(Asset::Video).or(video.files.first()) else {
-        return Cell::new("", Tone::Plain);
+        return Cell::new("", style::PLAIN);
     };
     let path = file.path.as_deref().map(|path| view.places.shorten(path));
     let path = path.unwrap_or_default();
     match file.state {
-        FileState::Saved => Cell::path(path, Tone::Plain),
-        FileState::Gone => Cell::path(format!("gone: {path}"), Tone::Bad),
-        FileState::Unavailable => Cell::new(format!("no {} at HeyGen", file.asset), Tone::Dim),
-        FileState::Wanted | FileState::Publishing => Cell::new("not saved yet", Tone::Saving),
+        FileState::Saved => Cell::path(path, style::PLAIN),
+        FileState::Gone => Cell::path(format!("gone: {path}"), style::BAD),
+        FileState::Unavailable => Cell::new(format!("no {} at HeyGen", file.asset), style::DIM),
+        FileState::Wanted | FileState::Publishing => Cell::new("not saved yet", style::SAVING),
         FileState::Partial => {
             let part = file.part.as_ref().map(|part| (part.bytes, part.total));
             let (have, total) = part.unwrap_or_default();
@@ -145,7 +138,7 @@ fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
                 Some(percent) => format!("{percent}% of {}", human::bytes(total)),
                 None => format!("{} so far", human::bytes(have)),
             };
-            Cell::new(text, Tone::Saving)
+            Cell::new(text, style::SAVING)
         }
     }
 }

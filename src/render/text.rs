@@ -5,7 +5,6 @@
 //! escaped. The escapes are for reading and are not reversible; JSON and CSV carry the exact text.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthChar as _;
@@ -14,7 +13,6 @@ use unicode_width::UnicodeWidthStr as _;
 /// Ends a text that was cut, one column wide.
 const ELLIPSIS: &str = "…";
 
-/// Makes one emoji of several.
 const JOINER: char = '\u{200d}';
 
 /// Combining marks a letter may carry before the text is cut: no script needs more, and a megabyte of marks takes
@@ -24,11 +22,9 @@ const MAX_MARKS: usize = 8;
 /// Whether `c` could act on a terminal, reorder what is around it, or not be seen at all.
 pub fn is_harmful(c: char) -> bool {
     matches!(c,
-        // C0, DEL, C1.
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
         // Bidirectional marks, embeddings, overrides, isolates.
         | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        // Line and paragraph separators.
         | '\u{2028}' | '\u{2029}'
         // Zero-width and invisible: joiners, fillers, deprecated format characters, annotations, tags.
         | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -39,28 +35,20 @@ pub fn is_harmful(c: char) -> bool {
 
 /// `text` with every harmful character escaped: `\n`, `\x1b`, `\u{202e}`. The result is one line.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.find(is_harmful) else {
+    if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
-    };
-    // A joiner belongs to what stands before it, which may be several characters.
-    let first = text
-        .char_indices()
-        .take_while(|&(at, _)| at < first)
-        .filter(|(_, c)| c.is_ascii())
-        .last()
-        .map_or(0, |(at, _)| at);
-    let (clean, rest) = text.split_at(first);
+    }
     let mut out = String::with_capacity(text.len() + 16);
-    out.push_str(clean);
-    for cluster in rest.graphemes(true) {
-        push(&mut out, cluster);
+    for (c, is_escaped) in text.graphemes(true).flat_map(characters) {
+        match is_escaped {
+            true => out.push_str(&escape(c)),
+            false => out.push(c),
+        }
     }
     Cow::Owned(out)
 }
 
-/// [`sanitize`], and no wider than `width` columns: what does not fit is replaced by `…`. What people see as one
-/// character is kept or left out as a whole.
-///
+/// [`sanitize`], and no wider than `width` columns. What people see as one character is kept or left out as a whole.
 /// Takes time proportional to what is kept, not to `text`.
 pub fn fit(text: &str, width: usize) -> String {
     if width == 0 {
@@ -114,8 +102,6 @@ fn kept<'a>(clusters: impl Iterator<Item = &'a str>, width: usize) -> (usize, bo
 /// [`fit`] for a path: of one that is too long the directories go first, then the middle of its name, so that an id in
 /// it can still be told from others and typed.
 pub fn fit_path(path: &str, width: usize) -> String {
-    let name_at = path.rfind('/').map_or(0, |slash| slash + 1);
-    let name = path.get(name_at..).unwrap_or_default();
     let fits = |text: &str, width| {
         let window = beginning(text, width);
         window.len() == text.len() && kept(window.graphemes(true), width).1
@@ -123,18 +109,18 @@ pub fn fit_path(path: &str, width: usize) -> String {
     if fits(path, width) {
         return fit(path, width);
     }
-    if name_at > 0 && fits(name, width.saturating_sub(2)) {
+    let (dir, name) = match path.rsplit_once('/') {
+        Some((dir, name)) => (Some(dir), name),
+        None => (None, path),
+    };
+    if dir.is_some() && fits(name, width.saturating_sub(2)) {
         return fit_end(path, width);
     }
-    let extension = name
-        .rfind('.')
-        .map_or("", |dot| name.get(dot..).unwrap_or_default());
-    let extension = if self::width(extension) * 2 < width {
-        extension
-    } else {
-        ""
+    let dot = name.rfind('.').unwrap_or(name.len());
+    let (stem, extension) = match name.split_at(dot) {
+        (stem, extension) if self::width(extension) * 2 < width => (stem, extension),
+        _ => (name, ""),
     };
-    let stem = name.strip_suffix(extension).unwrap_or(name);
     let room = width.saturating_sub(self::width(extension));
     if fits(stem, room) {
         return fit(name, width);
@@ -150,15 +136,12 @@ pub fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
     let (mut line, mut used) = (String::new(), 0);
     for word in text.split_inclusive(' ') {
         let word_width = self::width(word.trim_end());
-        if used > 0 && used + word_width > width {
-            lines.push(std::mem::take(&mut line).trim_end().to_owned());
-            used = 0;
-        }
+        let mut is_full = used > 0 && used + word_width > width;
         for cluster in word.graphemes(true) {
             let columns = columns(cluster);
-            if used + columns > width && cluster != " " {
+            if is_full || (used + columns > width && cluster != " ") {
                 lines.push(std::mem::take(&mut line).trim_end().to_owned());
-                used = 0;
+                (used, is_full) = (0, false);
             }
             line.push_str(cluster);
             used += columns;
@@ -168,10 +151,8 @@ pub fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
     if lines.len() > most {
         lines.truncate(most);
         if let Some(last) = lines.last_mut() {
-            *last = format!(
-                "{}{ELLIPSIS}",
-                fit(last, width - 1).trim_end_matches(ELLIPSIS)
-            );
+            let fitted = fit(last, width - 1);
+            *last = format!("{}{ELLIPSIS}", fitted.trim_end_matches(ELLIPSIS));
         }
     }
     lines
@@ -187,7 +168,6 @@ pub fn shown_width(text: &str) -> usize {
     text.width()
 }
 
-/// `text` followed by spaces up to `width` columns; unchanged when it is wider.
 pub fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(shown_width(text));
     format!("{text}{:missing$}", "")
@@ -197,15 +177,11 @@ fn most_characters(width: usize) -> usize {
     width.saturating_add(1).saturating_mul(MAX_MARKS + 2)
 }
 
-/// More marks than any script needs.
 fn is_overloaded(cluster: &str) -> bool {
     let mut marks = 0;
     cluster.chars().any(|c| {
-        marks = if c == JOINER || c.width().unwrap_or(0) == 0 {
-            marks + 1
-        } else {
-            0
-        };
+        let is_mark = c == JOINER || c.width().unwrap_or(0) == 0;
+        marks = if is_mark { marks + 1 } else { 0 };
         marks > MAX_MARKS
     })
 }
@@ -230,12 +206,8 @@ fn characters(cluster: &str) -> impl Iterator<Item = (char, bool)> {
 /// The columns of one cluster at most: on a terminal that does not join what belongs together.
 fn columns(cluster: &str) -> usize {
     let columns = |(c, escaped)| {
-        if escaped {
-            let mut shown = String::new();
-            escape(&mut shown, c);
-            return shown.len();
-        }
         match c {
+            _ if escaped => escape(c).len(),
             // Asks for the emoji form of the character before it, which is one column wider.
             '\u{fe0f}' => 1,
             _ => c.width().unwrap_or(0),
@@ -244,23 +216,12 @@ fn columns(cluster: &str) -> usize {
     characters(cluster).map(columns).sum()
 }
 
-fn push(out: &mut String, cluster: &str) {
-    for (c, escaped) in characters(cluster) {
-        if escaped {
-            escape(out, c);
-        } else {
-            out.push(c);
-        }
+fn escape(c: char) -> String {
+    match c {
+        '\n' | '\r' | '\t' => c.escape_default().to_string(),
+        '\0'..='\u{7f}' => format!("\\x{:02x}", u32::from(c)),
+        _ => c.escape_unicode().to_string(),
     }
-}
-
-fn escape(out: &mut String, c: char) {
-    // Writing to a String cannot fail.
-    let _infallible = match c {
-        '\n' | '\r' | '\t' => write!(out, "{}", c.escape_default()),
-        '\0'..='\u{7f}' => write!(out, "\\x{:02x}", u32::from(c)),
-        _ => write!(out, "{}", c.escape_unicode()),
-    };
 }
 
 #[cfg(test)]

@@ -4,16 +4,12 @@ use crate::render::fields::Field;
 use crate::render::text;
 use crate::video::Video;
 
-/// One row without its line end; an unknown value is an empty cell.
 pub fn row(video: &Video, fields: &[Field]) -> String {
-    let mut row = String::new();
-    for (index, field) in fields.iter().enumerate() {
-        if index > 0 {
-            row.push('\t');
-        }
-        row.push_str(&text::sanitize(&field.of(video).to_text()));
-    }
-    row
+    let cells = fields.iter().map(|field| field.of(video).to_text());
+    let cells: Vec<_> = cells
+        .map(|cell| text::sanitize(&cell).into_owned())
+        .collect();
+    cells.join("\t")
 }
 
 #[cfg(test)]
