@@ -50,7 +50,6 @@ pub(crate) fn run(scale: Scale) {
         times.last().map_or(0.0, |slowest| millis(*slowest)),
         stage.heygen.api_requests().len() - before,
     );
-    drop(ask);
     drop(stdin);
     server.wait().expect("its end");
 }
