@@ -30,7 +30,6 @@ pub(super) struct Card<'a> {
 }
 
 impl<'a> Card<'a> {
-    /// `usual`: how long rendering takes.
     pub(super) fn new(row: &'a Video, dir: &Path, usual: &'a str) -> Self {
         let is_saved = |file: &&File| file.state == FileState::Saved;
         let saved = row.files.iter().filter(is_saved);

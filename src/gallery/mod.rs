@@ -155,7 +155,6 @@ struct GalleryPage {
 }
 
 impl GalleryPage {
-    /// Reads what the page needs, some rows at a time.
     fn read(path: &Path, store: &Store, selection: &Selection) -> Result<Self, Problem> {
         let mut page = Self {
             dir: path.parent().unwrap_or(Path::new("/")).to_owned(),

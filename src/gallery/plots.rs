@@ -120,7 +120,6 @@ fn median(times: impl Iterator<Item = Duration>) -> Option<Duration> {
     sorted.get(sorted.len().saturating_sub(1) / 2).copied()
 }
 
-/// Bars above the months, with a line of another measure on an axis of its own.
 fn months_plot(months: &[&Group]) -> Drawn<Plot> {
     let delivered: f64 = months.iter().map(|month| month.minutes_delivered).sum();
     let submitted: u64 = months.iter().map(|month| month.submitted).sum();

@@ -26,7 +26,6 @@ impl Drop for VerbProcess {
     fn drop(&mut self) {
         // None of one that was waited for: its number may be another's by now.
         if let Some(Ok(id)) = self.0.id().map(i32::try_from) {
-            // It may have ended by itself; then there is nothing left to end.
             kill(Pid::from_raw(id), Signal::SIGTERM).ok();
         }
     }

@@ -49,7 +49,6 @@ const LARGEST_PAGE: u32 = 100;
 
 type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
 
-/// What a tool changes, and where.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Reads,
@@ -284,14 +283,12 @@ impl McpServer {
     }
 
     fn tools(&self) -> ToolRouter<Self> {
-        let spending = self.allow_submit.then(spending_tools);
-        let mut router = ToolRouter::new();
-        for tool in free_tools()
-            .into_iter()
-            .chain(spending.into_iter().flatten())
-        {
-            router.add_route(tool);
+        let mut tools = Vec::from(free_tools());
+        if self.allow_submit {
+            tools.extend(spending_tools());
         }
+        let mut router = ToolRouter::new();
+        tools.into_iter().for_each(|tool| router.add_route(tool));
         router
     }
 }
@@ -303,7 +300,6 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Runs a verb to its end and returns what it printed.
     async fn verb(
         self,
         verb: &str,
@@ -326,13 +322,7 @@ impl Call<'_> {
         }
     }
 
-    async fn work_on(
-        self,
-        verb: &str,
-        options: impl IntoIterator<Item = String>,
-        id: &str,
-    ) -> Result<Rows, Problem> {
-        self.verb(verb, options, &[id], Vec::new()).await?;
+    fn rows(self, id: &str) -> Result<Rows, Problem> {
         Ok(Rows {
             videos: vec![info(&self.server.row(id)?)],
         })
@@ -399,14 +389,17 @@ impl Call<'_> {
     }
 
     async fn download_video(self, asked: DownloadVideo) -> Result<Rows, Problem> {
+        let id = asked.id.text();
         let assets = (!asked.assets.is_empty()).then(|| asked.assets.join(","));
-        let options = options("assets", &assets);
-        self.work_on("download", options, &asked.id.text()).await
+        let assets = options("assets", &assets);
+        self.verb("download", assets, &[&id], Vec::new()).await?;
+        self.rows(&id)
     }
 
     async fn track_video(self, asked: TrackVideo) -> Result<Rows, Problem> {
-        let options = options("tag", &asked.tags);
-        self.work_on("add", options, &asked.video_id).await
+        let (id, tags) = (&asked.video_id, options("tag", &asked.tags));
+        self.verb("add", tags, &[id], Vec::new()).await?;
+        self.rows(id)
     }
 
     async fn reply_to_agent(self, asked: ReplyToAgent) -> Result<Rows, Problem> {
@@ -414,9 +407,7 @@ impl Call<'_> {
         // Over stdin: an argument that begins with @ would name a file.
         let said = asked.text.into_bytes();
         self.verb("reply", None, &[&id, "@-"], said).await?;
-        Ok(Rows {
-            videos: vec![info(&self.server.row(&id)?)],
-        })
+        self.rows(&id)
     }
 
     async fn submit_video(self, asked: SubmitVideo) -> Result<Submission, Problem> {

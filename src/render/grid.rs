@@ -10,7 +10,6 @@ const GAP: usize = 2;
 const MIN_CUT: usize = 8;
 const MORE: &str = "…";
 
-/// One cell: text as it was received, and what it means.
 pub(in crate::render) struct Cell {
     text: String,
     tone: Style,

@@ -23,7 +23,6 @@ pub(in crate::render) fn compact(json: &str) -> String {
         .collect()
 }
 
-/// Deeper nesting is indented no further.
 const MAX_INDENT: usize = 10;
 
 /// Valid JSON on at most `max_lines` indented lines, and whether that was all of it.

@@ -179,7 +179,6 @@ impl Screen {
         self.message("hint: ", style::SAVING, text);
     }
 
-    /// One line of JSON on stderr: the error envelope.
     pub fn json_message(&self, value: &impl Serialize) {
         match json::to_line(value) {
             Ok(line) => self.message("", style::PLAIN, &line),
@@ -238,7 +237,6 @@ impl Screen {
         });
     }
 
-    /// Prints without the moving part of the screen in between.
     fn undisturbed(&self, print: impl FnOnce()) {
         match self.progress.get() {
             Some(progress) => progress.suspend(print),

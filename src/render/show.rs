@@ -18,7 +18,6 @@ use crate::time::Timestamp;
 use crate::video::{Account, Asset, File, FileState, IdempotencyKey, Phase, RowId, Video};
 
 const MAX_REQUEST_LINES: usize = 60;
-/// Columns of one value on a single line.
 const MAX_VALUE: usize = 2000;
 const MAX_CANDIDATES: usize = 3;
 const MAX_TITLE: usize = 60;

@@ -10,7 +10,6 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthChar as _;
 use unicode_width::UnicodeWidthStr as _;
 
-/// Ends a text that was cut, one column wide.
 const ELLIPSIS: &str = "…";
 
 const JOINER: char = '\u{200d}';
