@@ -65,7 +65,7 @@ fn tool<A, T>(
     title: &str,
     effect: Effect,
     description: &'static str,
-    work: for<'a> fn(Call<'a>, A) -> Answering<'a, T>,
+    work: for<'a> fn(ToolCall<'a>, A) -> Answering<'a, T>,
 ) -> ToolRoute<McpServer>
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
@@ -84,7 +84,7 @@ where
     ToolRoute::new_dyn(tool, move |context| {
         Box::pin(async move {
             let asked = parse_json_object(context.arguments.unwrap_or_default())?;
-            let call = Call {
+            let call = ToolCall {
                 server: context.service,
                 context: &context.request_context,
             };
@@ -294,12 +294,12 @@ impl McpServer {
 }
 
 #[derive(Clone, Copy)]
-struct Call<'a> {
+struct ToolCall<'a> {
     server: &'a McpServer,
     context: &'a Asking,
 }
 
-impl Call<'_> {
+impl ToolCall<'_> {
     async fn verb(
         self,
         verb: &str,
