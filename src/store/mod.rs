@@ -25,11 +25,12 @@ mod events;
 mod files;
 mod health;
 mod hooks;
+mod leaves;
 mod listing;
 mod messages;
 mod migrate;
 mod open;
-mod pages;
+
 mod rescue;
 mod row;
 mod runs;

@@ -2,10 +2,12 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags};
@@ -70,7 +72,7 @@ pub fn make_directory_of(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(parent)
 }
 
-fn sync_directory(of: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
     let parent = of.parent().filter(|p| !p.as_os_str().is_empty());
     fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
@@ -139,7 +141,8 @@ fn read_only(path: &Path) -> Result<Store> {
     let store = match store {
         Ok(store) => store,
         Err(_) if no_log_beside(&path) => {
-            let uri = format!("file:{}?immutable=1", percent_encode(&path));
+            let name = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+            let uri = format!("file:{name}?immutable=1");
             connect_to(&uri, path.clone(), flags | OpenFlags::SQLITE_OPEN_URI, true)?
         }
         Err(refused) => return Err(refused),
@@ -150,25 +153,16 @@ fn read_only(path: &Path) -> Result<Store> {
     }
 }
 
-/// Without a write-ahead log the main file is the whole truth.
-fn no_log_beside(path: &Path) -> bool {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    fs::metadata(wal).map_or(true, |meta| meta.len() == 0)
+/// The path of a file that is named after another.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
-fn percent_encode(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    let mut out = String::new();
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                out.push(char::from(*byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+/// Without a write-ahead log the main file is the whole truth.
+fn no_log_beside(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).map_or(true, |meta| meta.len() == 0)
 }
 
 fn canonical(path: &Path) -> Result<PathBuf> {

@@ -4,17 +4,18 @@
 //! durable, so a kill leaves nothing that could be taken for a result. Rows that wait to be sent are held back: what
 //! was read may be an old version of a page, and the row may have been sent since.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
-use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 
-use super::pages::{LeafCell, Pages};
+use super::leaves::{LeafRow, Leaves};
+use super::open::{beside, sync_directory};
 use super::{APPLICATION_ID, Tx, error, migrate};
 use crate::decide::{self, Expiry};
 use crate::error::Problem;
@@ -48,51 +49,34 @@ pub fn rescue(
     output_dir: &Path,
     now: Timestamp,
 ) -> Result<Rescued, Problem> {
-    let pages = Pages::open(from).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => error::none(from),
-        _ => error::open(from, &source),
-    })?;
-    let version = match pages.identity() {
-        Some((application, _)) if application != i64::from(APPLICATION_ID) => {
-            return Err(error::not_ours(from));
-        }
-        Some((_, version)) if version > migrate::LATEST => {
-            return Err(error::newer(from, version, migrate::LATEST));
-        }
-        Some((_, version)) if version > 0 => version,
-        _ => migrate::LATEST,
-    };
     let io_error = |source| error::open(to, &source);
     if to.symlink_metadata().is_ok() {
         return Err(io_error(io::ErrorKind::AlreadyExists.into()));
     }
-    let mut unfinished = to.as_os_str().to_owned();
-    unfinished.push(format!(".unfinished-{:08x}", fastrand::u32(..)));
-    let unfinished = PathBuf::from(unfinished);
-    let mut private = OpenOptions::new();
-    private.write(true).create_new(true).mode(0o600);
-    private.open(&unfinished).map_err(io_error)?;
-    let _quiet = hold_writers(from);
-    let made = Rescue {
-        pages,
-        version,
+    File::open(from).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => error::none(from),
+        _ => error::open(from, &source),
+    })?;
+    let dir = beside(to, &format!(".unfinished-{:08x}", fastrand::u32(..)));
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&dir)
+        .map_err(io_error)?;
+    let rescue = Rescue {
+        from,
+        to,
         output_dir,
         now,
-    }
-    .make(&unfinished)
-    .map_err(|source| error::sqlite(to, &source))
-    .and_then(|rescued| publish(&unfinished, to).map_err(io_error).map(|()| rescued));
-    if made.is_err() {
-        fs::remove_file(&unfinished).ok();
-    }
-    Ok(Rescued {
-        path: to.to_owned(),
-        ..made?
-    })
+    };
+    let made = rescue.make(&dir);
+    fs::remove_dir_all(&dir).ok();
+    made
 }
 
 /// Keeps others from writing while the file is read, where the damage lets SQLite do so.
 fn hold_writers(path: &Path) -> Option<Connection> {
+    // SQLite would remove the log of an empty file.
+    fs::metadata(path).ok().filter(|found| found.len() > 0)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).ok()?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
@@ -101,18 +85,9 @@ fn hold_writers(path: &Path) -> Option<Connection> {
     Some(conn)
 }
 
-/// Replaces nothing: the second name fails where there is a file.
-fn publish(made: &Path, to: &Path) -> io::Result<()> {
-    File::open(made)?.sync_all()?;
-    fs::hard_link(made, to)?;
-    fs::remove_file(made)?;
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
-    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 struct Rescue<'a> {
-    pages: Pages,
-    version: i64,
+    from: &'a Path,
+    to: &'a Path,
     output_dir: &'a Path,
     now: Timestamp,
 }
@@ -125,19 +100,55 @@ struct TableInsert {
 }
 
 impl Rescue<'_> {
-    fn make(&self, path: &Path) -> rusqlite::Result<Rescued> {
-        let mut conn = Connection::open(path)?;
+    fn make(&self, dir: &Path) -> Result<Rescued, Problem> {
+        let _quiet = hold_writers(self.from);
+        let leaves = Leaves::copy(self.from, dir).map_err(|e| error::open(self.to, &e))?;
+        let version = match leaves.identity() {
+            Some((application, _)) if application != i64::from(APPLICATION_ID) => {
+                return Err(error::not_ours(self.from));
+            }
+            Some((_, version)) if version > migrate::LATEST => {
+                return Err(error::newer(self.from, version, migrate::LATEST));
+            }
+            Some((_, version)) if version > 0 => version,
+            _ => migrate::LATEST,
+        };
+        let new = dir.join("new");
+        let io_error = |source| error::open(self.to, &source);
+        let private = File::create_new(&new).map_err(io_error)?;
+        let rescued = self
+            .fill(&new, &leaves, version)
+            .map_err(|source| error::sqlite(self.to, &source))?;
+        let publish = || {
+            private.set_permissions(Permissions::from_mode(0o600))?;
+            private.sync_all()?;
+            // Replaces nothing: the second name fails where there is a file.
+            fs::hard_link(&new, self.to)?;
+            fs::remove_file(&new)?;
+            sync_directory(self.to)
+        };
+        publish().map_err(io_error)?;
+        Ok(rescued)
+    }
+
+    fn fill(&self, new: &Path, leaves: &Leaves, version: i64) -> rusqlite::Result<Rescued> {
+        let mut conn = Connection::open(new)?;
         // Nobody reads the file before it is whole.
         conn.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
-        migrate::apply(&mut conn, self.version)?;
-        let mut rescued = Rescued::default();
-        conn.execute_batch("BEGIN")?;
+        migrate::apply(&mut conn, version)?;
+        let mut rescued = Rescued {
+            path: self.to.to_owned(),
+            ..Rescued::default()
+        };
+        conn.execute_batch(
+            "BEGIN; INSERT INTO sqlite_sequence (name, seq)
+             SELECT name, 0 FROM sqlite_schema WHERE sql LIKE '%AUTOINCREMENT%'",
+        )?;
         let targets = TABLES
             .iter()
             .map(|table| self.target(&conn, table))
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        self.pages
-            .each_cell(|cell| self.put(&conn, &targets, cell, &mut rescued))?;
+        leaves.each_row(|row| put(&conn, &targets, row, &mut rescued))?;
         conn.execute_batch("COMMIT")?;
         migrate::apply(&mut conn, migrate::LATEST)?;
         self.settle(&conn, &mut rescued)?;
@@ -145,99 +156,36 @@ impl Rescue<'_> {
     }
 
     fn target(&self, conn: &Connection, name: &'static str) -> rusqlite::Result<TableInsert> {
-        let mut columns = Vec::new();
-        let mut values = Vec::new();
-        let mut statement = conn.prepare(
-            "SELECT name, CASE WHEN \"notnull\" THEN dflt_value END FROM pragma_table_xinfo(?1) WHERE hidden = 0 ORDER BY cid",
-        )?;
-        let mut rows = statement.query([name])?;
-        while let Some(row) = rows.next()? {
-            let (column, default): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-            let value = format!("?{}", columns.len() + 1);
-            values.push(match (name, column.as_str()) {
+        let columns: Vec<(String, Option<String>)> = conn
+            .prepare(
+                "SELECT name, CASE WHEN \"notnull\" THEN dflt_value END FROM pragma_table_xinfo(?1)
+                 WHERE hidden = 0 ORDER BY cid",
+            )?
+            .query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let value = |(index, (column, default)): (usize, &(String, Option<String>))| {
+            let value = format!("?{}", index + 1);
+            match column.as_str() {
+                "phase" => format!("iif({value} IN ('unsent', 'sending'), 'unknown', {value})"),
                 // A message may have gone out as well.
-                ("messages", "state") => format!("iif({value} = 'unsent', 'sending', {value})"),
-                ("videos", "phase") => {
-                    format!("iif({value} IN ('unsent', 'sending'), 'unknown', {value})")
-                }
-                ("videos", "submitted_at") => format!("coalesce({value}, {})", self.now.millis()),
-                ("videos", "output_dir") => {
+                "state" => format!("iif({value} = 'unsent', 'sending', {value})"),
+                "submitted_at" => format!("coalesce({value}, {})", self.now.millis()),
+                "output_dir" => {
                     let dir = self.output_dir.to_string_lossy().replace('\'', "''");
                     format!("coalesce({value}, '{dir}')")
                 }
-                _ => default.map_or(value.clone(), |default| {
-                    format!("coalesce({value}, {default})")
-                }),
-            });
-            columns.push(column);
-        }
-        let insert = format!(
-            "INSERT INTO {name} ({}) VALUES ({})",
-            columns.join(", "),
-            values.join(", ")
-        );
+                _ => match default {
+                    Some(default) => format!("coalesce({value}, {default})"),
+                    None => value,
+                },
+            }
+        };
+        let values: Vec<String> = columns.iter().enumerate().map(value).collect();
         Ok(TableInsert {
             name,
             columns: columns.len(),
-            insert,
+            insert: format!("INSERT INTO {name} VALUES ({})", values.join(", ")),
         })
-    }
-
-    /// Tries the tables that have as many columns: their types refuse what is another's.
-    fn put(
-        &self,
-        conn: &Connection,
-        targets: &[TableInsert],
-        cell: LeafCell,
-        rescued: &mut Rescued,
-    ) -> rusqlite::Result<()> {
-        if let [Value::Text(table), Value::Integer(last)] = &cell.local[..] {
-            let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
-            if conn.execute(sql, (table, last))? == 0 && TABLES.contains(&table.as_str()) {
-                conn.execute(
-                    "INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)",
-                    (table, last),
-                )?;
-            }
-            return Ok(());
-        }
-        for target in targets
-            .iter()
-            .filter(|target| target.columns > 0 && target.columns == cell.local.len())
-        {
-            let is_video = target.name == "videos";
-            let whole = cell
-                .whole
-                .as_ref()
-                .filter(|values| !is_video || has_sound_body(values));
-            // Half an entry of the timeline says nothing; the beginning of a row has the id that was paid for.
-            let (values, shortened) = match whole {
-                Some(values) => (values, false),
-                None if is_video => (&cell.local, true),
-                None => continue,
-            };
-            let mut values = values.clone();
-            values[0] = Value::Integer(cell.rowid);
-            let held = is_video && values.iter().take(5).any(is_waiting);
-            if is_video {
-                let older = "DELETE FROM videos WHERE id = ?1 AND rev < ?2";
-                conn.execute(older, (&values[0], &values[1]))?;
-            }
-            match conn
-                .prepare_cached(&target.insert)?
-                .execute(params_from_iter(values))
-            {
-                Err(error) if is_misfit(&error) => continue,
-                inserted => inserted?,
-            };
-            let row = RowId(cell.rowid);
-            rescued.held.retain(|known| !is_video || *known != row);
-            rescued.shortened.retain(|known| !is_video || *known != row);
-            rescued.held.extend(held.then_some(row));
-            rescued.shortened.extend(shortened.then_some(row));
-            return Ok(());
-        }
-        Ok(())
     }
 
     /// Makes of the rows a database that the program can go on with.
@@ -245,17 +193,14 @@ impl Rescue<'_> {
         // Numbers of rows are not used again, whatever is left of them.
         conn.execute_batch(
             "BEGIN;
-             INSERT INTO sqlite_sequence (name, seq) SELECT 'videos', 0
-                WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'videos');
              UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(video), 0) FROM (
                 SELECT video FROM files UNION ALL SELECT video FROM events UNION ALL SELECT video FROM messages)))
-                WHERE name = 'videos';
-             DELETE FROM files WHERE video NOT IN (SELECT id FROM videos);
-             DELETE FROM events WHERE video NOT IN (SELECT id FROM videos);
-             DELETE FROM hooks WHERE video NOT IN (SELECT id FROM videos);
-             DELETE FROM webhooks WHERE video NOT IN (SELECT id FROM videos);
-             DELETE FROM messages WHERE video NOT IN (SELECT id FROM videos);",
+                WHERE name = 'videos';",
         )?;
+        for table in &TABLES[1..] {
+            let orphans = format!("DELETE FROM {table} WHERE video NOT IN (SELECT id FROM videos)");
+            conn.execute(&orphans, [])?;
+        }
         rescued.to_fetch = conn.execute(
             "INSERT INTO files (video, asset) SELECT id, 'video' FROM videos
              WHERE phase <> 'rejected' AND outcome IS NOT 'failed' AND id NOT IN (SELECT video FROM files)",
@@ -295,6 +240,52 @@ impl Rescue<'_> {
     }
 }
 
+/// Tries the tables that have as many columns: their types refuse what is another's.
+fn put(
+    conn: &Connection,
+    targets: &[TableInsert],
+    row: LeafRow,
+    rescued: &mut Rescued,
+) -> rusqlite::Result<()> {
+    let mut values = row.values;
+    if let [Value::Text(table), Value::Integer(last)] = &values[..] {
+        let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
+        return conn.execute(sql, (table, last)).map(drop);
+    }
+    let columns = values.len();
+    for target in targets.iter().filter(|target| target.columns == columns) {
+        let is_video = target.name == "videos";
+        let whole = row.whole && (!is_video || has_sound_body(&values));
+        // Half an entry of the timeline says nothing; the beginning of a row has the id that was paid for.
+        if !whole && !is_video {
+            continue;
+        }
+        let held = values.iter().take(5).any(is_waiting);
+        values[0] = Value::Integer(row.rowid);
+        if is_video {
+            let older = "DELETE FROM videos WHERE id = ?1 AND rev < ?2";
+            conn.execute(older, (&values[0], &values[1]))?;
+        }
+        let inserted = conn
+            .prepare_cached(&target.insert)?
+            .execute(params_from_iter(&values));
+        match inserted {
+            // It is no row of that table, or an older version of one that is there.
+            Err(error) if error::is_one_rows(error.sqlite_error_code(), &error) => continue,
+            inserted => inserted?,
+        };
+        if is_video {
+            let id = RowId(row.rowid);
+            for (list, belongs) in [(&mut rescued.held, held), (&mut rescued.shortened, !whole)] {
+                list.retain(|known| *known != id);
+                list.extend(belongs.then_some(id));
+            }
+        }
+        break;
+    }
+    Ok(())
+}
+
 fn is_waiting(value: &Value) -> bool {
     matches!(value, Value::Text(phase) if phase == "unsent" || phase == "sending")
 }
@@ -307,12 +298,4 @@ fn has_sound_body(values: &[Value]) -> bool {
         }
         _ => true,
     }
-}
-
-/// It is no row of that table, or an older version of one that is there.
-fn is_misfit(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch)
-    )
 }

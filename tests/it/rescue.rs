@@ -165,6 +165,16 @@ fn what_only_the_log_has_is_rescued_and_the_log_is_left_alone() {
     let found = rescued(&bench, &fs::read(bench.db_path()).unwrap());
     assert_eq!(found, before);
     assert!(fs::read(bench.path("damaged.db-wal")).unwrap() == log);
+    let mut headless = fs::read(bench.db_path()).unwrap();
+    headless[..PAGE].fill(0xff);
+    let found = rescued(&bench, &headless);
+    assert!(numbers(&found).is_superset(&numbers(&before)));
+    let found = rescued(&bench, b"");
+    assert!(
+        found.iter().any(|(id, _)| *id == 34),
+        "the log has the newest"
+    );
+    assert!(fs::read(bench.path("damaged.db-wal")).unwrap() == log);
 }
 
 #[test]
