@@ -1,8 +1,8 @@
 //! The HTTP client for files: never given the API key, sends no credentials, follows redirects by hand.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use ureq::Agent;
@@ -11,7 +11,8 @@ use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
-use super::error::{DownloadError, shown};
+use super::error::{DownloadError, Result, shown};
+use super::stop;
 use super::surplus::{self, WatchConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
 use crate::video::Part;
@@ -25,7 +26,7 @@ pub(super) const MAX_REDIRECTS: usize = 5;
 pub(crate) struct FileClient {
     allow_loopback_http: bool,
     /// The longest silence allowed, before an answer and within one. A body as a whole may be long.
-    pub(super) silence: Duration,
+    silence: Duration,
     proxy: Option<Proxy>,
     /// For plain http, for https, and for https to this machine.
     agents: Arc<[OnceLock<Agent>; 3]>,
@@ -37,23 +38,67 @@ pub(super) struct FileAnswer {
     pub(super) body: FileBody,
 }
 
-/// A body being read.
+/// A body on its way, judged as it comes.
 pub(super) struct FileBody {
     reader: ureq::BodyReader<'static>,
-    /// More bytes were seen behind the proven end.
-    pub(super) surplus: bool,
     /// Who sends it, as shown to a person.
     pub(super) from: String,
+    /// Of the whole file.
+    got: u64,
+    pub(super) total: Option<u64>,
+    max: u64,
+    patience: Duration,
+    /// When it was last looked whether it comes at a pace at all, and how much was here then: a byte now and then
+    /// defeats every time-out per read.
+    then: (Instant, u64),
 }
 
+/// What has to come within five times the longest silence allowed.
+const SLOWEST: u64 = 64 * 1024;
+
 impl FileBody {
-    /// Bytes read; 0 is the end as ureq proves it: `Content-Length` reached or the last chunk seen. After an error the
-    /// body must not be read again: ureq then reports an end.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ureq::Error> {
-        let (result, surplus) = surplus::watch(|| self.reader.read(buffer));
-        self.surplus |= surplus;
+    /// It is the file of `total` bytes, from byte `got` on; one of more than `max` bytes is refused.
+    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> Result<Self> {
+        if total.is_some_and(|total| total > max) {
+            return Err(DownloadError::too_large(&self.from, max));
+        }
+        (self.got, self.total, self.max) = (got, total, max);
+        self.then = (Instant::now(), got);
+        Ok(self)
+    }
+
+    /// Bytes read; 0 is the proven end: `Content-Length` reached or the last chunk seen. After an error it must not be
+    /// read again: ureq then reports an end. To give up here is to have been sent something that is not the file.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if stop::is_requested() {
+            return Err(DownloadError::stopped());
+        }
+        let (from, total) = (&self.from, self.total);
+        if self.then.0.elapsed() >= self.patience {
+            if self.got - self.then.1 < SLOWEST {
+                return Err(DownloadError::too_slow(from));
+            }
+            self.then = (Instant::now(), self.got);
+        }
+        let (read, surplus) = surplus::watch(|| self.reader.read(buffer));
         // `From` unwraps ureq's own errors, time-outs above all, from the io::Error they travel in.
-        result.map_err(ureq::Error::from)
+        let bytes = read.map_err(|error| match ureq::Error::from(error) {
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                DownloadError::cut_short(self.got, total, from)
+            }
+            error => DownloadError::network(&error, from),
+        })?;
+        self.got += bytes as u64;
+        if surplus || total.is_some_and(|total| self.got > total) {
+            let what = "sent more bytes than it announced";
+            Err(DownloadError::content(from, what))
+        } else if self.got > self.max {
+            Err(DownloadError::too_large(from, self.max))
+        } else if bytes == 0 && total.is_some_and(|total| self.got < total) {
+            Err(DownloadError::cut_short(self.got, total, from))
+        } else {
+            Ok(bytes)
+        }
     }
 }
 
@@ -69,11 +114,7 @@ impl FileClient {
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
-    pub(super) fn get(
-        &self,
-        url: &str,
-        rest_of: Option<&Part>,
-    ) -> Result<FileAnswer, DownloadError> {
+    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> Result<FileAnswer> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);
@@ -103,24 +144,23 @@ impl FileClient {
             if head.status.is_success() && is_named_otherwise(&target.uri, &head) {
                 return Err(DownloadError::mixed_up(&from));
             }
-            let reader = body.into_reader();
-            return Ok(FileAnswer {
-                head,
-                body: FileBody {
-                    reader,
-                    surplus: false,
-                    from,
-                },
-            });
+            let body = FileBody {
+                reader: body.into_reader(),
+                from,
+                got: 0,
+                total: None,
+                max: u64::MAX,
+                patience: self.silence.saturating_mul(5),
+                then: (Instant::now(), 0),
+            };
+            return Ok(FileAnswer { head, body });
         }
         let why = format_args!("redirected more than {MAX_REDIRECTS} times");
         Err(DownloadError::bad_url(&shown(&url), why))
     }
 
     fn agent(&self, target: &FileUrl) -> &Agent {
-        let FileUrl {
-            https, loopback, ..
-        } = *target;
+        let (https, loopback) = (target.https, target.loopback);
         let one = usize::from(https) + usize::from(https && loopback);
         self.agents[one].get_or_init(|| {
             let options = AgentOptions {
@@ -183,8 +223,7 @@ impl FileUrl {
             return Err(USER_INFO);
         }
         let loopback = net::is_loopback(host);
-        let allowed = https || (loopback && allow_loopback_http);
-        if !allowed {
+        if !https && !(loopback && allow_loopback_http) {
             return Err(SCHEME);
         }
         Ok(Self {
@@ -199,25 +238,23 @@ impl FileUrl {
 fn resolve(base: &Uri, location: &str) -> String {
     let scheme = base.scheme_str().unwrap_or_default();
     let authority = base.authority().map_or("", |authority| authority.as_str());
-    let has_scheme = location.split_once(':').is_some_and(|(scheme, _)| {
-        !scheme.is_empty()
-            && scheme
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-    });
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let scheme_of = location.split_once(':').map(|(scheme, _)| scheme);
+    let has_scheme =
+        scheme_of.is_some_and(|scheme| !scheme.is_empty() && scheme.chars().all(plain));
     if has_scheme {
-        location.to_owned()
-    } else if location.starts_with("//") {
-        format!("{scheme}:{location}")
-    } else if location.starts_with('/') {
-        format!("{scheme}://{authority}{location}")
-    } else if location.starts_with(['?', '#']) {
-        format!("{scheme}://{authority}{}{location}", base.path())
-    } else {
-        let path = base.path();
-        let folder = path.rfind('/').map_or("/", |slash| &path[..=slash]);
-        format!("{scheme}://{authority}{folder}{location}")
+        return location.to_owned();
     }
+    if location.starts_with("//") {
+        return format!("{scheme}:{location}");
+    }
+    let path = base.path();
+    let start = match location.chars().next() {
+        Some('/') => "",
+        Some('?' | '#') => path,
+        _ => path.rfind('/').map_or("/", |slash| &path[..=slash]),
+    };
+    format!("{scheme}://{authority}{start}{location}")
 }
 
 #[cfg(test)]

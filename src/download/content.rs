@@ -9,13 +9,8 @@ pub(super) const HEAD: usize = 4 * 1024;
 pub(super) fn wrong_type(asset: Asset, content_type: &str) -> Option<&'static str> {
     let mime = content_type.split(';').next().unwrap_or_default().trim();
     let mime = mime.to_ascii_lowercase();
-    let pages = [
-        "text/html",
-        "text/xml",
-        "application/xml",
-        "application/json",
-    ];
-    if pages.contains(&mime.as_str()) || mime.ends_with("+xml") || mime.ends_with("+json") {
+    let ends = ["/html", "/xml", "/json", "+xml", "+json"];
+    if ends.iter().any(|end| mime.ends_with(end)) {
         return Some("sent a page instead of the file");
     }
     if mime.ends_with("mpegurl") {
@@ -26,45 +21,36 @@ pub(super) fn wrong_type(asset: Asset, content_type: &str) -> Option<&'static st
 }
 
 /// What is wrong with the beginning of a body, whatever its type.
-pub(super) fn wrong_beginning(asset: Asset, head: &[u8]) -> Option<&'static str> {
+pub(super) fn wrong_beginning(asset: Asset, head: &[u8]) -> Option<String> {
     if head.is_empty() {
-        return Some("sent an empty file");
+        return Some("sent an empty file".to_owned());
     }
     if is_page(head) {
-        return Some("sent a page instead of the file");
+        return Some("sent a page instead of the file".to_owned());
     }
-    let (fits, otherwise) = match asset {
-        Asset::Video | Asset::Captioned => (
-            is_mp4(head) || is_webm(head) || head.starts_with(b"RIFF"),
-            "sent something that is not a video",
-        ),
-        Asset::Audio => (
-            is_mp4(head) || is_mp3(head) || is_wave(head),
-            "sent something that is not sound",
-        ),
-        Asset::Subtitle | Asset::Vtt => {
-            (is_subtitles(head), "sent something that is not subtitles")
+    let starts_with = |magic: &[u8]| head.starts_with(magic);
+    let is_mp4 = head.get(4..8) == Some(b"ftyp");
+    let is_webp = is_riff(head, b"WEBP");
+    let (fits, what) = match asset {
+        Asset::Video | Asset::Captioned => {
+            (is_mp4 || is_webm(head) || starts_with(b"RIFF"), "a video")
         }
-        Asset::Thumbnail => (
-            head.starts_with(b"\xff\xd8\xff")
-                || head.starts_with(b"\x89PNG\r\n\x1a\n")
-                || is_riff(head, b"WEBP"),
-            "sent something that is not a picture",
-        ),
-        Asset::Gif => (
-            head.starts_with(b"GIF8") || is_riff(head, b"WEBP"),
-            "sent something that is not a GIF",
-        ),
+        Asset::Audio => (is_mp4 || is_mp3(head) || is_wave(head), "sound"),
+        Asset::Subtitle | Asset::Vtt => (is_subtitles(head), "subtitles"),
+        Asset::Thumbnail => {
+            let is_png = starts_with(b"\x89PNG\r\n\x1a\n");
+            (
+                is_png || is_webp || starts_with(b"\xff\xd8\xff"),
+                "a picture",
+            )
+        }
+        Asset::Gif => (is_webp || starts_with(b"GIF8"), "a GIF"),
     };
-    (!fits).then_some(otherwise)
+    (!fits).then(|| format!("sent something that is not {what}"))
 }
 
 pub(super) fn is_webm(head: &[u8]) -> bool {
     head.starts_with(&[0x1a, 0x45, 0xdf, 0xa3])
-}
-
-fn is_mp4(head: &[u8]) -> bool {
-    head.get(4..8) == Some(b"ftyp")
 }
 
 fn is_riff(head: &[u8], form: &[u8; 4]) -> bool {

@@ -16,6 +16,8 @@ pub(crate) struct DownloadError {
     pub(crate) problem: Problem,
 }
 
+pub(super) type Result<T, E = DownloadError> = std::result::Result<T, E>;
+
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -40,6 +42,11 @@ impl DownloadError {
     fn new(next: Next, code: &'static str, message: impl Into<String>) -> Self {
         let problem = Problem::new(code, message);
         Self { next, problem }
+    }
+
+    fn with_hint(mut self, hint: &str) -> Self {
+        self.problem.hint = Some(hint.into());
+        self
     }
 
     pub(super) fn stopped() -> Self {
@@ -101,21 +108,15 @@ impl DownloadError {
     /// Its files would land below the mount point.
     pub(crate) fn unmounted(point: &Path) -> Self {
         let message = format!("no disk is mounted at {}", point.display());
-        let hint = "mount it; or move the row with tracker download ID --output-dir DIR";
-        Self {
-            next: Next::GiveUp,
-            problem: Problem::new(code::FILE, message).with_hint(hint),
-        }
+        Self::new(Next::GiveUp, code::FILE, message)
+            .with_hint("mount it; or move the row with tracker download ID --output-dir DIR")
     }
 
     /// Larger than `--max-size` allows.
     pub(super) fn too_large(from: &str, max: u64) -> Self {
         let message = format!("{from} sent more than the {max} bytes that --max-size allows");
-        let hint = "if the file is that large, give a larger --max-size";
-        Self {
-            next: Next::GiveUp,
-            problem: Problem::new(FAILED, message).with_hint(hint),
-        }
+        Self::new(Next::GiveUp, FAILED, message)
+            .with_hint("if the file is that large, give a larger --max-size")
     }
 
     /// For `map_err`: what was tried on which path.

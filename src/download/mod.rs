@@ -30,9 +30,9 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 pub(crate) use client::FileClient;
+use error::Result;
 pub(crate) use error::{DownloadError, Next};
 pub(crate) use part::discard;
 pub(crate) use publish::{Finished, OnDisk, Recovered, recover, verify};
@@ -74,11 +74,11 @@ pub(crate) struct FileRequest<'a> {
 pub(crate) trait Ledger {
     /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
     /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
-    fn part(&self, part: &Part) -> Result<(), DownloadError>;
+    fn part(&self, part: &Part) -> Result<()>;
     /// The part was removed; may lag behind.
-    fn no_part(&self) -> Result<(), DownloadError>;
+    fn no_part(&self) -> Result<()>;
     /// The part is complete and durable, the rename comes next. Must be durable on return.
-    fn publishing(&self, finished: &Finished) -> Result<(), DownloadError>;
+    fn publishing(&self, finished: &Finished) -> Result<()>;
     /// Bytes of the whole file here so far, and of how many; called often.
     fn progress(&self, so_far: u64, total: Option<u64>);
 }
@@ -90,7 +90,7 @@ pub(crate) fn fetch(
     client: &FileClient,
     request: &FileRequest<'_>,
     ledger: &dyn Ledger,
-) -> Result<Finished, DownloadError> {
+) -> Result<Finished> {
     let _under_way = stop::UnderWay::begin();
     let result = fetch_file(client, request, ledger);
     // Whatever ended it: at a signal nothing is the file's own trouble.
@@ -104,18 +104,17 @@ fn fetch_file(
     client: &FileClient,
     request: &FileRequest<'_>,
     ledger: &dyn Ledger,
-) -> Result<Finished, DownloadError> {
-    let fetch = Fetch::prepare(client.silence, request, ledger)?;
+) -> Result<Finished> {
+    let fetch = Fetch::prepare(request, ledger)?;
     let asset = request.asset;
     let recorded = request.part.as_ref();
     let part = recorded.map(|recorded| PartFile::reopen(&fetch.dir, request, recorded));
     if let Some(part) = part.transpose()?.flatten() {
-        let FileAnswer { head, body } = client.get(request.url, Some(part.state()))?;
-        match range::rest(asset, &body.from, part.state(), &head) {
+        let FileAnswer { head, body } = client.get(request.url, Some(&part.now))?;
+        match range::rest(asset, &body.from, &part.now, &head)? {
             Rest::Append { total } => return fetch.go_on(body, part, total),
             Rest::Complete => return fetch.finish(part, &body.from),
             Rest::Whole(whole) => return fetch.start(body, whole),
-            Rest::Failed(error) => return Err(error),
             Rest::Again => {}
         }
     }
@@ -124,59 +123,7 @@ fn fetch_file(
     fetch.start(body, whole)
 }
 
-/// A body on its way, judged as it comes.
-struct Arriving {
-    body: FileBody,
-    /// Of the whole file.
-    got: u64,
-    total: Option<u64>,
-    max: u64,
-    patience: Duration,
-    /// When it was last looked whether it comes at a pace at all, and how much was here then: a byte now and then
-    /// defeats every time-out per read.
-    then: (Instant, u64),
-}
-
-/// What has to come within five times the longest silence allowed.
-const SLOWEST: u64 = 64 * 1024;
-
-impl Arriving {
-    /// Bytes read; 0 is the proven end. To give up here is to have been sent something that is not the file.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, DownloadError> {
-        if stop::is_requested() {
-            return Err(DownloadError::stopped());
-        }
-        if self.then.0.elapsed() >= self.patience {
-            if self.got - self.then.1 < SLOWEST {
-                return Err(DownloadError::too_slow(&self.body.from));
-            }
-            self.then = (Instant::now(), self.got);
-        }
-        let read = self.body.read(buffer);
-        let (from, total) = (&self.body.from, self.total);
-        let bytes = read.map_err(|error| match error {
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                DownloadError::cut_short(self.got, total, from)
-            }
-            error => DownloadError::network(&error, from),
-        })?;
-        self.got += bytes as u64;
-        if self.body.surplus || total.is_some_and(|total| self.got > total) {
-            let what = "sent more bytes than it announced";
-            Err(DownloadError::content(from, what))
-        } else if self.got > self.max {
-            Err(DownloadError::too_large(from, self.max))
-        } else if bytes == 0 && total.is_some_and(|total| self.got < total) {
-            Err(DownloadError::cut_short(self.got, total, from))
-        } else {
-            Ok(bytes)
-        }
-    }
-}
-
 struct Fetch<'a> {
-    /// The longest silence allowed.
-    silence: Duration,
     request: &'a FileRequest<'a>,
     ledger: &'a dyn Ledger,
     dir: PathBuf,
@@ -184,11 +131,7 @@ struct Fetch<'a> {
 
 impl<'a> Fetch<'a> {
     /// No request is made for a file that could not be put where it belongs.
-    fn prepare(
-        silence: Duration,
-        request: &'a FileRequest<'a>,
-        ledger: &'a dyn Ledger,
-    ) -> Result<Self, DownloadError> {
+    fn prepare(request: &'a FileRequest<'a>, ledger: &'a dyn Ledger) -> Result<Self> {
         let usable = if name::is_safe_stem(request.stem) {
             std::path::absolute(request.dir)
         } else {
@@ -200,36 +143,15 @@ impl<'a> Fetch<'a> {
             publish::size_under(&dir.join(name))?;
         }
         Ok(Self {
-            silence,
             request,
             ledger,
             dir,
         })
     }
 
-    fn arriving(
-        &self,
-        body: FileBody,
-        got: u64,
-        total: Option<u64>,
-    ) -> Result<Arriving, DownloadError> {
-        let max = self.request.max_size;
-        if total.is_some_and(|total| total > max) {
-            return Err(DownloadError::too_large(&body.from, max));
-        }
-        Ok(Arriving {
-            body,
-            got,
-            total,
-            max,
-            patience: self.silence.saturating_mul(5),
-            then: (Instant::now(), got),
-        })
-    }
-
     /// The whole file from byte 0, in a part file of its own. Nothing is created for what is not the file.
-    fn start(&self, body: FileBody, whole: Whole) -> Result<Finished, DownloadError> {
-        let mut body = self.arriving(body, 0, whole.length)?;
+    fn start(&self, body: FileBody, whole: Whole) -> Result<Finished> {
+        let mut body = body.expect(0, whole.length, self.request.max_size)?;
         let mut head = vec![0; HEAD];
         let mut filled = 0;
         while filled < HEAD {
@@ -240,7 +162,7 @@ impl<'a> Fetch<'a> {
         }
         head.truncate(filled);
         if let Some(what) = content::wrong_beginning(self.request.asset, &head) {
-            return Err(DownloadError::content(&body.body.from, what));
+            return Err(DownloadError::content(&body.from, what));
         }
         self.check_target(&head, whole.length)?;
         // Removed before the new one is recorded: a crash in between leaves a record of nothing.
@@ -254,20 +176,15 @@ impl<'a> Fetch<'a> {
     }
 
     /// The rest of the file behind what `part` holds.
-    fn go_on(
-        &self,
-        body: FileBody,
-        mut part: PartFile,
-        total: u64,
-    ) -> Result<Finished, DownloadError> {
-        let body = self.arriving(body, part.state().bytes, Some(total))?;
-        part.set_total(total);
+    fn go_on(&self, body: FileBody, mut part: PartFile, total: u64) -> Result<Finished> {
+        let body = body.expect(part.now.bytes, Some(total), self.request.max_size)?;
+        part.now.total = Some(total);
         self.check_target(&part.head()?, Some(total))?;
         self.receive(body, part, &[])
     }
 
     /// A file of another size under the final name is not this one; no need to fetch it to know.
-    fn check_target(&self, head: &[u8], total: Option<u64>) -> Result<(), DownloadError> {
+    fn check_target(&self, head: &[u8], total: Option<u64>) -> Result<()> {
         let path = self.final_path(head);
         match (publish::size_under(&path)?, total) {
             (Some(size), Some(total)) if size != total && !self.request.replace => {
@@ -283,28 +200,18 @@ impl<'a> Fetch<'a> {
     }
 
     /// Appends `head` and what follows it until the proven end.
-    fn receive(
-        &self,
-        mut body: Arriving,
-        mut part: PartFile,
-        head: &[u8],
-    ) -> Result<Finished, DownloadError> {
+    fn receive(&self, mut body: FileBody, mut part: PartFile, head: &[u8]) -> Result<Finished> {
         match self.append(&mut body, &mut part, head) {
-            Ok(()) => self.finish(part, &body.body.from),
+            Ok(()) => self.finish(part, &body.from),
             Err(error) => Err(part.end(error, self.ledger)),
         }
     }
 
-    fn append(
-        &self,
-        body: &mut Arriving,
-        part: &mut PartFile,
-        head: &[u8],
-    ) -> Result<(), DownloadError> {
+    fn append(&self, body: &mut FileBody, part: &mut PartFile, head: &[u8]) -> Result<()> {
         part.write(head, self.ledger)?;
         let mut buffer = vec![0; BUFFER];
         loop {
-            self.ledger.progress(part.state().bytes, body.total);
+            self.ledger.progress(part.now.bytes, body.total);
             match body.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(bytes) => part.write(&buffer[..bytes], self.ledger)?,
@@ -319,7 +226,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// Every byte is here: make it durable, record it, rename it.
-    fn finish(&self, mut part: PartFile, from: &str) -> Result<Finished, DownloadError> {
+    fn finish(&self, mut part: PartFile, from: &str) -> Result<Finished> {
         let head = part.head()?;
         let path = self.final_path(&head);
         if let Some(what) = content::wrong_beginning(self.request.asset, &head) {
@@ -332,17 +239,17 @@ impl<'a> Fetch<'a> {
         };
         if !part.is_untouched()? {
             part.discard(self.ledger)?;
-            return Err(DownloadError::meddled(&self.dir.join(&part.state().name)));
+            return Err(DownloadError::meddled(&self.dir.join(&part.now.name)));
         }
         let finished = Finished {
-            part_name: part.state().name.clone(),
+            part_name: part.now.name.clone(),
             path,
-            bytes: part.state().bytes,
+            bytes: part.now.bytes,
             sha256,
         };
         self.ledger.publishing(&finished)?;
         let FileRequest { row, replace, .. } = *self.request;
-        publish::place(&self.dir, row, part.file(), &finished, replace)?;
+        publish::place(&self.dir, row, &part.file, &finished, replace)?;
         Ok(finished)
     }
 }

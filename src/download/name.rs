@@ -20,7 +20,7 @@ const MAX_TITLE: usize = 80;
 
 const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 
-const DEFAULT_TEMPLATE: &str = "{video_id}";
+const PLACEHOLDERS: [&str; 4] = ["id", "video_id", "title", "date"];
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
@@ -34,17 +34,9 @@ pub(crate) enum TemplateError {
     Illegal(char),
 }
 
-enum Piece<'a> {
-    Text(&'a str),
-    Id,
-    VideoId,
-    Title,
-    Date,
-}
-
 /// Whether `template` can name files: see [`stem`].
 pub(crate) fn check_template(template: &str) -> Result<(), TemplateError> {
-    pieces(template).map(drop)
+    filled(template, |_| String::new()).map(drop)
 }
 
 /// A final name without its extension: one component, legal on Linux, macOS and (characters) Windows, never hidden,
@@ -56,24 +48,21 @@ pub(crate) fn stem(
     title: Option<&str>,
     date: &str,
 ) -> String {
-    let pieces = pieces(template.unwrap_or(DEFAULT_TEMPLATE)).unwrap_or(vec![Piece::VideoId]);
-    let mut name = String::new();
-    for piece in pieces {
-        match piece {
-            Piece::Text(text) => name.extend(text.chars().map(legal)),
-            Piece::Id => name.push_str(&id.to_string()),
-            Piece::VideoId => name.push_str(&escaped(video_id.as_str())),
-            Piece::Date => name.push_str(date),
-            Piece::Title => name.push_str(&cleaned(title.unwrap_or_default())),
-        }
-    }
+    let value = |name: &str| match name {
+        "id" => id.to_string(),
+        "title" => cleaned(title.unwrap_or_default()),
+        "date" => date.to_owned(),
+        _ => escaped(video_id.as_str()),
+    };
+    let name = template.and_then(|template| filled(template, value).ok());
+    let mut name = name.unwrap_or_else(|| escaped(video_id.as_str()));
     if name.starts_with(['.', '-', ' ']) {
         name.replace_range(..1, "_");
     }
     if name.ends_with(['.', ' ']) {
         name.replace_range(name.len() - 1.., "_");
     }
-    bounded(name, MAX_STEM)
+    bounded(&name, MAX_STEM, &name)
 }
 
 /// The name of a second row that would get the same one: `{title}{id}` is `a11` for `a1` of row 1 and `a` of row 11.
@@ -82,33 +71,27 @@ pub(crate) fn own(stem: &str, id: RowId) -> String {
     cut(stem, MAX_STEM - end.len()).to_owned() + &end
 }
 
-fn pieces(template: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
+fn filled(template: &str, value: impl Fn(&str) -> String) -> Result<String, TemplateError> {
     if let Some(c) = template.chars().find(|c| *c == '/' || c.is_control()) {
         return Err(TemplateError::Illegal(c));
     }
-    let mut pieces = Vec::new();
-    let mut rest = template;
+    let (mut filled, mut has_id, mut rest) = (String::new(), false, template);
     while let Some(brace) = rest.find(['{', '}']) {
         let (text, from_brace) = rest.split_at(brace);
-        pieces.push(Piece::Text(text));
+        filled.extend(text.chars().map(legal));
         let (name, after) = from_brace
             .strip_prefix('{')
             .and_then(|inner| inner.split_once('}'))
             .ok_or(TemplateError::Unbalanced)?;
-        pieces.push(match name {
-            "id" => Piece::Id,
-            "video_id" => Piece::VideoId,
-            "title" => Piece::Title,
-            "date" => Piece::Date,
-            _ => return Err(TemplateError::Unknown(name.to_owned())),
-        });
+        if !PLACEHOLDERS.contains(&name) {
+            return Err(TemplateError::Unknown(name.to_owned()));
+        }
+        filled += &value(name);
+        has_id |= matches!(name, "id" | "video_id");
         rest = after;
     }
-    pieces.push(Piece::Text(rest));
-    let has_id = pieces
-        .iter()
-        .any(|piece| matches!(piece, Piece::Id | Piece::VideoId));
-    has_id.then_some(pieces).ok_or(TemplateError::NoId)
+    filled.extend(rest.chars().map(legal));
+    has_id.then_some(filled).ok_or(TemplateError::NoId)
 }
 
 fn escaped(id: &str) -> String {
@@ -117,11 +100,7 @@ fn escaped(id: &str) -> String {
     if name.starts_with('-') {
         name.replace_range(..1, "%2D");
     }
-    if name.len() <= MAX_ID {
-        return name;
-    }
-    // The digest is of the id, not of its beginning: ids that differ late still differ.
-    cut(&name, MAX_ID - 1 - DIGEST_DIGITS).to_owned() + "~" + &digest(id)
+    bounded(&name, MAX_ID, id)
 }
 
 fn cleaned(title: &str) -> String {
@@ -146,11 +125,13 @@ fn legal(c: char) -> char {
     }
 }
 
-fn bounded(name: String, max: usize) -> String {
+/// What is cut ends in a digest of all that it was made from: what differs late still differs.
+fn bounded(name: &str, max: usize, whole: &str) -> String {
     if name.len() <= max {
-        return name;
+        return name.to_owned();
     }
-    cut(&name, max - 1 - DIGEST_DIGITS).to_owned() + "~" + &digest(&name)
+    let digest = super::hex(Sha256::new_with_prefix(whole));
+    cut(name, max - 1 - DIGEST_DIGITS).to_owned() + "~" + &digest[..DIGEST_DIGITS]
 }
 
 /// The longest beginning of at most `max` bytes that ends between characters.
@@ -160,12 +141,6 @@ fn cut(text: &str, max: usize) -> &str {
         end -= 1;
     }
     &text[..end]
-}
-
-fn digest(text: &str) -> String {
-    let mut hex = super::hex(Sha256::new_with_prefix(text));
-    hex.truncate(DIGEST_DIGITS);
-    hex
 }
 
 /// Whether `stem` is one component that is safe under any of the names made from it.
@@ -178,16 +153,17 @@ pub(super) fn is_safe_stem(stem: &str) -> bool {
 
 /// Every final name an asset of this stem can get.
 pub(crate) fn candidates(stem: &str, asset: Asset) -> Vec<String> {
-    let of = |extension: &str| format!("{stem}.{extension}");
-    match asset {
-        Asset::Video => vec![of("mp4"), of("webm")],
-        Asset::Captioned => vec![of("captioned.mp4"), of("captioned.webm")],
-        Asset::Subtitle => vec![of("srt")],
-        Asset::Thumbnail => vec![of("jpg")],
-        Asset::Gif => vec![of("gif")],
-        Asset::Audio => vec![of("m4a"), of("mp3"), of("wav")],
-        Asset::Vtt => vec![of("vtt")],
-    }
+    let extensions: &[&str] = match asset {
+        Asset::Video => &["mp4", "webm"],
+        Asset::Captioned => &["captioned.mp4", "captioned.webm"],
+        Asset::Subtitle => &["srt"],
+        Asset::Thumbnail => &["jpg"],
+        Asset::Gif => &["gif"],
+        Asset::Audio => &["m4a", "mp3", "wav"],
+        Asset::Vtt => &["vtt"],
+    };
+    let names = extensions.iter().map(|end| format!("{stem}.{end}"));
+    names.collect()
 }
 
 /// The final name of a file that begins with `head`: WebM, MP3 and WAV are known by their magic, all else is what was asked for.

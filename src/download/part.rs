@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::content::HEAD;
-use super::error::{DownloadError, Next};
+use super::error::{DownloadError, Next, Result};
 use super::range::{self, Whole};
 use super::{BUFFER, FileRequest, Ledger, hex};
 use crate::video::{Part, RowId};
@@ -30,23 +30,17 @@ const SUFFIX: &str = ".part";
 pub(super) struct PartFile {
     path: PathBuf,
     /// Shared with the thread that syncs: a second descriptor may be one too many (`ulimit -n`).
-    file: Arc<File>,
+    pub(super) file: Arc<File>,
     hash: Sha256,
-    /// What the file holds; its name and validators never change.
-    now: Part,
+    /// What the file holds, as it would be recorded; its name and validators never change.
+    pub(super) now: Part,
     /// How many of its bytes the ledger knows to be durable.
     recorded: u64,
     recorded_at: Instant,
-    /// A beginning on its way to the disk while more is being received.
-    syncing: Option<Syncing>,
+    /// A beginning on its way to the disk while more is being received, to be recorded when it is there.
+    syncing: Option<(JoinHandle<io::Result<()>>, Part)>,
     /// A failed fsync is reported once and its pages then count as clean, so a later success proves nothing (fsync(2)).
     sync_failed: bool,
-}
-
-struct Syncing {
-    thread: JoinHandle<io::Result<()>>,
-    /// What may be recorded once it is done.
-    beginning: Part,
 }
 
 impl PartFile {
@@ -70,7 +64,7 @@ impl PartFile {
         request: &FileRequest<'_>,
         whole: Whole,
         ledger: &dyn Ledger,
-    ) -> Result<Self, DownloadError> {
+    ) -> Result<Self> {
         let random = Uuid::new_v4().simple().to_string();
         let FileRequest { stem, row, .. } = request;
         let name = format!(".{stem}.{row}-{}{SUFFIX}", &random[..12]);
@@ -101,7 +95,7 @@ impl PartFile {
         dir: &Path,
         request: &FileRequest<'_>,
         recorded: &Part,
-    ) -> Result<Option<Self>, DownloadError> {
+    ) -> Result<Option<Self>> {
         let strong = recorded.etag.as_deref().is_some_and(range::is_strong);
         let ours = is_part_of(&recorded.name, request.row, Some(request.stem));
         if !strong || recorded.bytes == 0 || !ours {
@@ -128,18 +122,8 @@ impl PartFile {
         Ok(hash.map(|hash| Self::new(path, file, hash, recorded.clone())))
     }
 
-    /// What it is, as it would be recorded.
-    pub(super) fn state(&self) -> &Part {
-        &self.now
-    }
-
-    /// The size is known now, from a `Content-Range`.
-    pub(super) fn set_total(&mut self, total: u64) {
-        self.now.total = Some(total);
-    }
-
     /// The first bytes, enough to tell the kind of file.
-    pub(super) fn head(&self) -> Result<Vec<u8>, DownloadError> {
+    pub(super) fn head(&self) -> Result<Vec<u8>> {
         let wanted = usize::try_from(self.now.bytes).map_or(HEAD, |bytes| bytes.min(HEAD));
         let mut head = vec![0; wanted];
         let read = self.file.read_at(&mut head, 0);
@@ -153,13 +137,13 @@ impl PartFile {
     }
 
     /// Only what was written here is published: the name must still lead to it, and to it alone.
-    pub(super) fn is_untouched(&self) -> Result<bool, DownloadError> {
+    pub(super) fn is_untouched(&self) -> Result<bool> {
         is_under(&self.file, &self.path, self.now.bytes)
             .map_err(DownloadError::disk("look at", &self.path))
     }
 
     /// Appends; every 16 MiB, or few seconds, what is there is made durable in the background, and recorded when it is.
-    pub(super) fn write(&mut self, bytes: &[u8], ledger: &dyn Ledger) -> Result<(), DownloadError> {
+    pub(super) fn write(&mut self, bytes: &[u8], ledger: &dyn Ledger) -> Result<()> {
         let found = self.file.metadata();
         let found = found.map_err(DownloadError::disk("look at", &self.path))?;
         // Cut shorter by another program, it would get a hole here and its right length again.
@@ -167,9 +151,8 @@ impl PartFile {
             self.distrust();
             return Err(DownloadError::meddled(&self.path));
         }
-        self.file
-            .write_all(bytes)
-            .map_err(DownloadError::disk("write", &self.path))?;
+        let written = self.file.write_all(bytes);
+        written.map_err(DownloadError::disk("write", &self.path))?;
         self.hash.update(bytes);
         self.now.bytes += bytes.len() as u64;
         // Without a validator nothing could be resumed from it.
@@ -179,31 +162,25 @@ impl PartFile {
         let pending = self.now.bytes - self.recorded;
         // A disk slower than the network is waited for: no more than two steps are ever at stake.
         let wait = pending >= 2 * CHECKPOINT;
-        if self
-            .syncing
-            .as_ref()
-            .is_some_and(|sync| wait || sync.thread.is_finished())
-        {
-            self.synced(ledger)?;
-        } else if self.syncing.is_none()
-            && (pending >= CHECKPOINT || self.recorded_at.elapsed() >= CHECKPOINT_EVERY)
-        {
-            let file = Arc::clone(&self.file);
-            match thread::Builder::new().spawn(move || file.sync_data()) {
-                Ok(thread) => {
-                    let beginning = self.so_far();
-                    self.syncing = Some(Syncing { thread, beginning });
+        let due = pending >= CHECKPOINT || self.recorded_at.elapsed() >= CHECKPOINT_EVERY;
+        match &self.syncing {
+            Some((thread, _)) if wait || thread.is_finished() => self.synced(ledger),
+            None if due => {
+                let file = Arc::clone(&self.file);
+                match thread::Builder::new().spawn(move || file.sync_data()) {
+                    Ok(thread) => self.syncing = Some((thread, self.so_far())),
+                    // No thread to be had: in the foreground, then.
+                    Err(_) => self.record(ledger)?,
                 }
-                // No thread to be had: in the foreground, then.
-                Err(_) => self.record(ledger)?,
+                Ok(())
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Waits for the sync under way, if any, and records what it made durable.
-    fn synced(&mut self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
-        let Some(Syncing { thread, beginning }) = self.syncing.take() else {
+    fn synced(&mut self, ledger: &dyn Ledger) -> Result<()> {
+        let Some((thread, beginning)) = self.syncing.take() else {
             return Ok(());
         };
         let result = thread
@@ -213,7 +190,7 @@ impl PartFile {
         self.note(&beginning, ledger)
     }
 
-    fn note(&mut self, durable: &Part, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+    fn note(&mut self, durable: &Part, ledger: &dyn Ledger) -> Result<()> {
         ledger.part(durable)?;
         self.recorded = durable.bytes;
         self.recorded_at = Instant::now();
@@ -221,20 +198,18 @@ impl PartFile {
     }
 
     fn so_far(&self) -> Part {
-        let sha256 = hex(self.hash.clone());
-        Part {
-            sha256,
-            ..self.now.clone()
-        }
+        let mut part = self.now.clone();
+        part.sha256 = hex(self.hash.clone());
+        part
     }
 
-    fn checked(&mut self, result: io::Result<()>) -> Result<(), DownloadError> {
+    fn checked(&mut self, result: io::Result<()>) -> Result<()> {
         self.sync_failed |= result.is_err();
         result.map_err(DownloadError::disk("sync", &self.path))
     }
 
     /// Makes all of it durable and records it.
-    fn record(&mut self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+    fn record(&mut self, ledger: &dyn Ledger) -> Result<()> {
         self.synced(ledger)?;
         let result = self.file.sync_data();
         self.checked(result)?;
@@ -242,11 +217,7 @@ impl PartFile {
     }
 
     /// Complete: durable, with a final file's permissions. Returns its digest.
-    pub(super) fn seal(
-        &mut self,
-        mode: fs::Permissions,
-        ledger: &dyn Ledger,
-    ) -> Result<String, DownloadError> {
+    pub(super) fn seal(&mut self, mode: fs::Permissions, ledger: &dyn Ledger) -> Result<String> {
         self.synced(ledger)?;
         match self.file.set_permissions(mode) {
             // FAT and its kind have no permissions to set.
@@ -258,10 +229,6 @@ impl PartFile {
         Ok(hex(self.hash.clone()))
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Leaves as much as can be resumed, recorded exactly, and returns why it ended; the ledger failing comes first.
     pub(super) fn end(mut self, error: DownloadError, ledger: &dyn Ledger) -> DownloadError {
         if error.next == Next::Unrecorded {
@@ -271,8 +238,7 @@ impl PartFile {
             return self.discard(ledger).err().unwrap_or(error);
         }
         // A failed write may have added a piece that is not in the hash.
-        let cut = self.file.set_len(self.now.bytes).is_ok();
-        if cut && !self.sync_failed {
+        if self.file.set_len(self.now.bytes).is_ok() && !self.sync_failed {
             match self.record(ledger) {
                 Ok(()) => return error,
                 Err(error) if error.next == Next::Unrecorded => return error,
@@ -287,7 +253,7 @@ impl PartFile {
         error
     }
 
-    pub(super) fn discard(&self, ledger: &dyn Ledger) -> Result<(), DownloadError> {
+    pub(super) fn discard(&self, ledger: &dyn Ledger) -> Result<()> {
         discard_in(&self.path)?;
         ledger.no_part()
     }
@@ -295,14 +261,14 @@ impl PartFile {
 
 /// Removes the part file `part_name` of `dir`. Only a regular file that is named like a part of this row is touched;
 /// links are never followed, a missing file is fine.
-pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> Result<(), DownloadError> {
+pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> Result<()> {
     if is_part_of(part_name, row, None) {
         discard_in(&dir.join(part_name))?;
     }
     Ok(())
 }
 
-fn discard_in(path: &Path) -> Result<(), DownloadError> {
+fn discard_in(path: &Path) -> Result<()> {
     let remove = || {
         if fs::symlink_metadata(path)?.is_file() {
             fs::remove_file(path)?;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use nix::fcntl::OFlag;
 
-use super::error::DownloadError;
+use super::error::{DownloadError, Result};
 use super::hex;
 use super::part::{self, hash_of, is_missing, is_under};
 use crate::video::RowId;
@@ -74,7 +74,7 @@ pub(crate) fn recover(
     row: RowId,
     finished: &Finished,
     replace: bool,
-) -> Result<Recovered, DownloadError> {
+) -> Result<Recovered> {
     match verify(&finished.path, finished.bytes, &finished.sha256) {
         OnDisk::Intact => return adopt(dir, row, finished).map(|()| Recovered::Adopted),
         OnDisk::Unreadable(error) => {
@@ -89,11 +89,7 @@ pub(crate) fn recover(
     place(dir, row, &part, finished, replace).map(|()| Recovered::Published)
 }
 
-fn complete_part(
-    dir: &Path,
-    row: RowId,
-    finished: &Finished,
-) -> Result<Option<File>, DownloadError> {
+fn complete_part(dir: &Path, row: RowId, finished: &Finished) -> Result<Option<File>> {
     if !part::is_part_of(&finished.part_name, row, None) {
         return Ok(None);
     }
@@ -118,7 +114,7 @@ pub(super) fn place(
     part: &File,
     finished: &Finished,
     replace: bool,
-) -> Result<(), DownloadError> {
+) -> Result<()> {
     let path = dir.join(&finished.part_name);
     let is_ours = |name: &Path| {
         is_under(part, name, finished.bytes).map_err(DownloadError::disk("look at", name))
@@ -160,7 +156,7 @@ fn is_regular(path: &Path) -> bool {
 }
 
 /// The final name is right, but perhaps not durable yet, and the part may still be there.
-fn adopt(dir: &Path, row: RowId, finished: &Finished) -> Result<(), DownloadError> {
+fn adopt(dir: &Path, row: RowId, finished: &Finished) -> Result<()> {
     File::open(&finished.path)
         .and_then(|file| file.sync_all())
         .map_err(DownloadError::disk("sync", &finished.path))?;
@@ -192,7 +188,7 @@ fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// What is under a final name: `None`, or the size of a regular file; anything else is in the way.
-pub(super) fn size_under(path: &Path) -> Result<Option<u64>, DownloadError> {
+pub(super) fn size_under(path: &Path) -> Result<Option<u64>> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found.len())),
         Ok(_) => Err(DownloadError::taken(path)),
@@ -202,7 +198,7 @@ pub(super) fn size_under(path: &Path) -> Result<Option<u64>, DownloadError> {
 }
 
 /// Creates `dir` and what is missing above it, durably.
-pub(super) fn create_dir(dir: &Path) -> Result<(), DownloadError> {
+pub(super) fn create_dir(dir: &Path) -> Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
     fs::create_dir_all(dir).map_err(DownloadError::disk("create directory", dir))?;
     missing
@@ -212,7 +208,7 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), DownloadError> {
 }
 
 /// Makes names in `dir` durable: without it a power cut may undo a rename although the file's bytes are safe.
-fn sync_dir(dir: &Path) -> Result<(), DownloadError> {
+fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(DownloadError::disk("sync directory", dir))

@@ -12,7 +12,7 @@ use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, Version};
 
 use super::content;
-use super::error::DownloadError;
+use super::error::{DownloadError, Result};
 use crate::net;
 use crate::time::Timestamp;
 use crate::video::{Asset, Part};
@@ -47,22 +47,16 @@ pub(super) enum Rest {
     Whole(Whole),
     /// It does not add up: take nothing from it and ask once more, without a range.
     Again,
-    /// No body to take.
-    Failed(DownloadError),
 }
 
 /// Judges the answer to a plain request; `from` is who answered.
-pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> Result<Whole, DownloadError> {
+pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> Result<Whole> {
     let headers = &answer.headers;
     match answer.status.as_u16() {
-        200 => {
-            let length =
-                length(asset, answer).map_err(|what| DownloadError::content(from, what))?;
-            Ok(Whole {
-                length,
-                etag: strong_etag(headers).map(str::to_owned),
-            })
-        }
+        200 => Ok(Whole {
+            length: length(asset, answer).map_err(|what| DownloadError::content(from, what))?,
+            etag: strong_etag(headers).map(str::to_owned),
+        }),
         status @ (408 | 416 | 425 | 429 | 500..=599) => {
             Err(DownloadError::busy(from, status, retry_after(headers)))
         }
@@ -75,44 +69,27 @@ pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> Result<Whole, D
 }
 
 /// Judges the answer to a request for what follows `part`, with `Range` and `If-Range`.
-pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> Rest {
-    let headers = &answer.headers;
-    let etag = strong_etag(headers);
+pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> Result<Rest> {
+    let etag = strong_etag(&answer.headers);
     let same_file = etag.is_some() && etag == part.etag.as_deref();
-    match answer.status.as_u16() {
-        206 => {
-            let range = text(headers, &CONTENT_RANGE).and_then(content_range);
-            let fits = match (range, length(asset, answer)) {
-                (Some(ContentRange::Part { first, last, total }), Ok(length)) => {
-                    first == part.bytes
-                        && last.checked_add(1) == Some(total)
-                        && part.total.is_none_or(|known| known == total)
-                        && length.is_none_or(|length| length == total - first)
-                }
-                _ => false,
-            };
-            match range {
-                Some(ContentRange::Part { total, .. }) if fits && same_file => {
-                    Rest::Append { total }
-                }
-                _ => Rest::Again,
-            }
+    let fits = |total| same_file && part.total.is_none_or(|known| known == total);
+    let is_long = |bytes| {
+        length(asset, answer).is_ok_and(|length| length.is_none_or(|length| length == bytes))
+    };
+    let range = text(&answer.headers, &CONTENT_RANGE).and_then(content_range);
+    Ok(match (answer.status.as_u16(), range) {
+        (206, Some((Some((first, last)), total)))
+            if fits(total)
+                && first == part.bytes
+                && last + 1 == total
+                && is_long(total - first) =>
+        {
+            Rest::Append { total }
         }
-        416 => match text(headers, &CONTENT_RANGE).and_then(content_range) {
-            Some(ContentRange::Unsatisfied { total })
-                if same_file
-                    && total == part.bytes
-                    && part.total.is_none_or(|known| known == total) =>
-            {
-                Rest::Complete
-            }
-            _ => Rest::Again,
-        },
-        _ => match whole(asset, from, answer) {
-            Ok(whole) => Rest::Whole(whole),
-            Err(error) => Rest::Failed(error),
-        },
-    }
+        (416, Some((None, total))) if fits(total) && total == part.bytes => Rest::Complete,
+        (206 | 416, _) => Rest::Again,
+        _ => Rest::Whole(whole(asset, from, answer)?),
+    })
 }
 
 /// How many bytes the body has: `None` when it is chunked.
@@ -135,17 +112,12 @@ fn length(asset: Asset, answer: &Parts) -> Result<Option<u64>, &'static str> {
     match (lengths.next(), chunked) {
         (None, true) => Ok(None),
         (None, false) => Err(END_UNKNOWN),
-        (Some(_), true) => Err(LENGTHS),
-        (Some(first), false) => {
-            if lengths.any(|other| other != first) {
-                return Err(LENGTHS);
-            }
-            match decimal(first) {
-                None => Err(LENGTHS),
-                Some(0) => Err(EMPTY),
-                some => Ok(some),
-            }
-        }
+        (Some(first), false) if lengths.all(|other| other == first) => match decimal(first) {
+            None => Err(LENGTHS),
+            Some(0) => Err(EMPTY),
+            some => Ok(some),
+        },
+        (Some(_), _) => Err(LENGTHS),
     }
 }
 
@@ -163,26 +135,17 @@ pub(super) fn is_strong(etag: &str) -> bool {
             .is_some_and(|open| etag[open + 1..].find('"') == Some(etag.len() - 2))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ContentRange {
-    Part { first: u64, last: u64, total: u64 },
-    Unsatisfied { total: u64 },
-}
-
-/// `bytes 5-9/10` or `bytes */10`; an unknown total (`/*`) proves nothing and is `None`.
-fn content_range(value: &str) -> Option<ContentRange> {
+/// First and last byte, and the total, of `bytes 5-9/10` or `bytes */10`; an unknown total (`/*`) proves nothing.
+fn content_range(value: &str) -> Option<(Option<(u64, u64)>, u64)> {
     let (unit, rest) = value.split_once(' ')?;
     let (range, total) = rest.split_once('/')?;
-    let total = decimal(total)?;
-    if !unit.eq_ignore_ascii_case("bytes") {
-        return None;
-    }
+    let total = decimal(total).filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
     if range == "*" {
-        return Some(ContentRange::Unsatisfied { total });
+        return Some((None, total));
     }
     let (first, last) = range.split_once('-')?;
     let (first, last) = (decimal(first)?, decimal(last)?);
-    (first <= last && last < total).then_some(ContentRange::Part { first, last, total })
+    (first <= last && last < total).then_some((Some((first, last)), total))
 }
 
 /// A date counts from the answer's own `Date`, since no clock is needed then, theirs or ours.
@@ -248,13 +211,13 @@ pub(crate) fn fuzz(head: &[u8]) {
                 total,
             };
             match rest(asset, "h", &part, &answer) {
-                Rest::Append { total: all } => {
+                Ok(Rest::Append { total: all }) => {
                     assert!(bytes < all && i64::try_from(all).is_ok());
                     assert!(total.is_none_or(|total| total == all));
                 }
-                Rest::Complete => assert!(total.is_none_or(|total| total == bytes)),
-                Rest::Whole(whole) => sane(&whole),
-                Rest::Again | Rest::Failed(_) => {}
+                Ok(Rest::Complete) => assert!(total.is_none_or(|total| total == bytes)),
+                Ok(Rest::Whole(whole)) => sane(&whole),
+                Ok(Rest::Again) | Err(_) => {}
             }
         }
     }
@@ -292,7 +255,7 @@ mod tests {
     }
 
     fn after(part: &Part, line: &str) -> Rest {
-        rest(Asset::Video, "h", part, &head(line))
+        rest(Asset::Video, "h", part, &head(line)).unwrap()
     }
 
     #[test]
