@@ -15,7 +15,7 @@ use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Balance, Client, Timeouts};
 use crate::render::{human, text};
 use crate::shell;
-use crate::store::{Filter, Store, corrupt, schema_version, sqlite_version};
+use crate::store::{Filter, SCHEMA_VERSION, Store, corrupt, sqlite_version};
 use crate::time::{self, Timestamp};
 
 /// Unfinished rows rarely have more output directories than this; each is tried.
@@ -285,7 +285,7 @@ impl Database {
         self.path = Some(path.clone());
         let mut store = Store::open(&path)?;
         self.path = Some(store.path().to_owned());
-        self.schema = Some(schema_version());
+        self.schema = Some(SCHEMA_VERSION);
         self.bytes = fs::metadata(store.path()).ok().map(|meta| meta.len());
         if let Some(detail) = store.integrity_check()? {
             return Err(corrupt(store.path(), &detail));
@@ -295,7 +295,7 @@ impl Database {
             return Err(corrupt(store.path(), &faults.join("; ")));
         }
         let (videos, unfinished) =
-            store.read(|tx| Ok((tx.count(&Filter::default())?, tx.unfinished_count()?)))?;
+            store.read(|tx| Ok((tx.count(&Filter::default())?, tx.open_work()?.unfinished)))?;
         self.videos = Some(videos);
         self.unfinished = Some(unfinished);
         store.locks()?;

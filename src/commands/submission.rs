@@ -305,10 +305,11 @@ fn record_one(
 /// Counts what is recorded by now, this transaction included, so that submissions at once do not pass the cap together.
 fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<()> {
     let since = now.before(CAP_PERIOD);
-    if tx.submitted_since(since)? <= most {
+    let (count, first) = tx.submitted_since(since)?;
+    if count <= most {
         return Ok(());
     }
-    let hint = match tx.first_submitted_since(since)? {
+    let hint = match first {
         Some(first) if first < now => format!(
             "nothing was recorded; the oldest of them is 24 h old at {}",
             human::clock(first.after(CAP_PERIOD), now, &chrono::Local)

@@ -223,7 +223,7 @@ impl FileUrl {
             return Err(USER_INFO);
         }
         let loopback = net::is_loopback(host);
-        if !https && !(loopback && allow_loopback_http) {
+        if !(https || loopback && allow_loopback_http) {
             return Err(SCHEME);
         }
         Ok(Self {

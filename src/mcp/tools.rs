@@ -442,7 +442,7 @@ impl ToolCall<'_> {
         let printed = self.verb(verb, options, &[operand], input).await?;
         let first = printed.into_iter().next().unwrap_or_default();
         let today = |tx: &Tx<'_>| tx.submitted_since(time::now().before(DAY));
-        let submitted = or_none(self.server.read(today))?.unwrap_or(0);
+        let (submitted, _) = or_none(self.server.read(today))?.unwrap_or_default();
         Ok(Submission {
             video: (!dry_run).then(|| serde_json::from_value(first.clone()).unwrap_or_default()),
             dry_run: dry_run.then_some(first),

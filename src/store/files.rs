@@ -19,8 +19,7 @@ impl Tx<'_> {
                 Ok(Some(files))
             }
             Err(problem) if problem.one_row => {
-                let mut damaged = self.damaged.borrow_mut();
-                damaged.insert(video, "the record of one of its files".to_owned());
+                self.set_damaged(video, "the record of one of its files");
                 Ok(None)
             }
             Err(problem) => Err(problem),

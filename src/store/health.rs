@@ -24,11 +24,6 @@ pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
-/// The schema every open database has: older ones are brought up to it, newer ones refused.
-pub fn schema_version() -> i64 {
-    migrate::LATEST
-}
-
 impl Store {
     /// Commits something, since only that tells whether a change can be committed.
     pub fn check_writable(&mut self, now: Timestamp) -> Result<()> {
@@ -71,8 +66,7 @@ impl Store {
                 [],
                 |row| {
                     let why = "rev is at its maximum, so no change can be recorded";
-                    let mut damaged = self.damaged.borrow_mut();
-                    damaged.insert(row.get(0)?, why.to_owned());
+                    tx.set_damaged(row.get(0)?, why);
                     Ok(())
                 },
             )
@@ -97,13 +91,13 @@ impl Tx<'_> {
 
     /// See [`Pulse`]; costs the number of unfinished rows.
     pub fn pulse(&self) -> Result<Pulse> {
-        let last_sign: Option<Timestamp> = self.value(
-            "SELECT max(at) FROM (SELECT at FROM marks WHERE name = ?1 UNION ALL
-                SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
-            [CHECKED])?;
         Ok(Pulse {
             waiting_since: self.waiting_since()?,
-            last_sign,
+            last_sign: self.value(
+                "SELECT max(at) FROM (SELECT at FROM marks WHERE name = ?1 UNION ALL
+                    SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
+                [CHECKED],
+            )?,
         })
     }
 

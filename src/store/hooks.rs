@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
+use super::row::noun;
 use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{HookEvent, RowId};
@@ -37,15 +38,7 @@ impl Tx<'_> {
         self.all(
             "SELECT id, video, event, file, tries FROM hooks ORDER BY tries, id LIMIT ?1",
             [limit],
-            |row| {
-                Ok(DueHook {
-                    id: row.get(0)?,
-                    video: row.get(1)?,
-                    event: row.get(2)?,
-                    file: row.get(3)?,
-                    tries: row.get(4)?,
-                })
-            },
+            noun!(DueHook: id, video, event, file, tries),
         )
     }
 

@@ -158,7 +158,8 @@ impl Leaves {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> u32 {
+/// A big-endian number of four bytes.
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     let bytes = &bytes[at..at + 4];
     bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte))
 }

@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
+use super::row::noun;
 use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{MessageKind, MessageState, RowId};
@@ -32,16 +33,9 @@ impl Tx<'_> {
 
     pub(crate) fn unsent_messages(&self) -> Result<Vec<OutgoingMessage>> {
         self.all(
-            "SELECT id, video, kind, text FROM messages WHERE state = 'unsent' ORDER BY id",
+            "SELECT id, video AS row, kind, text FROM messages WHERE state = 'unsent' ORDER BY id",
             [],
-            |row| {
-                Ok(OutgoingMessage {
-                    id: row.get(0)?,
-                    row: row.get(1)?,
-                    kind: row.get(2)?,
-                    text: row.get(3)?,
-                })
-            },
+            noun!(OutgoingMessage: id, row, kind, text),
         )
     }
 

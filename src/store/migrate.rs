@@ -14,7 +14,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_jobs.sql"),
 ];
 
-pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;
+/// The schema every open database has: older ones are brought up to it, newer ones refused.
+pub const LATEST: i64 = MIGRATIONS.len() as i64;
 
 /// Brings the schema up to version `goal`; a kill in between leaves it exactly as it was.
 pub(super) fn apply(conn: &mut Connection, goal: i64) -> rusqlite::Result<()> {

@@ -45,15 +45,16 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::types::{FromSql, ToSql};
 use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, Params, Row, TransactionBehavior,
+    CachedStatement, Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior,
     params_from_iter,
 };
 
 pub use error::corrupt;
-pub use health::{CHECKED, Pulse, schema_version, sqlite_version};
+pub use health::{CHECKED, Pulse, sqlite_version};
 pub use hooks::DueHook;
 pub use listing::{Filter, Found};
 pub(crate) use messages::OutgoingMessage;
+pub use migrate::LATEST as SCHEMA_VERSION;
 pub use open::{Identity, make_directory_of};
 pub use rescue::{Rescued, rescue};
 pub use runs::Trouble;
@@ -89,24 +90,6 @@ pub struct Tx<'a> {
 }
 
 impl Store {
-    /// Opens the database, creating it (mode 0600) and its directory (mode 0700) when there is none.
-    pub fn create(path: &Path) -> Result<Self> {
-        open::create(path)
-    }
-
-    /// Opens an existing database for reading and writing.
-    ///
-    /// # Errors
-    /// `no_database` when there is no file at `path`; nothing is created.
-    pub fn open(path: &Path) -> Result<Self> {
-        open::existing(path)
-    }
-
-    /// Opens an existing database for looking only; works on read-only directories and mounts too.
-    pub fn open_for_reading(path: &Path) -> Result<Self> {
-        open::for_reading(path)
-    }
-
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -141,22 +124,15 @@ impl Store {
         if self.read_only {
             return Err(error::read_only(&self.path));
         }
-        let error = |source| error::sqlite(&self.path, &source);
         let next = self.locks()?.queue()?;
-        let transaction = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(error)?;
+        let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)
+            .map_err(|e| self.error(e))?;
         drop(next);
-        let tx = Tx {
-            conn: &transaction,
-            path: &self.path,
-            damaged: &self.damaged,
-        };
+        let tx = self.tx(&transaction);
         let value = change(&tx)?;
         // What cannot be read here is told better by the commit and by the look at the file.
         let newest_event = tx.newest_event().unwrap_or(0);
-        transaction.commit().map_err(error)?;
+        transaction.commit().map_err(|e| self.error(e))?;
         self.identity.check()?;
         self.note_witness(newest_event);
         Ok(value)
@@ -165,11 +141,7 @@ impl Store {
     /// The rows that were to be read since the database was opened and could not be, with the reason. They are left
     /// alone, as if they were not there: the others go on.
     pub fn damaged(&self) -> Vec<(RowId, String)> {
-        let damaged = self.damaged.borrow();
-        damaged
-            .iter()
-            .map(|(row, why)| (*row, why.clone()))
-            .collect()
+        self.damaged.borrow().clone().into_iter().collect()
     }
 
     /// SQLite's own integrity check: `Ok(None)` when all is well, else its first complaints.
@@ -282,24 +254,17 @@ impl Tx<'_> {
         self.value(&format!("SELECT EXISTS (SELECT 1 FROM {from})"), params)
     }
 
-    fn insert_into(&self, table: &str, columns: &[Column<'_>]) -> Result<RowId> {
-        let (names, marks, values) = spread(columns);
-        let sql = format!("INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING id");
-        self.value(&sql, params_from_iter(values))
-    }
-
     /// Writes a row whether it is there or not; `key` says which one.
     fn upsert(&self, table: &str, key: &[Column<'_>], columns: &[Column<'_>]) -> Result<()> {
         let all = [key, columns].concat();
         let (names, marks, values) = spread(&all);
         let (key, ..) = spread(key);
-        let set: Vec<String> = columns
+        let set = columns
             .iter()
-            .map(|(name, _)| format!("{name} = excluded.{name}"))
-            .collect();
+            .map(|(name, _)| format!("{name} = excluded.{name}"));
+        let set = set.collect::<Vec<_>>().join(", ");
         let sql = format!(
-            "INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {}",
-            set.join(", ")
+            "INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {set}"
         );
         self.run(&sql, params_from_iter(values))
     }
@@ -319,15 +284,17 @@ impl Tx<'_> {
             match map(row) {
                 Ok(value) => Ok(Some(value)),
                 Err(error) if error::is_one_rows(None, &error) => {
-                    self.damaged
-                        .borrow_mut()
-                        .insert(id, error::in_words(&error));
+                    self.set_damaged(id, error::in_words(&error));
                     Ok(None)
                 }
                 Err(error) => Err(error),
             }
         })?;
         Ok((found.into_iter().flatten().collect(), last, count))
+    }
+
+    fn set_damaged(&self, row: RowId, why: impl Into<String>) {
+        self.damaged.borrow_mut().insert(row, why.into());
     }
 
     fn error(&self, source: rusqlite::Error) -> Problem {

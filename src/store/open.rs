@@ -12,8 +12,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags};
 
+use super::leaves::number;
 use super::{APPLICATION_ID, Store, error, migrate};
-use crate::error::{Problem, Result};
+use crate::error::Result;
 use crate::locks;
 
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
@@ -47,25 +48,6 @@ impl Identity {
     }
 }
 
-pub(super) fn create(path: &Path) -> Result<Store> {
-    let io_error = |source| error::open(path, &source);
-    make_directory_of(path).map_err(io_error)?;
-    // An empty file is a database without tables. SQLite gives -wal and -shm the mode of this file, so
-    // creating it ourselves keeps all three private whatever the umask.
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        // Its name must outlive a power cut, too: SQLite makes durable what is in the file.
-        Ok(_) => sync_directory(path).map_err(io_error)?,
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(io_error(source)),
-    }
-    writable(path, true)
-}
-
 /// Makes the directory that a file is to be in, for its owner alone.
 pub fn make_directory_of(path: &Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new(""));
@@ -77,77 +59,32 @@ pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
     fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-pub(super) fn existing(path: &Path) -> Result<Store> {
-    writable(path, false)
-}
-
-/// Only who creates databases may fill an empty one: for everybody else it is a history that is gone, or not begun.
-fn writable(path: &Path, may_be_empty: bool) -> Result<Store> {
-    let path = canonical(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut store = connect(path, flags, false)?;
-    let version = store.version()?;
-    if version == 0 && !may_be_empty {
-        return Err(error::none(&store.path));
-    }
-    store.checkpoint_on_close(true)?;
-    if !store.is_set_up()? {
-        let locks = store.locks()?;
-        let _setup = locks.setup(SETUP_PATIENCE)?;
-        // Of many that start at once one sets up; the others would only queue for the write lock meanwhile.
-        if !store.is_set_up()? {
-            store.set_up()?;
-            // A witness that is older than the database is of another one.
-            if version == 0 {
-                locks.set_witness(0);
-            }
-        }
-    }
-    store.configure()?;
-    store.heed_witness()?;
-    Ok(store)
-}
-
-pub(super) fn for_reading(path: &Path) -> Result<Store> {
-    existing(path).or_else(|refused| {
-        // A read-only file, directory or mount: SQLite can still read it, unless a crash left a log to replay.
-        if header_is_ours(path).unwrap_or(false) {
-            read_only(path).map_err(|_| refused)
-        } else {
-            Err(refused)
-        }
-    })
-}
-
 /// Whether the file says that it is a database of ours, of a version we know; SQLite leaves traces where it looks.
 fn header_is_ours(path: &Path) -> io::Result<bool> {
     let mut header = [0; 100];
     fs::File::open(path)?.read_exact(&mut header)?;
-    let number = |at: usize| {
-        header[at..at + 4]
-            .iter()
-            .fold(0, |n: i64, byte| n << 8 | i64::from(*byte))
-    };
-    Ok(number(68) == i64::from(APPLICATION_ID) && (1..=migrate::LATEST).contains(&number(60)))
+    let version = i64::from(number(&header, 60));
+    Ok(number(&header, 68) == APPLICATION_ID as u32 && (1..=migrate::LATEST).contains(&version))
 }
 
+/// SQLite can read what nobody may write, unless a crash left a log to replay.
 fn read_only(path: &Path) -> Result<Store> {
     let path = canonical(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let store = connect(path.clone(), flags, true).and_then(|store| {
-        store.version()?;
-        Ok(store)
-    });
-    let store = match store {
-        Ok(store) => store,
+    let looked =
+        Store::connect(&path, &path, flags).and_then(|store| Ok((store.version()?, store)));
+    let (version, store) = match looked {
+        // Without a write-ahead log the main file is the whole truth.
         Err(_) if no_log_beside(&path) => {
             let name = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
             let uri = format!("file:{name}?immutable=1");
-            connect_to(&uri, path.clone(), flags | OpenFlags::SQLITE_OPEN_URI, true)?
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            let store = Store::connect(Path::new(&uri), &path, flags)?;
+            (store.version()?, store)
         }
-        Err(refused) => return Err(refused),
+        looked => looked?,
     };
-    match store.version()? {
+    match version {
         migrate::LATEST => Ok(store),
         found => Err(error::older(&path, found, migrate::LATEST)),
     }
@@ -160,7 +97,6 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Without a write-ahead log the main file is the whole truth.
 fn no_log_beside(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).map_or(true, |meta| meta.len() == 0)
 }
@@ -170,52 +106,6 @@ fn canonical(path: &Path) -> Result<PathBuf> {
         io::ErrorKind::NotFound => error::none(path),
         _ => error::open(path, &source),
     })
-}
-
-fn connect(path: PathBuf, flags: OpenFlags, read_only: bool) -> Result<Store> {
-    let target = path.clone();
-    connect_to(&target, path, flags, read_only)
-}
-
-fn connect_to(
-    target: impl AsRef<Path>,
-    path: PathBuf,
-    flags: OpenFlags,
-    read_only: bool,
-) -> Result<Store> {
-    let io_error = |source| error::open(&path, &source);
-    let meta = fs::metadata(&path).map_err(io_error)?;
-    if !meta.is_file() {
-        return Err(io_error(io::Error::other("not a regular file")));
-    }
-    // Each name of a file has a write-ahead log of its own beside it: two programs would not see each other.
-    if meta.nlink() > 1 {
-        return Err(error::linked(&path, meta.nlink()));
-    }
-    // SQLite takes some of these for an empty database.
-    if (1..SMALLEST_PAGE).contains(&meta.len()) {
-        return Err(error::corrupt(
-            &path,
-            &format!("it has only {} bytes", meta.len()),
-        ));
-    }
-    let identity = Identity::of(&path).map_err(io_error)?;
-    let conn = Connection::open_with_flags(target, flags).map_err(|e| error::sqlite(&path, &e))?;
-    identity.check()?;
-    conn.busy_handler(Some(nap))
-        .map_err(|e| error::sqlite(&path, &e))?;
-    let store = Store {
-        conn,
-        path,
-        identity,
-        read_only,
-        witnessed: 0,
-        damaged: std::cell::RefCell::default(),
-        locks: std::cell::OnceCell::new(),
-    };
-    // Closing a database that turns out not to be ours must not move its log into it.
-    store.checkpoint_on_close(no_log_beside(&store.path))?;
-    Ok(store)
 }
 
 /// For about a minute. SQLite's own handler backs off to 100 ms, which starves whoever waits beside a busy `check`.
@@ -228,6 +118,101 @@ fn nap(naps: i32) -> bool {
 }
 
 impl Store {
+    /// Opens the database, creating it (mode 0600) and its directory (mode 0700) when there is none.
+    pub fn create(path: &Path) -> Result<Self> {
+        let io_error = |source| error::open(path, &source);
+        make_directory_of(path).map_err(io_error)?;
+        // An empty file is a database without tables. SQLite gives -wal and -shm the mode of this file, so
+        // creating it ourselves keeps all three private whatever the umask.
+        let mut private = OpenOptions::new();
+        private.write(true).create_new(true).mode(0o600);
+        match private.open(path) {
+            // Its name must outlive a power cut, too: SQLite makes durable what is in the file.
+            Ok(_) => sync_directory(path).map_err(io_error)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(io_error(source)),
+        }
+        Self::writable(path, true)
+    }
+
+    /// Opens an existing database for reading and writing.
+    ///
+    /// # Errors
+    /// `no_database` when there is no file at `path`; nothing is created.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::writable(path, false)
+    }
+
+    /// Opens an existing database for looking only; works on read-only directories and mounts too.
+    pub fn open_for_reading(path: &Path) -> Result<Self> {
+        Self::open(path).or_else(|refused| match header_is_ours(path) {
+            Ok(true) => read_only(path).map_err(|_| refused),
+            _ => Err(refused),
+        })
+    }
+
+    /// Only who creates databases may fill an empty one: for everybody else it is a history that is gone, or not begun.
+    fn writable(path: &Path, may_be_empty: bool) -> Result<Self> {
+        let path = canonical(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut store = Self::connect(&path, &path, flags)?;
+        let version = store.version()?;
+        if version == 0 && !may_be_empty {
+            return Err(error::none(&path));
+        }
+        store.checkpoint_on_close(true)?;
+        if !store.is_set_up()? {
+            let locks = store.locks()?;
+            let _setup = locks.setup(SETUP_PATIENCE)?;
+            // Of many that start at once one sets up; the others would only queue for the write lock meanwhile.
+            if !store.is_set_up()? {
+                store.set_up()?;
+                // A witness that is older than the database is of another one.
+                if version == 0 {
+                    locks.set_witness(0);
+                }
+            }
+        }
+        store.configure()?;
+        store.heed_witness()?;
+        Ok(store)
+    }
+
+    /// Opens the file at `path`, which SQLite knows as `target`.
+    fn connect(target: &Path, path: &Path, flags: OpenFlags) -> Result<Self> {
+        let io_error = |source| error::open(path, &source);
+        let sqlite_error = |source| error::sqlite(path, &source);
+        let meta = fs::metadata(path).map_err(io_error)?;
+        if !meta.is_file() {
+            return Err(io_error(io::Error::other("not a regular file")));
+        }
+        // Each name of a file has a write-ahead log of its own beside it: two programs would not see each other.
+        if meta.nlink() > 1 {
+            return Err(error::linked(path, meta.nlink()));
+        }
+        // SQLite takes some of these for an empty database.
+        if (1..SMALLEST_PAGE).contains(&meta.len()) {
+            let why = format!("it has only {} bytes", meta.len());
+            return Err(error::corrupt(path, &why));
+        }
+        let identity = Identity::of(path).map_err(io_error)?;
+        let conn = Connection::open_with_flags(target, flags).map_err(sqlite_error)?;
+        identity.check()?;
+        conn.busy_handler(Some(nap)).map_err(sqlite_error)?;
+        let store = Self {
+            conn,
+            path: path.to_owned(),
+            identity,
+            read_only: flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY),
+            witnessed: 0,
+            damaged: std::cell::RefCell::default(),
+            locks: std::cell::OnceCell::new(),
+        };
+        // Closing a database that turns out not to be ours must not move its log into it.
+        store.checkpoint_on_close(no_log_beside(path))?;
+        Ok(store)
+    }
+
     /// The schema version, after making sure that the database is ours and not from the future.
     fn version(&self) -> Result<i64> {
         let (application, version, tables): (i32, i64, bool) = self.tx(&self.conn).one(
@@ -266,7 +251,7 @@ impl Store {
     fn set_up(&mut self) -> Result<()> {
         self.version()?;
         if !self.is_wal()? && self.pragma::<String>("journal_mode = WAL")? != "wal" {
-            return Err(self.refused("journal_mode"));
+            return Err(error::pragma(&self.path, "journal_mode"));
         }
         // Migrations are applied with the durability that every later commit has.
         self.configure()?;
@@ -275,20 +260,16 @@ impl Store {
 
     /// Per-connection settings, read back: SQLite silently ignores a misspelt pragma.
     fn configure(&self) -> Result<()> {
-        self.conn
-            .execute_batch(
-                "PRAGMA synchronous = FULL;
-                 PRAGMA foreign_keys = ON;
-                 PRAGMA trusted_schema = OFF;",
-            )
-            .map_err(|e| self.error(e))?;
+        let full = 2;
         for (pragma, wanted) in [
-            ("synchronous", 2),
+            ("synchronous", full),
             ("foreign_keys", 1),
             ("trusted_schema", 0),
         ] {
+            let set = format!("PRAGMA {pragma} = {wanted}");
+            self.conn.execute_batch(&set).map_err(|e| self.error(e))?;
             if self.pragma::<i64>(pragma)? != wanted {
-                return Err(self.refused(pragma));
+                return Err(error::pragma(&self.path, pragma));
             }
         }
         Ok(())
@@ -296,10 +277,6 @@ impl Store {
 
     fn pragma<T: FromSql>(&self, pragma: &str) -> Result<T> {
         self.tx(&self.conn).value(&format!("PRAGMA {pragma}"), [])
-    }
-
-    fn refused(&self, pragma: &'static str) -> Problem {
-        error::pragma(&self.path, pragma)
     }
 }
 

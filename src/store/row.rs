@@ -15,12 +15,28 @@ use crate::video::{
 
 pub(super) type Column<'a> = (&'static str, &'a dyn ToSql);
 
+/// Reads a noun whose fields are called like the columns.
+macro_rules! noun {
+    ($noun:ident: $($field:ident),+) => {
+        |row: &rusqlite::Row<'_>| Ok($noun { $($field: row.get(stringify!($field))?),+ })
+    };
+}
+pub(super) use noun;
+
+/// The columns that are called like these fields of a noun.
+macro_rules! fields {
+    ($noun:ident: $($field:ident),+) => {
+        [$((stringify!($field), &$noun.$field as &dyn rusqlite::ToSql)),+]
+    };
+}
+pub(super) use fields;
+
 /// Columns that are called like the field of the noun they hold. `fixed` ones are only read here; the `changing` ones are
 /// also what an update writes. `other` columns are read and written by hand.
 macro_rules! columns {
     ($type:ident, $list:ident, $index:ident, $read:ident, $changing:ident;
      fixed { $first:ident $(, $fixed:ident)* }
-     changing { $($change:ident),* }
+     changing { $($change:ident),+ }
      other { $($other:ident),* }) => {
         pub(super) const $list: &str = concat!(
             stringify!($first) $(, ", ", stringify!($fixed))* $(, ", ", stringify!($change))*
@@ -40,7 +56,7 @@ macro_rules! columns {
         }
 
         fn $changing(of: &$type) -> Vec<Column<'_>> {
-            vec![$((stringify!($change), &of.$change as &dyn ToSql)),*]
+            fields!(of: $($change),+).to_vec()
         }
     };
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::Tx;
+use super::row::{fields, noun};
 use crate::error::Result;
 use crate::time::Timestamp;
 
@@ -28,17 +29,7 @@ impl Tx<'_> {
             "SELECT kind, scope, code, message, since, notified_at, notified FROM troubles
              ORDER BY since, kind, scope",
             [],
-            |row| {
-                Ok(Trouble {
-                    kind: row.get(0)?,
-                    scope: row.get(1)?,
-                    code: row.get(2)?,
-                    message: row.get(3)?,
-                    since: row.get(4)?,
-                    notified_at: row.get(5)?,
-                    notified: row.get(6)?,
-                })
-            },
+            noun!(Trouble: kind, scope, code, message, since, notified_at, notified),
         )
     }
 
@@ -50,14 +41,8 @@ impl Tx<'_> {
     pub fn put_trouble(&self, trouble: &Trouble) -> Result<()> {
         self.upsert(
             "troubles",
-            &[("kind", &trouble.kind), ("scope", &trouble.scope)],
-            &[
-                ("code", &trouble.code),
-                ("message", &trouble.message),
-                ("since", &trouble.since),
-                ("notified_at", &trouble.notified_at),
-                ("notified", &trouble.notified),
-            ],
+            &fields!(trouble: kind, scope),
+            &fields!(trouble: code, message, since, notified_at, notified),
         )
     }
 

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::Tx;
 use super::listing::Filter;
+use super::row::noun;
 use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::RowId;
@@ -159,17 +160,11 @@ impl Tx<'_> {
                 SELECT ms, row_number() OVER (ORDER BY ms) AS rank, count(*) OVER () AS n
                 FROM times WHERE ms >= 0
              )
-             SELECT coalesce(max(n), 0), max(iif(rank = (n * 50 + 99) / 100, ms, NULL)),
-                    max(iif(rank = (n * 90 + 99) / 100, ms, NULL))
+             SELECT coalesce(max(n), 0) AS count, max(iif(rank = (n * 50 + 99) / 100, ms, NULL)) AS p50,
+                    max(iif(rank = (n * 90 + 99) / 100, ms, NULL)) AS p90
              FROM ranked"
         );
-        self.one(&sql, params, |row| {
-            Ok(RenderTimes {
-                count: row.get(0)?,
-                p50: row.get(1)?,
-                p90: row.get(2)?,
-            })
-        })
+        self.one(&sql, params, noun!(RenderTimes: count, p50, p90))
     }
 
     fn groups(&self, filter: &Filter, by: &'static str) -> Result<Vec<Group>> {

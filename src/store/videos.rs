@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use rusqlite::{Params, Row, params};
+use rusqlite::{Params, Row, params, params_from_iter};
 
-use super::Tx;
-use super::row::{self, VIDEO_COLUMNS, tags_json};
+use super::row::{self, Column, VIDEO_COLUMNS, fields, noun, tags_json};
+use super::{Tx, spread};
 use crate::decide::{Decision, Entry};
 use crate::error::Result;
 use crate::event::Event;
@@ -60,19 +60,18 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// A `missing` row from its number, revision, kind and id.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            row: row.get(0)?,
-            rev: row.get(1)?,
+            row: row.get("id")?,
+            rev: row.get("rev")?,
             job: Job {
-                kind: row.get(2)?,
-                id: row.get(3)?,
+                kind: row.get("kind")?,
+                id: row.get("job")?,
             },
-            status: None,
-            settled: false,
-            troubled: false,
-            missing: true,
+            status: row.get("asked_status")?,
+            settled: row.get("settled")?,
+            troubled: row.get("troubled")?,
+            missing: row.get("missing")?,
         })
     }
 }
@@ -89,22 +88,14 @@ pub struct OpenWork {
 impl Tx<'_> {
     pub fn open_work(&self) -> Result<OpenWork> {
         self.one(
-            "SELECT count(*),
-                    count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
-                    min(accepted_at) FILTER (WHERE phase = 'accepted' AND outcome IS NULL),
-                    count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NOT NULL),
-                    count(*) FILTER (WHERE phase <> 'accepted')
+            "SELECT count(*) AS unfinished,
+                    count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NULL) AS rendering,
+                    min(accepted_at) FILTER (WHERE phase = 'accepted' AND outcome IS NULL) AS oldest_rendering,
+                    count(*) FILTER (WHERE phase = 'accepted' AND outcome IS NOT NULL) AS to_save,
+                    count(*) FILTER (WHERE phase <> 'accepted') AS to_send
              FROM videos INDEXED BY videos_unfinished WHERE finished = 0",
             [],
-            |row| {
-                Ok(OpenWork {
-                    unfinished: row.get(0)?,
-                    rendering: row.get(1)?,
-                    oldest_rendering: row.get(2)?,
-                    to_save: row.get(3)?,
-                    to_send: row.get(4)?,
-                })
-            },
+            noun!(OpenWork: unfinished, rendering, oldest_rendering, to_save, to_send),
         )
     }
 
@@ -117,35 +108,21 @@ impl Tx<'_> {
             (None, None) => Phase::Rejected,
         };
         let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let id = self.insert_into(
-            "videos",
-            &[
-                ("kind", &new.kind),
-                ("template_id", &new.template_id),
-                ("session_id", &new.session_id),
-                ("video_id", &new.video_id),
-                ("phase", &phase),
-                ("remote_status", &made.map(|_| RemoteStatus::waiting())),
-                ("idempotency_key", &key),
-                ("account", &new.account),
-                ("request", &request),
-                ("request_key", &new.request_key),
-                ("body_hash", &new.body_hash),
-                ("data", &new.data),
-                ("title", &new.title),
-                ("script", &new.script),
-                ("avatar_id", &new.avatar_id),
-                ("voice_id", &new.voice_id),
-                ("tags", &tags_json(&new.tags)),
-                ("nudges_left", &new.nudges_left),
-                ("auto_proceed", &new.auto_proceed),
-                ("submitted_at", &new.submitted_at),
-                ("accepted_at", &made.map(|_| new.submitted_at)),
-                ("output_dir", &new.output_dir.to_string_lossy()),
-                ("name_template", &new.name_template),
-                ("retry_of", &new.retry_of),
-            ],
-        )?;
+        let plain = fields!(new:
+            kind, template_id, session_id, video_id, account, request_key, body_hash, data, title, script, avatar_id,
+            voice_id, nudges_left, auto_proceed, submitted_at, name_template, retry_of);
+        let others: [Column<'_>; 7] = [
+            ("phase", &phase),
+            ("remote_status", &made.map(|_| RemoteStatus::waiting())),
+            ("idempotency_key", &key),
+            ("request", &request),
+            ("tags", &tags_json(&new.tags)),
+            ("accepted_at", &made.map(|_| new.submitted_at)),
+            ("output_dir", &new.output_dir.to_string_lossy()),
+        ];
+        let (names, marks, values) = spread(&[plain.as_slice(), &others].concat());
+        let sql = format!("INSERT INTO videos ({names}) VALUES ({marks}) RETURNING id");
+        let id = self.value(&sql, params_from_iter(values))?;
         for asset in &new.assets {
             self.put_file(id, &File::wanted(*asset))?;
         }
@@ -155,15 +132,12 @@ impl Tx<'_> {
 
     /// The row that has what `new` is about.
     pub fn known(&self, new: &NewVideo) -> Result<Option<RowId>> {
-        for id in [&new.video_id, &new.session_id].into_iter().flatten() {
-            if let Some(row) = self.by_video_id(id)? {
-                return Ok(Some(row));
-            }
-        }
-        match &new.request_key {
-            Some(key) => self.by_request_key(key),
-            None => Ok(None),
-        }
+        self.value_if_any(
+            "SELECT id FROM videos WHERE video_id = ?1 OR video_id = ?2
+             UNION ALL SELECT id FROM videos WHERE session_id = ?1 OR session_id = ?2
+             UNION ALL SELECT id FROM videos WHERE request_key = ?3",
+            params![new.video_id, new.session_id, new.request_key],
+        )
     }
 
     pub fn video(&self, id: RowId) -> Result<Option<Video>> {
@@ -232,17 +206,13 @@ impl Tx<'_> {
         )
     }
 
-    pub fn submitted_since(&self, since: Timestamp) -> Result<u64> {
-        self.value(
-            "SELECT count(*) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?",
+    /// How many rows were submitted since, and when the first of them was.
+    pub fn submitted_since(&self, since: Timestamp) -> Result<(u64, Option<Timestamp>)> {
+        self.one(
+            "SELECT count(*), min(submitted_at) FROM videos
+             WHERE request IS NOT NULL AND submitted_at >= ?",
             [since],
-        )
-    }
-
-    pub fn first_submitted_since(&self, since: Timestamp) -> Result<Option<Timestamp>> {
-        self.value(
-            "SELECT min(submitted_at) FROM videos WHERE request IS NOT NULL AND submitted_at >= ?",
-            [since],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
     }
 
@@ -270,11 +240,8 @@ impl Tx<'_> {
             if decision.changed && !self.update(video)? {
                 return Ok(false);
             }
-            for file in video
-                .files
-                .iter()
-                .filter(|file| files.contains(&file.asset))
-            {
+            let changed = |file: &&File| files.contains(&file.asset);
+            for file in video.files.iter().filter(changed) {
                 self.put_file(video.id, file)?;
             }
             for entry in &decision.events {
@@ -287,7 +254,7 @@ impl Tx<'_> {
         })?;
         Ok(written.unwrap_or_else(|problem| {
             let why = format!("what happened to it cannot be recorded: {problem}");
-            self.damaged.borrow_mut().insert(video.id, why);
+            self.set_damaged(video.id, why);
             false
         }))
     }
@@ -313,21 +280,13 @@ impl Tx<'_> {
         // Rows that cannot be read do not make a page shorter: a short one is the last.
         while let Some(wanted) = limit.checked_sub(page.len() as u32).filter(|n| *n > 0) {
             let (rows, last, count) = self.readable(
-                "SELECT id, rev, kind, coalesce(session_id, video_id), remote_status,
-                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
-                        error_operation IS 'poll'
+                "SELECT id, rev, kind, coalesce(session_id, video_id) AS job, remote_status AS asked_status,
+                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2 AS settled,
+                        error_operation IS 'poll' AS troubled, 0 AS missing
                  FROM videos INDEXED BY videos_unfinished
                  WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
                 params![after, account, wanted],
-                |row| {
-                    Ok(Asked {
-                        status: row.get(4)?,
-                        settled: row.get(5)?,
-                        troubled: row.get(6)?,
-                        missing: false,
-                        ..Asked::read(row)?
-                    })
-                },
+                Asked::read,
             )?;
             page.extend(rows);
             match last {
@@ -341,7 +300,8 @@ impl Tx<'_> {
     /// The latest `missing` rows that became so since, at most `limit`.
     pub fn missing_since(&self, since: Timestamp, limit: u32) -> Result<Vec<Asked>> {
         let (rows, ..) = self.readable(
-            "SELECT id, rev, kind, coalesce(session_id, video_id)
+            "SELECT id, rev, kind, coalesce(session_id, video_id) AS job, NULL AS asked_status,
+                    0 AS settled, 0 AS troubled, 1 AS missing
              FROM videos INDEXED BY videos_missing
              WHERE phase = 'missing' AND missing_at >= ?
              AND coalesce(session_id, video_id) IS NOT NULL ORDER BY id DESC LIMIT ?",
@@ -382,11 +342,9 @@ impl Tx<'_> {
 
     /// How many rows in the outbox only another account than this may send.
     pub fn waiting_for_others(&self, account: &Account) -> Result<u64> {
-        self.one(
-            "SELECT count(*) FROM videos INDEXED BY videos_outbox
-             WHERE phase IN ('unsent', 'sending') AND account NOT IN (?1, ?2)",
+        self.value(
+            &format!("SELECT count(*) FROM {OUTBOX} AND account NOT IN (?1, ?2)"),
             params![account, account.at_any_host()],
-            |row| row.get(0),
         )
     }
 
@@ -428,10 +386,6 @@ impl Tx<'_> {
         self.exists(UNFINISHED, [])
     }
 
-    pub fn unfinished_count(&self) -> Result<u64> {
-        self.value(&format!("SELECT count(*) FROM {UNFINISHED}"), [])
-    }
-
     pub fn oldest_unfinished(&self, limit: u32) -> Result<Vec<Video>> {
         self.videos(&format!("{UNFINISHED} ORDER BY id LIMIT ?"), [limit])
     }
@@ -442,10 +396,8 @@ impl Tx<'_> {
 
     /// Whether any POST of before is still without an answer.
     pub fn has_unanswered(&self) -> Result<bool> {
-        self.exists(
-            &format!("{OUTBOX} AND phase = 'sending' AND attempts > 0"),
-            [],
-        )
+        let unanswered = format!("{OUTBOX} AND phase = 'sending' AND attempts > 0");
+        self.exists(&unanswered, [])
     }
 
     pub fn duplicates(&self, body_hash: &str) -> Result<Vec<Video>> {

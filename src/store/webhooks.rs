@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use super::Tx;
+use super::row::noun;
 use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{RowId, VideoId};
@@ -94,17 +95,11 @@ impl Tx<'_> {
     pub fn pending_webhooks(&self, limit: u32) -> Result<Vec<PendingWebhook>> {
         // A `missing` video is finished, and may be back.
         self.all(
-            "SELECT webhooks.id, video, finished = 1 AND phase <> 'missing' AS settled
+            "SELECT webhooks.id AS id, video, finished = 1 AND phase <> 'missing' AS settled
                  FROM webhooks JOIN videos ON videos.id = video
                  WHERE done_at IS NULL ORDER BY webhooks.id LIMIT ?1",
             [limit],
-            |row| {
-                Ok(PendingWebhook {
-                    id: row.get("id")?,
-                    video: row.get("video")?,
-                    settled: row.get("settled")?,
-                })
-            },
+            noun!(PendingWebhook: id, video, settled),
         )
     }
 

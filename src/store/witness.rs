@@ -3,8 +3,9 @@
 //! It is the number of the newest event, which only ever grows. It is written after a commit and never synced: a kill
 //! or a power cut leaves an older witness, and no witness (the lock file was moved away) says nothing.
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 
+use super::row::noun;
 use super::{Result, Store, Tx};
 use crate::locks;
 use crate::time::{self, Timestamp};
@@ -58,12 +59,6 @@ impl Tx<'_> {
     pub fn restored(&self) -> Result<Option<Restored>> {
         let sql = "SELECT at, CAST(substr(name, 10) AS INTEGER) AS last FROM marks WHERE name LIKE 'restored %'
              ORDER BY last DESC LIMIT 1";
-        let map = |row: &Row<'_>| {
-            Ok(Restored {
-                at: row.get(0)?,
-                last: row.get(1)?,
-            })
-        };
-        Ok(self.all(sql, [], map)?.pop())
+        Ok(self.all(sql, [], noun!(Restored: at, last))?.pop())
     }
 }
