@@ -104,14 +104,12 @@ const LIPSYNC: Strategy = Strategy {
 
 const MODEL: Strategy = Strategy {
     create: "/v3/models/videos",
-    id: "video_id",
     read: "/v3/models/videos",
     bulk: None,
     list: None,
     files: &[("video_url", Asset::Video)],
-    replays: true,
-    needs: None,
     events: "model_video",
+    ..VIDEO
 };
 
 impl Kind {

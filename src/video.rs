@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::shell;
@@ -88,10 +88,8 @@ impl Account {
     /// Whoever has the same key, wherever the API is: what a row belongs to that could not be sent to a host which
     /// nobody reached.
     pub fn at_any_host(&self) -> Self {
-        Self(format!(
-            "#{}",
-            self.0.rsplit('#').next().unwrap_or_default()
-        ))
+        let key = self.0.rsplit('#').next().unwrap_or_default();
+        Self(format!("#{key}"))
     }
 
     pub fn covers(&self, account: &Self) -> bool {
@@ -116,8 +114,8 @@ impl Account {
 macro_rules! words {
     ($($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal),+ $(,)? })+) => {$(
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $($(#[$vmeta])* $variant),+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant),+ }
 
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
@@ -131,12 +129,6 @@ macro_rules! words {
             type Err = ();
             fn from_str(word: &str) -> Result<Self, ()> {
                 match word { $($word => Ok(Self::$variant),)+ _ => Err(()) }
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.word())
             }
         }
 
@@ -276,10 +268,7 @@ words! {
 impl FileState {
     /// Whether `check` still has to fetch or publish this file.
     pub fn is_open(self) -> bool {
-        match self {
-            Self::Wanted | Self::Partial | Self::Publishing => true,
-            Self::Saved | Self::Unavailable | Self::Gone => false,
-        }
+        matches!(self, Self::Wanted | Self::Partial | Self::Publishing)
     }
 }
 
@@ -321,7 +310,6 @@ impl RemoteStatus {
         self.0 == "failed"
     }
 
-    /// `completed` or `failed`; every other word counts as unfinished.
     pub fn is_terminal(&self) -> bool {
         self.outcome().is_some()
     }
@@ -527,25 +515,21 @@ impl Video {
 
     /// The one word shown as `status`: ours while the row is local, else HeyGen's.
     pub fn status(&self) -> &str {
-        match self.phase {
-            Phase::Accepted => self
-                .remote_status
-                .as_ref()
-                .map_or("waiting", RemoteStatus::as_str),
-            Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown | Phase::Missing => {
-                self.phase.word()
-            }
+        match (self.phase, &self.remote_status) {
+            (Phase::Accepted, Some(status)) => status.as_str(),
+            (Phase::Accepted, None) => "waiting",
+            (local, _) => local.word(),
         }
     }
 
     /// Where HeyGen is asked for it, once it has a name there.
     pub fn job(&self) -> Option<Job> {
-        let id = match self.kind {
+        let kind = self.kind;
+        let id = match kind {
             Kind::Agent => self.session_id.clone(),
             _ => self.video_id.clone(),
         };
-        let kind = self.kind;
-        id.map(|id| Job { kind, id })
+        Some(Job { kind, id: id? })
     }
 
     pub fn is_completed(&self) -> bool {
@@ -562,16 +546,16 @@ impl Video {
     }
 
     pub fn is_rendering(&self) -> bool {
-        self.phase == Phase::Accepted && !self.is_completed() && !self.is_failed()
+        self.phase == Phase::Accepted && self.outcome.is_none()
     }
 
     /// Ended without a video: `failed`, `rejected`, `unknown` or `missing`.
     pub fn ended_badly(&self) -> bool {
-        match self.phase {
-            Phase::Rejected | Phase::Unknown | Phase::Missing => true,
-            Phase::Accepted => self.is_failed(),
-            Phase::Unsent | Phase::Sending => false,
-        }
+        let is_lost = matches!(
+            self.phase,
+            Phase::Rejected | Phase::Unknown | Phase::Missing
+        );
+        is_lost || self.is_failed()
     }
 
     /// Whether nothing is left to do. The database's triggers keep [`Video::finished`] by the same rule.
@@ -583,8 +567,7 @@ impl Video {
     /// How long rendering took: by HeyGen's clock, else by ours, which is late by up to one round of polling.
     pub fn render_time(&self) -> Option<Duration> {
         let by_heygen = self.created_at.zip(self.completed_at);
-        let by_us = self.accepted_at.zip(self.ended_at);
-        let (start, end) = by_heygen.or(by_us)?;
+        let (start, end) = by_heygen.or(self.accepted_at.zip(self.ended_at))?;
         Some(end.since(start))
     }
 
@@ -593,8 +576,8 @@ impl Video {
     }
 
     pub fn saved_path(&self) -> Option<&PathBuf> {
-        self.file(Asset::Video)
-            .filter(|file| file.state == FileState::Saved)
-            .and_then(|file| file.path.as_ref())
+        let file = self.file(Asset::Video)?;
+        let path = file.path.as_ref();
+        path.filter(|_| file.state == FileState::Saved)
     }
 }

@@ -35,69 +35,55 @@ pub enum Found {
 }
 
 impl Filter {
-    /// The table with the index to use, the condition for a WHERE clause, and the values it binds.
+    /// What follows FROM, an AND more may follow it, and the values it binds.
     ///
     /// The index is named here and in every other query that needs one: after an `ANALYZE`, which anybody can run, the
     /// planner would choose by the statistics of that day.
-    pub(super) fn sql(&self) -> (&'static str, String, Vec<Value>) {
-        let mut conditions: Vec<String> = Vec::new();
-        let mut values: Vec<Value> = Vec::new();
-        let mut is_any_of = |column: &str, words: Vec<String>| {
-            if !words.is_empty() {
-                conditions.push(format!(
-                    "{column} IN ({})",
-                    vec!["?"; words.len()].join(", ")
-                ));
-                values.extend(words.into_iter().map(Value::Text));
-            }
+    pub(super) fn sql(&self) -> (String, Vec<Value>) {
+        let mut sql = if self.unfinished {
+            "videos INDEXED BY videos_unfinished WHERE finished = 0".to_owned()
+        } else if self.statuses.is_empty() {
+            "videos NOT INDEXED WHERE 1".to_owned()
+        } else {
+            "videos INDEXED BY videos_by_status WHERE 1".to_owned()
         };
-        is_any_of("status", self.statuses.clone());
+        let mut values: Vec<Value> = Vec::new();
+        let mut and = |condition: &str, bound: Vec<Value>| {
+            sql = format!("{sql} AND {condition}");
+            values.extend(bound);
+        };
         let kinds = self.kinds.iter().map(|kind| kind.word().to_owned());
-        is_any_of("kind", kinds.collect());
-        if self.unfinished {
-            conditions.push("finished = 0".to_owned());
+        for (column, words) in [("status", self.statuses.clone()), ("kind", kinds.collect())] {
+            let marks = vec!["?"; words.len()].join(", ");
+            if !marks.is_empty() {
+                let words = words.into_iter().map(Value::Text);
+                and(&format!("{column} IN ({marks})"), words.collect());
+            }
         }
         if self.failed {
-            conditions.push(FAILED.to_owned());
+            and(FAILED, Vec::new());
         }
-        let mut is = |condition: &str, value: Value| {
-            conditions.push(condition.to_owned());
-            values.push(value);
-        };
-        for (condition, at) in [
-            ("submitted_at >= ?", self.since),
-            ("submitted_at < ?", self.until),
-        ] {
-            if let Some(at) = at {
-                is(condition, Value::Integer(at.millis()));
-            }
+        if let Some(since) = self.since {
+            and("submitted_at >= ?", vec![since.millis().into()]);
+        }
+        if let Some(until) = self.until {
+            and("submitted_at < ?", vec![until.millis().into()]);
         }
         for tag in &self.tags {
-            let tag = Value::Text(tag.clone());
-            is(
-                "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)",
-                tag,
-            );
+            let has = "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)";
+            and(has, vec![tag.clone().into()]);
         }
         if let Some(text) = &self.search {
             // Not LIKE, which refuses long patterns; lower() leaves all but ASCII alone, as LIKE does.
             let columns = ["title", "script", "failure_message", "data"];
             let any = columns.map(|column| format!("instr(lower({column}), ?)"));
-            conditions.push(format!("({})", any.join(" OR ")));
-            values.extend(columns.map(|_| Value::Text(text.to_ascii_lowercase())));
+            let text = Value::Text(text.to_ascii_lowercase());
+            and(
+                &format!("({})", any.join(" OR ")),
+                vec![text; columns.len()],
+            );
         }
-        let source = if self.unfinished {
-            "videos INDEXED BY videos_unfinished"
-        } else if self.statuses.is_empty() {
-            "videos NOT INDEXED"
-        } else {
-            "videos INDEXED BY videos_by_status"
-        };
-        let clause = match conditions.as_slice() {
-            [] => "1".to_owned(),
-            some => some.join(" AND "),
-        };
-        (source, clause, values)
+        (sql, values)
     }
 }
 
@@ -110,22 +96,18 @@ impl Tx<'_> {
     /// A page of the history below local number `below` (`None`: from the newest), with files.
     pub fn list(&self, filter: &Filter, below: Option<RowId>, limit: u32) -> Result<Vec<Video>> {
         // For each status its newest rows, in the order of the index: rare or frequent, no more is read than is shown.
-        let one_each: Vec<Filter> = match filter.statuses.as_slice() {
-            [] | [_] => vec![filter.clone()],
-            several => several
-                .iter()
-                .map(|status| Filter {
-                    statuses: vec![status.clone()],
-                    ..filter.clone()
-                })
-                .collect(),
+        let one_each: Vec<&[String]> = match filter.statuses.as_slice() {
+            [] => vec![&[]],
+            statuses => statuses.chunks(1).collect(),
         };
         let below = below.map_or(i64::MAX, |id| id.0);
         let mut videos = Vec::new();
-        for filter in one_each {
-            let (source, clause, mut values) = filter.sql();
-            values.extend([Value::Integer(below), Value::Integer(limit.into())]);
-            let from = format!("{source} WHERE ({clause}) AND id < ? ORDER BY id DESC LIMIT ?");
+        for statuses in one_each {
+            let mut filter = filter.clone();
+            filter.statuses = statuses.to_vec();
+            let (from, mut values) = filter.sql();
+            values.extend([below.into(), limit.into()]);
+            let from = format!("{from} AND id < ? ORDER BY id DESC LIMIT ?");
             videos.extend(self.videos(&from, params_from_iter(values))?);
         }
         videos.sort_by_key(|video| std::cmp::Reverse(video.id));
@@ -136,9 +118,9 @@ impl Tx<'_> {
 
     /// Where the files of the rows of a filter go, at most `most` different directories.
     pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<String>> {
-        let (source, clause, mut values) = filter.sql();
-        values.push(Value::Integer(most.into()));
-        let sql = format!("SELECT DISTINCT output_dir FROM {source} WHERE {clause} LIMIT ?");
+        let (from, mut values) = filter.sql();
+        values.push(most.into());
+        let sql = format!("SELECT DISTINCT output_dir FROM {from} LIMIT ?");
         self.values(&sql, params_from_iter(values))
     }
 
@@ -158,16 +140,15 @@ impl Tx<'_> {
     /// How many rows a filter matches below local number `below`, counted up to `most`: where matches are frequent the
     /// cost does not grow with the history.
     pub fn count_below(&self, filter: &Filter, below: RowId, most: u32) -> Result<u64> {
-        let (source, clause, mut values) = filter.sql();
-        values.extend([Value::Integer(below.0), Value::Integer(most.into())]);
-        let rows = format!("SELECT 1 FROM {source} WHERE ({clause}) AND id < ? LIMIT ?");
-        let sql = format!("SELECT count(*) FROM ({rows})");
+        let (from, mut values) = filter.sql();
+        values.extend([below.0.into(), most.into()]);
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from} AND id < ? LIMIT ?)");
         self.value(&sql, params_from_iter(values))
     }
 
     pub fn count(&self, filter: &Filter) -> Result<u64> {
-        let (source, clause, values) = filter.sql();
-        let sql = format!("SELECT count(*) FROM {source} WHERE {clause}");
+        let (from, values) = filter.sql();
+        let sql = format!("SELECT count(*) FROM {from}");
         self.value(&sql, params_from_iter(values))
     }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Row, params};
 
 use super::Tx;
 use crate::error::Result;
@@ -161,82 +161,61 @@ impl Tx<'_> {
     /// `false` means that somebody changed the row since: read it again and decide again.
     pub fn update(&self, video: &Video) -> Result<bool> {
         let error = video.last_error.as_ref();
-        let urls: Vec<_> = Asset::ALL
-            .iter()
-            .map(|asset| video.urls.get(*asset))
-            .collect();
+        let urls = Asset::ALL.iter().map(|asset| video.urls.get(*asset));
+        let urls: Vec<_> = urls.collect();
+        let candidates = video.candidates.as_ref().map(serde_json::to_string);
+        let others: [Column<'_>; 10] = [
+            ("error_operation", &error.map(|e| e.operation)),
+            ("error_code", &error.map(|e| &e.code)),
+            ("error_message", &error.map(|e| &e.message)),
+            (
+                "error_request_id",
+                &error.and_then(|e| e.request_id.as_ref()),
+            ),
+            ("error_at", &error.map(|e| e.at)),
+            ("error_notified_at", &error.and_then(|e| e.notified_at)),
+            ("error_count", &error.map_or(0, |e| e.count)),
+            ("output_dir", &video.output_dir.to_string_lossy()),
+            ("tags", &tags_json(&video.tags)),
+            ("candidates", &candidates.and_then(Result::ok)),
+        ];
         let mut columns = changing_of_video(video);
+        columns.extend(others);
         columns.extend(
             URLS.into_iter()
                 .zip(urls.iter().map(|url| url as &dyn ToSql)),
         );
-        let names = [
-            "error_operation",
-            "error_code",
-            "error_message",
-            "error_request_id",
-            "error_at",
-            "error_notified_at",
-            "error_count",
-            "output_dir",
-            "tags",
-            "candidates",
-        ];
-        let candidates = video.candidates.as_ref().map(serde_json::to_string);
-        let values = params![
-            error.map(|e| e.operation),
-            error.map(|e| &e.code),
-            error.map(|e| &e.message),
-            error.and_then(|e| e.request_id.as_ref()),
-            error.map(|e| e.at),
-            error.and_then(|e| e.notified_at),
-            error.map_or(0, |e| e.count),
-            video.output_dir.to_string_lossy(),
-            tags_json(&video.tags),
-            candidates.and_then(Result::ok),
-        ];
-        columns.extend(names.into_iter().zip(values.iter().copied()));
-        let set: Vec<String> = columns
-            .iter()
-            .map(|(name, _)| format!("{name} = ?"))
-            .collect();
+        let set = columns.iter().map(|(name, _)| format!("{name} = ?"));
         let sql = format!(
             "UPDATE videos SET rev = rev + 1, {} WHERE id = ? AND rev = ?",
-            set.join(", ")
+            set.collect::<Vec<_>>().join(", ")
         );
+        columns.extend(fields!(video: id, rev));
         let values = columns.iter().map(|(_, value)| *value);
-        let key: &[&dyn ToSql] = params![video.id, video.rev];
-        self.changed(
-            &sql,
-            rusqlite::params_from_iter(values.chain(key.iter().copied())),
-        )
+        self.changed(&sql, rusqlite::params_from_iter(values))
     }
 
     pub fn put_file(&self, video: RowId, file: &File) -> Result<()> {
         let part = file.part.as_ref();
-        let mut columns = changing_of_file(file);
-        let path = file.path.as_ref().map(|path| path.to_string_lossy());
-        let (bytes, total) = (part.map(|p| p.bytes), part.and_then(|p| p.total));
-        let (name, sha256) = (part.map(|p| &p.name), part.map(|p| &p.sha256));
-        let etag = part.and_then(|p| p.etag.as_ref());
-        columns.extend::<[Column<'_>; 6]>([
-            ("path", &path),
-            ("part_name", &name),
-            ("part_bytes", &bytes),
-            ("part_sha256", &sha256),
-            ("etag", &etag),
-            ("total", &total),
-        ]);
-        self.upsert(
-            "files",
-            &[("video", &video), ("asset", &file.asset)],
-            &columns,
-        )
+        let others: [Column<'_>; 6] = [
+            (
+                "path",
+                &file.path.as_ref().map(|path| path.to_string_lossy()),
+            ),
+            ("part_name", &part.map(|p| &p.name)),
+            ("part_bytes", &part.map(|p| p.bytes)),
+            ("part_sha256", &part.map(|p| &p.sha256)),
+            ("etag", &part.and_then(|p| p.etag.as_ref())),
+            ("total", &part.and_then(|p| p.total)),
+        ];
+        let columns = [changing_of_file(file), others.to_vec()].concat();
+        let key: [Column<'_>; 2] = [("video", &video), ("asset", &file.asset)];
+        self.upsert("files", &key, &columns)
     }
 }
 
 macro_rules! stored_as {
-    ($type:ty, $sql:ty, $from:expr, $to:expr) => {
+    ($type:ty as $sql:ty: $from:expr, $to:expr) => {
         impl FromSql for $type {
             fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
                 let from: fn($sql) -> Option<Self> = $from;
@@ -250,33 +229,15 @@ macro_rules! stored_as {
             }
         }
     };
-    ($($words:ident),+) => {
-        $(stored_as!($words, String, |t| t.parse().ok(), |word| word.word().into());)+
+    (words $($words:ident),+) => {
+        $(stored_as!($words as String: |t| t.parse().ok(), |word| word.word().into());)+
     };
 }
 
-stored_as!(Timestamp, i64, |n| Some(Self::from_millis(n)), |t| t
-    .millis()
-    .into());
-stored_as!(RowId, i64, |n| Some(Self(n)), |id| id.0.into());
-stored_as!(VideoId, String, Self::new, |id| id.as_str().into());
-stored_as!(IdempotencyKey, String, |t| Some(Self::stored(t)), |k| k
-    .as_str()
-    .into());
-stored_as!(Account, String, |t| Some(Self::new(t)), |a| a
-    .as_str()
-    .into());
-stored_as!(RemoteStatus, String, |t| Some(Self::new(t)), |s| s
-    .as_str()
-    .into());
-stored_as!(
-    Operation,
-    Outcome,
-    Phase,
-    Kind,
-    MessageKind,
-    MessageState,
-    Asset,
-    FileState,
-    HookEvent
-);
+stored_as!(Timestamp as i64: |n| Some(Self::from_millis(n)), |t| t.millis().into());
+stored_as!(RowId as i64: |n| Some(Self(n)), |id| id.0.into());
+stored_as!(VideoId as String: Self::new, |id| id.as_str().into());
+stored_as!(IdempotencyKey as String: |t| Some(Self::stored(t)), |key| key.as_str().into());
+stored_as!(Account as String: |t| Some(Self::new(t)), |account| account.as_str().into());
+stored_as!(RemoteStatus as String: |t| Some(Self::new(t)), |status| status.as_str().into());
+stored_as!(words Operation, Outcome, Phase, Kind, MessageKind, MessageState, Asset, FileState, HookEvent);

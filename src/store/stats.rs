@@ -94,17 +94,15 @@ impl Tx<'_> {
     /// The numbers of the rows that match. Costs one pass over the matching rows for each of the seven questions.
     pub fn stats(&self, filter: &Filter) -> Result<Stats> {
         let by_status = self.count_by_status(filter)?;
-        let unfinished = self.count(&Filter {
-            unfinished: true,
-            ..filter.clone()
-        })?;
+        let mut unfinished = filter.clone();
+        unfinished.unfinished = true;
         let (files, bytes) = self.saved_files(filter)?;
-        let (source, clause, values) = filter.sql();
-        let of = format!("FROM {source} WHERE status = 'completed' AND ({clause})");
+        let (from, values) = filter.sql();
+        let of = format!("FROM {from} AND status = 'completed'");
         Ok(Stats {
             videos: by_status.iter().map(|(_, count)| count).sum(),
             by_status,
-            unfinished,
+            unfinished: self.count(&unfinished)?,
             rendering: self.percentiles(&of, params_from_iter(values))?,
             months: self.groups(filter, "month")?,
             tags: self.groups(filter, "tag")?,
@@ -141,10 +139,9 @@ impl Tx<'_> {
     }
 
     fn count_by_status(&self, filter: &Filter) -> Result<Vec<(String, u64)>> {
-        let (source, clause, values) = filter.sql();
+        let (from, values) = filter.sql();
         let sql = format!(
-            "SELECT status, count(*) AS n FROM {source} WHERE {clause}
-             GROUP BY status ORDER BY n DESC, status"
+            "SELECT status, count(*) AS n FROM {from} GROUP BY status ORDER BY n DESC, status"
         );
         self.all(&sql, params_from_iter(values), |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -168,7 +165,7 @@ impl Tx<'_> {
     }
 
     fn groups(&self, filter: &Filter, by: &'static str) -> Result<Vec<Group>> {
-        let (source, clause, values) = filter.sql();
+        let (rows, values) = filter.sql();
         let (name, from, order) = match by {
             "month" => (
                 "strftime('%Y-%m', submitted_at / 1000, 'unixepoch', 'localtime')",
@@ -185,7 +182,7 @@ impl Tx<'_> {
         let sql = format!(
             "WITH chosen AS (SELECT submitted_at, tags, kind, duration, status = 'completed' AS good,
                     phase IN ('rejected', 'unknown', 'missing') OR outcome IS 'failed' AS bad
-                FROM {source} WHERE {clause})
+                FROM {rows})
              SELECT coalesce(CAST({name} AS TEXT), '') AS name, count(*) AS submitted, sum(good), sum(bad),
                     total(duration) / 60.0, total(duration) FILTER (WHERE good) / 60.0
              FROM {from} GROUP BY name ORDER BY {order}"
@@ -204,15 +201,14 @@ impl Tx<'_> {
     }
 
     fn saved_files(&self, filter: &Filter) -> Result<(u64, u64)> {
-        let (source, clause, values) = filter.sql();
-        self.one(
-            &format!(
-                "SELECT count(*), coalesce(sum(bytes), 0) FROM files
-                 WHERE state = 'saved' AND video IN (SELECT id FROM {source} WHERE {clause})"
-            ),
-            params_from_iter(values),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
+        let (from, values) = filter.sql();
+        let sql = format!(
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM files
+             WHERE state = 'saved' AND video IN (SELECT id FROM {from})"
+        );
+        self.one(&sql, params_from_iter(values), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
     }
 }
 

@@ -60,18 +60,19 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// From its number, revision, kind, id and what else is asked about it.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            row: row.get("id")?,
-            rev: row.get("rev")?,
+            row: row.get(0)?,
+            rev: row.get(1)?,
             job: Job {
-                kind: row.get("kind")?,
-                id: row.get("job")?,
+                kind: row.get(2)?,
+                id: row.get(3)?,
             },
-            status: row.get("asked_status")?,
-            settled: row.get("settled")?,
-            troubled: row.get("troubled")?,
-            missing: row.get("missing")?,
+            status: row.get(4)?,
+            settled: row.get(5)?,
+            troubled: row.get(6)?,
+            missing: row.get(7)?,
         })
     }
 }
@@ -280,9 +281,9 @@ impl Tx<'_> {
         // Rows that cannot be read do not make a page shorter: a short one is the last.
         while let Some(wanted) = limit.checked_sub(page.len() as u32).filter(|n| *n > 0) {
             let (rows, last, count) = self.readable(
-                "SELECT id, rev, kind, coalesce(session_id, video_id) AS job, remote_status AS asked_status,
-                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2 AS settled,
-                        error_operation IS 'poll' AS troubled, 0 AS missing
+                "SELECT id, rev, kind, coalesce(session_id, video_id), remote_status,
+                        error_code IS NULL AND not_found_at IS NULL AND account IS ?2,
+                        error_operation IS 'poll', 0
                  FROM videos INDEXED BY videos_unfinished
                  WHERE finished = 0 AND phase = 'accepted' AND id > ?1 ORDER BY id LIMIT ?3",
                 params![after, account, wanted],
@@ -300,8 +301,7 @@ impl Tx<'_> {
     /// The latest `missing` rows that became so since, at most `limit`.
     pub fn missing_since(&self, since: Timestamp, limit: u32) -> Result<Vec<Asked>> {
         let (rows, ..) = self.readable(
-            "SELECT id, rev, kind, coalesce(session_id, video_id) AS job, NULL AS asked_status,
-                    0 AS settled, 0 AS troubled, 1 AS missing
+            "SELECT id, rev, kind, coalesce(session_id, video_id), NULL, 0, 0, 1
              FROM videos INDEXED BY videos_missing
              WHERE phase = 'missing' AND missing_at >= ?
              AND coalesce(session_id, video_id) IS NOT NULL ORDER BY id DESC LIMIT ?",
