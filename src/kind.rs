@@ -14,16 +14,12 @@ pub struct Strategy {
     pub id: &'static str,
     /// Where a job is read, followed by its id.
     pub read: &'static str,
-    /// Where many are asked for their status words at once, if anywhere.
     pub bulk: Option<&'static str>,
-    /// Where the account's jobs are listed, if anywhere.
     pub list: Option<&'static str>,
-    /// Which field of the job holds the URL of which file.
     pub files: &'static [(&'static str, Asset)],
     /// Whether HeyGen documents that a repeated `Idempotency-Key` replays the first answer. Without that promise an
     /// unanswered POST is never repeated by itself.
     pub replays: bool,
-    /// A field that the body cannot do without.
     pub needs: Option<&'static str>,
     /// What its webhook events are called before the dot.
     pub events: &'static str,
@@ -124,7 +120,6 @@ impl Kind {
         }
     }
 
-    /// Whether HeyGen can make such a file for this kind.
     pub fn has(self, asset: Asset) -> bool {
         self.strategy().files.iter().any(|(_, a)| *a == asset)
     }

@@ -30,7 +30,6 @@ impl VideoId {
     /// HeyGen's ids are 32 hexadecimal digits; anything up to this many bytes is carried along.
     pub const MAX_BYTES: usize = 512;
 
-    /// `None` when `text` is empty or longer than [`VideoId::MAX_BYTES`].
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         (!text.trim().is_empty() && text.len() <= Self::MAX_BYTES).then_some(Self(text))
@@ -147,12 +146,10 @@ words! {
         /// An avatar, an image or a studio video.
         #[default]
         Video = "video",
-        /// A session that makes a video from a prompt.
         Agent = "agent",
         Template = "template",
         Translation = "translation",
         Lipsync = "lipsync",
-        /// A video by heygen-video-1.
         Model = "model",
     }
 
@@ -166,7 +163,6 @@ words! {
         Sending = "sending",
         /// HeyGen answered with a video id, or the row was added by id.
         Accepted = "accepted",
-        /// HeyGen refused the body for good.
         Rejected = "rejected",
         /// An attempt is unanswered and too old to be replayed safely.
         Unknown = "unknown",
@@ -184,7 +180,6 @@ words! {
     Asset {
         #[default]
         Video = "video",
-        /// The video with burnt-in captions.
         Captioned = "captioned",
         Subtitle = "subtitle",
         Thumbnail = "thumbnail",
@@ -195,16 +190,13 @@ words! {
 
     #[derive(Default)]
     FileState {
-        /// Not started, or to be started afresh.
         #[default]
         Wanted = "wanted",
         /// A `.part` file holds a known-durable beginning.
         Partial = "partial",
         /// Complete and fsynced under its part name; the rename to its final name may or may not have happened.
         Publishing = "publishing",
-        /// Complete, verified and durable under its final name.
         Saved = "saved",
-        /// HeyGen has no such file for this video.
         Unavailable = "unavailable",
         /// Was saved; later found missing or changed on disk.
         Gone = "gone",
@@ -216,13 +208,11 @@ words! {
         Failed = "failed",
         Stalled = "stalled",
         Attention = "attention",
-        /// Nothing is unfinished any more.
         Idle = "idle",
     }
 
     MessageKind {
         Reply = "reply",
-        /// A failed session is asked to go on.
         Nudge = "nudge",
         /// The stop at the plan is answered as the user said beforehand.
         Proceed = "proceed",
@@ -248,25 +238,18 @@ words! {
         Network = "network",
         /// HeyGen can be reached, and submissions come to nothing.
         Submit = "submit",
-        /// No usable key, or it is refused.
         Key = "key",
-        /// The account may not ask.
         Forbidden = "forbidden",
-        /// The account may not submit.
         SubmitForbidden = "submit_forbidden",
         Credit = "credit",
-        /// HeyGen asks to wait for longer than a run does.
         RateLimit = "rate_limit",
-        /// Rows belong to another account than the key.
         Account = "account",
         Disk = "disk",
-        /// This machine's clock is not HeyGen's.
         Clock = "clock",
     }
 }
 
 impl FileState {
-    /// Whether `check` still has to fetch or publish this file.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Wanted | Self::Partial | Self::Publishing)
     }
@@ -301,7 +284,6 @@ impl RemoteStatus {
         }
     }
 
-    /// Rendering ended well; the files may still be unsaved.
     pub fn is_completed(&self) -> bool {
         self.0 == "completed"
     }
@@ -323,10 +305,8 @@ pub struct LastError {
     pub operation: Operation,
     pub code: String,
     pub message: String,
-    /// HeyGen's name for the request that met it, for the support ticket.
     pub request_id: Option<String>,
     pub at: Timestamp,
-    /// When it was last reported; `None` when it never was.
     #[serde(skip)]
     pub notified_at: Option<Timestamp>,
     #[serde(skip)]
@@ -338,14 +318,11 @@ pub struct LastError {
 pub struct Candidate {
     /// A session's id for an agent.
     pub video_id: String,
-    /// Bounded.
     pub title: Option<String>,
-    /// RFC 3339.
     pub created_at: String,
 }
 
 impl Candidate {
-    /// What makes it the video of `row`.
     pub fn command(&self, row: RowId) -> String {
         format!("tracker add {} --as {row}", shell::word(&self.video_id))
     }
@@ -359,7 +336,6 @@ pub struct Video {
     pub kind: Kind,
     pub phase: Phase,
     pub remote_status: Option<RemoteStatus>,
-    /// How it ended, as [`crate::decide`] judged that word.
     pub outcome: Option<Outcome>,
     /// Whether nothing is left to do; kept by triggers in the database.
     pub finished: bool,
@@ -367,7 +343,6 @@ pub struct Video {
     /// What names an agent's session; its `video_id` follows once the session has one.
     pub session_id: Option<VideoId>,
     pub template_id: Option<String>,
-    /// Per cent, where HeyGen says so.
     pub progress: Option<i64>,
     /// The key of this row's POST; `None` for rows that were added by id.
     pub idempotency_key: Option<IdempotencyKey>,
@@ -376,7 +351,6 @@ pub struct Video {
 
     /// From the request, replaced by HeyGen's own title when it has one.
     pub title: Option<String>,
-    /// The user gave it this title here, and it stays.
     pub title_edited: bool,
     pub script: Option<String>,
     pub avatar_id: Option<String>,
@@ -385,10 +359,8 @@ pub struct Video {
 
     pub created_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
-    /// Length of the rendered video in seconds.
     pub duration: Option<f64>,
     pub folder_id: Option<String>,
-    /// Set for translated videos only.
     pub output_language: Option<String>,
     pub failure_code: Option<String>,
     /// Why HeyGen failed or refused it: for a person, raw as received (bounded).
@@ -408,7 +380,6 @@ pub struct Video {
     /// POSTs without an answer so far; spaces out the replays.
     pub attempts: i64,
     pub send_after: Option<Timestamp>,
-    /// The last time HeyGen answered a question about it.
     pub last_checked_at: Option<Timestamp>,
     pub check_count: i64,
     /// The first of the 404s that may make it `missing`.
@@ -421,9 +392,7 @@ pub struct Video {
     pub moved_at: Option<Timestamp>,
     /// How many failures of its session are still answered by a message.
     pub nudges_left: i64,
-    /// The stop at the plan is answered without a person.
     pub auto_proceed: bool,
-    /// Since when its session waits for an answer.
     pub attention_at: Option<Timestamp>,
     pub stalled_at: Option<Timestamp>,
     /// What its unanswered attempts may have become; `None` before HeyGen's list was read.
@@ -432,7 +401,6 @@ pub struct Video {
 
     /// Where its files go: absolute, fixed when it was recorded.
     pub output_dir: PathBuf,
-    /// The template its file names are made from; `None` for `{video_id}`.
     pub name_template: Option<String>,
     /// The line of the user's table that it was made from (`submit --each`).
     pub data: Option<serde_json::Map<String, serde_json::Value>>,
@@ -464,12 +432,9 @@ pub struct File {
     pub state: FileState,
     /// Final absolute path; known from `publishing` on.
     pub path: Option<PathBuf>,
-    /// What is known to be on disk under a part name.
     #[serde(skip)]
     pub part: Option<Part>,
-    /// Final size in bytes; known from `publishing` on.
     pub bytes: Option<u64>,
-    /// Final digest, lower-case hexadecimal; known from `publishing` on.
     pub sha256: Option<String>,
     pub saved_at: Option<Timestamp>,
     #[serde(skip)]
@@ -496,7 +461,6 @@ pub struct Part {
     pub bytes: u64,
     /// Digest of exactly those bytes, lower-case hexadecimal: a part changed by somebody else is noticed.
     pub sha256: String,
-    /// The strong ETag it was fetched under; without one it cannot be resumed.
     pub etag: Option<String>,
     pub total: Option<u64>,
 }
@@ -522,7 +486,6 @@ impl Video {
         }
     }
 
-    /// Where HeyGen is asked for it, once it has a name there.
     pub fn job(&self) -> Option<Job> {
         let kind = self.kind;
         let id = match kind {
@@ -549,7 +512,6 @@ impl Video {
         self.phase == Phase::Accepted && self.outcome.is_none()
     }
 
-    /// Ended without a video: `failed`, `rejected`, `unknown` or `missing`.
     pub fn ended_badly(&self) -> bool {
         let is_lost = matches!(
             self.phase,

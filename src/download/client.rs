@@ -17,7 +17,6 @@ use super::surplus::{self, WatchConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
 use crate::video::Part;
 
-/// Redirects followed for one request.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
 /// Fetches files, each over a connection of its own (see [`crate::net`]). Creating one does no work: certificates are loaded before the
@@ -41,7 +40,6 @@ pub(super) struct FileAnswer {
 /// A body on its way, judged as it comes.
 pub(super) struct FileBody {
     reader: ureq::BodyReader<'static>,
-    /// Who sends it, as shown to a person.
     pub(super) from: String,
     /// Of the whole file.
     got: u64,

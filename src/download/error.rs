@@ -86,7 +86,6 @@ impl DownloadError {
         Self::retry(NETWORK, from, "the answer belongs to another file")
     }
 
-    /// The final name is in use; what is there was not touched.
     pub(super) fn taken(path: &Path) -> Self {
         let what = match std::fs::symlink_metadata(path) {
             Ok(found) if !found.is_file() => "exists and is not a regular file",
@@ -96,7 +95,6 @@ impl DownloadError {
         Self::new(Next::GiveUp, "file_exists", message)
     }
 
-    /// Another program was at the part file.
     pub(super) fn meddled(part: &Path) -> Self {
         let part = part.display();
         let message = format!(
@@ -112,7 +110,6 @@ impl DownloadError {
             .with_hint("mount it; or move the row with tracker download ID --output-dir DIR")
     }
 
-    /// Larger than `--max-size` allows.
     pub(super) fn too_large(from: &str, max: u64) -> Self {
         let message = format!("{from} sent more than the {max} bytes that --max-size allows");
         Self::new(Next::GiveUp, FAILED, message)
@@ -151,7 +148,6 @@ impl DownloadError {
         Self::network(&ureq::Error::Timeout(ureq::Timeout::RecvBody), from)
     }
 
-    /// A body that stopped when `got` bytes of the whole file were here.
     pub(super) fn cut_short(got: u64, of: Option<u64>, from: &str) -> Self {
         let of = of.map_or("an unannounced number of".to_owned(), |of| of.to_string());
         let why = format_args!("the connection ended after {got} of {of} bytes");

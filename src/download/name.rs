@@ -12,9 +12,7 @@ use crate::video::{Asset, RowId, VideoId};
 
 /// Longest stem in bytes: leaves room for `.captioned.webm` and for a part file's affixes below NAME_MAX (255).
 const MAX_STEM: usize = 180;
-/// Longest escaped id in bytes, before it is cut.
 const MAX_ID: usize = 100;
-/// Bytes of the digest that tells cut names apart, as hexadecimal digits.
 const DIGEST_DIGITS: usize = 16;
 const MAX_TITLE: usize = 80;
 
@@ -151,7 +149,6 @@ pub(super) fn is_safe_stem(stem: &str) -> bool {
         && !stem.contains(|c: char| c == '/' || c.is_control())
 }
 
-/// Every final name an asset of this stem can get.
 pub(crate) fn candidates(stem: &str, asset: Asset) -> Vec<String> {
     let extensions: &[&str] = match asset {
         Asset::Video => &["mp4", "webm"],

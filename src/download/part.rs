@@ -208,7 +208,6 @@ impl PartFile {
         result.map_err(DownloadError::disk("sync", &self.path))
     }
 
-    /// Makes all of it durable and records it.
     fn record(&mut self, ledger: &dyn Ledger) -> Result<()> {
         self.synced(ledger)?;
         let result = self.file.sync_data();
@@ -335,7 +334,6 @@ pub(super) fn is_under(file: &File, path: &Path, bytes: u64) -> io::Result<bool>
         && open.len() == bytes)
 }
 
-/// The digest of the next `bytes` bytes of `file`; fewer are an error.
 pub(super) fn hash_of(file: &mut File, bytes: u64) -> io::Result<Sha256> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER];

@@ -27,7 +27,6 @@ pub(crate) struct Finished {
 pub(crate) enum Recovered {
     /// The final name already has exactly this content; it is durable now and no part is left.
     Adopted,
-    /// The complete part got its final name.
     Published,
     /// Neither is there; no part is left, the download starts again.
     Lost,
@@ -66,9 +65,8 @@ pub(crate) fn verify(path: &Path, bytes: u64, sha256: &str) -> OnDisk {
     }
 }
 
-/// Finishes what a crash, or a taken final name, left behind once `finished` was recorded. Needs no network.
-///
-/// `replace` lets it take the place of a regular file with other content.
+/// Finishes what a crash, or a taken final name, left behind once `finished` was recorded. `replace`: a regular file
+/// with other content may go.
 pub(crate) fn recover(
     dir: &Path,
     row: RowId,
@@ -105,9 +103,8 @@ fn complete_part(dir: &Path, row: RowId, finished: &Finished) -> Result<Option<F
     complete().map_err(DownloadError::disk("read", &path))
 }
 
-/// Gives the complete `part` its final name, or finds that name already has the same content.
-///
-/// A crash before the rename leaves the part, one after it the final file; `recover` tells them apart by the digest.
+/// Gives the complete `part` its final name, or finds that name already has the same content. A crash before the rename
+/// leaves the part, one after it the final file; `recover` tells them apart by the digest.
 pub(super) fn place(
     dir: &Path,
     row: RowId,
@@ -214,10 +211,8 @@ fn sync_dir(dir: &Path) -> Result<()> {
         .map_err(DownloadError::disk("sync directory", dir))
 }
 
-/// What any program here would create a file with: 0666 & ~umask.
-///
-/// The mask is read from `/proc/self/status` (Linux 4.7, proc(5)): umask(2) can only be read by changing it, which other
-/// threads would notice. Elsewhere 022 is assumed.
+/// What any program here would create a file with: 0666 & ~umask. The mask is read from `/proc/self/status` (Linux 4.7,
+/// proc(5)): umask(2) can only be read by changing it, which other threads would notice. Elsewhere 022 is assumed.
 pub(super) fn final_mode() -> Permissions {
     static MODE: OnceLock<u32> = OnceLock::new();
     let mode = MODE.get_or_init(|| {

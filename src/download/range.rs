@@ -24,10 +24,8 @@ const EMPTY: &str = "sent an empty file";
 /// Neither a length nor a chunked terminator: the end cannot be told from a cut connection.
 const END_UNKNOWN: &str = "sent a file whose end cannot be proven";
 const LENGTHS: &str = "sent contradictory or impossible lengths";
-/// Although `identity` was asked for.
 const ENCODED: &str = "sent a compressed file although that was not asked for";
 
-/// A body that is the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Whole {
     /// `None`: chunked, proven by its terminator.
@@ -43,7 +41,6 @@ pub(super) enum Rest {
         total: u64,
     },
     Complete,
-    /// The server sends everything from byte 0.
     Whole(Whole),
     /// It does not add up: take nothing from it and ask once more, without a range.
     Again,
@@ -126,7 +123,6 @@ fn strong_etag(headers: &HeaderMap) -> Option<&str> {
     text(headers, &ETAG).filter(|etag| is_strong(etag))
 }
 
-/// Whether an entity tag is quoted and not marked weak.
 pub(super) fn is_strong(etag: &str) -> bool {
     (3..=MAX_ETAG).contains(&etag.len())
         && etag.starts_with('"')

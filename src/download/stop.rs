@@ -19,7 +19,6 @@ pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }
 
-/// One transfer, as long as it lives.
 pub(super) struct UnderWay;
 
 impl UnderWay {

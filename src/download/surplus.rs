@@ -15,7 +15,6 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::stop;
 
-/// How long is waited for bytes at once.
 const SLICE: time::Duration = time::Duration::from_millis(100);
 /// How long a spent connection is listened to.
 const GRACE: Duration = Duration::from_millis(1);
@@ -39,7 +38,6 @@ pub(super) fn watch<T>(read: impl FnOnce() -> T) -> (T, bool) {
     (result, WATCH.replace(Watch::Off) == Watch::Seen)
 }
 
-/// The last connector of the chain; wraps what the others connected.
 #[derive(Debug)]
 pub(super) struct WatchConnector;
 

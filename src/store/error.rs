@@ -16,7 +16,6 @@ fn problem(path: &Path, before: &str, after: &str) -> Problem {
     Problem::new(code::DATABASE, message)
 }
 
-/// There is no file at this path, or an empty one.
 pub(super) fn none(path: &Path) -> Problem {
     Problem {
         code: code::NO_DATABASE.into(),
@@ -39,7 +38,6 @@ pub(super) fn newer(path: &Path, found: i64, known: i64) -> Problem {
     .with_hint("install the newer tracker; the file was not touched")
 }
 
-/// Older than this program and not writable, so it cannot be brought up to date.
 pub(super) fn older(path: &Path, found: i64, known: i64) -> Problem {
     let which =
         format!(" has schema {found} and must be upgraded to {known}, but cannot be written");
@@ -47,7 +45,6 @@ pub(super) fn older(path: &Path, found: i64, known: i64) -> Problem {
         .with_hint("make the file and its directory writable once, or copy both elsewhere")
 }
 
-/// SQLite says, in `detail`, that the file is not a database or is damaged.
 pub fn corrupt(path: &Path, detail: &str) -> Problem {
     let word = shell::word(&path.to_string_lossy());
     problem(path, "the database ", &format!(" is damaged: {detail}")).with_hint(format!(
@@ -60,7 +57,6 @@ pub(super) fn read_only(path: &Path) -> Problem {
         .with_hint("make the file and its directory writable")
 }
 
-/// The file was moved, deleted or replaced while we had it open.
 pub(super) fn moved(path: &Path) -> Problem {
     problem(
         path,

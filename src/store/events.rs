@@ -1,5 +1,3 @@
-//! Statements on `events`.
-
 use rusqlite::params;
 use serde_json::Value;
 

@@ -1,5 +1,3 @@
-//! Statements on `files`.
-
 use std::path::{Path, PathBuf};
 
 use rusqlite::params;
@@ -33,7 +31,6 @@ impl Tx<'_> {
         Ok(found.flatten().map(PathBuf::from))
     }
 
-    /// Remembers it, or with `None` forgets it.
     pub fn set_output_device(&self, video: RowId, point: Option<&Path>) -> Result<()> {
         self.run(
             "UPDATE videos SET output_device = ?2 WHERE id = ?1",
@@ -41,7 +38,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Whether another row has, or is about to have, its file there.
     pub fn is_path_of_another(&self, video: RowId, path: &Path) -> Result<bool> {
         self.exists(
             "files WHERE path = ?2 AND video <> ?1 AND state IN ('publishing', 'saved')",

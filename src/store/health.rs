@@ -76,8 +76,6 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Since when the oldest unfinished row waits.
-    ///
     /// `submitted_at` of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
     /// numbered as they are recorded, so the lowest number has waited longest.
     pub fn waiting_since(&self) -> Result<Option<Timestamp>> {
@@ -89,7 +87,6 @@ impl Tx<'_> {
         )
     }
 
-    /// See [`Pulse`]; costs the number of unfinished rows.
     pub fn pulse(&self) -> Result<Pulse> {
         Ok(Pulse {
             waiting_since: self.waiting_since()?,
@@ -113,7 +110,6 @@ impl Tx<'_> {
         )
     }
 
-    /// The directories that files of unfinished rows go to, at most `limit`.
     pub fn unfinished_output_dirs(&self, limit: u32) -> Result<Vec<PathBuf>> {
         let dirs: Vec<String> = self.values(
             "SELECT DISTINCT output_dir FROM videos INDEXED BY videos_unfinished

@@ -33,7 +33,6 @@ impl Tx<'_> {
         )
     }
 
-    /// The hooks that are due, oldest first.
     pub fn due_hooks(&self, limit: u32) -> Result<Vec<DueHook>> {
         self.all(
             "SELECT id, video, event, file, tries FROM hooks ORDER BY tries, id LIMIT ?1",

@@ -27,11 +27,9 @@ pub(super) struct Leaves {
     path: PathBuf,
     file: File,
     page_size: usize,
-    /// The first page, as it was found.
     first: Vec<u8>,
 }
 
-/// One row of some table.
 pub(super) struct LeafRow {
     pub rowid: i64,
     /// The values up to the first that cannot be read, NULL for the others.
@@ -158,7 +156,6 @@ impl Leaves {
     }
 }
 
-/// A big-endian number of four bytes.
 pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     let bytes = &bytes[at..at + 4];
     bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte))

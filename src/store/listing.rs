@@ -13,14 +13,11 @@ use crate::video::{RowId, Video, VideoId};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     pub statuses: Vec<String>,
-    /// Only rows `check` still has work with.
     pub unfinished: bool,
     /// Only rows that ended badly and were not submitted again.
     pub failed: bool,
     pub kinds: Vec<Kind>,
-    /// `submitted_at` not before.
     pub since: Option<Timestamp>,
-    /// `submitted_at` before.
     pub until: Option<Timestamp>,
     pub tags: Vec<String>,
     /// Part of the title, the script or the failure message; ASCII case is ignored.
@@ -35,10 +32,9 @@ pub enum Found {
 }
 
 impl Filter {
-    /// What follows FROM, an AND more may follow it, and the values it binds.
-    ///
-    /// The index is named here and in every other query that needs one: after an `ANALYZE`, which anybody can run, the
-    /// planner would choose by the statistics of that day.
+    /// What follows FROM (with AND more can be added), and the values it binds. The index is named here and in every
+    /// other query that needs one: after an `ANALYZE`, which anybody can run, the planner would choose by the
+    /// statistics of that day.
     pub(super) fn sql(&self) -> (String, Vec<Value>) {
         let mut sql = if self.unfinished {
             "videos INDEXED BY videos_unfinished WHERE finished = 0".to_owned()
@@ -152,9 +148,8 @@ impl Tx<'_> {
         self.value(&sql, params_from_iter(values))
     }
 
-    /// Resolves an ID as people type it: a local number, an exact HeyGen id, or a unique prefix of one.
-    ///
-    /// Digits only are a local number first; a HeyGen id made of digits is found when no such row exists.
+    /// Resolves an ID as people type it: a local number, an exact HeyGen id, or a unique prefix of one. Digits only are
+    /// a local number first; a HeyGen id made of digits is found when no such row exists.
     pub fn find(&self, text: &str, allow_prefix: bool) -> Result<Found> {
         if !text.is_empty()
             && text.bytes().all(|b| b.is_ascii_digit())

@@ -39,7 +39,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Whether this very text still waits to be sent to a row's session.
     pub(crate) fn has_unsent_message(&self, row: RowId, text: &str) -> Result<bool> {
         self.exists(
             "messages WHERE state = 'unsent' AND video = ? AND text = ?",
@@ -47,7 +46,6 @@ impl Tx<'_> {
         )
     }
 
-    /// How far the newest message to a row's session got.
     pub(crate) fn last_message_state(&self, row: RowId) -> Result<Option<MessageState>> {
         self.value_if_any(
             "SELECT state FROM messages WHERE video = ?1 ORDER BY id DESC LIMIT 1",

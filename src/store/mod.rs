@@ -82,7 +82,6 @@ pub struct Store {
     locks: OnceCell<Locks>,
 }
 
-/// The statements that can run inside [`Store::read`] and [`Store::write`].
 pub struct Tx<'a> {
     conn: &'a Connection,
     path: &'a Path,
@@ -115,11 +114,8 @@ impl Store {
         look(&self.tx(&snapshot))
     }
 
-    /// Runs `change` in one transaction that is durable when this returns; an error rolls all of it back.
-    ///
-    /// # Errors
-    /// When the file is no longer where it was opened: the commit then went into a file that
-    /// nobody will read, and nothing may be built on it.
+    /// Runs `change` in one transaction that is durable when this returns; an error rolls all of it back. It is an error,
+    /// too, when the file is no longer where it was opened: the commit then went into one that nobody will read.
     pub fn write<T>(&mut self, change: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         if self.read_only {
             return Err(error::read_only(&self.path));
@@ -144,7 +140,6 @@ impl Store {
         self.damaged.borrow().clone().into_iter().collect()
     }
 
-    /// SQLite's own integrity check: `Ok(None)` when all is well, else its first complaints.
     pub fn integrity_check(&self) -> Result<Option<String>> {
         let complaints: Vec<String> = self
             .tx(&self.conn)
@@ -167,7 +162,6 @@ impl Store {
 
 impl Tx<'_> {
     /// Runs `change` so that an error undoes what it did, and nothing that was done before it in this transaction.
-    ///
     /// `Ok(Err(_))` is a fault of one row's ([`Problem::one_row`]): whoever records many rows goes on with the next.
     pub fn apart<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
         self.run("SAVEPOINT apart", [])?;
@@ -189,7 +183,6 @@ thread_local! {
     static QUERIES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What every statement is run with: cached, and its errors name the file.
 impl Tx<'_> {
     fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
         #[cfg(test)]
@@ -212,7 +205,6 @@ impl Tx<'_> {
         self.changed(sql, params).map(drop)
     }
 
-    /// Whether it changed any row.
     fn changed(&self, sql: &str, params: impl Params) -> Result<bool> {
         self.query(sql, |statement| Ok(statement.execute(params)? > 0))
     }
@@ -249,7 +241,6 @@ impl Tx<'_> {
         self.all(sql, params, |row| row.get(0))
     }
 
-    /// Whether `from` has any row.
     fn exists(&self, from: &str, params: impl Params) -> Result<bool> {
         self.value(&format!("SELECT EXISTS (SELECT 1 FROM {from})"), params)
     }

@@ -90,7 +90,6 @@ fn read_only(path: &Path) -> Result<Store> {
     }
 }
 
-/// The path of a file that is named after another.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -25,12 +25,9 @@ use crate::video::RowId;
 /// What is kept of the rest (outages, pauses, counts) is found out again by the next `check`.
 const TABLES: [&str; 6] = ["videos", "files", "events", "hooks", "webhooks", "messages"];
 
-/// What a rescue found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Rescued {
-    /// The new database.
     pub path: PathBuf,
-    /// How many rows it has.
     pub videos: u64,
     /// Rows that were not finished being sent: a person has to say what becomes of them.
     pub held: Vec<RowId>,
@@ -92,7 +89,6 @@ struct Rescue<'a> {
     now: Timestamp,
 }
 
-/// How the rows of a table are put into the new database.
 struct TableInsert {
     name: &'static str,
     columns: usize,

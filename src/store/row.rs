@@ -132,7 +132,6 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
     Ok(video)
 }
 
-/// A file from a row selected with [`FILE_COLUMNS`].
 pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<File> {
     use FileColumn as C;
     let mut file = plain_file(row)?;
@@ -156,9 +155,7 @@ pub(super) fn tags_json(tags: &[String]) -> String {
 }
 
 impl Tx<'_> {
-    /// Writes every mutable column of `video` if the row still has the revision it was read with.
-    ///
-    /// `false` means that somebody changed the row since: read it again and decide again.
+    /// Writes every mutable column of `video`. `false`: somebody changed the row since it was read; decide again.
     pub fn update(&self, video: &Video) -> Result<bool> {
         let error = video.last_error.as_ref();
         let urls = Asset::ALL.iter().map(|asset| video.urls.get(*asset));

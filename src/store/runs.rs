@@ -11,7 +11,6 @@ use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What is affected: `network`, `key`, `credit`, ...
     pub kind: String,
     pub scope: String,
     pub code: String,
@@ -37,7 +36,6 @@ impl Tx<'_> {
         self.exists("troubles WHERE kind = ?", [kind])
     }
 
-    /// Records a trouble that begins, changes or was told again.
     pub fn put_trouble(&self, trouble: &Trouble) -> Result<()> {
         self.upsert(
             "troubles",
@@ -56,7 +54,6 @@ impl Tx<'_> {
         )
     }
 
-    /// A trouble is over; `false` when there was none.
     pub fn end_trouble(&self, kind: &str, scope: &str) -> Result<bool> {
         self.changed(
             "DELETE FROM troubles WHERE kind = ?1 AND scope = ?2",

@@ -14,7 +14,6 @@ use crate::video::RowId;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
     pub videos: u64,
-    /// How many rows `check` still has work with.
     pub unfinished: u64,
     /// How many rows have which status word; most frequent first.
     #[serde(serialize_with = "in_order")]
@@ -30,29 +29,22 @@ pub struct Stats {
     pub bytes: u64,
 }
 
-/// Render times of completed videos: by HeyGen's clock where it told, else by ours, which is late by up to one round
-/// of polling.
+/// Of completed videos; see [`Video::render_time`](crate::video::Video::render_time).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RenderTimes {
     pub count: u64,
-    /// Half of them took at most this many milliseconds.
     #[serde(serialize_with = "seconds")]
     pub p50: Option<u64>,
-    /// Nine of ten took at most this many milliseconds.
     #[serde(serialize_with = "seconds")]
     pub p90: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Group {
-    /// `month`, `tag` or `kind`.
     pub by: &'static str,
-    /// `YYYY-MM`, the tag or the kind.
     pub name: String,
-    /// All of them.
     pub submitted: u64,
     pub completed: u64,
-    /// Those that ended badly: `failed`, `rejected`, `unknown` or `missing`.
     pub failed: u64,
     /// Length of all whose length HeyGen told, however they ended.
     pub minutes_submitted: f64,

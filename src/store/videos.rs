@@ -1,5 +1,3 @@
-//! Statements on `videos`.
-
 use std::path::PathBuf;
 
 use rusqlite::{Params, Row, params, params_from_iter};
@@ -53,14 +51,12 @@ pub struct Asked {
     pub status: Option<RemoteStatus>,
     /// Hearing the same word again changes nothing: no trouble to end, and the account is known.
     pub settled: bool,
-    /// Asking for it failed the last time.
     pub troubled: bool,
     /// It is asked for beside the others, and never for its own sake.
     pub missing: bool,
 }
 
 impl Asked {
-    /// From its number, revision, kind, id and what else is asked about it.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             row: row.get(0)?,
@@ -131,7 +127,6 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// The row that has what `new` is about.
     pub fn known(&self, new: &NewVideo) -> Result<Option<RowId>> {
         self.value_if_any(
             "SELECT id FROM videos WHERE video_id = ?1 OR video_id = ?2
@@ -190,7 +185,6 @@ impl Tx<'_> {
         self.value_if_any("SELECT id FROM videos WHERE request_key = ?", [key])
     }
 
-    /// Rows that may have become a job which no row knows.
     pub fn unanswered(&self) -> Result<Vec<RowId>> {
         self.values(
             "SELECT id FROM videos WHERE first_unanswered_at IS NOT NULL AND video_id IS NULL ORDER BY id",
@@ -198,7 +192,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Sessions under way that are not known to have a video.
     pub fn sessions_without_video(&self) -> Result<Vec<RowId>> {
         self.values(
             "SELECT id FROM videos INDEXED BY videos_unfinished
@@ -207,7 +200,6 @@ impl Tx<'_> {
         )
     }
 
-    /// How many rows were submitted since, and when the first of them was.
     pub fn submitted_since(&self, since: Timestamp) -> Result<(u64, Option<Timestamp>)> {
         self.one(
             "SELECT count(*), min(submitted_at) FROM videos
@@ -217,7 +209,6 @@ impl Tx<'_> {
         )
     }
 
-    /// The rows whose HeyGen id starts with `prefix`, at most `limit`.
     pub fn by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<(RowId, VideoId)>> {
         // Every text that starts with the prefix sorts between it and it followed by the last code point,
         // so the unique index answers this; LIKE would read its wildcards in the prefix.
@@ -231,10 +222,8 @@ impl Tx<'_> {
     }
 
     /// Writes all of a decision but its hooks. `false`, and nothing written, when somebody changed the row since it
-    /// was read: read it again and decide again.
-    ///
-    /// Nothing written, too, when the database cannot hold what was decided: that row is left alone, and what the same
-    /// transaction records of others stays ([`Store::damaged`](super::Store::damaged)).
+    /// was read, or the database cannot hold what was decided: that row is left alone, and what the same transaction
+    /// records of others stays ([`Store::damaged`](super::Store::damaged)).
     pub fn apply(&self, decision: &Decision, now: Timestamp) -> Result<bool> {
         let Decision { video, files, .. } = decision;
         let written = self.apart(|| {
@@ -311,7 +300,6 @@ impl Tx<'_> {
         Ok(rows)
     }
 
-    /// When something that belongs to no row was last done.
     pub fn mark(&self, name: &str) -> Result<Option<Timestamp>> {
         self.value_if_any("SELECT at FROM marks WHERE name = ?", [name])
     }
@@ -348,7 +336,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Whether any unfinished row belongs to this account.
     pub fn waits_for(&self, account: &str) -> Result<bool> {
         self.exists(&format!("{UNFINISHED} AND account = ?"), [account])
     }
@@ -365,7 +352,6 @@ impl Tx<'_> {
         )
     }
 
-    /// A page of rows that wait to be sent in `phase`, by local number.
     pub fn outbox_after(&self, phase: Phase, after: RowId, limit: u32) -> Result<Vec<RowId>> {
         self.values(
             &format!("SELECT id FROM {OUTBOX} AND phase = ? AND id > ? ORDER BY id LIMIT ?"),
@@ -394,7 +380,6 @@ impl Tx<'_> {
         self.exists(OUTBOX, [])
     }
 
-    /// Whether any POST of before is still without an answer.
     pub fn has_unanswered(&self) -> Result<bool> {
         let unanswered = format!("{OUTBOX} AND phase = 'sending' AND attempts > 0");
         self.exists(&unanswered, [])
@@ -423,7 +408,6 @@ impl Tx<'_> {
         )
     }
 
-    /// The retries of a row, oldest first, each with its `body_hash`.
     pub fn retries(&self, original: RowId) -> Result<Vec<(RowId, Option<String>)>> {
         self.all(
             "SELECT id, body_hash FROM videos INDEXED BY videos_retried

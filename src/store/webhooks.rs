@@ -41,9 +41,7 @@ pub struct PendingWebhook {
 }
 
 impl Tx<'_> {
-    /// Takes a signed delivery: counts it, and keeps it if there is something to do about it.
-    ///
-    /// `key` is the same for every repetition of the delivery.
+    /// Counts a signed delivery, and keeps it if there is something to do about it. All its repetitions have one `key`.
     pub fn take_webhook(
         &self,
         key: &str,
@@ -67,7 +65,6 @@ impl Tx<'_> {
         Ok(taken)
     }
 
-    /// `false` when it is there already.
     fn keep_webhook(
         &self,
         key: &str,
@@ -82,7 +79,6 @@ impl Tx<'_> {
         )
     }
 
-    /// Removes deliveries that were acted on before `before`, a bounded number of them.
     pub fn prune_webhooks(&self, before: Timestamp) -> Result<()> {
         self.run(
             "DELETE FROM webhooks WHERE id IN
@@ -91,7 +87,6 @@ impl Tx<'_> {
         )
     }
 
-    /// The deliveries nobody has acted on, oldest first.
     pub fn pending_webhooks(&self, limit: u32) -> Result<Vec<PendingWebhook>> {
         // A `missing` video is finished, and may be back.
         self.all(

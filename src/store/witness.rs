@@ -11,7 +11,6 @@ use crate::locks;
 use crate::time::{self, Timestamp};
 use crate::video::RowId;
 
-/// An older copy of the database was put in its place.
 #[derive(Clone, Copy, Debug)]
 pub struct Restored {
     pub at: Timestamp,
@@ -55,7 +54,6 @@ impl Tx<'_> {
         Ok(self.value_if_any(sql, [])?.unwrap_or(0))
     }
 
-    /// The latest time that the database turned out to be an older one.
     pub fn restored(&self) -> Result<Option<Restored>> {
         let sql = "SELECT at, CAST(substr(name, 10) AS INTEGER) AS last FROM marks WHERE name LIKE 'restored %'
              ORDER BY last DESC LIMIT 1";
