@@ -48,7 +48,6 @@ and removes a file in each output directory. Exit 1 if check would not work.
 Example, as cron sees the world:
   env -i HOME=\"$HOME\" /usr/local/bin/tracker doctor";
 
-/// Find out why check would not work
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub struct Args {
@@ -63,7 +62,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         return rescue::run(new, context);
     }
     let report = Report::make(context);
-    if context.globals.json {
+    if context.screen.json {
         context.screen.json_row(&report);
     } else {
         context.screen.block(&report.lines());
@@ -104,7 +103,7 @@ struct Database {
     videos: Option<u64>,
     unfinished: Option<u64>,
     error: Option<Problem>,
-    /// Something to mend that keeps nothing from working.
+    /// Something to put right that keeps nothing from working.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<Problem>,
 }
@@ -153,42 +152,28 @@ impl Report {
             "tracker {}, SQLite {}",
             self.version, self.sqlite_version
         ));
-        lines.check(
-            self.key.mark(),
-            "key",
-            &self.key.text(),
-            self.key.error.as_ref(),
-        );
+        let key = &self.key;
+        let mark = mark_of(key.ok, key.exposed);
+        lines.check(mark, "key", &key.text(), key.error.as_ref());
         if let Some(balance) = &self.balance {
             let used_up = balance.used_up.then(|| {
                 Problem::new(code::NO_CREDIT, "nothing is left: what is submitted waits")
                     .with_hint("add credit at app.heygen.com")
             });
-            let mark = used_up.as_ref().map_or(Mark::Ok, |_| Mark::Warning);
+            let mark = mark_of(true, balance.used_up);
             lines.check(mark, "balance", &balance.to_string(), used_up.as_ref());
         }
         let database = &self.database;
-        let mark = match (&database.error, &database.note) {
-            (None, Some(_)) => Mark::Warning,
-            _ => Mark::of(database.ok),
-        };
+        let mark = mark_of(database.ok, database.note.is_some());
         let problem = database.error.as_ref().or(database.note.as_ref());
         lines.check(mark, "database", &database.text(), problem);
         for dir in &self.output_dirs {
-            let mark = match (dir.ok, dir.unfinished) {
-                (true, _) => Mark::Ok,
-                (false, true) => Mark::Bad,
-                (false, false) => Mark::Warning,
-            };
+            let mark = mark_of(dir.ok || !dir.unfinished, !dir.ok);
             lines.check(mark, "output", &dir.text(), dir.error.as_ref());
         }
         let clock = &self.clock;
-        lines.check(
-            Mark::of(clock.ok),
-            "clock",
-            &clock.now,
-            clock.error.as_ref(),
-        );
+        let mark = mark_of(clock.ok, false);
+        lines.check(mark, "clock", &clock.now, clock.error.as_ref());
         lines.fact(if self.ok {
             "check would work"
         } else {
@@ -224,14 +209,6 @@ impl Key {
         (key, balance)
     }
 
-    fn mark(&self) -> Mark {
-        if self.ok && self.exposed {
-            Mark::Warning
-        } else {
-            Mark::of(self.ok)
-        }
-    }
-
     fn text(&self) -> String {
         let source = self.source.as_deref().unwrap_or("none");
         match &self.base_url {
@@ -252,17 +229,11 @@ impl Database {
             }
             // Cron may be set up before anything is submitted.
             Err(error) if error.code == code::NO_DATABASE && !database.exists() => {
-                let path = database
-                    .path
-                    .as_deref()
-                    .and_then(|path| std::path::absolute(path).ok());
+                let path = database.path.as_deref();
+                let path = path.and_then(|path| std::path::absolute(path).ok());
                 let place = path.as_deref().and_then(Path::parent);
-                let tried = place.map_or(Ok(()), try_to_write);
-                database.ok = tried.is_ok();
-                database.error = tried
-                    .err()
-                    .zip(place)
-                    .map(|(source, place)| Problem::file("write into", place, &source));
+                database.error = place.and_then(|place| try_to_write(place).err());
+                database.ok = database.error.is_none();
                 None
             }
             Err(error) => {
@@ -304,39 +275,12 @@ impl Database {
         if let Some((first, _)) = damaged.first() {
             let rows = damaged.iter().map(|(row, why)| format!("row {row}: {why}"));
             let rows = rows.collect::<Vec<_>>().join("; ");
-            return Err(Problem::new(code::DATABASE, rows).with_hint(format!(
+            let hint = format!(
                 "check leaves them alone and works on the others; tracker forget {first} --force drops one"
-            )));
-        }
-        let foreign = match context.account() {
-            Some(account) => store.read(|tx| tx.waiting_for_others(&account))?,
-            None => 0,
-        };
-        if foreign > 0 {
-            let what = format!("{foreign} of the videos to be submitted belong to another account");
-            self.note =
-                Some(Problem::new(code::OTHER_KEY, what).with_hint(
-                    "only tracker check with the key they were submitted with sends them",
-                ));
-        }
-        let now = time::now();
-        let restored = store.read(|tx| tx.restored())?;
-        if let Some(restored) = restored.filter(|restored| now.since(restored.at) < LATELY) {
-            let at = restored.at.rfc3339();
-            let what = format!(
-                "at {at} it was older than what its lock file says: was a backup put back?"
             );
-            self.note = Some(Problem::new(code::DATABASE, what).with_hint(
-                "what was submitted since the backup is at HeyGen only: tracker add VIDEO_ID",
-            ));
+            return Err(Problem::new(code::DATABASE, rows).with_hint(hint));
         }
-        let mode = fs::metadata(store.path()).map_or(0, |meta| meta.mode());
-        if mode & 0o077 != 0 {
-            let message = format!("others can read it (mode {:04o})", mode & 0o7777);
-            let path = shell::word(&store.path().to_string_lossy());
-            self.note =
-                Some(Problem::new(code::FILE, message).with_hint(format!("chmod 600 {path}")));
-        }
+        self.note = note(&store, context)?;
         Ok(store)
     }
 
@@ -360,31 +304,57 @@ impl Database {
     }
 }
 
+/// The gravest of what keeps nothing from working.
+fn note(store: &Store, context: &Context) -> Result<Option<Problem>> {
+    let noted =
+        |code, what: String, hint: String| Ok(Some(Problem::new(code, what).with_hint(hint)));
+    let mode = fs::metadata(store.path()).map_or(0, |meta| meta.mode());
+    if mode & 0o077 != 0 {
+        let what = format!("others can read it (mode {:04o})", mode & 0o7777);
+        let path = shell::word(&store.path().to_string_lossy());
+        return noted(code::FILE, what, format!("chmod 600 {path}"));
+    }
+    let now = time::now();
+    let restored = store.read(|tx| tx.restored())?;
+    if let Some(restored) = restored.filter(|restored| now.since(restored.at) < LATELY) {
+        let at = restored.at.rfc3339();
+        let what =
+            format!("at {at} it was older than what its lock file says: was a backup put back?");
+        let hint = "what was submitted since the backup is at HeyGen only: tracker add VIDEO_ID";
+        return noted(code::DATABASE, what, hint.to_owned());
+    }
+    let Some(account) = context.account() else {
+        return Ok(None);
+    };
+    let foreign = store.read(|tx| tx.waiting_for_others(&account))?;
+    if foreign == 0 {
+        return Ok(None);
+    }
+    let what = format!("{foreign} of the videos to be submitted belong to another account");
+    let hint = "only tracker check with the key they were submitted with sends them";
+    noted(code::OTHER_KEY, what, hint.to_owned())
+}
+
 /// The directories of unfinished rows, and the one that a video submitted from here would get.
 fn output_dirs(store: Option<&Store>, context: &Context) -> Vec<OutputDir> {
     // A database that cannot be read has been reported.
-    let mut dirs = store
+    let dirs = store
         .and_then(|store| store.read(|tx| tx.unfinished_output_dirs(MAX_DIRS)).ok())
         .unwrap_or_default();
-    let unfinished = dirs.len();
-    let from_here = context.output_dir(None);
-    let cannot_tell = from_here.as_ref().err().cloned();
-    dirs.extend(from_here.ok().filter(|dir| !dirs.contains(dir)));
-    let mut checked: Vec<_> = dirs
-        .into_iter()
-        .enumerate()
-        .map(|(index, path)| OutputDir::check(path, index < unfinished))
-        .collect();
-    if let Some(problem) = cannot_tell {
-        checked.push(OutputDir {
+    let dirs = dirs.into_iter().map(|dir| OutputDir::check(dir, true));
+    let mut dirs: Vec<_> = dirs.collect();
+    match context.output_dir(None) {
+        Ok(from_here) if dirs.iter().any(|dir| dir.path == from_here) => {}
+        Ok(from_here) => dirs.push(OutputDir::check(from_here, false)),
+        Err(problem) => dirs.push(OutputDir {
             ok: false,
             path: PathBuf::new(),
             exists: false,
             unfinished: false,
             error: Some(problem),
-        });
+        }),
     }
-    checked
+    dirs
 }
 
 impl OutputDir {
@@ -394,9 +364,7 @@ impl OutputDir {
             ok: tried.is_ok(),
             exists: path.is_dir(),
             unfinished,
-            error: tried
-                .err()
-                .map(|source| Problem::file("write into", &path, &source)),
+            error: tried.err(),
             path,
         }
     }
@@ -415,18 +383,16 @@ impl OutputDir {
 
 /// Creates and removes a file in `dir`, or where `dir` would be created. Permissions alone do not tell: the mount may
 /// be read-only, the quota used up.
-fn try_to_write(dir: &Path) -> io::Result<()> {
+fn try_to_write(dir: &Path) -> Result<()> {
     let existing = dir
         .ancestors()
         .find(|ancestor| !matches!(fs::metadata(ancestor), Err(e) if e.kind() == io::ErrorKind::NotFound))
         .unwrap_or(dir);
     let probe = existing.join(format!(".tracker-doctor-{:016x}", fastrand::u64(..)));
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&probe)?;
-    fs::remove_file(&probe)
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let tried = options.open(&probe).and_then(|_| fs::remove_file(&probe));
+    tried.map_err(|source| Problem::file("write into", dir, &source))
 }
 
 impl Clock {
@@ -453,24 +419,11 @@ fn clock_problem(newest: Option<Timestamp>, now: Timestamp) -> Option<Problem> {
     Some(Problem::new(code::CLOCK_SKEW, message).with_hint(hint))
 }
 
-#[derive(Clone, Copy)]
-enum Mark {
-    Ok,
-    Warning,
-    Bad,
-}
-
-impl Mark {
-    fn of(ok: bool) -> Self {
-        if ok { Self::Ok } else { Self::Bad }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warn",
-            Self::Bad => "BAD",
-        }
+fn mark_of(works: bool, warns: bool) -> &'static str {
+    match (works, warns) {
+        (true, false) => "ok",
+        (true, true) => "warn",
+        (false, _) => "BAD",
     }
 }
 
@@ -483,9 +436,9 @@ impl Lines {
         self.0.push('\n');
     }
 
-    fn check(&mut self, mark: Mark, topic: &str, found: &str, error: Option<&Problem>) {
+    fn check(&mut self, mark: &str, topic: &str, found: &str, error: Option<&Problem>) {
         let found = text::sanitize(found);
-        self.fact(format!("{:<5} {topic:<9} {found}", mark.word()).trim_end());
+        self.fact(format!("{:<5} {topic:<9} {found}", mark).trim_end());
         if let Some(problem) = error {
             self.below(&problem.message);
             if let Some(hint) = &problem.hint {
