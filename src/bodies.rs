@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::each::Line;
+use crate::each::{Line, utf8};
 use crate::error::{Problem, Result};
 use crate::kind::Kind;
 
@@ -62,8 +62,7 @@ impl Overrides {
         if self.is_empty() {
             return Ok(body);
         }
-        let invalid =
-            |error: serde_json::Error| Problem::invalid_body(body.place.clone(), error.to_string());
+        let invalid = |error: serde_json::Error| Problem::invalid_body(&body.place, error);
         // Raw values, so that the fields that stay keep their bytes.
         let mut fields: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(&body.raw).map_err(invalid)?;
@@ -80,10 +79,7 @@ impl Overrides {
 pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>> {
     let invalid = |why: String| Problem::invalid_body(origin, why);
     let not_json = |error: serde_json::Error| invalid(format!("is not JSON: {error}"));
-    // Some editors begin a file with a byte order mark.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text =
-        std::str::from_utf8(bytes).map_err(|error| invalid(format!("is not UTF-8: {error}")))?;
+    let text = utf8(origin, bytes)?;
     let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let values = values.map(|value| value.map(RawValue::get));
     let values: Vec<&str> = values.collect::<Result<_, _>>().map_err(not_json)?;
@@ -105,27 +101,26 @@ pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Body>> {
 }
 
 fn one(place: String, raw: &str) -> Result<Body> {
-    let why = match raw.len() {
-        too_long if too_long > MAX_BODY => {
-            format!("is {too_long} bytes long; at most {MAX_BODY} are sent")
-        }
-        _ => match serde_json::from_str::<Value>(raw) {
-            Ok(Value::Object(fields)) if fields.is_empty() => "is an empty object".to_owned(),
-            Ok(value @ Value::Object(_)) => {
-                return Ok(Body {
-                    place,
-                    raw: raw.to_owned(),
-                    value,
-                    data: None,
-                    kind: Kind::Video,
-                    template: None,
-                });
-            }
-            Ok(_) => "is not a JSON object".to_owned(),
-            Err(error) => format!("is not JSON that HeyGen could read: {error}"),
-        },
-    };
-    Err(Problem::invalid_body(place, why))
+    let invalid = |why: String| Err(Problem::invalid_body(&place, why));
+    let length = raw.len();
+    if length > MAX_BODY {
+        return invalid(format!(
+            "is {length} bytes long; at most {MAX_BODY} are sent"
+        ));
+    }
+    match serde_json::from_str::<Value>(raw) {
+        Ok(Value::Object(fields)) if fields.is_empty() => invalid("is an empty object".to_owned()),
+        Ok(value @ Value::Object(_)) => Ok(Body {
+            place,
+            raw: raw.to_owned(),
+            value,
+            data: None,
+            kind: Kind::Video,
+            template: None,
+        }),
+        Ok(_) => invalid("is not a JSON object".to_owned()),
+        Err(error) => invalid(format!("is not JSON that HeyGen could read: {error}")),
+    }
 }
 
 impl Body {

@@ -18,21 +18,26 @@ pub(crate) struct Line {
     pub values: Map<String, Value>,
 }
 
+/// Text as editors save it: some begin a file with a byte order mark.
+pub(crate) fn utf8<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes)
+        .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))
+}
+
 /// Reads CSV with a header (`,`, `;` or tab) or JSON Lines of flat objects; `origin` names it in errors.
 pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Line>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))?;
+    let text = utf8(origin, bytes)?;
     let lines = if text.trim_start().starts_with('{') {
         json_lines(origin, text)?
     } else {
         csv_lines(origin, text)?
     };
     match lines.len() {
-        0 => Err(Problem::invalid_body(
-            origin,
-            "has no lines below its header",
-        )),
+        0 => {
+            let why = "has no lines below its header";
+            Err(Problem::invalid_body(origin, why))
+        }
         count if count > MAX_LINES => {
             let why = format!("has {count} lines; at most {MAX_LINES} are taken");
             Err(Problem::invalid_body(origin, why))
@@ -93,34 +98,27 @@ fn json_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
             Problem::invalid_body(&place, format!("is not a JSON object: {error}"))
         })?;
         if let Some((name, _)) = values.iter().find(|(_, v)| v.is_object() || v.is_array()) {
-            return Err(Problem::invalid_body(
-                place,
-                format!("{name:?} is not a plain value"),
-            ));
+            let why = format!("{name:?} is not a plain value");
+            return Err(Problem::invalid_body(place, why));
         }
-        let same = lines
-            .first()
-            .is_none_or(|first| first.values.keys().eq(values.keys()));
-        if !same {
-            return Err(Problem::invalid_body(
-                place,
-                "has other names than the first line",
-            ));
+        let first = lines.first();
+        if first.is_some_and(|first| !first.values.keys().eq(values.keys())) {
+            let why = "has other names than the first line";
+            return Err(Problem::invalid_body(place, why));
         }
         lines.push(Line { place, values });
     }
     Ok(lines)
 }
 
+fn as_typed(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
 impl Line {
     /// `text` with each `{{column}}` replaced by this line's value.
     pub(crate) fn fill(&self, text: &str, allow_empty: bool) -> Result<String> {
-        self.replace(
-            text,
-            allow_empty,
-            |name| Some(name.to_owned()),
-            str::to_owned,
-        )
+        self.replace(text, allow_empty, as_typed, str::to_owned)
     }
 
     /// `body`, which is JSON, likewise: names and values are the contents of JSON strings. Two braces in a row occur
@@ -138,7 +136,7 @@ impl Line {
     pub(crate) fn fill_name(&self, template: &str, allow_empty: bool) -> Result<String> {
         let legal = |c: char| c == '/' || c == '{' || c == '}' || c.is_control();
         let cleaned = |value: &str| value.replace(legal, "_");
-        self.replace(template, allow_empty, |name| Some(name.to_owned()), cleaned)
+        self.replace(template, allow_empty, as_typed, cleaned)
     }
 
     fn replace(
@@ -161,9 +159,8 @@ impl Line {
             let Some(value) = self.values.get(&name) else {
                 let names: Vec<&str> = self.values.keys().map(String::as_str).collect();
                 let names = names.join(", ");
-                return Err(unusable(format!(
-                    "there is no column {name:?}, only {names}"
-                )));
+                let why = format!("there is no column {name:?}, only {names}");
+                return Err(unusable(why));
             };
             let value = match value {
                 Value::Null => String::new(),

@@ -1,7 +1,7 @@
 //! What HeyGen is asked to make: the options of `submit` for every kind of job, and what a body of that kind must have.
 
-use clap::builder::PossibleValuesParser;
-use serde_json::{Map, Value, json};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::{Value, json};
 
 use crate::bodies::{self, Body, Overrides};
 use crate::commands::options::script_text;
@@ -17,7 +17,7 @@ const LONGEST_PROMPT: usize = 10_000;
 pub(super) struct KindOptions {
     /// What the bodies ask for [default: video]
     #[arg(long, value_name = "K", value_parser = kinds(), help_heading = "Kind")]
-    kind: Option<String>,
+    kind: Option<Kind>,
     /// Have an agent make a video of this
     #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["bodies", "template", "translate", "script", "title"], help_heading = "Kind")]
     prompt: Option<String>,
@@ -61,9 +61,9 @@ pub(super) struct KindOptions {
     auto_proceed: bool,
 }
 
-/// The words that `--kind` takes.
-pub(super) fn kinds() -> PossibleValuesParser {
-    PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.word()))
+pub(super) fn kinds() -> impl TypedValueParser<Value = Kind> {
+    let words = PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.word()));
+    words.map(|word| word.parse().unwrap_or_default())
 }
 
 impl KindOptions {
@@ -78,8 +78,7 @@ impl KindOptions {
             ("--translate", self.translate.is_some(), Kind::Translation),
         ];
         let implied = implied.into_iter().find(|(_, given, _)| *given);
-        let named = self.kind.as_deref().and_then(|word| word.parse().ok());
-        let kind: Kind = match (named, implied) {
+        let kind = match (self.kind, implied) {
             (Some(named), Some((flag, _, implied))) if named != implied => {
                 return Err(Problem::usage(
                     format!("{flag} is of the kind {implied}, not {named}"),
@@ -110,22 +109,21 @@ impl KindOptions {
 
     /// The bodies that flags alone make: one for each language of a translation. `None` where they make none.
     pub(super) fn bodies(&self, fields: &Overrides) -> Result<Option<Vec<Body>>> {
-        let object = |fields: Map<String, Value>| {
-            bodies::parse("the flags", Value::Object(fields).to_string().as_bytes())
+        let of_flags = |mut body: Value| {
+            if let Some(fields) = body.as_object_mut() {
+                fields.retain(|_, value| !value.is_null());
+            }
+            bodies::parse("the flags", body.to_string().as_bytes())
         };
         if let Some(prompt) = &self.prompt {
-            let text = |text: &Option<String>| text.clone().map(Value::String);
-            let mut body = Map::new();
-            body.insert("prompt".to_owned(), Value::String(script_text(prompt)?));
-            for (name, value) in [
-                ("avatar_id", text(&fields.avatar_id)),
-                ("voice_id", text(&fields.voice_id)),
-                ("style_id", text(&self.style_id)),
-                ("orientation", text(&self.orientation)),
-            ] {
-                body.extend(value.map(|value| (name.to_owned(), value)));
-            }
-            return object(body).map(Some);
+            let body = of_flags(json!({
+                "prompt": script_text(prompt)?,
+                "avatar_id": fields.avatar_id,
+                "voice_id": fields.voice_id,
+                "style_id": self.style_id,
+                "orientation": self.orientation,
+            }));
+            return body.map(Some);
         }
         let Some(video) = &self.translate else {
             return Ok(None);
@@ -137,12 +135,11 @@ impl KindOptions {
         };
         let mut all: Vec<Body> = Vec::new();
         for language in &self.to {
-            let mut body = Map::new();
-            body.insert("video".to_owned(), video.clone());
-            body.insert("output_languages".to_owned(), json!([language.trim()]));
-            let title = fields.title.clone().map(Value::String);
-            body.extend(title.map(|title| ("title".to_owned(), title)));
-            all.extend(object(body)?);
+            all.extend(of_flags(json!({
+                "video": video,
+                "output_languages": [language.trim()],
+                "title": fields.title,
+            }))?);
         }
         Ok(Some(all))
     }
@@ -176,13 +173,11 @@ fn refuse_incomplete(body: &Body) -> Result<()> {
         return invalid(format!("has no {name}, which the kind {} needs", body.kind));
     }
     let languages = body.value.get("output_languages").and_then(Value::as_array);
-    match (body.kind, languages.map(Vec::len)) {
-        (Kind::Translation, Some(count)) if count != 1 => {
-            return invalid(format!(
-                "has {count} output_languages; one row is one language: a body each, or --translate with --to"
-            ));
-        }
-        _ => {}
+    let count = languages.map_or(1, Vec::len);
+    if body.kind == Kind::Translation && count != 1 {
+        return invalid(format!(
+            "has {count} output_languages; one row is one language: a body each, or --translate with --to"
+        ));
     }
     if body.kind != Kind::Agent {
         return Ok(());

@@ -1,4 +1,4 @@
-//! PassOptions that several verbs share, and reading the files they name. Each option names its help heading itself: clap
+//! Options that several verbs share, and reading the files they name. Each option names its help heading itself: clap
 //! hands a heading of a flattened struct on to every option after it.
 
 use std::ffi::OsStr;
@@ -7,22 +7,26 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use chrono::Local;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command};
 
 use crate::bodies::Overrides;
+use crate::each::utf8;
 use crate::error::{Problem, Result};
 use crate::pass::{PassOptions, Wait};
+use crate::time::Timestamp;
 use crate::video::RowId;
+use crate::when::parse_when;
 
 /// All bodies of one command; far more than anybody submits at once.
 pub(super) const MAX_BODIES: u64 = 512 << 20;
-/// A script or a table.
 /// However little time there is, everything is asked for once.
 const FIRST_ROUND: Duration = Duration::from_secs(2);
+/// A script or a table.
 const MAX_SCRIPT: u64 = 10 << 20;
 
-/// PassOptions that every verb has.
+/// Options that every verb has.
 #[derive(Clone, Debug, clap::Args)]
 #[command(mut_arg("color", |arg| arg
     .help("Use color: auto, always or never")
@@ -41,7 +45,6 @@ pub struct Globals {
     /// Print every step
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-    /// `--color`
     #[command(flatten)]
     pub color: colorchoice_clap::Color,
 }
@@ -67,7 +70,7 @@ impl WaitArgs {
     }
 }
 
-/// PassOptions nobody needs on an ordinary day.
+/// Options nobody needs on an ordinary day.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tuning {
     /// Requests at once, and downloads at once
@@ -89,36 +92,30 @@ pub(crate) struct Tuning {
 
 /// `1500`, `500MB`, `1.5 GiB`.
 fn parse_bytes(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 13] = [
-        ("", 1),
-        ("b", 1),
-        ("k", 1 << 10),
-        ("kb", 1000),
-        ("kib", 1 << 10),
-        ("m", 1 << 20),
-        ("mb", 1_000_000),
-        ("mib", 1 << 20),
-        ("g", 1 << 30),
-        ("gb", 1_000_000_000),
-        ("gib", 1 << 30),
-        ("tb", 1_000_000_000_000),
-        ("tib", 1 << 40),
-    ];
-    let unit = |word: &str| {
-        let known = UNITS.iter().find(|(name, _)| *name == word);
-        known.map(|(_, bytes)| *bytes)
-    };
-    let text = text.trim().to_ascii_lowercase();
+    let bytes = bytes_of(&text.trim().to_ascii_lowercase()).filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "a number of bytes, as in 500000, 500MB or 2GiB".to_owned())
+}
+
+fn bytes_of(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
     let (number, word) = text.split_at(digits.unwrap_or(text.len()));
+    let unit: u64 = match word.trim() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        "kb" => 1000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return None,
+    };
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let bytes = unit(word.trim()).and_then(|unit| {
-        let thousandths = format!("{:0<3}", part.get(..3.min(part.len()))?);
-        let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
-        let part = thousandths.parse::<u64>().ok()?.checked_mul(unit)? / 1000;
-        whole.checked_add(part).filter(|bytes| *bytes > 0)
-    });
-    bytes.ok_or_else(|| "a number of bytes, as in 500000, 500MB or 2GiB".to_owned())
+    let thousandths = format!("{:0<3}", part.get(..3.min(part.len()))?);
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    let part = thousandths.parse::<u64>().ok()?.checked_mul(unit)? / 1000;
+    whole.checked_add(part)
 }
 
 impl Tuning {
@@ -168,9 +165,12 @@ pub(super) fn script_text(given: &str) -> Result<String> {
         return Ok(given.to_owned());
     };
     let (origin, bytes) = read_input(Path::new(path), MAX_SCRIPT)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| Problem::invalid_body(origin, format!("is not UTF-8: {error}")))?;
-    Ok(text.trim_start_matches('\u{feff}').trim_end().to_owned())
+    Ok(utf8(&origin, &bytes)?.trim_end().to_owned())
+}
+
+/// What `--since` and `--until` mean.
+pub(super) fn time_of(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
+    parse_when(text, now, &Local).map_err(|error| Problem::misuse(format!("--{flag}: {error}")))
 }
 
 /// A file's content, or standard input's for `-`, with a name for error messages; at most `limit` bytes of it.
@@ -200,10 +200,8 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>)> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(Problem::invalid_body(
-            origin,
-            format!("is larger than {} MiB", limit >> 20),
-        ));
+        let why = format!("is larger than {} MiB", limit >> 20);
+        return Err(Problem::invalid_body(origin, why));
     }
     Ok((origin, bytes))
 }
