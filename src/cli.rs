@@ -24,21 +24,17 @@ Setting up:
 #[command(
     name = "tracker",
     version,
-    about = "Track HeyGen videos: submit once, check from cron, never lose a file",
     max_term_width = 100,
     arg_required_else_help = true,
     after_help = SETUP
 )]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Options of every verb.
     #[command(flatten)]
     pub globals: Globals,
 }
 
-/// The verbs, everyday ones first.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Submit videos: record them, send them, return at once
@@ -97,7 +93,6 @@ impl Verb {
         )
     }
 
-    /// Runs the verb that was typed.
     pub fn run(self, context: &Context) -> Result<Exit, Problem> {
         match self {
             Self::Submit(args) => submit::run(args, context),

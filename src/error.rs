@@ -69,8 +69,6 @@ pub struct Problem {
     pub one_row: bool,
 }
 
-/// The older name.
-pub type Error = Problem;
 pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 impl fmt::Display for Problem {
@@ -82,7 +80,6 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Problem {
-    /// A problem that ends with exit code 1, and no hint yet.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -129,28 +126,18 @@ impl Problem {
     }
 
     pub fn not_found(id: impl fmt::Display) -> Self {
-        Self::new(
-            code::NOT_FOUND,
-            format!("no video {:?} here", id.to_string()),
-        )
-        .with_hint(
+        let message = format!("no video {:?} here", id.to_string());
+        Self::new(code::NOT_FOUND, message).with_hint(
             "tracker list shows what is tracked; tracker add ID tracks a video made elsewhere",
         )
     }
 
     pub fn ambiguous(id: &str, matches: &[(RowId, VideoId)]) -> Self {
-        let shown: Vec<String> = matches
-            .iter()
-            .take(5)
-            .map(|(row, id)| format!("{row} ({id})"))
-            .collect();
+        let shown = matches.iter().map(|(row, id)| format!("{row} ({id})"));
+        let shown = shown.take(5).collect::<Vec<_>>().join(", ");
         let more = if matches.len() > 5 { ", …" } else { "" };
-        let shown = shown.join(", ");
-        Self::new(
-            code::AMBIGUOUS_ID,
-            format!("{id:?} could be any of {shown}{more}"),
-        )
-        .with_hint("use the local number")
+        let message = format!("{id:?} could be any of {shown}{more}");
+        Self::new(code::AMBIGUOUS_ID, message).with_hint("use the local number")
     }
 
     /// Another process sends a row or saves its files.
@@ -173,16 +160,13 @@ impl Problem {
 
     /// A file or directory cannot be used; `action` as in "cannot read".
     pub fn file(action: &str, path: &Path, source: &io::Error) -> Self {
-        let problem = Self::io(
-            format!("cannot {action} {}: {source}", path.display()),
-            source,
-        );
-        let full = source.kind() == io::ErrorKind::StorageFull;
-        problem.with_hint(if full {
-            "free some room and run it again; nothing is lost"
-        } else {
-            "check the path and its permissions"
-        })
+        let message = format!("cannot {action} {}: {source}", path.display());
+        let problem = Self::io(message, source);
+        let hint = match problem.code.as_ref() {
+            code::DISK_FULL => "free some room and run it again; nothing is lost",
+            _ => "check the path and its permissions",
+        };
+        problem.with_hint(hint)
     }
 
     pub fn output(source: &io::Error) -> Self {

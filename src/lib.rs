@@ -42,21 +42,17 @@ mod bodies;
 pub mod cli;
 mod commands;
 pub mod config;
-#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod decide;
 mod download;
 mod each;
-#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod error;
 mod event;
 #[cfg(any(test, fuzzing))]
-#[allow(missing_docs, reason = "public for libFuzzer alone")]
 pub mod fuzz;
 mod gallery;
 pub mod heygen;
 pub mod http;
 mod import;
-#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod kind;
 mod listen;
 mod locks;
@@ -70,10 +66,8 @@ pub mod sandbox;
 pub mod secret;
 pub(crate) mod shell;
 mod signals;
-#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod store;
 pub mod time;
-#[allow(missing_docs, reason = "public for the benchmarks and tests alone")]
 pub mod video;
 pub mod webhook;
 mod when;
@@ -173,9 +167,7 @@ fn message(text: &str) -> String {
         .map(str::trim)
         .take_while(|line| !line.is_empty());
     let message = lines.collect::<Vec<_>>().join(" ");
-    message
-        .strip_prefix("error: ")
-        .map_or(message.clone(), str::to_owned)
+    message.trim_start_matches("error: ").to_owned()
 }
 
 /// What was probably meant.

@@ -41,7 +41,6 @@ is an error (exit 2), and nothing is recorded.
 --all and --batch ask HeyGen. They may be cut short and run again: nothing gets
 a second row.";
 
-/// Track videos made elsewhere
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -60,7 +59,7 @@ pub struct Args {
     as_row: Option<String>,
     /// The kind of job the ids belong to, where no file says so, or that --all lists [default: video]
     #[arg(long, value_name = "K", value_parser = kinds(), conflicts_with = "as_row")]
-    kind: Option<String>,
+    kind: Option<Kind>,
     /// Take an ID that does not look like one
     #[arg(long)]
     force: bool,
@@ -83,12 +82,6 @@ pub struct Args {
     batch: Option<String>,
     #[command(flatten)]
     files: FileOptions,
-}
-
-impl Args {
-    fn kind(&self) -> Option<Kind> {
-        self.kind.as_deref().and_then(|word| word.parse().ok())
-    }
 }
 
 /// Finds out what there is, records it, prints a row for each.
@@ -167,14 +160,11 @@ fn id(argument: &OsStr, force: bool) -> Result<VideoId> {
 
 fn parse(place: &str, bytes: &[u8], now: Timestamp) -> Result<Import> {
     import::parse(bytes, now, &Local).map_err(|unusable| {
-        Problem::invalid_body(
-            if unusable.place.is_empty() {
-                place.to_owned()
-            } else {
-                format!("{place}: {}", unusable.place)
-            },
-            unusable.why,
-        )
+        let (inside, why) = (unusable.place, unusable.why);
+        match inside.as_str() {
+            "" => Problem::invalid_body(place, why),
+            _ => Problem::invalid_body(format!("{place}: {inside}"), why),
+        }
     })
 }
 

@@ -15,7 +15,6 @@ use crate::video::{Phase, Video};
 /// How soon another check makes sense while something renders.
 const NEXT_CHECK: Duration = Duration::from_secs(60);
 
-/// Send what is waiting, poll every unfinished video once, download what is ready.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker check                  # silent unless something happened: made for cron
@@ -48,7 +47,6 @@ pub struct Args {
     tuning: Tuning,
 }
 
-/// Runs `tracker check`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let asked = !args.ids.is_empty();
     let mut reporter = Reporter::new(&context.screen, Level::Events, asked);

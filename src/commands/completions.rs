@@ -13,7 +13,6 @@ Examples:
   tracker completions zsh > ~/.zfunc/_tracker      (a directory in fpath)
   tracker completions fish > ~/.config/fish/completions/tracker.fish";
 
-/// Print the completions for a shell
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -3,8 +3,8 @@
 //! Every step is this very program run as a child process, as a person would type it, so the demo cannot show
 //! anything the program does not do.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,6 @@ use crate::shell;
 /// Long enough to see a video render, short enough to watch.
 const RENDER_TIME: Duration = Duration::from_secs(6);
 
-/// See the whole tool at work on a local stand-in; no key, no network.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -26,7 +25,6 @@ const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"
 "#;
 const PROMPT: &str = "Weekly news";
 
-/// Runs `tracker demo`.
 pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
     let sandbox = Sandbox::start(SandboxOptions {
         render_time: Some(RENDER_TIME),
@@ -40,38 +38,42 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
     screen.line(
         "A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.",
     );
-
-    screen.line("\nThree videos are submitted, one of them to HeyGen's agent. They are recorded before anything is sent:");
-    stage.tracker(&["submit", "bodies.jsonl"])?;
+    stage.step(
+        "\nThree videos are submitted, one of them to HeyGen's agent. They are recorded before anything is sent:",
+        &["submit", "bodies.jsonl"],
+    )?;
     stage.tracker(&["submit", "--prompt", PROMPT])?;
     // At a terminal an uneventful check says how things stand, from cron nothing: what is said here fits both.
-    screen.line(
+    stage.step(
         "\nCron would run this every minute, and print nothing while there is no news. HeyGen is still rendering:",
-    );
-    stage.tracker(&["check"])?;
-    screen.line("\nThen the agent says that it failed. Agents often go on after that, so the video is not given up yet:");
+        &["check"],
+    )?;
     agent_is(&sandbox, RenderState::Word("failed".to_owned()));
-    stage.tracker(&["check"])?;
+    stage.step(
+        "\nThen the agent says that it failed. Agents often go on after that, so the video is not given up yet:",
+        &["check"],
+    )?;
     stage.tracker(&["list"])?;
     agent_is(&sandbox, RenderState::Rendering);
     screen.line(&format!("\n({} seconds later)", RENDER_TIME.as_secs()));
     thread::sleep(RENDER_TIME);
-    screen.line("The agent's video arrived after all; the two files are downloaded, verified and in place. One video failed for good, and says why:");
-    stage.tracker(&["check"])?;
-    screen.line("\nNow nothing is unfinished, so a check no longer asks HeyGen anything:");
-    stage.tracker(&["check"])?;
-    screen.line("\nEverything about the one that failed:");
-    stage.tracker(&["show", "2"])?;
-    screen.line("\nThe history:");
-    stage.tracker(&["list"])?;
-
-    screen.line("\nAnd the same to look at, in a browser:");
-    stage.tracker(&["gallery"])?;
-
-    screen.line(&format!(
-        "\nYour files and the database are in {}",
-        stage.dir.display()
-    ));
+    for (text, verb) in [
+        (
+            "The agent's video arrived after all; the two files are downloaded, verified and in place. One video failed for good, and says why:",
+            &["check"][..],
+        ),
+        (
+            "\nNow nothing is unfinished, so a check no longer asks HeyGen anything:",
+            &["check"],
+        ),
+        ("\nEverything about the one that failed:", &["show", "2"]),
+        ("\nThe history:", &["list"]),
+        ("\nAnd the same to look at, in a browser:", &["gallery"]),
+    ] {
+        stage.step(text, verb)?;
+    }
+    let dir = stage.dir.display();
+    screen.line(&format!("\nYour files and the database are in {dir}"));
     screen.line("With a key of your own: export HEYGEN_API_KEY=…, tracker submit body.json, and tracker check from cron.");
     Ok(Exit::Ok)
 }
@@ -93,27 +95,20 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     fn set(context: &'a Context, sandbox: &Sandbox) -> Result<Self> {
-        let base = context.env.path("TMPDIR").unwrap_or_else(|| "/tmp".into());
-        let dir = base.join(format!(
-            "heygen-tracker-demo-{}",
-            uuid::Uuid::new_v4().simple()
-        ));
-        let unusable = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Problem::file("use", &path, &source)
-        };
-        std::fs::create_dir(&dir).map_err(unusable(&dir))?;
+        let id = uuid::Uuid::new_v4().simple();
+        let dir = context
+            .temporary()
+            .join(format!("heygen-tracker-demo-{id}"));
+        std::fs::create_dir(&dir).map_err(|source| Problem::file("use", &dir, &source))?;
         let bodies = dir.join("bodies.jsonl");
-        std::fs::write(&bodies, BODIES).map_err(unusable(&bodies))?;
+        std::fs::write(&bodies, BODIES).map_err(|source| Problem::file("use", &bodies, &source))?;
         let program = std::env::current_exe()
             .map_err(|source| Problem::system("find this program", &source))?;
+        let database = dir.join("tracker.db");
         let mut variables = vec![
             ("HEYGEN_API_BASE", sandbox.api_base()),
             ("HEYGEN_API_KEY", sandbox.key().to_owned()),
-            (
-                "TRACKER_DB",
-                dir.join("tracker.db").to_string_lossy().into_owned(),
-            ),
+            ("TRACKER_DB", database.to_string_lossy().into_owned()),
             ("HOME", dir.to_string_lossy().into_owned()),
         ];
         // What a person set for how things look still holds; key, database and base URL of theirs do not.
@@ -132,7 +127,12 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn tracker(&self, arguments: &[&str]) -> Result<ExitStatus> {
+    fn step(&self, text: &str, arguments: &[&str]) -> Result<()> {
+        self.screen.line(text);
+        self.tracker(arguments)
+    }
+
+    fn tracker(&self, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -141,8 +141,8 @@ impl<'a> Stage<'a> {
             .envs(self.variables.iter().map(|(name, value)| (name, value)));
         let typed: Vec<_> = arguments.iter().map(|word| shell::word(word)).collect();
         self.screen.line(&format!("$ tracker {}", typed.join(" ")));
-        command
-            .status()
-            .map_err(|source| Problem::system("run this program", &source))
+        let status = command.status();
+        status.map_err(|source| Problem::system("run this program", &source))?;
+        Ok(())
     }
 }

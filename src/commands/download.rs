@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::commands::file_options::parse_assets;
 use crate::commands::options::Tuning;
-use crate::commands::{Context, find_all, load};
+use crate::commands::{Context, find_all, load, saved_file};
 use crate::decide;
-use crate::download::{OnDisk, discard, verify};
+use crate::download::{OnDisk, discard};
 use crate::error::{Exit, Problem, Result};
 use crate::locks::{Locks, Purpose};
 use crate::pass::{self, Level, PassOptions, Reporter, Scope};
@@ -15,7 +15,6 @@ use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{Asset, File, FileState, Phase, RowId, Video};
 
-/// Fetch files now: again, other ones, or into another directory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker download 14                              # what is missing or was changed
@@ -40,7 +39,6 @@ pub struct Args {
     tuning: Tuning,
 }
 
-/// Runs `tracker download`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut store = context.open()?;
@@ -53,22 +51,16 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let locks = store.locks()?;
     let begun = time::now();
+    let (assets, output_dir) = (assets.as_deref(), output_dir.as_deref());
     for row in &rows {
-        want(
-            &mut store,
-            &locks,
-            *row,
-            assets.as_deref(),
-            output_dir.as_deref(),
-        )?;
+        want(&mut store, &locks, *row, assets, output_dir)?;
     }
     let mut reporter = Reporter::new(&context.screen, Level::Events, true);
     let scope = Scope::asked_for(&rows);
-    let options = PassOptions {
-        hook: context.hook(None)?,
+    let options = context.with_hook(PassOptions {
         replace: args.force,
         ..args.tuning.options()
-    };
+    })?;
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     let exit = reporter.tally().exit(false);
     Ok(report_rest(context, &load(&store, &rows)?, begun, exit))
@@ -145,24 +137,16 @@ fn same_directory(one: &Path, other: &Path) -> bool {
 
 /// Whether a file is saved and still as it was saved. One that cannot be looked at is left alone.
 fn is_there(video: &Video, asset: Asset) -> Result<bool> {
-    let Some(file) = video
-        .file(asset)
-        .filter(|file| file.state == FileState::Saved)
-    else {
-        return Ok(false);
-    };
-    let (Some(path), Some(bytes), Some(sha256)) = (&file.path, file.bytes, &file.sha256) else {
-        return Ok(false);
-    };
-    match verify(path, bytes, sha256) {
-        OnDisk::Intact => Ok(true),
-        OnDisk::Missing | OnDisk::Changed => Ok(false),
-        OnDisk::Unreadable(source) => Err(Problem::file("read", path, &source)),
+    match video.file(asset).and_then(saved_file) {
+        Some((_, OnDisk::Intact)) => Ok(true),
+        None | Some((_, OnDisk::Missing | OnDisk::Changed)) => Ok(false),
+        Some((path, OnDisk::Unreadable(source))) => Err(Problem::file("read", path, &source)),
     }
 }
 
 /// What was asked for and could not be had yet, and what needed no fetching.
 fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, mut exit: Exit) -> Exit {
+    let screen = &context.screen;
     for video in videos {
         let id = video.id;
         if !video.is_completed() {
@@ -171,26 +155,23 @@ fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, mut exit: 
             } else {
                 format!("tracker check {id} --wait waits for it")
             };
-            context.screen.note(&format!(
-                "{id} is {}: there is nothing to download; {hint}",
-                video.status()
+            let status = video.status();
+            screen.note(&format!(
+                "{id} is {status}: there is nothing to download; {hint}"
             ));
             exit = exit.or(Exit::Trouble);
             continue;
         }
         if video.files.iter().any(|file| file.state.is_open()) {
-            context.screen.note(&format!(
-                "{id}: not everything could be fetched now; the next check goes on"
-            ));
+            let note = format!("{id}: not everything could be fetched now; the next check goes on");
+            screen.note(&note);
             exit = exit.or(Exit::Trouble);
         }
         // What was saved just now was reported when it was.
         let before = |file: &&File| file.saved_at.is_none_or(|at| at < begun);
         for file in video.files.iter().filter(before) {
             if let (FileState::Saved, Some(path)) = (file.state, &file.path) {
-                context
-                    .screen
-                    .note(&format!("{id} {}: {}", file.asset, path.display()));
+                screen.note(&format!("{id} {}: {}", file.asset, path.display()));
             }
         }
     }

@@ -6,7 +6,6 @@ use crate::error::{Exit, Result};
 use crate::render::fields::Field;
 use crate::time;
 
-/// Change title and labels here; nothing changes at HeyGen
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker edit 14 --title 'Launch, final cut' --tag launch --untag draft")]
@@ -32,7 +31,6 @@ struct Changes {
     untag: Vec<String>,
 }
 
-/// Runs `tracker edit`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let changes = args.changes;
     let mut store = context.open()?;
@@ -58,12 +56,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         Ok(video)
     })?;
-    context.print_rows(
-        std::slice::from_ref(&video),
-        &[Field::Id, Field::Tags, Field::Title],
-    );
-    context
-        .screen
-        .note("changed here only; HeyGen keeps what it has");
+    let fields = [Field::Id, Field::Tags, Field::Title];
+    context.print_rows(std::slice::from_ref(&video), &fields);
+    let note = "changed here only; HeyGen keeps what it has";
+    context.screen.note(note);
     Ok(Exit::Ok)
 }

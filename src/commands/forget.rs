@@ -1,13 +1,13 @@
 //! `tracker forget`: drop rows. Nothing is deleted at HeyGen, and no file on disk.
 
+use std::slice::from_ref;
 use std::time::Duration;
 
 use super::{Context, find_all};
 use crate::error::{Exit, Problem, Result};
 use crate::locks::{Guard, Locks, Purpose};
 use crate::render::fields::Field;
-use crate::render::json::VideoObject;
-use crate::render::{text, tsv};
+use crate::render::text;
 use crate::rows::read;
 use crate::store::{Store, Tx};
 use crate::time;
@@ -29,7 +29,6 @@ Rows that may still bring a paid video are refused without --force: queued, bein
 sent, rendering, unknown, or completed and not yet saved. --older-than passes over
 them, and over unfinished ones even with --force. Files and videos stay.";
 
-/// Drop rows from the history; nothing is deleted at HeyGen or on disk
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = EXAMPLES,
@@ -103,9 +102,8 @@ impl Forget<'_> {
             screen.note("no finished video is that old");
         }
         if in_use > 0 {
-            screen.warn(&format!(
-                "{in_use} are being worked on by another tracker and stay"
-            ));
+            let warning = format!("{in_use} are being worked on by another tracker and stay");
+            screen.warn(&warning);
         }
         Ok(in_use)
     }
@@ -151,12 +149,10 @@ impl Forget<'_> {
     fn print(&self, videos: &[Video]) {
         let screen = &self.context.screen;
         for video in videos {
-            if self.context.globals.json {
-                screen.json_row(&VideoObject::new(video));
-            } else if screen.out_is_terminal {
+            if screen.out_is_terminal && !screen.json {
                 screen.row(&sentence(video, self.dry_run));
             } else {
-                screen.row(&tsv::row(video, Field::SUBMIT));
+                self.context.print_rows(from_ref(video), Field::SUBMIT);
             }
             for part in video.files.iter().filter_map(|file| file.part.as_ref()) {
                 let path = video.output_dir.join(&part.name);
@@ -207,9 +203,9 @@ fn refuse(videos: &[Video]) -> Result<()> {
 
 fn sentence(video: &Video, dry_run: bool) -> String {
     let did = if dry_run { "would drop" } else { "dropped" };
-    let title = video.title.as_deref().map_or_else(String::new, |title| {
-        format!(" \"{}\"", text::fit(title, MAX_TITLE))
-    });
+    let title = video.title.as_deref();
+    let title = title.map(|title| format!(" \"{}\"", text::fit(title, MAX_TITLE)));
+    let title = title.unwrap_or_default();
     let status = text::fit(video.status(), MAX_TITLE);
     format!("{did} {} {status}{title}", video.id)
 }

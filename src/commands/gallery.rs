@@ -11,7 +11,6 @@ use crate::store::Store;
 /// Rows of a page, unless somebody wants more.
 const LIMIT: u32 = 500;
 
-/// Make a page of the videos to open in a browser
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker gallery --open                         # everything, in the browser
@@ -51,7 +50,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let written = gallery::write(&store, &selection, args.output.as_deref())?;
     let path = written.path.to_string_lossy();
-    if context.globals.json {
+    if context.screen.json {
         context.screen.json_row(&serde_json::json!({
             "type": "gallery",
             "path": path,

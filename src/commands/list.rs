@@ -3,18 +3,16 @@
 use std::collections::HashMap;
 
 use chrono::{Local, NaiveDate};
-use clap::builder::PossibleValuesParser;
 
-use super::options::Suggest;
+use super::kind_options::kinds;
+use super::options::{Suggest, time_of};
 use super::{Context, pulse, stats};
-use crate::error::{Exit, Problem, Result, code};
+use crate::error::{Exit, Problem, Result};
 use crate::kind::Kind;
 use crate::render::fields::Field;
-use crate::render::json::VideoObject;
-use crate::render::{View, csv, table, tsv};
+use crate::render::{View, csv, table};
 use crate::store::{Filter, Store};
 use crate::video::{RowId, Video};
-use crate::when::parse_when;
 
 /// The usual words; HeyGen may add others at any time.
 pub(super) const STATUSES: &[&str] = &[
@@ -47,7 +45,6 @@ Examples:
 A pipe gets tab-separated rows without a header:
   id video_id status submitted_at completed_at title path";
 
-/// List the videos, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -89,8 +86,8 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "T", value_delimiter = ',')]
     tag: Vec<String>,
     /// Only these kinds of job, comma-separated
-    #[arg(long, value_name = "K", value_delimiter = ',', value_parser = PossibleValuesParser::new(Kind::ALL.iter().map(|kind| kind.word())))]
-    kind: Vec<String>,
+    #[arg(long, value_name = "K", value_delimiter = ',', value_parser = kinds())]
+    kind: Vec<Kind>,
     /// Part of the title, the script or the failure message
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
@@ -101,7 +98,7 @@ pub(crate) struct FilterArgs {
 
 /// Prints the rows, and on stderr what was left out and whether anybody still checks.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
-    if args.csv && context.globals.json {
+    if args.csv && context.screen.json {
         return Err(Problem::usage(
             "--csv and --json exclude each other",
             "choose one of them",
@@ -110,20 +107,17 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let view = context.view();
     let mut filter = args.filter.filter(&view)?;
     let listing = Listing {
-        form: Form::choose(&args, context)?,
+        fields: args.fields.as_deref().map(Field::parse_list).transpose()?,
+        csv: args.csv,
         wide: args.wide,
         view,
         context,
     };
-    let store = match context.open_for_reading() {
-        Ok(store) => store,
-        Err(error) if error.code == code::NO_DATABASE => {
-            let path = context.database()?;
-            let note = format!("no videos yet ({})", path.display());
-            context.screen.note(&note);
-            return Ok(Exit::Ok);
-        }
-        Err(error) => return Err(error),
+    let Some(store) = context.open_if_there()? else {
+        let path = context.database()?;
+        let note = format!("no videos yet ({})", path.display());
+        context.screen.note(&note);
+        return Ok(Exit::Ok);
     };
     filter.statuses = args.filter.statuses(&store, context)?;
     if args.stats {
@@ -141,16 +135,11 @@ impl FilterArgs {
     pub(super) fn filter(&self, view: &View<Local>) -> Result<Filter> {
         let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
         let when = |flag: &str, text: &Option<String>| {
-            text.as_deref()
-                .map(|text| parse_when(text, view.now, &view.tz))
-                .transpose()
-                .map_err(|error| Problem::misuse(format!("--{flag}: {error}")))
+            let text = text.as_deref();
+            text.map(|text| time_of(flag, text, view.now)).transpose()
         };
-        if self
-            .search
-            .as_ref()
-            .is_some_and(|text| text.len() > MAX_SEARCH)
-        {
+        let search = self.search.as_ref();
+        if search.is_some_and(|text| text.len() > MAX_SEARCH) {
             return Err(Problem::usage(
                 format!("--search takes at most {MAX_SEARCH} bytes"),
                 "a part of the title or of the script is enough",
@@ -162,11 +151,7 @@ impl FilterArgs {
             failed: self.failed,
             since: when("since", &self.since)?,
             until: when("until", &self.until.as_deref().map(end_of_day))?,
-            kinds: self
-                .kind
-                .iter()
-                .filter_map(|kind| kind.parse().ok())
-                .collect(),
+            kinds: self.kind.clone(),
             tags: words(&self.tag),
             search: self.search.clone(),
         })
@@ -205,33 +190,10 @@ fn end_of_day(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |next| next.to_string())
 }
 
-/// How rows are written.
-enum Form {
-    /// For a person: the columns a person wants, or chosen ones.
-    Table(Option<Vec<Field>>),
-    Tsv(Vec<Field>),
-    Csv(Vec<Field>),
-    Json(Vec<Field>),
-}
-
-impl Form {
-    fn choose(args: &Args, context: &Context) -> Result<Self> {
-        let chosen = args.fields.as_deref().map(Field::parse_list).transpose()?;
-        let or = |default: &[Field]| chosen.clone().unwrap_or_else(|| default.to_vec());
-        Ok(if context.globals.json {
-            Self::Json(or(Field::DEFAULT))
-        } else if args.csv {
-            Self::Csv(or(Field::LIST))
-        } else if context.screen.out_is_terminal {
-            Self::Table(chosen)
-        } else {
-            Self::Tsv(or(Field::LIST))
-        })
-    }
-}
-
 struct Listing<'a> {
-    form: Form,
+    /// Chosen ones; otherwise each form of output has its own.
+    fields: Option<Vec<Field>>,
+    csv: bool,
     wide: bool,
     view: View<Local>,
     context: &'a Context,
@@ -240,8 +202,8 @@ struct Listing<'a> {
 impl Listing<'_> {
     fn print(&self, store: &Store, filter: &Filter, limit: u32) -> Result<()> {
         let screen = &self.context.screen;
-        if let Form::Csv(fields) = &self.form {
-            screen.block(&csv::header(fields).map_err(|source| Problem::output(&source))?);
+        if self.csv {
+            screen.block(&csv::header(self.fields()).map_err(|source| Problem::output(&source))?);
         }
         let mut left = if limit == 0 { u64::MAX } else { limit.into() };
         let (mut shown, mut below) = (0_u64, None);
@@ -259,30 +221,24 @@ impl Listing<'_> {
         self.note_what_is_not_shown(store, filter, shown, cut)
     }
 
+    fn fields(&self) -> &[Field] {
+        let default = match self.context.screen.json {
+            true => Field::DEFAULT,
+            false => Field::LIST,
+        };
+        self.fields.as_deref().unwrap_or(default)
+    }
+
     fn page(&self, store: &Store, videos: &[Video]) -> Result<()> {
         let screen = &self.context.screen;
-        match &self.form {
-            Form::Table(None) => {
-                let retries = retries(store, videos)?;
-                screen.painted(&table::list(videos, &retries, self.wide, &self.view));
-            }
-            Form::Table(Some(fields)) => {
-                screen.painted(&table::fields_table(videos, fields, &self.view));
-            }
-            Form::Csv(fields) => {
-                let rows = csv::rows(videos, fields, screen.out_is_terminal);
-                screen.block(&rows.map_err(|source| Problem::output(&source))?);
-            }
-            Form::Tsv(fields) => {
-                for video in videos {
-                    screen.row(&tsv::row(video, fields));
-                }
-            }
-            Form::Json(fields) => {
-                for video in videos {
-                    screen.json_row(&VideoObject { video, fields });
-                }
-            }
+        if self.csv {
+            let rows = csv::rows(videos, self.fields(), screen.out_is_terminal);
+            screen.block(&rows.map_err(|source| Problem::output(&source))?);
+        } else if screen.out_is_terminal && !screen.json && self.fields.is_none() {
+            let retries = retries(store, videos)?;
+            screen.painted(&table::list(videos, &retries, self.wide, &self.view));
+        } else {
+            self.context.print_fields(videos, self.fields());
         }
         Ok(())
     }
@@ -309,11 +265,8 @@ impl Listing<'_> {
         } else if let Some(below) = cut {
             let rest = store.read(|tx| tx.count_below(filter, below, COUNTED))?;
             let all = shown + rest;
-            let more = if rest == u64::from(COUNTED) {
-                "at least "
-            } else {
-                ""
-            };
+            let capped = rest == u64::from(COUNTED);
+            let more = if capped { "at least " } else { "" };
             if rest > 0 {
                 screen.note(&format!("showing {shown} of {more}{all}; -L 0 for all"));
             }

@@ -41,7 +41,6 @@ Keep check in cron: it finds what no delivery announced. GET /health answers 200
 Example, behind a reverse proxy that speaks TLS:
   HEYGEN_WEBHOOK_SECRET_FILE=~/.heygen/webhook-secret tracker listen --addr 127.0.0.1:8787";
 
-/// Receive HeyGen's webhooks and fetch what is ready at once
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub struct Args {

@@ -14,7 +14,6 @@ Examples:
   tracker man --all ~/.local/share/man/man1
   tracker man submit | man -l -";
 
-/// Print a manual page
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -4,7 +4,6 @@ use super::Context;
 use crate::error::{Exit, Problem, Result};
 use crate::mcp::McpServer;
 
-/// Serve the tracker's tools to an agent, over stdin and stdout (Model Context Protocol)
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   claude mcp add tracker -- tracker mcp

@@ -39,8 +39,10 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::commands::options::Globals;
 use crate::config::{self, Environment};
-use crate::error::{Exit, Problem, Result};
+use crate::download::{OnDisk, verify};
+use crate::error::{Problem, Result, code};
 use crate::heygen;
+use crate::pass::PassOptions;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
@@ -48,15 +50,12 @@ use crate::render::{table, tsv};
 pub(crate) use crate::rows::{find, find_all, find_video, load};
 use crate::signals;
 use crate::store::Store;
-use crate::video::{Account, Video};
+use crate::video::{Account, File, FileState, Video};
 
 /// Everything a verb gets from outside, besides its own arguments.
 pub struct Context {
-    /// The variables of the process.
     pub env: Environment,
-    /// The options of every verb.
     pub globals: Globals,
-    /// stdout and stderr.
     pub screen: Arc<Screen>,
 }
 
@@ -74,23 +73,27 @@ impl Context {
         Ok(path)
     }
 
-    /// Reports an error that does not end the command, or does, and returns its exit code.
-    pub fn report(&self, error: &Problem) -> Exit {
-        self.screen.problem(error)
+    /// Rows as results: `fields` and the title at a terminal, `fields` in a pipe, video objects with `--json`.
+    fn print_rows(&self, videos: &[Video], fields: &[Field]) {
+        if self.screen.json {
+            self.print_fields(videos, Field::DEFAULT);
+        } else if self.screen.out_is_terminal {
+            self.print_fields(videos, &[fields, &[Field::Title]].concat());
+        } else {
+            self.print_fields(videos, fields);
+        }
     }
 
-    /// Rows as results: a table with titles at a terminal, `fields` in a pipe, video objects with `--json`.
-    fn print_rows(&self, videos: &[Video], fields: &[Field]) {
+    /// Exactly these fields: a table, TSV or JSON.
+    fn print_fields(&self, videos: &[Video], fields: &[Field]) {
         let screen = &self.screen;
-        if screen.json {
-            for video in videos {
-                screen.json_row(&VideoObject::new(video));
-            }
-        } else if screen.out_is_terminal {
-            let fields = [fields, &[Field::Title]].concat();
-            screen.painted(&table::fields_table(videos, &fields, &self.view()));
-        } else {
-            for video in videos {
+        if screen.out_is_terminal && !screen.json {
+            return screen.painted(&table::fields_table(videos, fields, &self.view()));
+        }
+        for video in videos {
+            if screen.json {
+                screen.json_row(&VideoObject { video, fields });
+            } else {
                 screen.row(&tsv::row(video, fields));
             }
         }
@@ -106,8 +109,20 @@ impl Context {
         Store::open_for_reading(&self.database()?)
     }
 
+    /// `None` where nothing was recorded yet.
+    fn open_if_there(&self) -> Result<Option<Store>> {
+        match self.open_for_reading() {
+            Err(problem) if problem.code == code::NO_DATABASE => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     pub fn open_or_create(&self) -> Result<Store> {
         Store::create(&self.database()?)
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.env.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
     }
 
     /// Whose videos the key in use is for; `None` where there is none.
@@ -115,6 +130,12 @@ impl Context {
         let base = config::base_url(&self.env).ok()?;
         let key = config::api_key(&self.env).ok()?;
         Some(heygen::account(&base, &key.secret))
+    }
+
+    /// These options with the hook of the environment.
+    fn with_hook(&self, options: PassOptions) -> Result<PassOptions> {
+        let hook = self.hook(None)?;
+        Ok(PassOptions { hook, ..options })
     }
 
     pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>> {
@@ -136,17 +157,22 @@ impl Context {
             .map_err(|source| Problem::file("use the output directory", &chosen, &source))?;
         // SQLite and JSON hold text.
         if absolute.to_str().is_none() {
+            let shown = absolute.display();
             return Err(Problem::usage(
-                format!(
-                    "the output directory {} is not valid UTF-8",
-                    absolute.display()
-                ),
+                format!("the output directory {shown} is not valid UTF-8"),
                 "name one that is with --output-dir",
             ));
         }
         refuse_hopeless(&absolute)?;
         Ok(absolute)
     }
+}
+
+/// A file that was saved, and what is in its place now.
+fn saved_file(file: &File) -> Option<(&Path, OnDisk)> {
+    let (path, sha256) = (file.path.as_deref()?, file.sha256.as_ref()?);
+    let bytes = file.bytes.filter(|_| file.state == FileState::Saved)?;
+    Some((path, verify(path, bytes, sha256)))
 }
 
 /// The absolute form of `path` without `..`: through the file system as far as it exists, since `link/..` is where the
@@ -175,12 +201,9 @@ fn refuse_hopeless(dir: &Path) -> Result<()> {
     } else {
         return Ok(());
     };
+    let (dir, there) = (dir.display(), there.display());
     Err(Problem::usage(
-        format!(
-            "files cannot go to {}: {} {why}",
-            dir.display(),
-            there.display()
-        ),
+        format!("files cannot go to {dir}: {there} {why}"),
         "choose another directory with --output-dir",
     ))
 }

@@ -13,7 +13,6 @@ const OPENER: &str = if cfg!(target_os = "macos") {
     "xdg-open"
 };
 
-/// Open the saved file, or HeyGen's page, with the desktop's program for it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker open 14          # the saved file
@@ -27,7 +26,6 @@ pub struct Args {
     web: bool,
 }
 
-/// Runs `tracker open`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let store = context.open_for_reading()?;
     let video = store.read(|tx| find_video(tx, &args.id, true))?;

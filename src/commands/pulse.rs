@@ -73,7 +73,7 @@ pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Resu
                 if is_of_today(marker) {
                     return Ok(problem.exit);
                 }
-                let exit = context.report(problem);
+                let exit = context.screen.problem(problem);
                 // Where nothing can be written it is said each time.
                 renew(marker).ok();
                 return Ok(exit);

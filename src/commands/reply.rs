@@ -10,7 +10,6 @@ use crate::store::Tx;
 use crate::time::{self, Timestamp};
 use crate::video::{MessageKind, MessageState, RemoteStatus, RowId};
 
-/// Answer an agent that waits, or ask one that failed to go on
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker reply 14 'Yes, but with the blue background'
@@ -41,10 +40,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
     let scope = Scope::asked_for(&[row]);
-    let options = PassOptions {
-        hook: context.hook(None)?,
-        ..PassOptions::default()
-    };
+    let options = context.with_hook(PassOptions::default())?;
     let mut reporter = Reporter::new(&context.screen, Level::Events, true);
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     let state = store.read(|tx| tx.last_message_state(row))?;

@@ -3,17 +3,15 @@
 use serde_json::Value;
 
 use crate::bodies::{self, Body, Overrides};
-use crate::commands::file_options::{FileOptions, WantedFiles};
+use crate::commands::file_options::FileOptions;
 use crate::commands::options::FieldArgs;
 use crate::commands::submission::{self, SubmitOptions, new_video};
 use crate::commands::{Context, find_all, load};
 use crate::error::{Exit, Problem, Result};
-use crate::render::show::lost_hint;
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{IdempotencyKey, Phase, RowId, Video};
 
-/// Submit again: the stored body as a new row with a key of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker retry 15 --script @shorter.txt    # what failed, with another script
@@ -45,7 +43,6 @@ pub struct Args {
     submission: SubmitOptions,
 }
 
-/// Runs `tracker retry`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let store = context.open()?;
     let rows = if args.failed {
@@ -60,10 +57,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     for video in load(&store, &rows)? {
         let body = body_of(&store, &video, &overrides)?;
         if video.has_unanswered_attempt() {
-            let (id, hint) = (video.id, lost_hint(&video));
-            context
-                .screen
-                .warn(&format!("{id}: an attempt of it has no answer: {hint}"));
+            submission::warn_unanswered(&video, context);
         }
         let nudges = store.read(|tx| tx.nudges_sent(video.id))?;
         let new_row = args.again(context, &video, &body, now)?;
@@ -74,9 +68,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         bodies.push((Some(video.id), body));
     }
     if new.is_empty() {
-        context
-            .screen
-            .note("nothing failed that was not retried already");
+        let note = "nothing failed that was not retried already";
+        context.screen.note(note);
         return Ok(Exit::Ok);
     }
     if args.submission.dry_run {
@@ -132,9 +125,9 @@ pub(super) fn settle(
             format!("tracker show {row} shows that one; --again submits {original} once more"),
         ));
     }
-    let Some(video) = tx.video(original)? else {
-        return Err(Problem::not_found(original));
-    };
+    let video = tx
+        .video(original)?
+        .ok_or_else(|| Problem::not_found(original))?;
     refuse_unless_over(&video)?;
     if let (Some((_, key)), Some(first)) = (&mut new.request, &video.idempotency_key) {
         let body = new.body_hash.as_deref().unwrap_or_default();
@@ -208,25 +201,19 @@ impl Args {
         body: &Body,
         now: Timestamp,
     ) -> Result<NewVideo> {
-        let given = self.files.resolve(context)?;
-        let files = WantedFiles {
-            output_dir: match &self.files.output_dir {
-                Some(_) => given.output_dir,
-                None => original.output_dir.clone(),
-            },
-            name_template: match &self.files.name {
-                Some(_) => given.name_template,
-                None => original.name_template.clone(),
-            },
-            assets: match &self.files.assets {
-                Some(_) => given.assets,
-                None => original.files.iter().map(|file| file.asset).collect(),
-            },
-        };
-        let tags = if self.tags.is_empty() {
-            &original.tags
-        } else {
-            &self.tags
+        let mut files = self.files.resolve(context)?;
+        if self.files.output_dir.is_none() {
+            files.output_dir.clone_from(&original.output_dir);
+        }
+        if self.files.name.is_none() {
+            files.name_template.clone_from(&original.name_template);
+        }
+        if self.files.assets.is_none() {
+            files.assets = original.files.iter().map(|file| file.asset).collect();
+        }
+        let tags = match self.tags.as_slice() {
+            [] => &original.tags,
+            _ => &self.tags,
         };
         Ok(NewVideo {
             retry_of: Some(original.id),

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use crate::commands::Context;
-use crate::config::Environment;
 use crate::error::{Exit, Problem, Result};
-use crate::render::screen::Screen;
 use crate::sandbox::{Sandbox, SandboxOptions, Webhook};
 use crate::shell;
 
-/// Run a local stand-in for HeyGen: no key, no network, no bill.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example, in one terminal:
   tracker sandbox --port 8080
@@ -77,7 +74,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         ..SandboxOptions::default()
     })
     .map_err(|source| Problem::system("start the sandbox", &source))?;
-    print_exports(&context.screen, &context.env, &sandbox, args.webhook_secret);
+    print_exports(context, &sandbox, args.webhook_secret);
     loop {
         std::thread::park();
     }
@@ -87,27 +84,18 @@ fn webhook(args: &Args) -> Result<Option<Webhook>> {
     let (Some(url), Some(secret)) = (&args.webhook, &args.webhook_secret) else {
         return Ok(None);
     };
-    let mut webhook = Webhook::new(url, secret).map_err(|error| {
-        Problem::usage(
-            error.to_string(),
-            "tracker listen prints where it can be reached",
-        )
-    })?;
+    let hint = "tracker listen prints where it can be reached";
+    let mut webhook =
+        Webhook::new(url, secret).map_err(|error| Problem::usage(error.to_string(), hint))?;
     webhook.duplicates = args.webhook_duplicates;
     Ok(Some(webhook))
 }
 
-fn print_exports(
-    screen: &Screen,
-    env: &Environment,
-    sandbox: &Sandbox,
-    webhook_secret: Option<String>,
-) {
+fn print_exports(context: &Context, sandbox: &Sandbox, webhook_secret: Option<String>) {
+    let screen = &context.screen;
     // A database of its own: sandbox videos in the real history could never be found at HeyGen.
-    let database = env
-        .path("TMPDIR")
-        .unwrap_or_else(|| "/tmp".into())
-        .join(format!("heygen-sandbox-{}.db", std::process::id()));
+    let name = format!("heygen-sandbox-{}.db", std::process::id());
+    let database = context.temporary().join(name);
     let mut exports = vec![
         ("HEYGEN_API_BASE", sandbox.api_base()),
         ("HEYGEN_API_KEY", sandbox.key().to_owned()),

@@ -8,16 +8,15 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Context, find, pulse};
+use super::{Context, find, pulse, saved_file};
 use crate::decide::{self, FileFact};
-use crate::download::{OnDisk, verify};
+use crate::download::OnDisk;
 use crate::error::{Exit, Problem, Result};
-use crate::event::TimelineEntry;
 use crate::render::json::TicketObject;
 use crate::render::show::show;
-use crate::store::{Store, Tx};
+use crate::store::Store;
 use crate::time::{self, Timestamp};
-use crate::video::{File, FileState, RowId, Video};
+use crate::video::{File, FileState, RowId};
 
 /// Up to this size a saved file is read again whenever somebody asks for its row; that takes well under a second.
 const ALWAYS_READ: u64 = 64 * 1024 * 1024;
@@ -34,7 +33,6 @@ Saved files are looked at: one that is not there any more, or is not what was
 saved, is recorded as gone (tracker download fetches it again). Files over 64 MiB
 are read only when their time stamp says that they were written to since.";
 
-/// Show everything about one video
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]
 pub struct Args {
@@ -49,64 +47,41 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let id = store.read(|tx| find(tx, &args.id, true))?;
     let gone = look_at_files(&store, id, context)?;
     record(&mut store, id, &gone, context);
-    let mut ticket = store.read(|tx| Known::read(tx, id))?;
-    let Some(video) = ticket.video.as_mut() else {
+    let known = store.read(|tx| {
+        let Some(video) = tx.video(id)? else {
+            return Ok(None);
+        };
+        let retried_as = tx.retries(id)?.last().map(|(retry, _)| *retry);
+        Ok(Some((video, tx.request(id)?, tx.timeline(id)?, retried_as)))
+    })?;
+    let Some((mut video, request, events, retried_as)) = known else {
         // Forgotten since, or damaged.
         pulse::note_damaged(&store, context);
         return Err(Problem::not_found(args.id));
     };
-    for gone in &gone {
-        // What could not be recorded is true all the same.
-        let same = video.files.iter_mut().find(|file| **file == gone.file);
-        if let Some(file) = same {
+    // What could not be recorded is true all the same.
+    for file in &mut video.files {
+        if gone.iter().any(|(gone, _)| gone == file) {
             file.state = FileState::Gone;
         }
     }
     let object = TicketObject {
-        video,
-        request: ticket.request.as_deref(),
-        events: &ticket.events,
+        video: &video,
+        request: request.as_deref(),
+        events: &events,
     };
-    if context.globals.json {
+    if context.screen.json {
         context.screen.json_row(&object);
     } else {
-        context
-            .screen
-            .painted(&show(&object, ticket.retried_as, &context.view()));
+        let text = show(&object, retried_as, &context.view());
+        context.screen.painted(&text);
     }
     pulse::note_silence(&store, context)?;
     Ok(Exit::Ok)
 }
 
-/// Everything the database has about one row.
-struct Known {
-    video: Option<Video>,
-    request: Option<String>,
-    events: Vec<TimelineEntry>,
-    /// The newest row that submits it again.
-    retried_as: Option<RowId>,
-}
-
-impl Known {
-    fn read(tx: &Tx<'_>, id: RowId) -> Result<Self> {
-        let video = tx.video(id)?;
-        Ok(Self {
-            request: match video {
-                Some(_) => tx.request(id)?,
-                None => None,
-            },
-            events: tx.timeline(id)?,
-            retried_as: tx.retries(id)?.last().map(|(id, _)| *id),
-            video,
-        })
-    }
-}
-
-/// A saved file that is not what it was.
-struct Gone {
-    file: File,
-    why: &'static str,
-}
+/// A saved file that is not what it was, and why.
+type Gone = (File, &'static str);
 
 fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone>> {
     let video = store.read(|tx| tx.video(id))?;
@@ -115,7 +90,7 @@ fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone
     for file in files {
         match look(&file) {
             Ok(None) => {}
-            Ok(Some(why)) => gone.push(Gone { file, why }),
+            Ok(Some(why)) => gone.push((file, why)),
             // An unreadable directory says nothing about the file in it.
             Err((path, error)) => {
                 let warning = format!("cannot look at {}: {error}", path.display());
@@ -128,22 +103,21 @@ fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone
 
 /// Why a saved file is gone; `None` when it is there.
 fn look(file: &File) -> Result<Option<&'static str>, (&Path, io::Error)> {
-    let FileState::Saved = file.state else {
-        return Ok(None);
-    };
-    let (Some(path), Some(bytes), Some(sha256)) = (&file.path, file.bytes, &file.sha256) else {
-        return Ok(None);
-    };
-    if bytes > ALWAYS_READ
-        && fs::symlink_metadata(path).is_ok_and(|meta| is_untouched(&meta, bytes, file.saved_at))
+    let meta = file
+        .path
+        .as_ref()
+        .and_then(|path| fs::symlink_metadata(path).ok());
+    if let (Some(meta), Some(bytes)) = (meta, file.bytes)
+        && bytes > ALWAYS_READ
+        && is_untouched(&meta, bytes, file.saved_at)
     {
         return Ok(None);
     }
-    match verify(path, bytes, sha256) {
-        OnDisk::Intact => Ok(None),
-        OnDisk::Missing => Ok(Some("missing")),
-        OnDisk::Changed => Ok(Some("changed")),
-        OnDisk::Unreadable(error) => Err((path, error)),
+    match saved_file(file) {
+        None | Some((_, OnDisk::Intact)) => Ok(None),
+        Some((_, OnDisk::Missing)) => Ok(Some("missing")),
+        Some((_, OnDisk::Changed)) => Ok(Some("changed")),
+        Some((path, OnDisk::Unreadable(error))) => Err((path, error)),
     }
 }
 
@@ -169,15 +143,13 @@ fn record(store: &mut Store, id: RowId, gone: &[Gone], context: &Context) {
     }
     let now = time::now();
     let recorded = store.write(|tx| {
-        for Gone { file, why } in gone {
+        for (file, why) in gone {
             // Somebody may have saved it again since it was looked at.
             if let Some(video) = tx.video(id)?
                 && video.files.contains(file)
             {
-                tx.apply(
-                    &decide::file(&video, file.asset, FileFact::Gone(why), now),
-                    now,
-                )?;
+                let decision = decide::file(&video, file.asset, FileFact::Gone(why), now);
+                tx.apply(&decision, now)?;
             }
         }
         Ok(())

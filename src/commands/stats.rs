@@ -21,7 +21,7 @@ const FEW: u64 = 5;
 pub(super) fn print(store: &Store, filter: &Filter, csv: bool, context: &Context) -> Result<()> {
     let stats = store.read(|tx| tx.stats(filter))?;
     let screen = &context.screen;
-    if context.globals.json {
+    if context.screen.json {
         screen.json_row(&stats);
     } else if csv {
         let records = csv_records(&stats, screen.out_is_terminal);

@@ -5,7 +5,6 @@ use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
 
-/// End an agent's session, which frees its slot at HeyGen
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker stop 14          # it stalls, and holds one of the account's slots")]
@@ -22,12 +21,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let video = store.read(|tx| find_video(tx, &args.id, false))?;
     let row = video.id;
     let Some(session) = &video.session_id else {
+        let (kind, status) = (video.kind, video.status());
         return Err(Problem::usage(
-            format!(
-                "{row} is no agent's session but a {} ({}); HeyGen cannot stop it",
-                video.kind,
-                video.status()
-            ),
+            format!("{row} is no agent's session but a {kind} ({status}); HeyGen cannot stop it"),
             format!("tracker show {row}"),
         ));
     };
@@ -37,11 +33,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             format!("tracker show {row}"),
         ));
     }
-    if video
-        .account
-        .as_ref()
-        .is_some_and(|owner| *owner != access.account)
-    {
+    let owner = video.account.as_ref();
+    if owner.is_some_and(|owner| *owner != access.account) {
         return Err(Problem::usage(
             format!("{row} belongs to another account than this key's"),
             "give the right key with HEYGEN_API_KEY_FILE",
@@ -50,10 +43,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     // Stopped twice is stopped: nothing has to be recorded before.
     access.client.stop(session)?;
     let scope = Scope::look_at(vec![row]);
-    let options = PassOptions {
-        hook: context.hook(None)?,
-        ..PassOptions::default()
-    };
+    let options = context.with_hook(PassOptions::default())?;
     let mut reporter = Reporter::new(&context.screen, Level::Events, true);
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);

@@ -114,22 +114,16 @@ impl SubmitOptions {
         let voice = if live { Level::Events } else { Level::Outages };
         let mut reporter = Reporter::new(&context.screen, voice, true);
         // From here on everything is recorded: what goes wrong is reported, and is no reason to submit again.
-        let sent = self
-            .send(
-                &mut store,
-                context,
-                recorded.fresh,
-                &recorded.rows,
-                &mut reporter,
-            )
-            .unwrap_or_else(|error| context.report(&error));
-        let videos = match load(&store, &recorded.rows) {
+        let (fresh, rows) = (recorded.fresh, &recorded.rows);
+        let sent = self.send(&mut store, context, fresh, rows, &mut reporter);
+        let sent = sent.unwrap_or_else(|error| context.screen.problem(&error));
+        let videos = match load(&store, rows) {
             Ok(videos) => videos,
             Err(error) => {
-                context.report(&error);
+                context.screen.problem(&error);
+                let all = rows.len();
                 context.screen.warn(&format!(
-                    "all {} were recorded; do not submit again: check sends the rest",
-                    recorded.rows.len()
+                    "all {all} were recorded; do not submit again: check sends the rest"
                 ));
                 return Ok(if self.wait { Exit::Trouble } else { Exit::Ok });
             }
@@ -139,7 +133,7 @@ impl SubmitOptions {
         }
         report(context, &videos, recorded.known, self.queue);
         if let Err(error) = pulse::note_silence(&store, context) {
-            context.report(&error);
+            context.screen.problem(&error);
         }
         Ok(exit(reporter.tally(), &videos, self.wait.then_some(sent)))
     }
@@ -156,10 +150,7 @@ impl SubmitOptions {
         if self.queue {
             return Ok(Exit::Ok);
         }
-        let options = PassOptions {
-            hook: context.hook(None)?,
-            ..PassOptions::default()
-        };
+        let options = context.with_hook(PassOptions::default())?;
         let wait = self.waiting.wait(Some(rows.to_vec()));
         let impatient = PassOptions {
             budget: BUDGET,
@@ -341,6 +332,13 @@ impl Recorded {
     }
 }
 
+/// Not a note that -q drops: whoever misses this may submit twice.
+pub(super) fn warn_unanswered(video: &Video, context: &Context) {
+    let (id, hint) = (video.id, lost_hint(video));
+    let warning = format!("{id}: an attempt of it has no answer: {hint}");
+    context.screen.warn(&warning);
+}
+
 /// What the status column does not say loudly enough.
 fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
     let screen = &context.screen;
@@ -351,9 +349,7 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
         ));
     }
     for video in videos.iter().filter(|video| video.is_lost()) {
-        // Not a note that -q drops: whoever misses this may submit twice.
-        let (id, hint) = (video.id, lost_hint(video));
-        screen.warn(&format!("{id}: an attempt of it has no answer: {hint}"));
+        warn_unanswered(video, context);
     }
     for video in videos.iter().filter(|v| v.phase == Phase::Rejected) {
         screen.error(&format!(
@@ -392,12 +388,8 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
             ),
         });
     } else if screen.out_is_terminal && videos.iter().any(|video| !video.finished) {
-        let ids: Vec<String> = videos.iter().take(3).map(|v| v.id.to_string()).collect();
-        let which = if videos.len() > 3 {
-            String::new()
-        } else {
-            format!(" {}", ids.join(" "))
-        };
+        let ids = videos.iter().map(|video| format!(" {}", video.id));
+        let which: String = ids.filter(|_| videos.len() <= 3).collect();
         screen.note(&format!(
             "follow up with: tracker check (from cron), or tracker check --wait{which}"
         ));
@@ -407,11 +399,7 @@ fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
 /// Prints what would be sent, and every row with the same body; a row that is to be retried is no duplicate of itself.
 pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Result<Exit> {
     let screen = &context.screen;
-    let store = match context.open_for_reading() {
-        Ok(store) => Some(store),
-        Err(error) if error.code == code::NO_DATABASE => None,
-        Err(error) => return Err(error),
-    };
+    let store = context.open_if_there()?;
     for (original, body) in bodies {
         let mut duplicates = match &store {
             Some(store) => store.read(|tx| tx.duplicates(&body.hash()))?,
@@ -439,9 +427,9 @@ pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Re
             ));
         }
     }
+    let count = bodies.len();
     screen.note(&format!(
-        "{} would be submitted; nothing was sent or recorded",
-        bodies.len()
+        "{count} would be submitted; nothing was sent or recorded"
     ));
     Ok(Exit::Ok)
 }

@@ -13,7 +13,6 @@ use crate::error::{Exit, Problem, Result};
 use crate::store::NewVideo;
 use crate::time::{self, Timestamp};
 
-/// Submit videos: record them, send them, return at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tracker submit body.json                 # one object, an array, or JSON Lines
@@ -58,7 +57,6 @@ pub struct Args {
     submission: SubmitOptions,
 }
 
-/// Runs `tracker submit`.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let bodies = read_bodies(&args)?;
     let now = time::now();
@@ -66,13 +64,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         Some(table) => for_each(&args, table, &bodies, context, now)?,
         None => {
             let files = args.files.resolve(context)?;
-            let new = |body| {
-                (
-                    new_video(&body, args.tags.clone(), files.clone(), now),
-                    body,
-                )
-            };
-            bodies.into_iter().map(new).collect()
+            let new = |body: &Body| new_video(body, args.tags.clone(), files.clone(), now);
+            bodies.into_iter().map(|body| (new(&body), body)).collect()
         }
     };
     let (new, mut bodies): (Vec<NewVideo>, Vec<Body>) = new.into_iter().unzip();
@@ -110,25 +103,17 @@ fn for_each(
     }
     let (origin, bytes) = read_input(table, MAX_BODIES)?;
     let lines = each::parse(&origin, &bytes)?;
-    let fixed = match &args.files.name {
-        Some(_) => None,
-        None => Some(args.files.resolve(context)?),
-    };
     let for_line = |line: &Line| {
         let body = body.for_line(line, args.allow_empty)?;
         let tags = args.tags.iter();
         let tags = tags.map(|tag| line.fill(tag, args.allow_empty));
-        let files = match (&fixed, &args.files.name) {
-            (Some(files), _) => files.clone(),
-            (None, name) => FileOptions {
-                name: name
-                    .as_ref()
-                    .map(|name| line.fill_name(name, args.allow_empty))
-                    .transpose()?,
-                ..args.files.clone()
-            }
-            .resolve(context)?,
+        let name = args.files.name.as_ref();
+        let name = name.map(|name| line.fill_name(name, args.allow_empty));
+        let files = FileOptions {
+            name: name.transpose()?,
+            ..args.files.clone()
         };
+        let files = files.resolve(context)?;
         let new = new_video(&body, tags.collect::<Result<_, _>>()?, files, now);
         Ok((new, body))
     };
@@ -144,14 +129,11 @@ fn preview(bodies: &[Body], context: &Context) -> Result<Exit> {
         .filter_map(|body| Some((body.script()?.chars().count(), &body.place)))
         .max_by_key(|(length, _)| *length);
     let screen = &context.screen;
-    screen.note(&format!(
-        "{} lines, a video each; the first is shown",
-        bodies.len()
-    ));
+    let lines = bodies.len();
+    screen.note(&format!("{lines} lines, a video each; the first is shown"));
     if let Some((length, place)) = longest {
-        screen.note(&format!(
-            "the longest script has {length} characters ({place})"
-        ));
+        let note = format!("the longest script has {length} characters ({place})");
+        screen.note(&note);
     }
     Ok(Exit::Ok)
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Local;
-
 use super::record::{MadeElsewhere, Recorder};
 use super::{Args, counted};
 use crate::commands::Context;
+use crate::commands::options::time_of;
 use crate::decide::{self, Verdict};
 use crate::error::{Exit, Problem, Result};
 use crate::heygen::{BatchItem, RemoteVideo};
@@ -15,23 +14,19 @@ use crate::kind::Kind;
 use crate::pass::{self, Access, CallError, Caller, Level, PassOptions, Reporter, Scope};
 use crate::time::{self, Timestamp};
 use crate::video::{Job, RowId};
-use crate::when::parse_when;
 
 /// Adds everything of a kind that no row knows. What was added before a cut stays; the next run adds the rest.
 pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
-    let kind = args.kind().unwrap_or_default();
+    let kind = args.kind.unwrap_or_default();
     if kind == Kind::Template || kind.strategy().list.is_none() {
         return Err(Problem::usage(
             format!("HeyGen has no list of the kind {kind}"),
             "what is made from a template is listed as a video: leave out --kind",
         ));
     }
-    let since = match &args.since {
-        Some(when) => parse_when(when, time::now(), &Local)
-            .map(Some)
-            .map_err(|error| Problem::misuse(format!("--since: {error}")))?,
-        None => None,
-    };
+    let since = args.since.as_deref();
+    let since = since.map(|when| time_of("since", when, time::now()));
+    let since = since.transpose()?;
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
     let mut recorder = Recorder::new(args, Some(access.account.clone()), context)?;
@@ -98,11 +93,10 @@ fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> R
         return Ok(Exit::Ok);
     };
     let rows = store.read(|tx| tx.sessions_without_video())?;
-    let options = PassOptions {
+    let options = context.with_hook(PassOptions {
         download: false,
-        hook: context.hook(None)?,
         ..PassOptions::default()
-    };
+    })?;
     let scope = Scope::look_at(rows);
     let mut reporter = Reporter::new(&context.screen, Level::Outages, true);
     pass::run(store, &context.env, scope, &options, &mut reporter)?;
@@ -135,11 +129,8 @@ pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
         |page| {
             left_out += page.skipped;
             let all = page.items.len();
-            let found: Vec<MadeElsewhere> = page
-                .items
-                .into_iter()
-                .filter_map(|item| from_batch(id, item))
-                .collect();
+            let found = page.items.into_iter();
+            let found: Vec<_> = found.filter_map(|item| from_batch(id, item)).collect();
             waiting += all - found.len();
             recorder.record(&found)?;
             Ok(true)

@@ -35,9 +35,7 @@ pub(super) fn run(row: &str, videos: &[Made], context: &Context) -> Result<()> {
 
 /// `false` when it is known already: the same command again, after a kill perhaps.
 fn become_video(tx: &Tx<'_>, row: RowId, video_id: &VideoId, now: Timestamp) -> Result<bool> {
-    let Some(video) = tx.video(row)? else {
-        return Err(Problem::not_found(row));
-    };
+    let video = tx.video(row)?.ok_or_else(|| Problem::not_found(row))?;
     match tx.by_video_id(video_id)? {
         Some(tracked_by) if tracked_by == row => return Ok(false),
         Some(tracked_by) => {
@@ -55,10 +53,10 @@ fn become_video(tx: &Tx<'_>, row: RowId, video_id: &VideoId, now: Timestamp) -> 
         ));
     }
     let Some(decision) = decide::became(&video, video_id, now) else {
+        let status = video.status();
         return Err(Problem::usage(
             format!(
-                "{row} is {}; only a row with an unanswered attempt can become a video by --as",
-                video.status()
+                "{row} is {status}; only a row with an unanswered attempt can become a video by --as"
             ),
             format!("tracker show {row}; without --as the id gets a row of its own"),
         ));

@@ -8,7 +8,7 @@ use super::{Args, counted};
 use crate::commands::Context;
 use crate::commands::file_options::WantedFiles;
 use crate::decide::{self, Observation};
-use crate::error::{Result, code};
+use crate::error::Result;
 use crate::heygen::{self, RemoteVideo};
 use crate::import::Made;
 use crate::kind::Kind;
@@ -91,7 +91,7 @@ pub(super) struct RowDefaults {
 impl RowDefaults {
     pub(super) fn new(args: &Args, account: Option<Account>, context: &Context) -> Result<Self> {
         Ok(Self {
-            kind: args.kind().unwrap_or_default(),
+            kind: args.kind.unwrap_or_default(),
             tags: args.tag.iter().map(|tag| tag.trim().to_owned()).collect(),
             files: args.files.resolve(context)?,
             account,
@@ -111,19 +111,15 @@ impl RowDefaults {
         let (made, seen) = match found {
             MadeElsewhere::Job(made, seen) => (made, seen.as_ref()),
             MadeElsewhere::Refused(name, _) => {
-                return NewVideo {
-                    request_key: Some(name.clone()),
-                    ..new
-                };
+                let request_key = Some(name.clone());
+                return NewVideo { request_key, ..new };
             }
         };
         let kind = made.kind.unwrap_or(self.kind);
         let id = Some(made.video_id.clone());
+        let its_video = || seen?.session.as_ref()?.video_id.clone();
         let (session_id, video_id) = match kind {
-            Kind::Agent => (
-                id,
-                seen.and_then(|seen| seen.session.as_ref()?.video_id.clone()),
-            ),
+            Kind::Agent => (id, its_video()),
             _ => (None, id),
         };
         let assets = self.files.assets.iter().copied();
@@ -186,10 +182,7 @@ impl<'a> Recorder<'a> {
     pub(super) fn new(args: &Args, account: Option<Account>, context: &'a Context) -> Result<Self> {
         let defaults = RowDefaults::new(args, account, context)?;
         let store = if args.dry_run {
-            match context.open_for_reading() {
-                Err(problem) if problem.code == code::NO_DATABASE => None,
-                opened => Some(opened?),
-            }
+            context.open_if_there()?
         } else {
             Some(context.open_or_create()?)
         };
@@ -232,12 +225,10 @@ impl<'a> Recorder<'a> {
     pub(super) fn record(&mut self, found: &[MadeElsewhere]) -> Result<()> {
         let defaults = &self.defaults;
         let tracked: Vec<Tracked> = match &mut self.store {
-            Some(store) if !self.dry_run => store.write(|tx| {
-                found
-                    .iter()
-                    .map(|found| defaults.track(tx, found))
-                    .collect()
-            })?,
+            Some(store) if !self.dry_run => {
+                let track = |tx: &Tx<'_>| found.iter().map(|one| defaults.track(tx, one)).collect();
+                store.write(track)?
+            }
             _ => return found.iter().try_for_each(|found| self.show(found)),
         };
         let names = found.iter().map(ToString::to_string);
@@ -287,14 +278,10 @@ impl<'a> Recorder<'a> {
 
     fn note(&self, named: bool) {
         let screen = &self.context.screen;
-        let known = || {
-            self.tracked
-                .iter()
-                .filter(|(tracked, _)| tracked.is_known())
-        };
-        let count = known().count();
+        let known = self.tracked.iter().filter(|(row, _)| row.is_known());
+        let count = known.clone().count();
         if named && count <= NAMED {
-            for (tracked, name) in known() {
+            for (tracked, name) in known {
                 screen.note(&format!("already tracked as {}: {name}", tracked.row()));
             }
         } else if count > 0 {
@@ -302,25 +289,21 @@ impl<'a> Recorder<'a> {
         }
         for (tracked, _) in &self.tracked {
             if let Tracked::Again(row) = tracked {
-                screen.note(&format!(
-                    "{row} was missing; tracker check asks for it again"
-                ));
+                let note = format!("{row} was missing; tracker check asks for it again");
+                screen.note(&note);
             }
         }
         if self.dry_run {
-            screen.note(&format!(
-                "{} would be added; nothing was recorded",
-                self.shown
-            ));
+            let shown = self.shown;
+            screen.note(&format!("{shown} would be added; nothing was recorded"));
         }
         let new = self.tracked.len() - count;
         let files = &self.defaults.files;
         if screen.err_is_terminal && new > 0 && !files.assets.is_empty() {
             let videos = counted(new, "video", "videos");
             let dir = files.output_dir.display();
-            screen.note(&format!(
-                "tracker check saves the files of {videos} in {dir}"
-            ));
+            let note = format!("tracker check saves the files of {videos} in {dir}");
+            screen.note(&note);
         }
     }
 }
