@@ -438,7 +438,7 @@ impl Lines {
 
     fn check(&mut self, mark: &str, topic: &str, found: &str, error: Option<&Problem>) {
         let found = text::sanitize(found);
-        self.fact(format!("{:<5} {topic:<9} {found}", mark).trim_end());
+        self.fact(format!("{mark:<5} {topic:<9} {found}").trim_end());
         if let Some(problem) = error {
             self.below(&problem.message);
             if let Some(hint) = &problem.hint {
