@@ -116,7 +116,6 @@ impl DownloadError {
             .with_hint("if the file is that large, give a larger --max-size")
     }
 
-    /// For `map_err`: what was tried on which path.
     pub(super) fn disk(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| {
@@ -143,7 +142,6 @@ impl DownloadError {
         }
     }
 
-    /// A body that comes, but in drops.
     pub(super) fn too_slow(from: &str) -> Self {
         Self::network(&ureq::Error::Timeout(ureq::Timeout::RecvBody), from)
     }

@@ -34,7 +34,6 @@ pub(super) struct PartFile {
     hash: Sha256,
     /// What the file holds, as it would be recorded; its name and validators never change.
     pub(super) now: Part,
-    /// How many of its bytes the ledger knows to be durable.
     recorded: u64,
     recorded_at: Instant,
     /// A beginning on its way to the disk while more is being received, to be recorded when it is there.
@@ -122,7 +121,6 @@ impl PartFile {
         Ok(hash.map(|hash| Self::new(path, file, hash, recorded.clone())))
     }
 
-    /// The first bytes, enough to tell the kind of file.
     pub(super) fn head(&self) -> Result<Vec<u8>> {
         let wanted = usize::try_from(self.now.bytes).map_or(HEAD, |bytes| bytes.min(HEAD));
         let mut head = vec![0; wanted];

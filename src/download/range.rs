@@ -89,7 +89,6 @@ pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> Res
     })
 }
 
-/// How many bytes the body has: `None` when it is chunked.
 fn length(asset: Asset, answer: &Parts) -> Result<Option<u64>, &'static str> {
     let headers = &answer.headers;
     if list(headers, &CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity")) {

@@ -48,7 +48,6 @@ impl Identity {
     }
 }
 
-/// Makes the directory that a file is to be in, for its owner alone.
 pub fn make_directory_of(path: &Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new(""));
     DirBuilder::new().recursive(true).mode(0o700).create(parent)

@@ -184,7 +184,6 @@ impl Rescue<'_> {
         })
     }
 
-    /// Makes of the rows a database that the program can go on with.
     fn settle(&self, conn: &Connection, rescued: &mut Rescued) -> rusqlite::Result<()> {
         // Numbers of rows are not used again, whatever is left of them.
         conn.execute_batch(

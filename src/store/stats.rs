@@ -46,7 +46,6 @@ pub struct Group {
     pub submitted: u64,
     pub completed: u64,
     pub failed: u64,
-    /// Length of all whose length HeyGen told, however they ended.
     pub minutes_submitted: f64,
     pub minutes_delivered: f64,
 }

@@ -160,15 +160,13 @@ impl Tx<'_> {
 
     /// What a row has taken meanwhile can be nothing else's.
     pub fn retain_untracked(&self, candidates: &mut Vec<Candidate>) -> Result<()> {
-        let mut untracked = Vec::with_capacity(candidates.len());
-        for candidate in candidates.drain(..) {
+        for candidate in std::mem::take(candidates) {
             if let Some(id) = VideoId::new(candidate.video_id.as_str())
                 && self.by_video_id(&id)?.is_none()
             {
-                untracked.push(candidate);
+                candidates.push(candidate);
             }
         }
-        *candidates = untracked;
         Ok(())
     }
 
