@@ -15,7 +15,7 @@ use heygen_tracker::heygen::{BaseUrl, Client, RemoteVideo, Timeouts};
 use heygen_tracker::render::fields::Field;
 use heygen_tracker::render::json::{self, VideoObject};
 use heygen_tracker::render::tsv;
-use heygen_tracker::sandbox::{RenderState, Sandbox, SandboxOptions};
+use heygen_tracker::sandbox::{KEY, RenderState, Sandbox, SandboxOptions};
 use heygen_tracker::secret::Secret;
 use heygen_tracker::store::{NewVideo, Store};
 use heygen_tracker::time;
@@ -82,7 +82,7 @@ fn sandbox(videos: usize) -> (Sandbox, Client) {
         world.insert(&format!("{number:032x}"), progress);
     }
     let base = BaseUrl::parse(&sandbox.api_base()).unwrap();
-    let key = Secret::new(sandbox.key()).unwrap();
+    let key = Secret::new(KEY).unwrap();
     let client = Client::new(&base, key, Timeouts::default(), None);
     (sandbox, client)
 }

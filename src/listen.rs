@@ -51,7 +51,6 @@ fn limits() -> Limits {
         connections: 256,
         idle: Duration::from_secs(10),
         header: Duration::from_secs(5),
-        read: Duration::from_secs(5),
         body: Duration::from_secs(10),
         write: Duration::from_secs(5),
         max_header: 16 * 1024,

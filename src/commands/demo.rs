@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
 use crate::render::screen::Screen;
-use crate::sandbox::{RenderState, Sandbox, SandboxOptions};
+use crate::sandbox::{KEY, RenderState, Sandbox, SandboxOptions};
 use crate::shell;
 
 /// Long enough to see a video render, short enough to watch.
@@ -107,7 +107,7 @@ impl<'a> Stage<'a> {
         let database = dir.join("tracker.db");
         let mut variables = vec![
             ("HEYGEN_API_BASE", sandbox.api_base()),
-            ("HEYGEN_API_KEY", sandbox.key().to_owned()),
+            ("HEYGEN_API_KEY", KEY.to_owned()),
             ("TRACKER_DB", database.to_string_lossy().into_owned()),
             ("HOME", dir.to_string_lossy().into_owned()),
         ];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
-use crate::sandbox::{Sandbox, SandboxOptions, Webhook};
+use crate::sandbox::{KEY, Sandbox, SandboxOptions, Webhook};
 use crate::shell;
 
 #[derive(Debug, clap::Args)]
@@ -98,7 +98,7 @@ fn print_exports(context: &Context, sandbox: &Sandbox, webhook_secret: Option<St
     let database = context.temporary().join(name);
     let mut exports = vec![
         ("HEYGEN_API_BASE", sandbox.api_base()),
-        ("HEYGEN_API_KEY", sandbox.key().to_owned()),
+        ("HEYGEN_API_KEY", KEY.to_owned()),
         ("TRACKER_DB", database.to_string_lossy().into_owned()),
     ];
     exports.extend(webhook_secret.map(|secret| ("HEYGEN_WEBHOOK_SECRET", secret)));

@@ -26,23 +26,20 @@ impl From<io::Error> for Unread {
     }
 }
 
-/// Reads with a time-out for each read and a deadline for all of them.
+/// Reads until a deadline.
 pub(super) struct Patient<'a> {
     pub(super) stream: &'a TcpStream,
-    pub(super) silence: Duration,
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Instant,
 }
 
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.map_or(self.silence, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        });
+        let left = self.deadline.saturating_duration_since(Instant::now());
         // A time-out of zero would be none at all.
         if left < Duration::from_millis(1) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.stream.set_read_timeout(Some(left.min(self.silence)))?;
+        self.stream.set_read_timeout(Some(left))?;
         self.stream.read(buffer)
     }
 }
@@ -59,32 +56,26 @@ enum Framing {
 
 impl<'a> Incoming<'a> {
     pub(super) fn new(stream: &'a TcpStream, limits: &'a Limits) -> Self {
-        let patient = Patient {
-            stream,
-            silence: limits.idle,
-            deadline: None,
-        };
+        let deadline = Instant::now();
         Self {
-            reader: BufReader::new(patient),
+            reader: BufReader::new(Patient { stream, deadline }),
             limits,
         }
     }
 
-    fn allow(&mut self, silence: Duration, all: Option<Duration>) {
-        let patient = self.reader.get_mut();
-        patient.silence = silence;
-        patient.deadline = all.map(|all| Instant::now() + all);
+    fn allow(&mut self, time: Duration) {
+        self.reader.get_mut().deadline = Instant::now() + time;
     }
 
     pub(super) fn request(&mut self, peer: SocketAddr) -> Result<Option<Request>, Unread> {
-        self.allow(self.limits.idle, None);
+        self.allow(self.limits.idle);
         // Between requests silence is no error.
         match self.reader.fill_buf() {
             Ok([]) => return Ok(None),
             Ok(_) => {}
             Err(_) => return Err(Unread::Gone),
         }
-        self.allow(self.limits.read, Some(self.limits.header));
+        self.allow(self.limits.header);
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let room = self.limits.max_header - head.len();
@@ -99,7 +90,7 @@ impl<'a> Incoming<'a> {
             let mut stream = self.reader.get_ref().stream;
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        self.allow(self.limits.read, Some(self.limits.body));
+        self.allow(self.limits.body);
         request.body = match framing {
             Framing::Length(length) => self.exactly(length)?,
             Framing::Chunked => self.chunks()?,

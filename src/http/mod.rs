@@ -18,5 +18,6 @@ mod wire;
 pub(crate) use incoming::fuzz;
 pub use request::Request;
 pub use response::{Ending, Payload, Response};
+pub(crate) use server::lock;
 pub use server::{Limits, Server};
 pub use wire::Wire;

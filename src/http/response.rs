@@ -1,10 +1,8 @@
-use std::fmt;
 use std::io::{self, Read};
 
 use ureq::http::StatusCode;
 
 /// A well-formed response. `Content-Length` and `Connection` are added when it is sent, unless it names its own.
-#[derive(Debug)]
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
@@ -73,11 +71,8 @@ impl Response {
     pub fn head(&self) -> Vec<u8> {
         let code = StatusCode::from_u16(self.status).ok();
         let reason = code.and_then(|code| code.canonical_reason());
-        let mut head = format!(
-            "HTTP/1.1 {} {}\r\n",
-            self.status,
-            reason.unwrap_or("Status")
-        );
+        let reason = reason.unwrap_or("Status");
+        let mut head = format!("HTTP/1.1 {} {reason}\r\n", self.status);
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
@@ -98,11 +93,5 @@ impl Payload {
             Self::Bytes(bytes) => Box::new(io::Cursor::new(bytes)),
             Self::Stream { source, .. } => source,
         }
-    }
-}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.length())
     }
 }

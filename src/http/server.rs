@@ -19,7 +19,6 @@ pub struct Limits {
     pub idle: Duration,
     /// From the first byte of a request to the end of its headers.
     pub header: Duration,
-    pub read: Duration,
     /// From the end of the headers to the end of the body: a client that drips would hold its place for ever.
     pub body: Duration,
     /// How long a write may block on a client that does not read.
@@ -34,7 +33,6 @@ impl Default for Limits {
             connections: 128,
             idle: Duration::from_secs(30),
             header: Duration::from_secs(10),
-            read: Duration::from_secs(10),
             body: Duration::from_secs(60),
             write: Duration::from_secs(30),
             max_header: 64 * 1024,
@@ -59,10 +57,6 @@ impl Stop {
     fn raise(&self) {
         *lock(&self.raised) = true;
         self.bell.notify_all();
-    }
-
-    fn is_raised(&self) -> bool {
-        *lock(&self.raised)
     }
 
     /// Sleeps for `duration` or until the flag is raised; says whether it is.
@@ -164,7 +158,7 @@ impl Drop for Server {
 fn accept(listener: &TcpListener, house: &Arc<House>) {
     for number in 0_u64.. {
         let accepted = listener.accept();
-        if house.stop.is_raised() {
+        if house.stop.wait(Duration::ZERO) {
             return;
         }
         let Ok((stream, peer)) = accepted else {
@@ -240,11 +234,8 @@ fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
     Wire::last(stream, &house.stop).send(Response::new(status))?;
     stream.shutdown(Shutdown::Write)?;
     let (patience, most) = DRAIN;
-    let rest = Patient {
-        stream,
-        silence: patience,
-        deadline: Some(Instant::now() + patience),
-    };
+    let deadline = Instant::now() + patience;
+    let rest = Patient { stream, deadline };
     io::copy(&mut rest.take(most), &mut io::sink()).map(drop)
 }
 
@@ -258,6 +249,6 @@ fn turn_away(mut stream: &TcpStream, house: &House) {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

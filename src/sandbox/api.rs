@@ -104,7 +104,11 @@ impl Call<'_> {
         let Some(fields) = body.as_object() else {
             return Err(invalid("body", "The body must be a JSON object."));
         };
-        let known = |name: &String| shape.only.is_none_or(|only| only.contains(&name.as_str()));
+        let known = |name: &String| {
+            shape
+                .only
+                .is_none_or(|only| only.split(' ').any(|field| field == name))
+        };
         if let Some(unknown) = fields.keys().find(|name| !known(name)) {
             let message = format!("{unknown}: extra fields not permitted");
             return Err(error(422, "invalid_parameter", &message));

@@ -7,7 +7,7 @@ pub(super) struct Shape {
     pub(super) kind: &'static str,
     pub(super) path: &'static [&'static str],
     pub(super) needs: &'static [&'static str],
-    pub(super) only: Option<&'static [&'static str]>,
+    pub(super) only: Option<&'static str>,
     /// Whether a repeated `Idempotency-Key` is documented to replay the answer.
     pub(super) replays: bool,
     pub(super) urls: &'static [(&'static str, &'static str)],
@@ -15,19 +15,8 @@ pub(super) struct Shape {
     pub(super) list: bool,
 }
 
-const AGENT_FIELDS: &[&str] = &[
-    "prompt",
-    "mode",
-    "orientation",
-    "avatar_id",
-    "voice_id",
-    "style_id",
-    "brand_kit_id",
-    "files",
-    "callback_url",
-    "callback_id",
-    "incognito_mode",
-];
+const AGENT_FIELDS: &str = "prompt mode orientation avatar_id voice_id style_id brand_kit_id files \
+    callback_url callback_id incognito_mode";
 
 const VIDEO: Shape = Shape {
     kind: "video",

@@ -26,19 +26,15 @@ use crate::net::hex;
 
 pub(super) const DURATION: f64 = 4.0;
 
-const CLIPS: [(&[u8], &[u8]); 3] = [
-    (
-        include_bytes!("media/dawn.mp4"),
-        include_bytes!("media/dawn.jpg"),
-    ),
-    (
-        include_bytes!("media/sea.mp4"),
-        include_bytes!("media/sea.jpg"),
-    ),
-    (
-        include_bytes!("media/meadow.mp4"),
-        include_bytes!("media/meadow.jpg"),
-    ),
+const CLIPS: [&[u8]; 3] = [
+    include_bytes!("media/dawn.mp4"),
+    include_bytes!("media/sea.mp4"),
+    include_bytes!("media/meadow.mp4"),
+];
+const THUMBNAILS: [&[u8]; 3] = [
+    include_bytes!("media/dawn.jpg"),
+    include_bytes!("media/sea.jpg"),
+    include_bytes!("media/meadow.jpg"),
 ];
 /// The comment in every clip, which each file replaces by its own.
 const COMMENT: &[u8; 32] = b"00000000000000000000000000000000";
@@ -73,7 +69,7 @@ impl Media {
         let of_video = Sha256::digest(id);
         let digest = Sha256::digest(format!("{id}\n{version}\n{asset}"));
         let own = hex(&digest[..16]);
-        let (clip, thumbnail) = CLIPS[usize::from(of_video[0]) % CLIPS.len()];
+        let scene = usize::from(of_video[0]) % CLIPS.len();
         let (head, length) = match asset {
             "subtitle" => whole(subtitles(id, version)),
             "vtt" => whole(format!(
@@ -81,9 +77,9 @@ impl Media {
                 subtitles(id, version).replace(',', ".")
             )),
             // Decoders stop at the end of the picture; what follows makes the file one of a kind.
-            "thumbnail" => whole([thumbnail, own.as_bytes()].concat()),
+            "thumbnail" => whole([THUMBNAILS[scene], own.as_bytes()].concat()),
             "gif" => whole([include_bytes!("media/loop.gif"), own.as_bytes()].concat()),
-            _ => padded(clip, &own, size),
+            _ => padded(CLIPS[scene], &own, size),
         };
         let seed = digest.iter().take(8);
         let seed = seed.fold(0, |seed, byte| seed << 8 | u64::from(*byte));

@@ -19,19 +19,21 @@ mod world;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 pub use webhooks::Webhook;
 pub use world::{Creation, RenderState, World};
 
-use crate::http::{Ending, Limits, Request, Response, Server, Wire};
+use crate::http::{Ending, Limits, Request, Response, Server, Wire, lock};
 use files::Signer;
+
+/// The API key of the first account.
+pub const KEY: &str = "sandbox-key";
 
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
     pub api_port: u16,
-    pub key: String,
     /// How long a video renders; `None` is until [`Creation::progress`] says otherwise.
     pub render_time: Option<Duration>,
     /// Real time between the work and the answer of every API request.
@@ -50,7 +52,6 @@ impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
             api_port: 0,
-            key: "sandbox-key".to_owned(),
             render_time: Some(Duration::ZERO),
             latency: Duration::ZERO,
             file_size: 64 * 1024,
@@ -72,13 +73,12 @@ pub enum Host {
 /// Carries a request out, atomically, and says what HeyGen would answer.
 pub type Work<'a> = dyn Fn(&Request) -> Response + 'a;
 
-type Intercept =
+pub type Intercept =
     dyn Fn(Host, &Request, &Work<'_>, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
 
 /// A running stand-in; both servers stop when it is dropped.
 pub struct Sandbox {
     backstage: Arc<Backstage>,
-    key: String,
     /// The API's and the file host's; so are the servers.
     ports: [u16; 2],
     servers: [Mutex<Option<Server>>; 2],
@@ -93,30 +93,24 @@ struct Backstage {
 impl Sandbox {
     pub fn start(options: SandboxOptions) -> io::Result<Self> {
         let latency = options.latency;
-        Self::start_with(options, move |host, request, work, wire| {
+        let answer: Box<Intercept> = Box::new(move |host, request, work, wire| {
             let response = work(request);
             if host == Host::Api {
                 wire.pause(latency)?;
             }
             wire.send(response)
-        })
+        });
+        Self::start_with(options, answer)
     }
 
     /// The same, with every request in the hands of `intercept`.
-    pub fn start_with(
-        options: SandboxOptions,
-        intercept: impl Fn(Host, &Request, &Work<'_>, &mut Wire<'_>) -> io::Result<Ending>
-        + Send
-        + Sync
-        + 'static,
-    ) -> io::Result<Self> {
+    pub fn start_with(options: SandboxOptions, intercept: Box<Intercept>) -> io::Result<Self> {
         let (api, files) = (listen(options.api_port)?, listen(0)?);
         let ports = [api.local_addr()?.port(), files.local_addr()?.port()];
-        let key = options.key.clone();
         let webhook = options.webhook.clone();
         let backstage = Arc::new(Backstage {
             signer: Signer::new(base(ports[1])),
-            intercept: Box::new(intercept),
+            intercept,
             world: Mutex::new(World::new(options)),
         });
         if let Some(webhook) = webhook {
@@ -128,7 +122,6 @@ impl Sandbox {
         ];
         Ok(Self {
             backstage,
-            key,
             ports,
             servers,
         })
@@ -140,10 +133,6 @@ impl Sandbox {
 
     pub fn files_base(&self) -> String {
         base(self.ports[1])
-    }
-
-    pub fn key(&self) -> &str {
-        &self.key
     }
 
     /// What HeyGen knows; no request is carried out while it is held.
@@ -203,8 +192,4 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 
 fn base(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,14 +9,17 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Uri;
 
+use super::Backstage;
 use super::files::URL_LIFETIME;
 use super::world::{Creation, RenderState};
-use super::{Backstage, lock};
+use crate::http::lock;
 use crate::secret::Secret;
 use crate::{net, time, webhook};
 
 /// How often it is looked whether a video has ended: the stand-in's clock can jump, so nothing can be waited for.
 const TICK: Duration = Duration::from_millis(20);
+const ELSEWHERE: &str =
+    "webhooks go to http on this machine only, as in http://127.0.0.1:8787/heygen";
 const PATIENCE: Duration = Duration::from_secs(5);
 const TRIES: u32 = 6;
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -32,18 +35,14 @@ pub struct Webhook {
 impl Webhook {
     /// Plain http to this machine; no duplicates. An error is what is wrong.
     pub fn new(url: &str, secret: &str) -> Result<Self, &'static str> {
-        let url: Option<Uri> = url.parse().ok();
-        let here = |url: &Uri| {
-            url.scheme_str() == Some("http") && url.host().is_some_and(net::is_loopback)
-        };
-        let url = url.filter(here).ok_or(
-            "webhooks go to http on this machine only, as in http://127.0.0.1:8787/heygen",
-        )?;
-        let secret =
-            Secret::new(secret).ok_or("a webhook secret is made of visible ASCII characters")?;
+        let url: Uri = url.parse().map_err(|_| ELSEWHERE)?;
+        if url.scheme_str() != Some("http") || !url.host().is_some_and(net::is_loopback) {
+            return Err(ELSEWHERE);
+        }
         Ok(Self {
             url,
-            secret,
+            secret: Secret::new(secret)
+                .ok_or("a webhook secret is made of visible ASCII characters")?,
             duplicates: 0,
         })
     }
@@ -125,19 +124,15 @@ impl Courier {
         let body = event.to_string();
         // The receiver's clock is the real one, whatever a test did to the stand-in's.
         let now = time::now().millis() / 1000;
+        let id = event["event_id"].as_str().unwrap_or_default();
+        let signature = webhook::sign(&self.webhook.secret, body.as_bytes());
         let answer = self
             .agent
             .post(&self.webhook.url)
             .header("Content-Type", "application/json")
-            .header(
-                "Heygen-Event-Id",
-                event["event_id"].as_str().unwrap_or_default(),
-            )
+            .header("Heygen-Event-Id", id)
             .header("Heygen-Timestamp", now.to_string())
-            .header(
-                "Heygen-Signature",
-                webhook::sign(&self.webhook.secret, body.as_bytes()),
-            )
+            .header("Heygen-Signature", signature)
             .send(body);
         answer.is_ok_and(|answer| answer.status().is_success())
     }

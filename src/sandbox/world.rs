@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::api::Answer;
 use super::media::Media;
-use super::{SandboxOptions, kinds};
+use super::{KEY, SandboxOptions, kinds};
 use crate::time;
 
 const IDEMPOTENCY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything the stand-in knows. An account is the place of its key in `keys`.
 pub struct World {
-    /// The API key of each account; videos "made elsewhere" belong to the first.
+    /// Videos "made elsewhere" belong to the first.
     pub keys: Vec<String>,
     /// By number, so in the order of their creation.
     pub videos: BTreeMap<u64, Creation>,
@@ -69,7 +69,7 @@ impl World {
     pub(super) fn new(options: SandboxOptions) -> Self {
         let now = u64::try_from(time::now().millis()).unwrap_or(0);
         Self {
-            keys: vec![options.key.clone()],
+            keys: vec![KEY.to_owned()],
             videos: BTreeMap::new(),
             random: fastrand::Rng::new(),
             skipped: Duration::ZERO,

@@ -30,7 +30,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use heygen_tracker::http::{Ending, Payload, Request, Response, Wire};
-use heygen_tracker::sandbox::{Creation, RenderState, Sandbox, SandboxOptions, Work, World};
+use heygen_tracker::sandbox::{
+    Creation, Intercept, RenderState, Sandbox, SandboxOptions, Work, World,
+};
 use serde_json::Value;
 
 pub use fault::Fault;
@@ -152,7 +154,6 @@ impl Heygen {
         });
         let theirs = Arc::clone(&around);
         let settings = SandboxOptions {
-            key: options.key,
             render_time: match options.render {
                 Render::After(time) => Some(time),
                 Render::Manual => None,
@@ -163,12 +164,14 @@ impl Heygen {
             webhook: options.webhook,
             ..SandboxOptions::default()
         };
-        let sandbox = Sandbox::start_with(settings, move |host, request, work, wire| match host {
+        let answer: Box<Intercept> = Box::new(move |host, request, work, wire| match host {
             Host::Api => theirs.answer_api(request, work, wire),
             Host::Files => theirs.answer_file(request, work, wire),
-        })?;
+        });
+        let sandbox = Sandbox::start_with(settings, answer)?;
         {
             let mut world = sandbox.world();
+            world.keys = vec![options.key];
             world.keys.extend(options.other_keys);
             if let Some(seed) = options.seed {
                 world.random = fastrand::Rng::with_seed(seed);
@@ -193,7 +196,7 @@ impl Heygen {
 
     /// The API key of the first account.
     pub fn key(&self) -> &str {
-        self.sandbox.key()
+        &self.around.options.key
     }
 }
 
