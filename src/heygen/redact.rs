@@ -80,19 +80,14 @@ fn where_a_key_stands(text: &str, word: &str) -> String {
 fn without_queries(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for word in text.split_inclusive(ends_url) {
-        let (url, end) = match word.char_indices().next_back() {
-            Some((at, last)) if ends_url(last) => word.split_at(at),
-            _ => (word, ""),
-        };
-        match url.split_once('?') {
+        let (url, end) = word.split_at(word.trim_end_matches(ends_url).len());
+        clean += &match url.split_once('?') {
             Some((address, query)) if query.contains('=') || has_scheme(address) => {
-                clean.push_str(address);
-                clean.push('?');
-                clean.push_str(MASK);
+                format!("{address}?{MASK}")
             }
-            _ => clean.push_str(url),
-        }
-        clean.push_str(end);
+            _ => url.to_owned(),
+        };
+        clean += end;
     }
     clean
 }

@@ -48,13 +48,8 @@ impl Proxy {
         let uri: Uri = url.parse().ok()?;
         let Self { inner, variable } = self;
         let proxied = !super::is_loopback(uri.host()?) && !inner.is_no_proxy(&uri);
-        proxied.then(|| {
-            format!(
-                " through the proxy {}:{} of {variable}",
-                inner.host(),
-                inner.port()
-            )
-        })
+        let (host, port) = (inner.host(), inner.port());
+        proxied.then(|| format!(" through the proxy {host}:{port} of {variable}"))
     }
 }
 

@@ -104,11 +104,8 @@ impl Call<'_> {
         let Some(fields) = body.as_object() else {
             return Err(invalid("body", "The body must be a JSON object."));
         };
-        let known = |name: &String| {
-            shape
-                .only
-                .is_none_or(|only| only.split(' ').any(|field| field == name))
-        };
+        let only = shape.only;
+        let known = |name: &str| only.is_empty() || only.split(' ').any(|field| field == name);
         if let Some(unknown) = fields.keys().find(|name| !known(name)) {
             let message = format!("{unknown}: extra fields not permitted");
             return Err(error(422, "invalid_parameter", &message));
@@ -252,17 +249,16 @@ impl Call<'_> {
             "generating" => 50,
             _ => 0,
         };
-        let message = |role: &str, kind: &str, content: &Value| json!({"role": role, "type": kind, "content": content});
-        let mut messages = vec![message("user", "text", &session.body["prompt"])];
-        match word {
-            "waiting_for_input" | "reviewing" => {
-                messages.push(message("model", "text", &json!(PLAN)));
-            }
-            "failed" => messages.push(message("model", "error", &json!(FAILED))),
-            _ => {}
-        }
-        let said = session.messages.iter();
-        messages.extend(said.map(|text| message("user", "text", &json!(text))));
+        let says = |role: &str, kind: &str, text: &str| json!({"role": role, "type": kind, "content": text});
+        let prompt = session.body["prompt"].as_str().unwrap_or_default();
+        let mut messages = vec![says("user", "text", prompt)];
+        messages.extend(match word {
+            "waiting_for_input" | "reviewing" => Some(says("model", "text", PLAN)),
+            "failed" => Some(says("model", "error", FAILED)),
+            _ => None,
+        });
+        let answers = session.messages.iter();
+        messages.extend(answers.map(|text| says("user", "text", text)));
         json!({
             "session_id": session.id,
             "status": word,
@@ -303,13 +299,11 @@ impl Call<'_> {
     fn list(&self, shape: &Shape) -> Served {
         let (limit, before) = self.cursor()?;
         let title = self.request.parameter("title").unwrap_or_default();
-        let folder = self.request.parameter("folder_id");
         let wanted = |job: &Creation| match shape.kind {
             "video" => {
                 let own = job.body["title"].as_str().unwrap_or_default();
                 (matches!(job.kind, "video" | "template") || self.has_video(job))
                     && own.to_lowercase().contains(&title.to_lowercase())
-                    && (folder.is_none() || job.body["folder_id"].as_str() == folder.as_deref())
             }
             kind => job.kind == kind,
         };

@@ -37,17 +37,14 @@ impl Signer {
 
     fn sign(&self, id: &str, asset: &str, seconds: u64) -> String {
         let secret = self.secret;
-        hex(&Sha256::digest(format!(
-            "{secret}\n{asset}\n{seconds}\n{id}"
-        )))
+        let signed = format!("{secret}\n{asset}\n{seconds}\n{id}");
+        hex(&Sha256::digest(signed))
     }
 
     fn allows(&self, request: &Request, id: &str, asset: &str, now: Duration) -> bool {
-        let expires = request
-            .parameter("Expires")
-            .and_then(|text| text.parse().ok());
-        expires.is_some_and(|seconds| {
-            let signature = request.parameter("Signature");
+        let expires = request.parameter("Expires").unwrap_or_default();
+        let signature = request.parameter("Signature");
+        expires.parse().is_ok_and(|seconds| {
             now < Duration::from_secs(seconds) && signature == Some(self.sign(id, asset, seconds))
         })
     }

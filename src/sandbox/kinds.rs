@@ -7,7 +7,8 @@ pub(super) struct Shape {
     pub(super) kind: &'static str,
     pub(super) path: &'static [&'static str],
     pub(super) needs: &'static [&'static str],
-    pub(super) only: Option<&'static str>,
+    /// Any other field is refused, unless this is empty.
+    pub(super) only: &'static str,
     /// Whether a repeated `Idempotency-Key` is documented to replay the answer.
     pub(super) replays: bool,
     pub(super) urls: &'static [(&'static str, &'static str)],
@@ -22,7 +23,7 @@ const VIDEO: Shape = Shape {
     kind: "video",
     path: &["videos"],
     needs: &[],
-    only: None,
+    only: "",
     replays: true,
     urls: &[
         ("video_url", "video"),
@@ -49,7 +50,7 @@ pub(super) const SHAPES: [Shape; 6] = [
         kind: "agent",
         path: &["video-agents"],
         needs: &["prompt"],
-        only: Some(AGENT_FIELDS),
+        only: AGENT_FIELDS,
         replays: false,
         bulk: false,
         ..VIDEO

@@ -31,7 +31,7 @@ use files::Signer;
 /// The API key of the first account.
 pub const KEY: &str = "sandbox-key";
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SandboxOptions {
     pub api_port: u16,
     /// How long a video renders; `None` is until [`Creation::progress`] says otherwise.
@@ -46,22 +46,6 @@ pub struct SandboxOptions {
     pub fail_on_word: bool,
     pub slots: Option<usize>,
     pub webhook: Option<Webhook>,
-}
-
-impl Default for SandboxOptions {
-    fn default() -> Self {
-        Self {
-            api_port: 0,
-            render_time: Some(Duration::ZERO),
-            latency: Duration::ZERO,
-            file_size: 64 * 1024,
-            throttle: None,
-            fail_rate: 0.0,
-            fail_on_word: false,
-            slots: None,
-            webhook: None,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
