@@ -131,7 +131,7 @@ impl Reception {
             body: &request.body,
         };
         match webhook::read(&self.secret, signed, time::now()) {
-            Err(refusal) => self.refuse(request, refusal.status(), &refusal.to_string()),
+            Err((status, why)) => self.refuse(request, status, why),
             // What went wrong is said once, by the thread that acts.
             Ok(delivery) => Response::new(if self.record(&delivery) { 200 } else { 503 }),
         }

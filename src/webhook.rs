@@ -58,31 +58,18 @@ pub struct Delivery {
     pub video_id: Option<VideoId>,
 }
 
-/// Why a request is no delivery. The texts go to the log and never repeat what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("it is not signed")]
-    NoSignature,
-    #[error("the signature does not match")]
-    WrongSignature,
-    #[error("it does not say when it was sent")]
-    NoTimestamp,
-    #[error("it was sent more than 300 s ago, or one of the two clocks is wrong")]
-    Stale,
-    #[error("the body is not a JSON object")]
-    NotJson,
-    #[error("the body has no event_type")]
-    NoEventType,
-}
+/// Why a request is no delivery: the status to answer with, and words for the log, which never repeat what was sent.
+pub type Refusal = (u16, &'static str);
 
-impl Refusal {
-    pub fn status(self) -> u16 {
-        match self {
-            Self::NoSignature | Self::WrongSignature | Self::NoTimestamp | Self::Stale => 401,
-            Self::NotJson | Self::NoEventType => 400,
-        }
-    }
-}
+const NO_SIGNATURE: Refusal = (401, "it is not signed");
+const WRONG_SIGNATURE: Refusal = (401, "the signature does not match");
+const NO_TIMESTAMP: Refusal = (401, "it does not say when it was sent");
+const STALE: Refusal = (
+    401,
+    "it was sent more than 300 s ago, or one of the two clocks is wrong",
+);
+const NOT_JSON: Refusal = (400, "the body is not a JSON object");
+const NO_EVENT_TYPE: Refusal = (400, "the body has no event_type");
 
 /// Decides whether a request is a delivery, and reads it. The signature comes first: nothing of an unsigned body is ever parsed.
 pub fn read(
@@ -90,32 +77,32 @@ pub fn read(
     request: SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<Delivery, Refusal> {
-    let signature = request.signature.ok_or(Refusal::NoSignature)?;
-    let signature = unhex(signature.trim()).ok_or(Refusal::WrongSignature)?;
+    let signature = request.signature.ok_or(NO_SIGNATURE)?;
+    let signature = unhex(signature.trim()).ok_or(WRONG_SIGNATURE)?;
     // Takes equally long wherever the signatures differ.
     if mac(secret, request.body).is_none_or(|mac| mac.verify_slice(&signature).is_err()) {
-        return Err(Refusal::WrongSignature);
+        return Err(WRONG_SIGNATURE);
     }
     let sent = request.timestamp.and_then(|text| text.trim().parse().ok());
-    let sent: i64 = sent.ok_or(Refusal::NoTimestamp)?;
+    let sent: i64 = sent.ok_or(NO_TIMESTAMP)?;
     let off = (now.millis() / 1000).saturating_sub(sent).unsigned_abs();
     if off > TOLERANCE.as_secs() {
-        return Err(Refusal::Stale);
+        return Err(STALE);
     }
     parse(request.body)
 }
 
 /// Liberal in what it accepts: unknown fields, unknown events, `null` for what is missing.
 fn parse(body: &[u8]) -> Result<Delivery, Refusal> {
-    let Ok(Value::Object(event)) = serde_json::from_slice(body) else {
-        return Err(Refusal::NotJson);
+    let event: Value = serde_json::from_slice(body).map_err(|_| NOT_JSON)?;
+    if !event.is_object() {
+        return Err(NOT_JSON);
+    }
+    let event_type = event["event_type"].as_str().ok_or(NO_EVENT_TYPE)?;
+    let key = match event["event_id"].as_str() {
+        Some(id) if (1..=MAX_EVENT_ID).contains(&id.len()) => format!("event:{id}"),
+        _ => format!("sha256:{}", hex(&Sha256::digest(body))),
     };
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    let event_type = text(event.get("event_type")).ok_or(Refusal::NoEventType)?;
-    let event_id = text(event.get("event_id"))
-        .filter(|id| !id.is_empty() && id.len() <= MAX_EVENT_ID)
-        .map(|id| format!("event:{id}"));
-    let data = event.get("event_data");
     // A session is known before its video is.
     let names = [
         "session_id",
@@ -124,11 +111,10 @@ fn parse(body: &[u8]) -> Result<Delivery, Refusal> {
         "lipsync_id",
         "video_id",
     ];
-    let video_id = names
-        .iter()
-        .find_map(|name| text(data.and_then(|data| data.get(*name))));
+    let data = &event["event_data"];
+    let video_id = names.iter().find_map(|name| data[*name].as_str());
     Ok(Delivery {
-        key: event_id.unwrap_or_else(|| format!("sha256:{}", hex(&Sha256::digest(body)))),
+        key,
         event_type: event_type.chars().take(MAX_EVENT_TYPE).collect(),
         video_id: video_id.and_then(VideoId::new),
     })
@@ -174,23 +160,22 @@ mod tests {
         let early = (NOW + 301).to_string();
         let edge = (NOW - 300).to_string();
         let huge = i64::MIN.to_string();
-        use Refusal::{NoSignature, NoTimestamp, Stale, WrongSignature};
         for (signature, timestamp, refusal) in [
             (Some(good.as_str()), Some(fresh.as_str()), None),
             (Some(&upper), Some(&fresh), None),
             (Some(&good), Some(&edge), None),
-            (None, Some(&fresh), Some(NoSignature)),
-            (Some(""), Some(&fresh), Some(WrongSignature)),
-            (Some("zz"), Some(&fresh), Some(WrongSignature)),
-            (Some("ä"), Some(&fresh), Some(WrongSignature)),
-            (Some(&good[..62]), Some(&fresh), Some(WrongSignature)),
-            (Some(&good[..63]), Some(&fresh), Some(WrongSignature)),
-            (Some(&other), Some(&fresh), Some(WrongSignature)),
-            (Some(&good), None, Some(NoTimestamp)),
-            (Some(&good), Some("yesterday"), Some(NoTimestamp)),
-            (Some(&good), Some(&old), Some(Stale)),
-            (Some(&good), Some(&early), Some(Stale)),
-            (Some(&good), Some(&huge), Some(Stale)),
+            (None, Some(&fresh), Some(NO_SIGNATURE)),
+            (Some(""), Some(&fresh), Some(WRONG_SIGNATURE)),
+            (Some("zz"), Some(&fresh), Some(WRONG_SIGNATURE)),
+            (Some("ä"), Some(&fresh), Some(WRONG_SIGNATURE)),
+            (Some(&good[..62]), Some(&fresh), Some(WRONG_SIGNATURE)),
+            (Some(&good[..63]), Some(&fresh), Some(WRONG_SIGNATURE)),
+            (Some(&other), Some(&fresh), Some(WRONG_SIGNATURE)),
+            (Some(&good), None, Some(NO_TIMESTAMP)),
+            (Some(&good), Some("yesterday"), Some(NO_TIMESTAMP)),
+            (Some(&good), Some(&old), Some(STALE)),
+            (Some(&good), Some(&early), Some(STALE)),
+            (Some(&good), Some(&huge), Some(STALE)),
         ] {
             let request = SignedRequest {
                 signature,
@@ -252,16 +237,16 @@ mod tests {
             assert_eq!(delivery.video_id, video.and_then(VideoId::new), "{body}");
         }
         for (body, refusal) in [
-            ("", Refusal::NotJson),
-            ("[]", Refusal::NotJson),
-            ("{\"event_type\":\"x\"", Refusal::NotJson),
-            ("{}", Refusal::NoEventType),
-            (r#"{"event_type":null}"#, Refusal::NoEventType),
+            ("", NOT_JSON),
+            ("[]", NOT_JSON),
+            ("{\"event_type\":\"x\"", NOT_JSON),
+            ("{}", NO_EVENT_TYPE),
+            (r#"{"event_type":null}"#, NO_EVENT_TYPE),
         ] {
             assert_eq!(signed(body, NOW), Err(refusal), "{body}");
         }
         let deep = format!(r#"{{"event_type":"x","a":{}"#, "[".repeat(100_000));
-        assert_eq!(signed(&deep, NOW), Err(Refusal::NotJson));
+        assert_eq!(signed(&deep, NOW), Err(NOT_JSON));
     }
 
     proptest! {
@@ -277,7 +262,7 @@ mod tests {
                 body: &changed,
             };
             let refused = read(&secret(), request, Timestamp::from_secs(NOW));
-            prop_assert_eq!(refused, Err(Refusal::WrongSignature));
+            prop_assert_eq!(refused, Err(WRONG_SIGNATURE));
         }
     }
 }

@@ -2,17 +2,7 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with jitter, bounded in tries and in time. The caller does the sleeping:
-///
-/// ```
-/// # use std::time::Duration;
-/// # use heygen_tracker::heygen::Backoff;
-/// let second = Duration::from_secs(1);
-/// let mut backoff = Backoff::new(3, 30 * second, second, 8 * second);
-/// assert_eq!(backoff.next(Duration::ZERO, None, 1.0), Some(second));
-/// assert_eq!(backoff.next(second, None, 1.0), Some(2 * second));
-/// assert_eq!(backoff.next(3 * second, None, 1.0), None); // three tries were made
-/// ```
+/// Exponential backoff with jitter, bounded in tries and in time. The caller does the sleeping.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     retries_left: u32,

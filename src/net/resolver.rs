@@ -22,10 +22,8 @@ impl Resolver for PatientResolver {
         _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let place = uri
-            .scheme()
-            .zip(uri.authority())
-            .and_then(|(scheme, authority)| DefaultResolver::host_and_port(scheme, authority));
+        let place = uri.scheme().zip(uri.authority());
+        let place = place.and_then(|(scheme, host)| DefaultResolver::host_and_port(scheme, host));
         let place = place.ok_or_else(|| Error::BadUri(uri.to_string()))?;
         let found = match place.parse::<SocketAddr>() {
             Ok(address) => vec![address],
