@@ -23,7 +23,6 @@ pub(crate) fn find_video(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<Vi
     tx.video(row)?.ok_or_else(|| Problem::not_found(row))
 }
 
-/// Whether it is too little of an id to be looked for.
 fn is_short(id: &str) -> bool {
     (1..4).contains(&id.chars().count()) && !id.bytes().all(|b| b.is_ascii_digit())
 }

@@ -84,7 +84,6 @@ pub struct Args {
     files: FileOptions,
 }
 
-/// Finds out what there is, records it, prints a row for each.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.all {
         return account::all(&args, context);
@@ -104,11 +103,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         context.screen.note("nothing to add");
     } else {
         let mut recorder = Recorder::new(&args, None, context)?;
-        let found = import
-            .videos
-            .into_iter()
-            .map(|made| MadeElsewhere::Job(made, None));
-        recorder.record(&found.collect::<Vec<_>>())?;
+        let videos = import.videos.into_iter();
+        let found: Vec<_> = videos.map(|made| MadeElsewhere::Job(made, None)).collect();
+        recorder.record(&found)?;
         recorder.finish(true)?;
     }
     Ok(Exit::Ok)

@@ -20,7 +20,6 @@ use crate::time::{self, Timestamp};
 
 /// Unfinished rows rarely have more output directories than this; each is tried.
 const MAX_DIRS: u32 = 20;
-/// Somebody is watching.
 const PATIENCE: Timeouts = Timeouts {
     connect: Duration::from_secs(10),
     response: Duration::from_secs(15),
@@ -56,7 +55,6 @@ pub struct Args {
     rescue: Option<PathBuf>,
 }
 
-/// Prints what was found; with `--json` as one object.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if let Some(new) = &args.rescue {
         return rescue::run(new, context);
@@ -76,7 +74,6 @@ struct Report {
     version: &'static str,
     sqlite_version: &'static str,
     key: Key,
-    /// What HeyGen says is left to pay with.
     balance: Option<Balance>,
     database: Database,
     output_dirs: Vec<OutputDir>,

@@ -144,7 +144,6 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool> {
     }
 }
 
-/// What was asked for and could not be had yet, and what needed no fetching.
 fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, mut exit: Exit) -> Exit {
     let screen = &context.screen;
     for video in videos {

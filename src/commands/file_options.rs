@@ -34,19 +34,15 @@ pub(crate) struct FileOptions {
     pub name: Option<String>,
 }
 
-/// What the options amount to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WantedFiles {
-    /// Absolute.
     pub output_dir: PathBuf,
-    /// Each once.
     pub assets: Vec<Asset>,
     /// `None` for `{video_id}`.
     pub name_template: Option<String>,
 }
 
 impl FileOptions {
-    /// Flags, then environment, then defaults.
     pub(crate) fn resolve(&self, context: &Context) -> Result<WantedFiles> {
         let (origin, template) = match &self.name {
             Some(template) => ("--name", Some(template.as_str())),

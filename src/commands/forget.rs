@@ -17,7 +17,6 @@ use crate::video::{Phase, RowId, Video};
 const PAGE: u32 = 500;
 /// More refused rows than this are only counted.
 const NAMED: usize = 5;
-/// Columns of a title.
 const MAX_TITLE: usize = 50;
 
 const EXAMPLES: &str = "\
@@ -53,7 +52,6 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// Prints every row that was (or would be) dropped, as it was.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     let forget = Forget {

@@ -96,7 +96,6 @@ pub(crate) struct FilterArgs {
     failed: bool,
 }
 
-/// Prints the rows, and on stderr what was left out and whether anybody still checks.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.csv && context.screen.json {
         return Err(Problem::usage(

@@ -25,7 +25,6 @@ use crate::video::RowId;
 
 /// How many pending deliveries one pass takes on.
 const PAGE: u32 = 256;
-/// Passes at a time.
 const MAX_PASSES: usize = 16;
 /// While a pass runs, deliveries are gathered for this long before the next one begins.
 const GATHER: Duration = Duration::from_secs(1);
@@ -70,7 +69,6 @@ fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// Runs `tracker listen` until a signal or the database ends it.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let secret = config::webhook_secret(&context.env)?;
     let options = PassOptions {
@@ -184,7 +182,6 @@ struct Passes<'a> {
     /// Deliveries that a pass has taken on.
     in_hand: BTreeSet<i64>,
     running: usize,
-    /// When the latest pass began.
     latest: Option<Instant>,
 }
 
@@ -238,7 +235,6 @@ impl Passes<'_> {
     }
 }
 
-/// One pass over the rows that deliveries named.
 struct Pass {
     store: Store,
     env: Environment,

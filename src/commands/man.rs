@@ -38,16 +38,11 @@ pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result
     }
     let command = match &args.verb {
         None => program,
-        Some(verb) => program
-            .find_subcommand(verb)
-            .cloned()
-            .map(named)
-            .ok_or_else(|| {
-                Problem::usage(
-                    format!("there is no verb {verb:?}"),
-                    "tracker --help lists them",
-                )
-            })?,
+        Some(verb) => {
+            let found = program.find_subcommand(verb).cloned().map(named);
+            let why = format!("there is no verb {verb:?}");
+            found.ok_or_else(|| Problem::usage(why, "tracker --help lists them"))?
+        }
     };
     let page = page(command)?;
     context.screen.block(&String::from_utf8_lossy(&page));

@@ -6,7 +6,6 @@ use super::{Context, find_video};
 use crate::error::{Exit, Problem, Result};
 use crate::video::Video;
 
-/// What opens files and pages here.
 const OPENER: &str = if cfg!(target_os = "macos") {
     "open"
 } else {
@@ -37,7 +36,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     open(&target, context)
 }
 
-/// Opens a file or a page with the desktop's program for it.
 pub(super) fn open(target: &str, context: &Context) -> Result<Exit> {
     let status = Command::new(OPENER)
         .arg(target)

@@ -149,7 +149,6 @@ pub(super) struct FieldArgs {
 }
 
 impl FieldArgs {
-    /// What was typed, with the script read from its file.
     pub(super) fn overrides(&self) -> Result<Overrides> {
         Ok(Overrides {
             avatar_id: self.avatar_id.clone(),

@@ -25,7 +25,6 @@ pub struct Args {
     text: String,
 }
 
-/// Records the message, sends it, and prints what became of the row.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let text = script_text(&args.text)?;
     if text.trim().is_empty() {
@@ -77,20 +76,15 @@ fn record(tx: &Tx<'_>, id: &str, text: &str, now: Timestamp) -> Result<RowId> {
         ))
     };
     let Some(session) = video.session_id.as_ref().filter(|_| video.job().is_some()) else {
-        return refused(&format!(
-            "is no agent's session but a {} ({})",
-            video.kind,
-            video.status()
-        ));
+        let (kind, status) = (video.kind, video.status());
+        return refused(&format!("is no agent's session but a {kind} ({status})"));
     };
-    let status = video
-        .remote_status
-        .clone()
-        .unwrap_or_else(RemoteStatus::waiting);
+    let status = video.remote_status.clone();
+    let status = status.unwrap_or_else(RemoteStatus::waiting);
     if !(decide::wants_answer(&status) || status.is_failed()) {
+        let status = video.status();
         return refused(&format!(
-            "({session}) is {}: nobody waits for an answer",
-            video.status()
+            "({session}) is {status}: nobody waits for an answer"
         ));
     }
     if let Some(decision) = decide::revived(&video) {

@@ -59,7 +59,6 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Runs `tracker sandbox` until it is interrupted.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let webhook = webhook(&args)?;
     let sandbox = Sandbox::start(SandboxOptions {

@@ -41,7 +41,6 @@ pub struct Args {
     id: String,
 }
 
-/// Prints the row, its request, URLs, files and timeline.
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open_for_reading()?;
     let id = store.read(|tx| find(tx, &args.id, true))?;

@@ -63,28 +63,19 @@ fn csv_records(stats: &Stats, for_terminal: bool) -> Vec<[String; 8]> {
 }
 
 fn lines(stats: &Stats, room: usize) -> String {
-    let statuses: Vec<_> = stats
-        .by_status
-        .iter()
-        .map(|(status, count)| format!("{count} {}", text::fit(status, 30)))
-        .collect();
+    let statuses = stats.by_status.iter();
+    let statuses = statuses.map(|(status, count)| format!("{count} {}", text::fit(status, 30)));
+    let statuses: Vec<_> = statuses.collect();
     let mut out = format!("{:<11}{}", "videos", stats.videos);
     if !statuses.is_empty() {
         out.push_str(&format!(": {}", statuses.join(", ")));
     }
     out.push_str(&format!("\n{:<11}{}\n", "unfinished", stats.unfinished));
-    out.push_str(&format!(
-        "{:<11}{}\n",
-        "rendering",
-        rendering(&stats.rendering)
-    ));
-    out.push_str(&format!(
-        "{:<11}{} in {} {}\n",
-        "on disk",
-        human::bytes(stats.bytes),
-        stats.files,
-        if stats.files == 1 { "file" } else { "files" }
-    ));
+    let rendering = rendering(&stats.rendering);
+    out.push_str(&format!("{:<11}{rendering}\n", "rendering"));
+    let (bytes, count) = (human::bytes(stats.bytes), stats.files);
+    let files = if count == 1 { "file" } else { "files" };
+    out.push_str(&format!("{:<11}{bytes} in {count} {files}\n", "on disk"));
     out.push_str(&table("MONTH", &stats.months, room));
     out.push_str(&table("TAG", &stats.tags, 0));
     // A table of one line repeats what stands above.
@@ -96,23 +87,18 @@ fn lines(stats: &Stats, room: usize) -> String {
 
 fn rendering(times: &RenderTimes) -> String {
     let length = |millis| human::duration(Duration::from_millis(millis));
-    match (times.p50, times.p90) {
-        (Some(p50), Some(p90)) if times.count >= FEW => format!(
-            "usually {}, nine of ten within {} (from {} videos)",
-            length(p50),
-            length(p90),
-            times.count
-        ),
-        (_, Some(longest)) => format!(
-            "up to {} (too few to say what is usual: {})",
-            length(longest),
-            times.count
-        ),
+    let count = times.count;
+    match (times.p50.map(length), times.p90.map(length)) {
+        (Some(usual), Some(most)) if count >= FEW => {
+            format!("usually {usual}, nine of ten within {most} (from {count} videos)")
+        }
+        (_, Some(longest)) => {
+            format!("up to {longest} (too few to say what is usual: {count})")
+        }
         _ => "no video is completed yet".to_owned(),
     }
 }
 
-/// Nothing for no groups.
 fn table(name: &str, groups: &[Group], room: usize) -> String {
     if groups.is_empty() {
         return String::new();
@@ -121,10 +107,8 @@ fn table(name: &str, groups: &[Group], room: usize) -> String {
         "MONTH" => groups,
         _ => &groups[..groups.len().min(MOST)],
     };
-    let names: Vec<String> = shown
-        .iter()
-        .map(|group| text::fit(&group.name, NAME))
-        .collect();
+    let names = shown.iter().map(|group| text::fit(&group.name, NAME));
+    let names: Vec<String> = names.collect();
     let width = names.iter().map(|name| text::shown_width(name)).max();
     let width = width.unwrap_or_default().max(7);
     let line =

@@ -21,7 +21,6 @@ use crate::video::{Account, IdempotencyKey, Phase, RowId, Video};
 
 /// A completed duplicate older than this is submitted again by `--if-new`.
 const DUPLICATE_AGE: Duration = Duration::from_secs(24 * 3600);
-/// What `--max-per-day` counts over.
 const CAP_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How long a row is tried before it is left to `check`.
 const BUDGET: Duration = Duration::from_secs(10);
@@ -138,7 +137,6 @@ impl SubmitOptions {
         Ok(exit(reporter.tally(), &videos, self.wait.then_some(sent)))
     }
 
-    /// Sends what was recorded and, if asked to, waits for all of it.
     fn send(
         &self,
         store: &mut Store,
@@ -214,7 +212,6 @@ struct Rules<'a> {
     now: Timestamp,
 }
 
-/// What [`record`] did.
 #[derive(Default)]
 struct Recorded {
     /// A row for each body, in order.
@@ -246,7 +243,6 @@ fn record(store: &mut Store, new: &[NewVideo], rules: &Rules<'_>) -> Result<Reco
     })
 }
 
-/// The row of one body: recorded now, or found.
 fn record_one(
     tx: &Tx<'_>,
     locks: &Locks,
@@ -315,18 +311,16 @@ impl Recorded {
     /// Not notes that `-q` drops: they are about money.
     fn note_duplicates(&self, context: &Context, now: Timestamp) {
         for (row, other) in self.duplicates.iter().take(NAMED) {
+            let (id, status) = (other.id, other.status());
+            let ago = human::ago_phrase(other.submitted_at, now);
             context.screen.warn(&format!(
-                "{row} has the same body as {} ({}, submitted {}); --if-new skips such a body",
-                other.id,
-                other.status(),
-                human::ago_phrase(other.submitted_at, now),
+                "{row} has the same body as {id} ({status}, submitted {ago}); --if-new skips such a body"
             ));
         }
         if self.duplicates.len() > NAMED {
+            let (known, all) = (self.duplicates.len(), self.rows.len());
             context.screen.warn(&format!(
-                "{} of these {} bodies are in other rows, too; --if-new skips such bodies",
-                self.duplicates.len(),
-                self.rows.len(),
+                "{known} of these {all} bodies are in other rows, too; --if-new skips such bodies"
             ));
         }
     }
@@ -343,28 +337,24 @@ pub(super) fn warn_unanswered(video: &Video, context: &Context) {
 fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
     let screen = &context.screen;
     if known > 0 {
+        let all = videos.len();
         screen.note(&format!(
-            "{known} of {} had been submitted before and were not submitted again",
-            videos.len()
+            "{known} of {all} had been submitted before and were not submitted again"
         ));
     }
     for video in videos.iter().filter(|video| video.is_lost()) {
         warn_unanswered(video, context);
     }
     for video in videos.iter().filter(|v| v.phase == Phase::Rejected) {
-        screen.error(&format!(
-            "{} rejected: {}: {}",
-            video.id,
-            text::fit(video.failure_code.as_deref().unwrap_or("?"), 80),
-            text::fit(video.failure_message.as_deref().unwrap_or_default(), 400)
-        ));
-        screen.hint(&if video.failure_code.as_deref() == Some(ALREADY_TRACKED) {
-            format!("tracker show {} shows which row has the video", video.id)
-        } else {
-            format!(
-                "fix what it says: tracker retry {} with other fields, or submit another body",
-                video.id
-            )
+        let (id, code) = (video.id, video.failure_code.as_deref());
+        let message = video.failure_message.as_deref().unwrap_or_default();
+        let (why, message) = (text::fit(code.unwrap_or("?"), 80), text::fit(message, 400));
+        screen.error(&format!("{id} rejected: {why}: {message}"));
+        screen.hint(&match code {
+            Some(ALREADY_TRACKED) => format!("tracker show {id} shows which row has the video"),
+            _ => format!(
+                "fix what it says: tracker retry {id} with other fields, or submit another body"
+            ),
         });
     }
     let in_phase = |phase| videos.iter().filter(|video| video.phase == phase).count();

@@ -25,7 +25,6 @@ const PAGE: usize = 500;
 /// More known ids than this are only counted.
 const NAMED: usize = 5;
 
-/// Something made elsewhere.
 #[derive(Debug)]
 pub(super) enum MadeElsewhere {
     /// A job, and what HeyGen says of it, where it was asked.
@@ -55,7 +54,6 @@ impl fmt::Display for MadeElsewhere {
     }
 }
 
-/// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tracked {
     New(RowId),
@@ -174,7 +172,6 @@ pub(super) struct Recorder<'a> {
     dry_run: bool,
     /// With what each was called.
     tracked: Vec<(Tracked, String)>,
-    /// How many would be added.
     shown: usize,
 }
 
@@ -213,7 +210,6 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// The row that tracks this already.
     pub(super) fn known(&self, found: &MadeElsewhere) -> Result<Option<RowId>> {
         let new = self.defaults.new_video(found);
         self.store
