@@ -27,14 +27,7 @@ pub enum Event {
         code: String,
         until: Option<String>,
     },
-    Rejected {
-        http_status: Option<u16>,
-        code: Option<String>,
-        message: Option<String>,
-        request_id: Option<String>,
-        video_id: Option<String>,
-        tracked_by: Option<i64>,
-    },
+    Rejected(Rejection),
     Unknown {
         why: &'static str,
     },
@@ -100,6 +93,16 @@ pub enum Event {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Rejection {
+    pub http_status: Option<u16>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub request_id: Option<String>,
+    pub video_id: Option<String>,
+    pub tracked_by: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Edit {
     pub from: Option<String>,
     pub by: Option<&'static str>,
@@ -153,13 +156,12 @@ pub enum Severity {
 impl Event {
     /// Its kind and its facts, as the timeline keeps them.
     pub fn stored(&self) -> (String, String) {
-        let mut facts = match serde_json::to_value(self) {
-            Ok(Value::Object(facts)) => facts,
-            Ok(_) | Err(_) => serde_json::Map::new(),
+        let Ok(Value::Object(mut facts)) = serde_json::to_value(self) else {
+            return Default::default();
         };
         let kind = match facts.remove("kind") {
             Some(Value::String(kind)) => kind,
-            Some(_) | None => String::new(),
+            _ => String::new(),
         };
         facts.retain(|_, fact| !fact.is_null());
         (kind, Value::Object(facts).to_string())
@@ -226,18 +228,7 @@ impl Entry {
                 notify: failure.notify,
             },
             Event::Recovered { .. } => Severity::Recovered,
-            Event::Recorded
-            | Event::Sending { .. }
-            | Event::Accepted { .. }
-            | Event::Rejected { .. }
-            | Event::Unknown { .. }
-            | Event::Status { .. }
-            | Event::Missing { .. }
-            | Event::Found { .. }
-            | Event::Gone { .. }
-            | Event::Error(_)
-            | Event::Edited(_)
-            | Event::Hook { .. } => Severity::Silent,
+            _ => Severity::Silent,
         }
     }
 }

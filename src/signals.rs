@@ -78,6 +78,10 @@ impl Child {
         children().push(group);
         Self(group)
     }
+
+    pub(crate) fn kill(&self) {
+        kill(self.0);
+    }
 }
 
 impl Drop for Child {
@@ -92,10 +96,14 @@ fn children() -> MutexGuard<'static, Vec<Pid>> {
 
 fn exit(code: i32) -> ! {
     for group in children().iter() {
-        // It may have ended this very moment.
-        killpg(*group, Signal::SIGKILL).ok();
+        kill(*group);
     }
     low_level::exit(code)
+}
+
+fn kill(group: Pid) {
+    // It may have ended this very moment.
+    killpg(group, Signal::SIGKILL).ok();
 }
 
 /// Nothing is caught when there is no thread to wait for it: a signal then ends the process as it ends any other.

@@ -30,13 +30,12 @@ pub fn revived(video: &Video) -> Option<Decision> {
     if !video.is_failed() {
         return None;
     }
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     let row = &mut decision.video;
     row.outcome = None;
     row.ended_at = None;
     row.failed_since = None;
     row.failed_polls = 0;
-    decision.changed = true;
     Some(decision)
 }
 

@@ -14,14 +14,6 @@ pub enum Circuit {
     Open,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// Others worked.
-    Row,
-    /// The connection, the key or HeyGen.
-    Everybody,
-}
-
 /// The fold. `limit` failures in a row without a success open the circuit.
 #[derive(Clone, Debug)]
 pub struct Breaker {
@@ -78,19 +70,11 @@ impl Breaker {
             Verdict::NotSent | Verdict::KeyRefused | Verdict::Forbidden | Verdict::Busy => {
                 self.open();
             }
-            Verdict::Unanswered
-            | Verdict::Garbled
-            | Verdict::Gateway
-            | Verdict::NoCredit
-            | Verdict::InProgress
-            | Verdict::NotFound
-            | Verdict::Refused
-            | Verdict::Declined => {
-                if self.circuit == Circuit::Closed {
-                    self.circuit = Circuit::HalfOpen;
-                    self.failures = self.limit.saturating_sub(1);
-                }
+            _ if self.circuit == Circuit::Closed => {
+                self.circuit = Circuit::HalfOpen;
+                self.failures = self.limit.saturating_sub(1);
             }
+            _ => {}
         }
     }
 
@@ -99,19 +83,14 @@ impl Breaker {
             // Nothing else of this run has a chance. (Waiting within the run was tried before.)
             Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => self.open(),
             // HeyGen is there, and this is about the row.
-            Verdict::Forbidden
-            | Verdict::NoCredit
-            | Verdict::InProgress
-            | Verdict::NotFound
-            | Verdict::Refused
-            | Verdict::Declined => self.success(),
+            _ if verdict.is_heygens() => self.success(),
             // A whole answer, however useless, is the row's own where others got theirs.
             Verdict::Garbled if self.worked => {
                 if self.circuit == Circuit::HalfOpen {
                     self.circuit = Circuit::Closed;
                 }
             }
-            Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway => {
+            _ => {
                 self.failures = self.failures.saturating_add(1);
                 if self.failures >= self.limit {
                     self.open();
@@ -124,13 +103,10 @@ impl Breaker {
         self.circuit = Circuit::Open;
     }
 
-    /// Who is to blame for the failures of `rows` rows, now that everything was asked.
-    pub fn blame(&self, rows: usize) -> Blame {
-        if !self.worked && (self.circuit == Circuit::Open || rows > 1) {
-            Blame::Everybody
-        } else {
-            Blame::Row
-        }
+    /// Whether the failures of `rows` rows, now that everything was asked, are the connection's, the key's or HeyGen's.
+    /// A row has its own where others worked.
+    pub fn blames_everybody(&self, rows: usize) -> bool {
+        !self.worked && (self.circuit == Circuit::Open || rows > 1)
     }
 }
 
@@ -221,20 +197,17 @@ mod tests {
 
     #[test]
     fn blame_is_a_row_s_own_where_others_worked() {
-        // outcomes, failures since the last success, whose fault
-        for (outcomes, rows, blame) in [
-            ("f", 1, Blame::Row),
-            ("ff", 2, Blame::Everybody),
-            ("+ff", 2, Blame::Row),
-            ("+ffff", 4, Blame::Row),
-            ("bf", 1, Blame::Everybody),
-            ("bf", 100, Blame::Everybody),
+        // outcomes, failures since the last success, everybody's fault
+        for (outcomes, rows, everybodys) in [
+            ("f", 1, false),
+            ("ff", 2, true),
+            ("+ff", 2, false),
+            ("+ffff", 4, false),
+            ("bf", 1, true),
+            ("bf", 100, true),
         ] {
-            assert_eq!(
-                fold(Breaker::closed(4), outcomes).blame(rows),
-                blame,
-                "{outcomes}"
-            );
+            let breaker = fold(Breaker::closed(4), outcomes);
+            assert_eq!(breaker.blames_everybody(rows), everybodys, "{outcomes}");
         }
     }
 }

@@ -38,14 +38,13 @@ pub(crate) fn may_be(row: &Video, title: Option<&str>, remote: &RemoteVideo) -> 
 /// The list was read: `found` is what no row knows.
 pub(crate) fn looked(video: &Video, mut found: Vec<Candidate>, now: Timestamp) -> Decision {
     found.truncate(MOST);
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     if !found.is_empty() && video.candidates.as_ref() != Some(&found) {
         let ids = found.iter().map(|found| found.video_id.clone());
         decision.event(Event::Candidates { ids: ids.collect() });
     }
     decision.video.candidates = Some(found);
     decision.video.last_checked_at = Some(now);
-    decision.changed = true;
     decision
 }
 

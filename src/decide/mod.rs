@@ -30,11 +30,12 @@ mod verdict;
 use std::time::Duration;
 
 pub use agent::{leave_video_to, revived, wants_answer};
-pub use blame::{Blame, Breaker, Circuit};
+pub use blame::{Breaker, Circuit};
 pub(crate) use files::{FileFact, file, to_fetch, want_again};
 pub(crate) use lost::{Trace, looked, may_be, may_begin, trace};
 pub use poll::{
-    MISSING_ASKED_FOR, Observation, Witness, observed, session_stalls_after, stalled, stalls_after,
+    MISSING_ASKED_FOR, Observation, SESSION_NEVER_STALLS, VIDEO_NEVER_STALLS, Witness, observed,
+    stalled, stalls_after,
 };
 pub use send::{
     Attempt, Due, Expiry, Moment, REPLAY_WINDOW, already_tracked, begin_send, due, expire,
@@ -52,7 +53,7 @@ use crate::video::{Asset, LastError, MessageKind, Operation, Video};
 pub const REPORT_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// What is to be done about a row, and what happened to it. The store writes all of it at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Decision {
     /// The row as it should be, with its files; `rev` and `finished` are still those it was read with.
     pub video: Video,
@@ -69,12 +70,14 @@ impl Decision {
     fn new(video: &Video) -> Self {
         Self {
             video: video.clone(),
-            changed: false,
-            files: Vec::new(),
-            events: Vec::new(),
-            fetch: Vec::new(),
-            messages: Vec::new(),
-            stale_parts: Vec::new(),
+            ..Self::default()
+        }
+    }
+
+    fn change(video: &Video) -> Self {
+        Self {
+            changed: true,
+            ..Self::new(video)
         }
     }
 
@@ -105,11 +108,7 @@ impl Decision {
     }
 
     fn works(&mut self, operation: Operation) {
-        let over = self
-            .video
-            .last_error
-            .take_if(|error| error.operation == operation);
-        if let Some(error) = over
+        if let Some(error) = self.drop_error(operation)
             && error.notified_at.is_some()
         {
             self.event(Event::Recovered {
@@ -117,6 +116,12 @@ impl Decision {
                 code: error.code,
             });
         }
+    }
+
+    /// Drops the row's error without a word: it is not over, but understood.
+    fn drop_error(&mut self, operation: Operation) -> Option<LastError> {
+        let error = &mut self.video.last_error;
+        error.take_if(|error| error.operation == operation)
     }
 }
 
@@ -142,13 +147,6 @@ impl Failure {
             own: true,
             notify: false,
         }
-    }
-
-    /// The same failure as part of an outage that is reported for the whole run.
-    #[must_use]
-    pub fn of_the_run(mut self) -> Self {
-        self.own = false;
-        self
     }
 }
 

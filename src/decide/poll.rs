@@ -18,11 +18,11 @@ pub const MISSING_ASKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const USUAL_NEEDS: u64 = 20;
 
-/// However fast the others were, nothing stalls before this.
-const NEVER_STALLS_BEFORE: Duration = Duration::from_secs(3600);
+/// No video stalls before this.
+pub const VIDEO_NEVER_STALLS: Duration = Duration::from_secs(3600);
 
 /// Healthy sessions were seen quiet for up to five minutes.
-const SESSION_NEVER_STALLS: Duration = Duration::from_secs(1800);
+pub const SESSION_NEVER_STALLS: Duration = Duration::from_secs(1800);
 
 #[derive(Clone, Copy, Debug)]
 pub enum Observation<'a> {
@@ -67,8 +67,15 @@ pub fn observed(
             super::failed(video, Failure::api(Operation::Poll, error), now)
         }
         Observation::FailedForAll(error) => {
-            let failure = Failure::api(Operation::Poll, error).of_the_run();
-            super::failed(video, failure, now)
+            let failure = Failure::api(Operation::Poll, error);
+            super::failed(
+                video,
+                Failure {
+                    own: false,
+                    ..failure
+                },
+                now,
+            )
         }
     }
 }
@@ -81,10 +88,9 @@ fn seen(
     now: Timestamp,
 ) -> Decision {
     let mut decision = Decision::new(video);
-    match video.phase {
-        Phase::Accepted | Phase::Missing => {}
-        // There is no video to see; a race with something stranger than we know. Nothing may be built on it.
-        Phase::Unsent | Phase::Sending | Phase::Rejected | Phase::Unknown => return decision,
+    // There is no video to see; a race with something stranger than we know. Nothing may be built on it.
+    if !matches!(video.phase, Phase::Accepted | Phase::Missing) {
+        return decision;
     }
     decision.works(Operation::Poll);
     let ended = video.outcome.is_some();
@@ -213,11 +219,8 @@ fn not_found(
         record_failure(&mut decision, Failure::api(Operation::Poll, error), now);
         return decision;
     }
-    // The trouble is not over but understood: what is said is the end, not a recovery.
-    decision
-        .video
-        .last_error
-        .take_if(|error| error.operation == Operation::Poll);
+    // What is said is the end, not a recovery.
+    decision.drop_error(Operation::Poll);
     decision.video.not_found_at = None;
     decision.video.not_found_count = 0;
     decision.video.last_checked_at = Some(now);
@@ -240,27 +243,19 @@ fn not_found(
 }
 
 /// After how long rendering a video counts as stalled: three times what nine of ten of the user's own videos took.
-pub fn stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
-    match p90 {
-        Some(p90) if finished >= USUAL_NEEDS => p90.saturating_mul(3).max(NEVER_STALLS_BEFORE),
-        _ => NEVER_STALLS_BEFORE,
-    }
-}
-
-pub fn session_stalls_after(finished: u64, p90: Option<Duration>) -> Duration {
-    match p90 {
-        Some(p90) if finished >= USUAL_NEEDS => p90.saturating_mul(3).max(SESSION_NEVER_STALLS),
-        _ => SESSION_NEVER_STALLS,
-    }
+/// `least`: however fast the others were.
+pub fn stalls_after(finished: u64, p90: Option<Duration>, least: Duration) -> Duration {
+    let usual = p90.filter(|_| finished >= USUAL_NEEDS);
+    usual.map_or(least, |p90| p90.saturating_mul(3).max(least))
 }
 
 pub fn stalled(video: &Video, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
-    if video.is_rendering() && video.stalled_at.is_none() {
-        decision.video.stalled_at = Some(now);
-        decision.event(Event::Stalled);
-        decision.changed = true;
+    if !video.is_rendering() || video.stalled_at.is_some() {
+        return Decision::new(video);
     }
+    let mut decision = Decision::change(video);
+    decision.video.stalled_at = Some(now);
+    decision.event(Event::Stalled);
     decision
 }
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{Decision, Verdict, record_failure};
-use crate::event::{Edit, Event, Failure};
+use crate::event::{Edit, Event, Failure, Rejection};
 use crate::heygen::{ApiError, Created};
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
@@ -128,7 +128,7 @@ pub fn post_window(video: &Video, now: Timestamp) -> RangeInclusive<Timestamp> {
 
 /// Marks a row before its POST goes out: from here to its answer, a crash leaves `sending`.
 pub fn begin_send(video: &Video, account: &Account, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     let row = &mut decision.video;
     row.phase = Phase::Sending;
     row.account = Some(account.clone());
@@ -139,58 +139,59 @@ pub fn begin_send(video: &Video, account: &Account, now: Timestamp) -> Decision 
         idempotency_key: key.map(|key| key.as_str().to_owned()),
     };
     decision.again(sending, video.last_attempt_at.is_some());
-    decision.changed = true;
     decision
 }
 
 pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     decision.video.phase = Phase::Unknown;
     decision.video.send_after = None;
-    // Not told as trouble: the change of status is, and the row is nobody's to retry by itself.
+    let (why, message) = expiry.words();
+    // No trouble to report: the change of status is, and the row is nobody's to retry by itself.
     decision.video.last_error = Some(LastError {
         operation: Operation::Send,
         code: "submit_unknown".to_owned(),
-        message: match expiry {
-            Expiry::Age | Expiry::Clock => {
-                "HeyGen never answered, and it is too late to ask again safely"
-            }
-            Expiry::NoReplay => {
-                "no answer came, and for this kind of job HeyGen promises no safe repetition"
-            }
-            Expiry::Unattended => {
-                "this database was not in use for 20 hours, and another copy of it may have sent the row"
-            }
-            Expiry::Restored => {
-                "this row comes from a backup, and may have been sent after the backup was made"
-            }
-            Expiry::Rescued => {
-                "this row comes from a damaged database, and may have been sent before that"
-            }
-        }
-        .to_owned(),
+        message: message.to_owned(),
         request_id: video.last_error.as_ref().and_then(|e| e.request_id.clone()),
         at: now,
         notified_at: None,
         count: 1,
     });
-    decision.changes(
-        video,
-        Event::Unknown {
-            why: match expiry {
-                Expiry::NoReplay => "HeyGen promises no safe repetition for this kind of job",
-                Expiry::Age => "20 hours since the first attempt without an answer",
-                Expiry::Clock => {
-                    "the clock went back, so the age of the first attempt is not known"
-                }
-                Expiry::Unattended => "20 hours since this database was last in use",
-                Expiry::Restored => "an older copy of the database was put back",
-                Expiry::Rescued => "rescued from a damaged database",
-            },
-        },
-    );
-    decision.changed = true;
+    decision.changes(video, Event::Unknown { why });
     decision
+}
+
+impl Expiry {
+    /// For the timeline, and for whoever looks at the row.
+    fn words(self) -> (&'static str, &'static str) {
+        let too_late = "HeyGen never answered, and it is too late to ask again safely";
+        match self {
+            Self::Age => (
+                "20 hours since the first attempt without an answer",
+                too_late,
+            ),
+            Self::Clock => (
+                "the clock went back, so the age of the first attempt is not known",
+                too_late,
+            ),
+            Self::NoReplay => (
+                "HeyGen promises no safe repetition for this kind of job",
+                "no answer came, and for this kind of job HeyGen promises no safe repetition",
+            ),
+            Self::Unattended => (
+                "20 hours since this database was last in use",
+                "this database was not in use for 20 hours, and another copy of it may have sent the row",
+            ),
+            Self::Restored => (
+                "an older copy of the database was put back",
+                "this row comes from a backup, and may have been sent after the backup was made",
+            ),
+            Self::Rescued => (
+                "rescued from a damaged database",
+                "this row comes from a damaged database, and may have been sent before that",
+            ),
+        }
+    }
 }
 
 /// A person asks for a row that was held back although no attempt of it is known: it goes into the outbox again,
@@ -199,7 +200,7 @@ pub fn release(video: &Video) -> Option<Decision> {
     if video.phase != Phase::Unknown || video.has_unanswered_attempt() {
         return None;
     }
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     let row = &mut decision.video;
     row.phase = Phase::Unsent;
     row.last_error = None;
@@ -208,7 +209,6 @@ pub fn release(video: &Video) -> Option<Decision> {
         by: Some("check"),
         ..Edit::default()
     }));
-    decision.changed = true;
     Some(decision)
 }
 
@@ -244,8 +244,7 @@ pub fn sent(
         return Decision::new(video);
     }
     let first = attempt.is_first();
-    let verdict = Verdict::of(error);
-    match verdict {
+    match Verdict::of(error) {
         Verdict::Unanswered | Verdict::Garbled if !video.kind.strategy().replays => {
             let mut decision = expire(video, Expiry::NoReplay, now);
             if let Some(last) = &mut decision.video.last_error {
@@ -253,17 +252,19 @@ pub fn sent(
             }
             decision
         }
-        Verdict::Unanswered | Verdict::Garbled => unanswered(video, attempt, error, now),
+        // HeyGen may have taken it: only the same key may ask again.
+        Verdict::Unanswered | Verdict::Garbled => {
+            without_answer(video, attempt, Failure::api(Operation::Send, error), now)
+        }
         Verdict::InProgress => in_progress(video, attempt, error, now),
         Verdict::Refused | Verdict::NotFound => rejected(video, first, error),
-        // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
-        Verdict::NoCredit => not_now(video, first, error, verdict, first.then_some(new_key), now),
         Verdict::NotSent
         | Verdict::Gateway
         | Verdict::KeyRefused
         | Verdict::Forbidden
+        | Verdict::NoCredit
         | Verdict::Busy
-        | Verdict::Declined => not_now(video, first, error, verdict, None, now),
+        | Verdict::Declined => not_now(video, first, error, new_key, now),
     }
 }
 
@@ -297,29 +298,19 @@ pub fn already_tracked(
         };
         return without_answer(video, attempt, failure, now);
     }
-    let mut decision = Decision::new(video);
     if video.phase != Phase::Sending {
-        return decision;
+        return Decision::new(video);
     }
+    let mut decision = Decision::change(video);
     decision.video.last_error = None;
-    decision.video.phase = Phase::Rejected;
-    decision.video.failure_code = Some("already_tracked".to_owned());
-    decision.video.failure_message = Some(format!(
-        "this request became video {id}, which row {row} tracks"
-    ));
     decision.video.first_unanswered_at = None;
-    decision.changes(
-        video,
-        Event::Rejected {
-            http_status: None,
-            code: None,
-            message: None,
-            request_id: None,
-            video_id: Some(id.as_str().to_owned()),
-            tracked_by: Some(row.0),
-        },
-    );
-    decision.changed = true;
+    let message = format!("this request became video {id}, which row {row} tracks");
+    let rejection = Rejection {
+        video_id: Some(id.to_string()),
+        tracked_by: Some(row.0),
+        ..Rejection::default()
+    };
+    decision.reject(video, "already_tracked", &message, rejection);
     decision
 }
 
@@ -331,32 +322,23 @@ fn reset_attempt(row: &mut Video) {
 }
 
 fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
-    match video.phase {
-        Phase::Unsent | Phase::Sending | Phase::Unknown => {}
-        // Somebody recorded the answer of the same key before us.
-        Phase::Accepted | Phase::Rejected | Phase::Missing => return decision,
+    // Somebody recorded the answer of the same key before us.
+    if matches!(
+        video.phase,
+        Phase::Accepted | Phase::Rejected | Phase::Missing
+    ) {
+        return Decision::new(video);
     }
+    let mut decision = Decision::change(video);
     decision.works(Operation::Send);
-    let row = &mut decision.video;
-    row.phase = Phase::Accepted;
-    let id = Some(created.video_id.clone());
-    match row.kind {
-        Kind::Agent => row.session_id = id,
-        _ => row.video_id = id,
-    }
     // How it ended is said by its own GET, with the reason or the links.
-    row.remote_status = Some(if created.status.is_terminal() {
-        RemoteStatus::waiting()
-    } else {
-        created.status.clone()
-    });
+    let status = match created.status.is_terminal() {
+        true => RemoteStatus::waiting(),
+        false => created.status.clone(),
+    };
+    decision.accept(&created.video_id, status, now);
+    let row = &mut decision.video;
     row.account = Some(account.clone());
-    row.accepted_at = Some(now);
-    row.candidates = None;
-    row.first_unanswered_at = None;
-    row.attempts = 0;
-    row.send_after = None;
     let text = |id: &Option<VideoId>| id.as_ref().map(VideoId::to_string);
     let (session_id, video_id) = (text(&row.session_id), text(&row.video_id));
     decision.event(Event::Accepted {
@@ -367,39 +349,52 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
         from: None,
         by: None,
     });
-    decision.changed = true;
     decision
+}
+
+impl Decision {
+    /// HeyGen has it: no attempt is unanswered any more.
+    pub(super) fn accept(&mut self, id: &VideoId, status: RemoteStatus, now: Timestamp) {
+        let row = &mut self.video;
+        reset_attempt(row);
+        row.phase = Phase::Accepted;
+        match row.kind {
+            Kind::Agent => row.session_id = Some(id.clone()),
+            _ => row.video_id = Some(id.clone()),
+        }
+        row.remote_status = Some(status);
+        row.accepted_at = Some(now);
+        row.failure_code = None;
+        row.failure_message = None;
+        row.candidates = None;
+        row.send_after = None;
+    }
+
+    fn reject(&mut self, before: &Video, code: &str, message: &str, rejection: Rejection) {
+        let row = &mut self.video;
+        row.phase = Phase::Rejected;
+        row.failure_code = Some(code.to_owned());
+        row.failure_message = Some(message.to_owned());
+        self.changes(before, Event::Rejected(rejection));
+    }
 }
 
 fn rejected(video: &Video, first: bool, error: &ApiError) -> Decision {
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     decision.works(Operation::Send);
-    let row = &mut decision.video;
-    row.phase = Phase::Rejected;
-    row.failure_code = Some(error.code.clone());
-    row.failure_message = Some(error.message.clone());
-    row.send_after = None;
+    decision.video.send_after = None;
     if first {
-        row.first_unanswered_at = None;
+        decision.video.first_unanswered_at = None;
     }
-    decision.changes(
-        video,
-        Event::Rejected {
-            http_status: error.http_status(),
-            code: Some(error.code.clone()),
-            message: Some(error.message.clone()),
-            request_id: error.request_id.clone(),
-            video_id: None,
-            tracked_by: None,
-        },
-    );
-    decision.changed = true;
+    let rejection = Rejection {
+        http_status: error.http_status(),
+        code: Some(error.code.clone()),
+        message: Some(error.message.clone()),
+        request_id: error.request_id.clone(),
+        ..Rejection::default()
+    };
+    decision.reject(video, &error.code, &error.message, rejection);
     decision
-}
-
-/// HeyGen may have taken it: only the same key may ask again.
-fn unanswered(video: &Video, attempt: Attempt, error: &ApiError, now: Timestamp) -> Decision {
-    without_answer(video, attempt, Failure::api(Operation::Send, error), now)
 }
 
 fn without_answer(video: &Video, attempt: Attempt, failure: Failure, now: Timestamp) -> Decision {
@@ -420,7 +415,7 @@ fn space_out(row: &mut Video, attempt: Attempt, wait: Option<Duration>, now: Tim
 
 /// HeyGen knows the key and has not answered it: the 20 hours run. Nothing is wrong with that.
 fn in_progress(video: &Video, attempt: Attempt, error: &ApiError, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     let wait = error.retry_after.unwrap_or(spacing(2));
     space_out(&mut decision.video, attempt, Some(wait), now);
     postponed(&mut decision, video, error);
@@ -428,7 +423,6 @@ fn in_progress(video: &Video, attempt: Attempt, error: &ApiError, now: Timestamp
 }
 
 fn postponed(decision: &mut Decision, before: &Video, error: &ApiError) {
-    decision.changed = true;
     let postponed = Event::Postponed {
         code: error.code.clone(),
         until: decision.video.send_after.map(Timestamp::rfc3339),
@@ -441,19 +435,19 @@ fn not_now(
     video: &Video,
     first: bool,
     error: &ApiError,
-    verdict: Verdict,
-    key: Option<IdempotencyKey>,
+    new_key: IdempotencyKey,
     now: Timestamp,
 ) -> Decision {
-    let mut decision = Decision::new(video);
+    let verdict = Verdict::of(error);
+    let mut decision = Decision::change(video);
     let row = &mut decision.video;
     if first {
         reset_attempt(row);
+        // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
+        if verdict == Verdict::NoCredit {
+            row.idempotency_key = Some(new_key);
+        }
     }
-    if let Some(key) = key {
-        row.idempotency_key = Some(key);
-    }
-    decision.changed = true;
     match verdict {
         Verdict::Busy => {
             let wait = error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
@@ -466,8 +460,15 @@ fn not_now(
         }
         // Whether the run may send at all is asked with one row first; no row is to blame.
         _ => {
-            let failure = Failure::api(Operation::Send, error).of_the_run();
-            record_failure(&mut decision, failure, now);
+            let failure = Failure::api(Operation::Send, error);
+            record_failure(
+                &mut decision,
+                Failure {
+                    own: false,
+                    ..failure
+                },
+                now,
+            );
         }
     }
     decision

@@ -1,50 +1,28 @@
 //! Tracking by id: what it means for a row that the user names its video.
 
 use super::Decision;
-use crate::event::{Edit, Event};
+use crate::event::{Edit, Event, Rejection};
 use crate::heygen::{self, BatchItem};
 use crate::time::Timestamp;
 use crate::video::{Kind, Operation, Phase, RemoteStatus, Video, VideoId};
 
 /// The user says which video an unanswered submission became. `None` for a row whose submission is settled.
 pub fn became(video: &Video, id: &VideoId, now: Timestamp) -> Option<Decision> {
-    match video.phase {
-        Phase::Sending | Phase::Unknown => {}
-        _ if video.is_lost() => {}
-        Phase::Unsent | Phase::Accepted | Phase::Rejected | Phase::Missing => return None,
+    if !matches!(video.phase, Phase::Sending | Phase::Unknown) && !video.is_lost() {
+        return None;
     }
-    let mut decision = Decision::new(video);
-    // Drop the send error without reporting a recovery: the user, not HeyGen, says that it was accepted.
-    decision
-        .video
-        .last_error
-        .take_if(|error| error.operation == Operation::Send);
-    let row = &mut decision.video;
-    row.phase = Phase::Accepted;
-    let agent = row.kind == Kind::Agent;
-    let place = if agent {
-        &mut row.session_id
-    } else {
-        &mut row.video_id
-    };
-    *place = Some(id.clone());
-    row.failure_code = None;
-    row.failure_message = None;
-    row.candidates = None;
-    row.remote_status = Some(RemoteStatus::waiting());
-    row.accepted_at = Some(now);
-    row.first_unanswered_at = None;
-    row.attempts = 0;
-    row.send_after = None;
+    let mut decision = Decision::change(video);
+    // The user, not HeyGen, says that it was accepted.
+    decision.drop_error(Operation::Send);
+    decision.accept(id, RemoteStatus::waiting(), now);
     decision.event(Event::Accepted {
-        session_id: agent.then(|| id.as_str().to_owned()),
-        video_id: (!agent).then(|| id.as_str().to_owned()),
+        session_id: (video.kind == Kind::Agent).then(|| id.to_string()),
+        video_id: (video.kind != Kind::Agent).then(|| id.to_string()),
         status: None,
         request_id: None,
         from: Some(video.status().to_owned()),
         by: Some("add --as"),
     });
-    decision.changed = true;
     Some(decision)
 }
 
@@ -53,11 +31,8 @@ pub fn named_again(video: &Video) -> Option<Decision> {
     if video.phase != Phase::Missing {
         return None;
     }
-    let mut decision = Decision::new(video);
-    decision
-        .video
-        .last_error
-        .take_if(|error| error.operation == Operation::Poll);
+    let mut decision = Decision::change(video);
+    decision.drop_error(Operation::Poll);
     let row = &mut decision.video;
     row.phase = Phase::Accepted;
     row.not_found_at = None;
@@ -72,7 +47,6 @@ pub fn named_again(video: &Video) -> Option<Decision> {
         by: Some("add"),
         ..Edit::default()
     }));
-    decision.changed = true;
     Some(decision)
 }
 
@@ -84,32 +58,27 @@ pub fn refusal(item: &BatchItem) -> Option<heygen::ErrorBody> {
 
 /// HeyGen refused a body that somebody else's program sent.
 pub fn refused_elsewhere(video: &Video, why: &heygen::ErrorBody) -> Decision {
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     let row = &mut decision.video;
     row.phase = Phase::Rejected;
     row.failure_code.clone_from(&why.code);
     row.failure_message.clone_from(&why.message);
-    decision.event(Event::Rejected {
-        http_status: None,
+    decision.event(Event::Rejected(Rejection {
         code: why.code.clone(),
         message: why.message.clone(),
-        request_id: None,
-        video_id: None,
-        tracked_by: None,
-    });
-    decision.changed = true;
+        ..Rejection::default()
+    }));
     decision
 }
 
 pub fn edited(video: &Video) -> Decision {
-    let mut decision = Decision::new(video);
+    let mut decision = Decision::change(video);
     decision.event(Event::Edited(Edit {
         by: Some("edit"),
         title: video.title.clone(),
         tags: Some(video.tags.clone()),
         ..Edit::default()
     }));
-    decision.changed = true;
     decision
 }
 

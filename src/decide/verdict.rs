@@ -68,36 +68,20 @@ impl Verdict {
 
     /// For a POST: whether HeyGen may have acted on it although this is the answer.
     pub fn leaves_outcome_open(self) -> bool {
-        match self {
-            Self::Unanswered | Self::Garbled | Self::InProgress => true,
-            Self::NotSent
-            | Self::Gateway
-            | Self::KeyRefused
-            | Self::Forbidden
-            | Self::NoCredit
-            | Self::Busy
-            | Self::NotFound
-            | Self::Refused
-            | Self::Declined => false,
-        }
+        matches!(self, Self::Unanswered | Self::Garbled | Self::InProgress)
     }
 
     /// Whether HeyGen itself answered, so that what failed is about this request and not about the connection.
     pub fn is_heygens(self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::Forbidden
-            | Self::NoCredit
-            | Self::InProgress
-            | Self::NotFound
-            | Self::Refused
-            | Self::Declined => true,
-            Self::NotSent
-            | Self::Unanswered
-            | Self::Garbled
-            | Self::Gateway
-            | Self::KeyRefused
-            | Self::Busy => false,
-        }
+                | Self::NoCredit
+                | Self::InProgress
+                | Self::NotFound
+                | Self::Refused
+                | Self::Declined
+        )
     }
 
     /// Whether the same request may well succeed within seconds, without anybody changing anything.
@@ -105,15 +89,7 @@ impl Verdict {
         match self {
             Self::NotSent | Self::Busy => true,
             Self::Unanswered => !matches!(kind, ErrorKind::Status(..400 | 409 | 600..)),
-            Self::Garbled
-            | Self::Gateway
-            | Self::KeyRefused
-            | Self::Forbidden
-            | Self::NoCredit
-            | Self::InProgress
-            | Self::NotFound
-            | Self::Refused
-            | Self::Declined => false,
+            _ => false,
         }
     }
 

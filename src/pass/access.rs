@@ -1,10 +1,18 @@
 //! Which account this run works for; found out at the first request, so that an idle run needs no key.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Run;
+use super::calls::Caller;
+use super::commit::Message;
+use super::limiter::RateLimiter;
 use crate::config::{self, Environment};
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::heygen::{Client, Timeouts, account};
 use crate::net::Proxy;
-use crate::video::Account;
+use crate::time::Timestamp;
+use crate::video::{Account, Outage, Video};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
@@ -26,5 +34,90 @@ impl Access {
             client: Client::new(&base, key, Timeouts::default(), proxy.clone()),
             proxy,
         })
+    }
+
+    pub(super) fn caller(&self, limiter: &Arc<RateLimiter>, budget: Duration) -> Caller {
+        Caller {
+            client: self.client.clone(),
+            account: self.account.clone(),
+            limiter: Arc::clone(limiter),
+            budget,
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn may_ask_about(&self, video: &Video) -> bool {
+        let owner = video.account.as_ref();
+        owner.is_none_or(|owner| owner.covers(&self.account))
+    }
+}
+
+impl Run<'_, '_> {
+    /// Without a key the run goes on with what needs none.
+    pub(super) fn caller(&mut self) -> Result<Option<Caller>> {
+        if self.access.is_none() && !self.limiter.is_closed() {
+            match Access::resolve(self.env) {
+                Ok(access) => self.access = Some(access),
+                Err(problem) if problem.exit == Exit::Auth => self.stop(Outage::Key, problem),
+                Err(problem) => return Err(problem),
+            }
+        }
+        let access = self.access.as_ref();
+        Ok(access.map(|access| access.caller(&self.limiter, self.options.budget)))
+    }
+
+    /// Asks HeyGen something in a worker thread; `false` without a key. When the run is over by then, nobody listens, and
+    /// nothing is lost by it.
+    pub(super) fn request(
+        &mut self,
+        ask: impl FnOnce(&Caller) -> Message + Send + 'static,
+    ) -> Result<bool> {
+        let Some(caller) = self.caller()? else {
+            return Ok(false);
+        };
+        let outbox = self.outbox.clone();
+        let job = move || {
+            let Message {
+                rows,
+                accepted,
+                learn,
+            } = ask(&caller);
+            let message = Message::new(move |run, tx| {
+                run.api.done();
+                learn(run, tx)
+            });
+            let message = Message {
+                rows,
+                accepted,
+                ..message
+            };
+            outbox.send(message).ok();
+        };
+        if self.api.has_thread() {
+            self.api.start(job);
+        } else {
+            // Its message waits in the channel.
+            self.api.begin();
+            job();
+        }
+        Ok(true)
+    }
+
+    /// The account that this run's requests are made under. It has no name where there is no key.
+    pub(super) fn account(&self) -> Account {
+        let access = self.access.as_ref();
+        access.map_or_else(|| Account::new(String::new()), |a| a.account.clone())
+    }
+
+    /// By how many milliseconds HeyGen's clock is ahead of this machine's, as far as this run knows.
+    pub(super) fn clock_skew(&self) -> Option<i64> {
+        self.access.as_ref()?.client.clock_skew()
+    }
+
+    /// What HeyGen's clock says, as far as this run knows; this machine's otherwise.
+    pub(super) fn heygen_now(&self) -> Timestamp {
+        let skew = self.clock_skew().unwrap_or_default();
+        Timestamp::from_millis(self.now.millis().saturating_add(skew))
     }
 }

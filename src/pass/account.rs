@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::calls::{CallError, Caller};
-use super::limiter::RateLimiter;
 use super::{Access, PassOptions};
 use crate::decide::Verdict;
 use crate::error::{Problem, code};
@@ -14,11 +13,7 @@ const MAX_PAGES: u32 = 10_000;
 
 impl From<&Access> for Caller {
     fn from(access: &Access) -> Self {
-        Self {
-            client: access.client.clone(),
-            limiter: Arc::new(RateLimiter::default()),
-            budget: PassOptions::default().budget,
-        }
+        access.caller(&Arc::default(), PassOptions::default().budget)
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::limiter::{Denied, RateLimiter};
+pub(crate) use super::limiter::CallError;
+use super::limiter::RateLimiter;
 use crate::decide::{Attempt, Verdict};
-use crate::error::{Problem, Result};
+use crate::error::Problem;
 use crate::heygen::{ApiError, Backoff, Client, Created, RemoteVideo};
-use crate::kind::Kind;
 use crate::store::Identity;
 use crate::time::{self, Timestamp};
-use crate::video::{IdempotencyKey, Job};
+use crate::video::{Account, IdempotencyKey, Job, Phase, Video};
 
 const TRIES: u32 = 3;
 /// The first pause between tries, doubled each time.
@@ -24,31 +24,29 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(super) client: Client,
+    pub(super) account: Account,
     pub(super) limiter: Arc<RateLimiter>,
     /// How long one request may take, pauses between its tries included, before the next run has to go on.
     pub(super) budget: Duration,
 }
 
-#[derive(Debug)]
-pub(crate) enum CallError {
-    Api(ApiError),
-    Stopped,
+/// A row that was marked for its POST.
+pub(super) struct Ready {
+    /// As it was before.
+    pub(super) video: Video,
+    pub(super) body: String,
+    pub(super) key: IdempotencyKey,
+    /// When its POST may begin.
+    pub(super) window: RangeInclusive<Timestamp>,
 }
 
 #[derive(Debug)]
 pub(super) struct Posted {
-    /// The last answer that matters, or why there was none.
-    pub(super) answer: Result<Created, PostError>,
+    /// The last answer that matters.
+    pub(super) answer: Result<Created, CallError>,
     pub(super) attempt: Attempt,
-}
-
-#[derive(Debug)]
-pub(super) enum PostError {
-    Api(ApiError),
-    /// No POST was made: the run is over.
-    NotAttempted,
-    /// No (further) POST was made: its answer could not be recorded.
-    Database(Problem),
+    /// Why no (further) POST was made: its answer could not be recorded.
+    pub(super) moved: Option<Problem>,
 }
 
 impl Caller {
@@ -59,11 +57,7 @@ impl Caller {
         let started = Instant::now();
         let mut backoff = Backoff::new(TRIES, self.budget, FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            let permit = match self.limiter.enter(started + self.budget) {
-                Ok(permit) => permit,
-                Err(Denied::Closed) => return Err(CallError::Stopped),
-                Err(Denied::HeldBack(error)) => return Err(CallError::Api(error)),
-            };
+            let permit = self.limiter.enter(started + self.budget)?;
             let error = match request(&self.client) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -110,11 +104,7 @@ impl Caller {
 
     /// Writes to a session, once: whatever comes back, it may have arrived.
     pub(super) fn message(&self, job: &Job, text: &str) -> Result<Option<String>, CallError> {
-        let permit = self.limiter.enter(Instant::now() + self.budget);
-        let _permit = permit.map_err(|denied| match denied {
-            Denied::Closed => CallError::Stopped,
-            Denied::HeldBack(error) => CallError::Api(error),
-        })?;
+        let _permit = self.limiter.enter(Instant::now() + self.budget)?;
         self.client.message(&job.id, text).map_err(|error| {
             self.heed(&error);
             CallError::Api(error)
@@ -125,14 +115,10 @@ impl Caller {
     /// further replays are the next runs', at growing distances.
     ///
     /// Nothing is sent into a database that could not take the answer (`identity`).
-    pub(super) fn post(
-        &self,
-        (kind, template, body): (Kind, Option<&str>, &[u8]),
-        key: &IdempotencyKey,
-        unanswered_before: bool,
-        window: &RangeInclusive<Timestamp>,
-        identity: &Identity,
-    ) -> Posted {
+    pub(super) fn post(&self, ready: &Ready, identity: &Identity) -> Posted {
+        let (video, body) = (&ready.video, ready.body.as_bytes());
+        let (kind, template) = (video.kind, video.template_id.as_deref());
+        let unanswered_before = video.phase == Phase::Sending;
         let started = Instant::now();
         let mut backoff = Backoff::new(TRIES, self.budget, FIRST_PAUSE, LONGEST_PAUSE);
         let mut attempt = Attempt {
@@ -140,24 +126,20 @@ impl Caller {
             unanswered: 0,
         };
         let mut last: Option<ApiError> = None;
+        let mut moved;
         let answer = loop {
-            if let Err(moved) = identity.check() {
-                break Err(PostError::Database(moved));
+            moved = identity.check().err();
+            if moved.is_some() {
+                break Err(CallError::Stopped);
             }
             let permit = match self.limiter.enter(started + self.budget) {
                 Ok(permit) => permit,
-                Err(denied) => {
-                    break Err(match (last, denied) {
-                        (Some(error), _) => PostError::Api(error),
-                        (None, Denied::HeldBack(error)) => PostError::Api(error),
-                        (None, Denied::Closed) => PostError::NotAttempted,
-                    });
-                }
+                Err(denied) => break Err(last.map_or(denied, CallError::Api)),
             };
-            if !window.contains(&time::now()) {
-                break Err(last.map_or(PostError::NotAttempted, PostError::Api));
+            if !ready.window.contains(&time::now()) {
+                break Err(last.map_or(CallError::Stopped, CallError::Api));
             }
-            let error = match self.client.create(kind, template, body, key) {
+            let error = match self.client.create(kind, template, body, &ready.key) {
                 Ok(created) => break Ok(created),
                 Err(error) => error,
             };
@@ -177,11 +159,15 @@ impl Caller {
             match pause {
                 Some(_) if verdict == Verdict::Busy => {}
                 Some(pause) => thread::sleep(pause),
-                None => break Err(PostError::Api(error)),
+                None => break Err(CallError::Api(error)),
             }
             last = Some(error);
         };
-        Posted { answer, attempt }
+        Posted {
+            answer,
+            attempt,
+            moved,
+        }
     }
 
     /// What one answer means for everybody's next request.

@@ -8,15 +8,15 @@ use std::collections::{HashSet, VecDeque};
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::{Message, Run, Tx};
+use super::commit::Message;
+use super::{Run, Tx};
 use crate::decide::Entry;
 use crate::error::Result;
 use crate::event::Event;
@@ -29,6 +29,9 @@ use crate::video::{HookEvent, RowId, Video};
 const PATIENCE: Duration = Duration::from_secs(60);
 const TRIES: i64 = 5;
 const PAGE: u32 = 100;
+/// How long hooks may go on when everything else is done, altogether.
+const TOGETHER: Duration = Duration::from_secs(60);
+const DIES: Duration = Duration::from_secs(2);
 
 impl Run<'_, '_> {
     /// Notes what the hook has to be given of a row, if there is a hook.
@@ -87,57 +90,54 @@ impl Run<'_, '_> {
                 false => Ok(None),
             })?;
             if let Some(video) = video {
-                let child = command_of(&command, &hook, &video, store.path());
-                self.start_hook(child, Hooked { hook, video, guard });
+                let command = command_of(&command, &hook, &video, store.path());
+                self.start_hook(command, Hooked { hook, video, guard });
             }
         }
         Ok(())
     }
 
-    fn start_hook(&mut self, child: Result<(Command, String), String>, hooked: Hooked) {
-        let outbox = self.outbox.clone();
+    /// Runs what is due, for as long as there is time.
+    pub(super) fn finish_hooks(&mut self, store: &mut Store) -> Result<()> {
+        let patience = Instant::now() + TOGETHER;
+        let deadline = self.options.deadline;
+        let until = deadline.map_or(patience, |at| at.min(patience));
+        loop {
+            self.dispatch_hooks(store)?;
+            if self.hooks.are_over() {
+                return Ok(());
+            }
+            if !self.step(store, Some(until))? {
+                break;
+            }
+        }
+        self.hooks.stop();
+        self.hooks.kill();
+        let dead = Instant::now() + DIES;
+        while !self.hooks.are_over() && self.step(store, Some(dead))? {
+            self.hooks.stop();
+        }
+        Ok(())
+    }
+
+    fn start_hook(&mut self, command: Result<(Command, String), String>, hooked: Hooked) {
         let started = Instant::now();
-        let spawned = child.and_then(|(mut command, input)| {
+        let spawned = command.and_then(|(mut command, input)| {
             hooked.guard.hand_on(true);
             let child = command.spawn();
             hooked.guard.hand_on(false);
-            let mut child = child.map_err(|error| error.to_string())?;
-            let group = i32::try_from(child.id()).map_err(|error| error.to_string())?;
-            let group = Pid::from_raw(group);
-            Ok((input, child.stdin.take(), child, group))
+            Ok((child.map_err(|error| error.to_string())?, input))
         });
-        let (input, stdin, mut child, group) = match spawned {
-            Ok(spawned) => spawned,
-            Err(why) => {
-                self.hooks.running = Some(Running {
-                    group: None,
-                    until: started,
-                });
-                outbox
-                    .send(Message::Hooked(Box::new(hooked), Err(why)))
-                    .ok();
-                return;
-            }
-        };
+        let group = |(child, _): &(Child, String)| Pid::from_raw(child.id().cast_signed());
         self.hooks.running = Some(Running {
-            group: Some((group, signals::Child::of(group))),
+            child: spawned.as_ref().ok().map(group).map(signals::Child::of),
             until: started + PATIENCE,
         });
+        let outbox = self.outbox.clone();
         let wait = move || {
-            if let Some(mut stdin) = stdin {
-                // A hook need not read; one that is killed ends this, too.
-                writeln!(stdin, "{input}").ok();
-            }
-            let outcome = match child.wait() {
-                Ok(status) if status.success() => Ok(()),
-                Ok(status) if status.signal() == Some(libc::SIGKILL) => Err(format!(
-                    "no end after {} s; killed",
-                    started.elapsed().as_secs()
-                )),
-                Ok(status) => Err(status.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            outbox.send(Message::Hooked(Box::new(hooked), outcome)).ok();
+            let outcome = spawned.and_then(|(child, input)| outcome(child, &input, started));
+            let message = Message::new(move |run, tx| run.hooked(tx, hooked, outcome));
+            outbox.send(message).ok();
         };
         let spawned = thread::Builder::new()
             .name("hook".to_owned())
@@ -149,12 +149,7 @@ impl Run<'_, '_> {
         }
     }
 
-    pub(super) fn hooked(
-        &mut self,
-        tx: &Tx<'_>,
-        hooked: Hooked,
-        outcome: Result<(), String>,
-    ) -> Result<()> {
+    fn hooked(&mut self, tx: &Tx<'_>, hooked: Hooked, outcome: Result<(), String>) -> Result<()> {
         let Hooked { hook, video, guard } = hooked;
         self.hooks.running = None;
         // A failed one may have left others waiting that it held up.
@@ -186,7 +181,24 @@ impl Run<'_, '_> {
     }
 }
 
-pub(super) struct Hooked {
+/// Waits for a command to end.
+fn outcome(mut child: Child, input: &str, started: Instant) -> Result<(), String> {
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook need not read; one that is killed ends this, too.
+        writeln!(stdin, "{input}").ok();
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    match status.signal() {
+        _ if status.success() => Ok(()),
+        Some(libc::SIGKILL) => Err(format!(
+            "no end after {} s; killed",
+            started.elapsed().as_secs()
+        )),
+        _ => Err(status.to_string()),
+    }
+}
+
+struct Hooked {
     hook: DueHook,
     video: Video,
     guard: Guard,
@@ -194,7 +206,7 @@ pub(super) struct Hooked {
 
 struct Running {
     /// `None` when it could not be started.
-    group: Option<(Pid, signals::Child)>,
+    child: Option<signals::Child>,
     /// It is killed then.
     until: Instant,
 }
@@ -230,10 +242,7 @@ impl Hooks {
 
     pub(super) fn kill(&mut self) {
         if let Some(running) = &mut self.running {
-            if let Some((group, _)) = &running.group {
-                // It may have ended this very moment.
-                killpg(*group, Signal::SIGKILL).ok();
-            }
+            running.child.iter().for_each(signals::Child::kill);
             running.until = Instant::now() + PATIENCE;
         }
     }

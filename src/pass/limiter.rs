@@ -18,59 +18,51 @@ pub(super) struct RateLimiter {
 struct State {
     closed: bool,
     one_at_a_time: bool,
-    not_before: Option<Instant>,
-    /// The refusal that set `not_before`.
-    refusal: Option<ApiError>,
+    /// Until when HeyGen asked to wait, and how.
+    held_back: Option<(Instant, ApiError)>,
     inside: usize,
     passed: u64,
 }
 
+/// Why a request has no answer.
 #[derive(Debug)]
-pub(super) enum Denied {
-    Closed,
-    /// HeyGen asked to wait for longer than the caller can.
-    HeldBack(ApiError),
+pub(crate) enum CallError {
+    Api(ApiError),
+    /// It was not made: the run is over.
+    Stopped,
 }
 
 pub(super) struct Permit<'a>(&'a RateLimiter);
 
+/// Whoever waits for others is woken by them.
+const UNTIL_WOKEN: Duration = Duration::from_secs(3600);
+
 impl RateLimiter {
-    /// Waits for the right to make one request, at most until `deadline`.
-    pub(super) fn enter(&self, deadline: Instant) -> Result<Permit<'_>, Denied> {
+    /// Waits for the right to make one request. Where HeyGen asked to wait beyond `deadline`, its refusal stands for
+    /// the answer.
+    pub(super) fn enter(&self, deadline: Instant) -> Result<Permit<'_>, CallError> {
         let mut state = self.lock();
         loop {
             if state.closed {
-                return Err(Denied::Closed);
+                return Err(CallError::Stopped);
             }
             let now = Instant::now();
-            let wait = match state.not_before {
-                Some(at) if at > now => {
-                    if at > deadline
-                        && let Some(refusal) = &state.refusal
-                    {
-                        return Err(Denied::HeldBack(refusal.clone()));
+            let wait = match &state.held_back {
+                Some((until, refusal)) if *until > now => {
+                    if *until > deadline {
+                        return Err(CallError::Api(refusal.clone()));
                     }
-                    Some(at - now)
+                    *until - now
                 }
-                _ if state.one_at_a_time && state.inside > 0 => None,
+                _ if state.one_at_a_time && state.inside > 0 => UNTIL_WOKEN,
                 _ => {
                     state.inside += 1;
                     state.passed += 1;
                     return Ok(Permit(self));
                 }
             };
-            state = match wait {
-                Some(time) => {
-                    self.changed
-                        .wait_timeout(state, time)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-                None => self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-            };
+            let woken = self.changed.wait_timeout(state, wait);
+            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -79,9 +71,8 @@ impl RateLimiter {
         let mut state = self.lock();
         let until = Instant::now() + patience;
         state.one_at_a_time = true;
-        if state.not_before.is_none_or(|at| at < until) {
-            state.not_before = Some(until);
-            state.refusal = Some(refusal.clone());
+        if state.held_back.as_ref().is_none_or(|(at, _)| *at < until) {
+            state.held_back = Some((until, refusal.clone()));
         }
         self.changed.notify_all();
     }

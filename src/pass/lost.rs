@@ -1,8 +1,6 @@
 //! Submissions that nobody answered and that are not repeated any more: the account's list says what they may have
 //! become. That HeyGen cannot be asked loses nothing; the row's next check asks again.
 
-use std::sync::Arc;
-
 use super::calls::Caller;
 use super::{Access, Run};
 use crate::decide;
@@ -63,22 +61,21 @@ impl Run<'_, '_> {
         let Some(access) = access.filter(|_| !rows.is_empty()) else {
             return Ok(());
         };
-        let mut lost = Vec::new();
+        let caller = access.caller(&self.limiter, self.options.budget);
+        let mut lost: Vec<Lost> = Vec::new();
         store.read(|tx| {
             for row in rows {
-                let read = Lost::read(tx, row, &access.account)?;
+                let read = Lost::read(tx, row, &caller.account)?;
                 lost.extend(read.filter(|lost| lost.video.is_lost()));
             }
             Ok(())
         })?;
         while let Some(kind) = lost.first().map(|lost| lost.video.kind) {
             let list = kind.strategy().list;
-            let (these, rest) = lost
-                .into_iter()
-                .partition(|lost: &Lost| lost.video.kind.strategy().list == list);
-            lost = rest;
+            let same_list = |lost: &mut Lost| lost.video.kind.strategy().list == list;
+            let these = lost.extract_if(.., same_list).collect();
             if list.is_some() {
-                self.look_in_list(store, &access, kind, these)?;
+                self.look_in_list(store, &caller, kind, these)?;
             }
         }
         Ok(())
@@ -87,15 +84,10 @@ impl Run<'_, '_> {
     fn look_in_list(
         &mut self,
         store: &mut Store,
-        access: &Access,
+        caller: &Caller,
         kind: Kind,
         mut lost: Vec<Lost>,
     ) -> Result<()> {
-        let caller = Caller {
-            client: access.client.clone(),
-            limiter: Arc::clone(&self.limiter),
-            budget: self.options.budget,
-        };
         let begins = lost
             .iter()
             .filter_map(|lost| decide::may_begin(&lost.video));

@@ -25,7 +25,7 @@ impl Run<'_, '_> {
     }
 
     fn send_message(&mut self, store: &mut Store, message: &OutgoingMessage) -> Result<()> {
-        let Some((caller, account)) = self.caller()? else {
+        let Some(caller) = self.caller()? else {
             return Ok(());
         };
         let Some(_guard) = self.locks.try_row(Purpose::Send, message.row)? else {
@@ -34,11 +34,7 @@ impl Run<'_, '_> {
         let Some(video) = store.read(|tx| tx.video(message.row))? else {
             return Ok(());
         };
-        let owned = video
-            .account
-            .as_ref()
-            .is_none_or(|owner| owner.covers(&account));
-        let (true, Some(job)) = (owned, video.job()) else {
+        let Some(job) = video.job().filter(|_| caller.may_ask_about(&video)) else {
             return Ok(());
         };
         let (unsent, sending) = (MessageState::Unsent, MessageState::Sending);
@@ -73,10 +69,6 @@ fn after(error: &ApiError) -> MessageState {
         Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway | Verdict::InProgress => {
             MessageState::Sending
         }
-        Verdict::NoCredit
-        | Verdict::Forbidden
-        | Verdict::NotFound
-        | Verdict::Refused
-        | Verdict::Declined => MessageState::Refused,
+        _ => MessageState::Refused,
     }
 }

@@ -4,10 +4,13 @@
 //! the same host. Its end is reported where its beginning was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::Run;
 use super::report::Reporter;
 use crate::decide::REPORT_AGAIN;
 use crate::error::{Problem, Result};
+use crate::heygen::Timeouts;
 use crate::store::{Store, Trouble};
 use crate::time::Timestamp;
 use crate::video::{Account, Outage};
@@ -35,22 +38,6 @@ pub(super) struct Outages {
 }
 
 impl Outages {
-    pub(super) fn note(&mut self, outage: Outage, account: &Account, problem: Problem) {
-        self.met.entry(concern(outage, account)).or_insert(problem);
-    }
-
-    pub(super) fn disprove(&mut self, outage: Outage, account: &Account) {
-        self.disproven.insert(concern(outage, account));
-    }
-
-    /// More about an outage of this kind, for whoever reads the hint.
-    pub(super) fn explain(&mut self, outage: Outage, facts: &str) {
-        for (_, problem) in self.met.iter_mut().filter(|((met, _), _)| *met == outage) {
-            let hint = problem.hint.take().unwrap_or_default();
-            problem.hint = Some(format!("{facts}; {hint}"));
-        }
-    }
-
     pub(super) fn has(&self, outage: Outage) -> bool {
         self.met.keys().any(|(met, _)| *met == outage)
     }
@@ -113,6 +100,64 @@ impl Outages {
         Ok(is_account && !store.read(|tx| tx.waits_for(&trouble.scope))?)
     }
 }
+
+impl Run<'_, '_> {
+    /// The run met an outage; the first of a kind is the one that is reported.
+    pub(super) fn outage(&mut self, outage: Outage, problem: impl Into<Problem>) {
+        let met = self.outages.met.entry(concern(outage, &self.account()));
+        met.or_insert_with(|| problem.into());
+    }
+
+    /// The same, and this run asks HeyGen nothing more.
+    pub(super) fn stop(&mut self, outage: Outage, problem: impl Into<Problem>) {
+        if matches!(
+            outage,
+            Outage::Key | Outage::Forbidden | Outage::SubmitForbidden
+        ) {
+            self.reporter.tally.auth = true;
+        }
+        self.outage(outage, problem);
+        self.limiter.close();
+    }
+
+    pub(super) fn works(&mut self, outage: Outage) {
+        let account = self.account();
+        self.outages.disproven.insert(concern(outage, &account));
+    }
+
+    pub(super) fn reachable(&mut self) {
+        self.works(Outage::Network);
+        self.works(Outage::Key);
+        self.works(Outage::RateLimit);
+    }
+
+    /// Whoever reads that the account has no credit wants to know what it has. Asked once, in haste, and only where
+    /// somebody looks.
+    pub(super) fn explain_no_credit(&mut self) {
+        let Some(access) = &self.access else { return };
+        if !self.reporter.reports_again() || !self.outages.has(Outage::Credit) {
+            return;
+        }
+        let mut caller = access.caller(&self.limiter, Duration::ZERO);
+        caller.client = access.client.with_timeouts(HASTE);
+        let Ok(balance) = caller.get(|client| client.whoami()) else {
+            return;
+        };
+        for ((outage, _), problem) in &mut self.outages.met {
+            if *outage == Outage::Credit {
+                let hint = problem.hint.take().unwrap_or_default();
+                problem.hint = Some(format!("{balance}; {hint}"));
+            }
+        }
+    }
+}
+
+/// How long the request that only explains something may take.
+const HASTE: Timeouts = Timeouts {
+    connect: Duration::from_secs(2),
+    response: Duration::from_secs(3),
+    per_read: Duration::from_secs(1),
+};
 
 /// An outage beside what is known of it, and whether it is news.
 fn recorded(

@@ -7,8 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::calls::CallError;
-use super::{Message, Run, Tx};
-use crate::decide::{self, Blame, Breaker, Circuit, Observation, Verdict, Witness};
+use super::commit::Message;
+use super::{Run, Tx};
+use crate::decide::{self, Breaker, Circuit, Observation, Verdict, Witness};
 use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::store::{Asked, Store};
@@ -44,10 +45,6 @@ impl Polls {
     pub(super) fn everything(&mut self) {
         self.everything = true;
         self.next_page = Some(RowId(0));
-    }
-
-    pub(super) fn answered(&mut self) {
-        self.in_flight -= 1;
     }
 
     /// Whether everything was asked and answered, so that what HeyGen has in work is known.
@@ -100,6 +97,11 @@ impl Polls {
     }
 }
 
+/// Any of them: one that always fails must not decide in every run.
+fn any(rows: &mut Vec<Asked>) -> Option<Asked> {
+    (!rows.is_empty()).then(|| rows.swap_remove(fastrand::usize(..rows.len())))
+}
+
 fn has_bulk(job: &Job) -> bool {
     job.kind.strategy().bulk.is_some() && fits_bulk(&job.id)
 }
@@ -140,7 +142,7 @@ impl Run<'_, '_> {
                 (Phase::Unsent | Phase::Sending, _) => self.sends.named(row),
                 // An unanswered attempt that is too old is never sent again: no clock reading of today makes its age
                 // certain.
-                (Phase::Accepted | Phase::Missing | Phase::Rejected | Phase::Unknown, _) => {}
+                _ => {}
             }
         }
         Ok(())
@@ -155,11 +157,8 @@ impl Run<'_, '_> {
                 }
                 Circuit::HalfOpen if self.polls.in_flight > 0 => return Ok(()),
                 Circuit::HalfOpen if !self.polls.held.is_empty() => {
-                    // Any of them: one that always fails must not decide in every run.
-                    let any = fastrand::usize(..self.polls.held.len());
-                    let asked = self.polls.held.swap_remove(any);
-                    self.ask_for_one(asked)?;
-                    return Ok(());
+                    let asked = any(&mut self.polls.held);
+                    return asked.map_or(Ok(()), |asked| self.ask_for_one(asked));
                 }
                 Circuit::HalfOpen | Circuit::Closed => {}
             }
@@ -173,9 +172,7 @@ impl Run<'_, '_> {
             } else if !self.polls.bulk.is_empty() {
                 let (kind, rows) = self.polls.next_bulk();
                 self.ask_for_many(kind, rows)?;
-            } else if !self.polls.troubled.is_empty() {
-                let any = fastrand::usize(..self.polls.troubled.len());
-                let asked = self.polls.troubled.swap_remove(any);
+            } else if let Some(asked) = any(&mut self.polls.troubled) {
                 self.ask_for_one(asked)?;
             } else {
                 return Ok(());
@@ -190,10 +187,10 @@ impl Run<'_, '_> {
             && self.polls.bulk.len() < MAX_BULK
             && self.polls.details.is_empty()
         {
-            let Some((_, account)) = self.caller()? else {
+            let Some(caller) = self.caller()? else {
                 return Ok(());
             };
-            let page = store.read(|tx| tx.unfinished_after(after, Some(&account), PAGE))?;
+            let page = store.read(|tx| tx.unfinished_after(after, Some(&caller.account), PAGE))?;
             self.polls.next_page = match page.last() {
                 Some(last) if page.len() == PAGE as usize => Some(last.row),
                 _ => None,
@@ -227,9 +224,9 @@ impl Run<'_, '_> {
     }
 
     fn ask_for_one(&mut self, row: Asked) -> Result<()> {
-        let asked = self.request(move |caller| Message::Detail {
-            answer: caller.job(&row.job).map(Box::new),
-            row,
+        let asked = self.request(move |caller| {
+            let answer = caller.job(&row.job);
+            Message::new(move |run, tx| run.detail_answer(tx, row, answer))
         })?;
         self.polls.in_flight += usize::from(asked);
         Ok(())
@@ -239,18 +236,22 @@ impl Run<'_, '_> {
         let asked = self.request(move |caller| {
             let ids: Vec<&VideoId> = rows.iter().map(|asked| &asked.job.id).collect();
             let answer = caller.get(|client| client.statuses(kind, &ids));
-            Message::Bulk { rows, answer }
+            Message {
+                rows: rows.len(),
+                ..Message::new(move |run, tx| run.bulk_answer(tx, rows, answer))
+            }
         })?;
         self.polls.in_flight += usize::from(asked);
         Ok(())
     }
 
-    pub(super) fn bulk_answer(
+    fn bulk_answer(
         &mut self,
         tx: &Tx<'_>,
         rows: Vec<Asked>,
         answer: Result<Vec<BulkStatus>, CallError>,
     ) -> Result<()> {
+        self.polls.in_flight -= 1;
         let error = match answer {
             Ok(statuses) => return self.bulk_statuses(tx, rows, statuses),
             Err(CallError::Stopped) => return Ok(()),
@@ -316,12 +317,13 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn detail_answer(
+    fn detail_answer(
         &mut self,
         tx: &Tx<'_>,
         asked: Asked,
-        answer: Result<Box<RemoteVideo>, CallError>,
+        answer: Result<RemoteVideo, CallError>,
     ) -> Result<()> {
+        self.polls.in_flight -= 1;
         let error = match answer {
             Ok(remote) => {
                 self.worked(tx)?;
@@ -345,34 +347,33 @@ impl Run<'_, '_> {
                 self.reached(tx)?;
                 self.polls.not_found.push((asked, error));
             }
-            Verdict::Forbidden
-            | Verdict::NoCredit
-            | Verdict::InProgress
-            | Verdict::Refused
-            | Verdict::Declined => {
+            _ if verdict.is_heygens() => {
                 self.reached(tx)?;
                 self.observe(tx, &asked, Observation::Failed(&error))?;
             }
-            Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway => {
+            _ => {
                 self.polls.failed.push((asked, error));
-                let others_left = !self.polls.only_troubled_left();
-                self.polls.breaker.failure(verdict);
-                match self.polls.breaker.circuit() {
-                    // Rows that failed before prove nothing about HeyGen: they end the asking, and what is to be sent
-                    // is sent.
-                    Circuit::Open if self.polls.breaker.worked() && !others_left => {
-                        self.polls.give_up();
-                    }
-                    Circuit::Open => {
-                        let (_, first) = self.polls.failed[0].clone();
-                        self.stop(Outage::Network, first);
-                    }
-                    Circuit::Closed => self.polls.release_held(),
-                    Circuit::HalfOpen => {}
-                }
+                self.judge_failure(verdict);
             }
         }
         Ok(())
+    }
+
+    /// Something failed that may be the row's trouble or everybody's.
+    fn judge_failure(&mut self, verdict: Verdict) {
+        self.polls.breaker.failure(verdict);
+        match self.polls.breaker.circuit() {
+            // Rows that failed before prove nothing about HeyGen: they end the asking, and what is to be sent is sent.
+            Circuit::Open if self.polls.breaker.worked() && self.polls.only_troubled_left() => {
+                self.polls.give_up();
+            }
+            Circuit::Open => {
+                let (_, first) = self.polls.failed[0].clone();
+                self.stop(Outage::Network, first);
+            }
+            Circuit::Closed => self.polls.release_held(),
+            Circuit::HalfOpen => {}
+        }
     }
 
     /// Something was answered as asked, so what failed before it was not everybody's trouble.
@@ -408,17 +409,16 @@ impl Run<'_, '_> {
         };
         let rows = failed.len() + held.len();
         let everybodys =
-            self.outages.has(Outage::Network) || self.polls.breaker.blame(rows) == Blame::Everybody;
+            self.outages.has(Outage::Network) || self.polls.breaker.blames_everybody(rows);
         if everybodys {
             self.outage(Outage::Network, first.clone());
         }
         let rest = held.into_iter().map(|asked| (asked, first.clone()));
         self.commit(store, |run, tx| {
             for (asked, error) in failed.into_iter().chain(rest) {
-                let observation = if everybodys {
-                    Observation::FailedForAll(&error)
-                } else {
-                    Observation::Failed(&error)
+                let observation = match everybodys {
+                    true => Observation::FailedForAll(&error),
+                    false => Observation::Failed(&error),
                 };
                 run.observe(tx, &asked, observation)?;
             }
@@ -433,14 +433,14 @@ impl Run<'_, '_> {
             return Ok(());
         }
         if self.polls.witness == Witness::Nothing
-            && let Some((caller, account)) = self.caller()?
+            && let Some(caller) = self.caller()?
         {
             let own = store.read(|tx| {
                 let owners = not_found.iter().map(|(asked, _)| tx.owner(asked.row));
                 owners.collect::<Result<Vec<_>>>()
             })?;
             // For rows of another account, or of nobody yet, it would prove nothing.
-            if own.contains(&Some(account)) {
+            if own.contains(&Some(caller.account.clone())) {
                 self.greet(&caller);
             }
         }
@@ -460,9 +460,10 @@ impl Run<'_, '_> {
         let rows = store.read(|tx| {
             let usual = tx.usual_render_times(USUAL)?;
             let p90 = usual.p90.map(Duration::from_millis);
-            let after = decide::stalls_after(usual.count, p90);
-            let session = now.before(decide::session_stalls_after(usual.count, p90));
-            tx.rendering_since_before(now.before(after), session, started)
+            let before = |least| now.before(decide::stalls_after(usual.count, p90, least));
+            let videos = before(decide::VIDEO_NEVER_STALLS);
+            let sessions = before(decide::SESSION_NEVER_STALLS);
+            tx.rendering_since_before(videos, sessions, started)
         })?;
         if rows.is_empty() {
             return Ok(());
@@ -479,10 +480,9 @@ impl Run<'_, '_> {
 
     fn note_other_account(&mut self) {
         let count = self.polls.other_account;
-        let videos = if count == 1 {
-            "video belongs"
-        } else {
-            "videos belong"
+        let videos = match count {
+            1 => "video belongs",
+            _ => "videos belong",
         };
         let message = format!(
             "{count} {videos} to another account than this key's and cannot be seen with it"
@@ -503,34 +503,23 @@ impl Run<'_, '_> {
         Ok(owner.is_some_and(|owner| owner != self.account()))
     }
 
-    pub(super) fn observe(
-        &mut self,
-        tx: &Tx<'_>,
-        asked: &Asked,
-        observation: Observation<'_>,
-    ) -> Result<()> {
+    fn observe(&mut self, tx: &Tx<'_>, asked: &Asked, observation: Observation<'_>) -> Result<()> {
         let Some(video) = tx.video(asked.row)? else {
             return Ok(());
         };
         // Somebody learnt something since we asked. What ends a video is true for ever; the rest may be older than
         // what is known by now.
-        let ends = match observation {
-            Observation::Detail(remote) => remote.status.is_terminal(),
-            Observation::Bulk(_)
-            | Observation::NotFound { .. }
-            | Observation::Failed(_)
-            | Observation::FailedForAll(_) => false,
-        };
+        let ends =
+            matches!(observation, Observation::Detail(remote) if remote.status.is_terminal());
         if video.rev != asked.rev && !ends {
             return Ok(());
         }
         let account = self.account();
-        if let Observation::NotFound { .. } = observation
-            && video
-                .account
-                .as_ref()
-                .is_some_and(|owner| *owner != account)
-        {
+        let is_anothers = video
+            .account
+            .as_ref()
+            .is_some_and(|owner| *owner != account);
+        if is_anothers && matches!(observation, Observation::NotFound { .. }) {
             self.polls.other_account += 1;
         }
         let mut decision = decide::observed(&video, observation, &account, self.now);
@@ -540,10 +529,7 @@ impl Run<'_, '_> {
         {
             decide::leave_video_to(&mut decision, other);
         }
-        let answered = !matches!(
-            observation,
-            Observation::NotFound { .. } | Observation::Failed(_) | Observation::FailedForAll(_)
-        );
+        let answered = matches!(observation, Observation::Detail(_) | Observation::Bulk(_));
         if answered && !decision.changed {
             self.after.seen.push(asked.row);
         }

@@ -4,6 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 type Task = Box<dyn FnOnce() + Send>;
 
 /// At most `size` jobs at once; the owner never submits more than that, so none ever queues.
@@ -85,4 +87,15 @@ fn next(source: &Mutex<Receiver<Task>>) -> Option<Task> {
         .unwrap_or_else(PoisonError::into_inner)
         .recv()
         .ok()
+}
+
+/// How many jobs there are file descriptors for: the program itself needs some, each request one, each download up to
+/// four.
+pub(super) fn affordable_jobs() -> usize {
+    const PROGRAM: u64 = 14;
+    const JOB: u64 = 5;
+    // What cannot be asked is as it usually is.
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    let jobs = limit.saturating_sub(PROGRAM) / JOB;
+    usize::try_from(jobs.max(1)).unwrap_or(usize::MAX)
 }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use chrono::Local;
 
@@ -15,7 +14,6 @@ use crate::error::{Problem, Result, code};
 use crate::event::Failure;
 use crate::heygen::RemoteVideo;
 use crate::locks::{Guard, Purpose};
-use crate::net::Proxy;
 use crate::store::Store;
 use crate::video::{Asset, File, FileState, Operation, Outage, RowId, Video};
 
@@ -35,18 +33,6 @@ pub(super) struct Saves {
 }
 
 impl Saves {
-    pub(super) fn client(
-        &mut self,
-        loopback: bool,
-        silence: Duration,
-        proxy: Option<Proxy>,
-    ) -> FileClient {
-        let client = self
-            .client
-            .get_or_insert_with(|| FileClient::new(loopback, silence, proxy));
-        client.clone()
-    }
-
     pub(super) fn queue(&mut self, row: RowId) {
         if !self.busy.contains(&row) && !self.queue.contains(&row) {
             self.queue.push_back(row);
@@ -84,17 +70,6 @@ impl Saves {
         }
         Ok(Some(if taken { name::own(&stem, row) } else { stem }))
     }
-
-    pub(super) fn done(&mut self, row: RowId) {
-        self.names.remove(&row);
-        self.busy.remove(&row);
-    }
-}
-
-pub(super) struct StalePart {
-    pub(super) row: RowId,
-    pub(super) dir: PathBuf,
-    pub(super) part_name: String,
 }
 
 pub(super) struct FileFailure {
@@ -180,7 +155,7 @@ impl Run<'_, '_> {
                 continue;
             };
             let assets = decide::to_fetch(&video);
-            let Some((caller, _)) = self.caller()?.filter(|_| !assets.is_empty()) else {
+            let Some(caller) = self.caller()?.filter(|_| !assets.is_empty()) else {
                 continue;
             };
             let Some(stem) = self.saves.stem(store, &video)? else {
@@ -205,6 +180,17 @@ impl Run<'_, '_> {
             self.start_saving(store, job, assets, guard)?;
         }
         Ok(())
+    }
+
+    fn file_client(&mut self) -> FileClient {
+        let access = self.access.as_ref();
+        let loopback = access.is_some_and(|access| access.loopback);
+        let proxy = access.and_then(|access| access.proxy.clone());
+        let silence = self.options.read_timeout;
+        let client = &mut self.saves.client;
+        client
+            .get_or_insert_with(|| FileClient::new(loopback, silence, proxy))
+            .clone()
     }
 
     /// Without a thread it is done here, and what it says is taken in at once.
@@ -232,6 +218,14 @@ impl Run<'_, '_> {
         });
         let (_, _, result) = taken_in.into_inner();
         result
+    }
+
+    /// A row's files were dealt with; its lock comes back.
+    pub(super) fn saved(&mut self, row: RowId, guard: Guard) {
+        self.savers.done();
+        self.saves.names.remove(&row);
+        self.saves.busy.remove(&row);
+        self.after.guards.push(guard);
     }
 
     pub(super) fn file(
@@ -266,12 +260,12 @@ impl Run<'_, '_> {
     }
 
     /// Removes a part that nobody will go on with. What cannot be removed does no harm.
-    pub(super) fn sweep(&self, part: &StalePart) {
-        if self.saves.busy.contains(&part.row) {
-            return;
-        }
-        if let Ok(Some(_guard)) = self.locks.try_row(Purpose::Save, part.row) {
-            download::discard(&part.dir, &part.part_name, part.row).ok();
+    pub(super) fn sweep(&self, video: &Video, part_name: &str) {
+        let row = video.id;
+        if !self.saves.busy.contains(&row)
+            && let Ok(Some(_guard)) = self.locks.try_row(Purpose::Save, row)
+        {
+            download::discard(&video.output_dir, part_name, row).ok();
         }
     }
 

@@ -9,9 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::PassOptions;
 use super::calls::{CallError, Caller};
+use super::commit::Message;
 use super::save::FileFailure;
-use super::{Message, PassOptions};
 use crate::decide::{FileFact, Verdict};
 use crate::download::{
     self, DownloadError, FileClient, FileRequest, Finished, Ledger, Next, mount, stop,
@@ -53,34 +54,31 @@ impl SaveJob {
         if self.disk.is_none() {
             let point = mount::point(&self.video.output_dir).unwrap_or_else(|| PathBuf::from("/"));
             self.disk = Some(point.clone());
-            deliver(Message::Disk { row, point });
+            deliver(Message::new(move |_, tx| {
+                tx.set_output_device(row, Some(&point))
+            }));
         }
         for asset in assets {
-            match self.save(asset, deliver) {
-                Ok(_) => {
-                    let (fact, ack) = (FileFact::Saved { repaired: false }, None);
-                    deliver(Message::File {
-                        row,
-                        asset,
-                        fact,
-                        ack,
-                    });
-                }
+            let message = match self.save(asset, deliver) {
+                Ok(_) => Message::new(move |run, tx| {
+                    run.file(tx, row, asset, FileFact::Saved { repaired: false })
+                }),
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
                 Err(Unsaved::Download(error)) if error.next == Next::Stop => return,
-                Err(stop) => {
-                    if let Some(failure) = failure(stop) {
-                        deliver(Message::NotSaved {
-                            row,
-                            asset,
-                            failure,
-                        });
+                Err(stop) => match failure(stop) {
+                    Some(failure) => {
+                        Message::new(move |run, tx| run.not_saved(tx, row, asset, failure))
                     }
-                }
-            }
+                    None => continue,
+                },
+            };
+            deliver(message);
         }
         // The run may be over; then nobody listens, and the kernel has the lock back.
-        deliver(Message::SavesDone { row, guard });
+        deliver(Message::new(move |run, _| {
+            run.saved(row, guard);
+            Ok(())
+        }));
     }
 
     fn label(&self, asset: Asset) -> String {
@@ -89,13 +87,8 @@ impl SaveJob {
     }
 
     fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<Finished, Unsaved> {
-        let delay = self.options.retry_delay;
-        let mut backoff = Backoff::new(
-            self.options.retries.saturating_add(1),
-            PATIENCE,
-            delay,
-            PATIENCE,
-        );
+        let tries = self.options.retries.saturating_add(1);
+        let mut backoff = Backoff::new(tries, PATIENCE, self.options.retry_delay, PATIENCE);
         let mut waited = Duration::ZERO;
         let part = self.video.file(asset).and_then(|file| file.part.clone());
         let ledger = JobLedger {
@@ -156,10 +149,8 @@ impl SaveJob {
         let job = self.video.job().ok_or(Unsaved::NoUrl)?;
         let remote = self.caller.job(&job).map_err(Unsaved::Api)?;
         self.urls = remote.urls.clone();
-        deliver(Message::Refreshed {
-            row: self.video.id,
-            remote: Box::new(remote),
-        });
+        let row = self.video.id;
+        deliver(Message::new(move |run, tx| run.refreshed(tx, row, &remote)));
         Ok(())
     }
 }
@@ -200,12 +191,10 @@ impl JobLedger<'_> {
 
     fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<(), DownloadError> {
         let (row, asset) = (self.row, self.asset);
-        let delivered = (self.deliver)(Message::File {
-            row,
-            asset,
-            fact,
-            ack,
-        });
+        let delivered = (self.deliver)(Message::new(move |run, tx| {
+            run.after.acks.extend(ack);
+            run.file(tx, row, asset, fact)
+        }));
         delivered
             .then_some(())
             .ok_or_else(DownloadError::unrecorded)

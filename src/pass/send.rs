@@ -4,18 +4,18 @@
 //! lock and leaves `sending`: the next run replays the same bytes under the same key.
 
 use std::collections::{HashSet, VecDeque};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::calls::{CallError, Caller, PostError, Posted};
-use super::{Message, Run, Tx};
+use super::calls::{CallError, Caller, Posted, Ready};
+use super::commit::{Message, unrecorded};
+use super::{Run, Tx};
 use crate::decide::{self, Attempt, Breaker, Circuit, Due, Moment, Verdict, Witness};
 use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, Created};
 use crate::locks::{Guard, Purpose};
 use crate::store::{Store, Trouble};
 use crate::time::{self, LONGEST_WAIT, Timestamp};
-use crate::video::{IdempotencyKey, Job, Kind, Outage, Phase, RowId, Video};
+use crate::video::{IdempotencyKey, Job, Outage, Phase, RowId, Video};
 
 const PAGE: u32 = 256;
 /// POSTs in a row that came to nothing, after which the rest waits for the next run.
@@ -47,17 +47,6 @@ pub(super) struct Sends {
     other_account: u64,
 }
 
-struct Ready {
-    row: RowId,
-    window: RangeInclusive<Timestamp>,
-    unanswered_before: bool,
-    kind: Kind,
-    template: Option<String>,
-    body: String,
-    key: IdempotencyKey,
-    guard: Guard,
-}
-
 impl Sends {
     pub(super) fn everything(&mut self) {
         self.pages = VecDeque::from([(Phase::Sending, RowId(0)), (Phase::Unsent, RowId(0))]);
@@ -70,10 +59,6 @@ impl Sends {
 
     pub(super) fn named(&mut self, row: RowId) {
         self.queue.push_back((row, None));
-    }
-
-    pub(super) fn answered(&mut self) {
-        self.in_flight -= 1;
     }
 
     fn is_empty(&self) -> bool {
@@ -117,7 +102,7 @@ impl Run<'_, '_> {
         };
         let expired = |video: &Video| match decide::due(video, &moment) {
             Due::Expired(why) => Some(why),
-            Due::Now | Due::Later(_) | Due::OtherAccount | Due::Not => None,
+            _ => None,
         };
         let looks_old = store.read(|tx| tx.video(row))?.as_ref().and_then(expired);
         if looks_old.is_none() {
@@ -147,18 +132,15 @@ impl Run<'_, '_> {
         }
         let hands = match self.sends.breaker.as_ref().map(Breaker::circuit) {
             Some(Circuit::Closed) => self.api.free(),
-            Some(Circuit::HalfOpen) => usize::from(self.sends.in_flight == 0),
-            Some(Circuit::Open) | None => 0,
+            Some(Circuit::HalfOpen) if self.sends.in_flight == 0 => 1,
+            _ => return Ok(()),
         };
-        if hands == 0 {
-            return Ok(());
-        }
         if self.limiter.is_closed() {
             self.sends.stop();
             return Ok(());
         }
-        for ready in self.take_ready(store, hands)? {
-            self.post(ready)?;
+        for (ready, guard) in self.take_ready(store, hands)? {
+            self.post(ready, guard)?;
         }
         Ok(())
     }
@@ -169,7 +151,7 @@ impl Run<'_, '_> {
             self.sends.pages.clear();
             return Ok(false);
         }
-        let Some((caller, account)) = self.caller()? else {
+        let Some(caller) = self.caller()? else {
             return Ok(false);
         };
         let now = time::now();
@@ -184,7 +166,7 @@ impl Run<'_, '_> {
             };
             let failed = tx.troubles()?.iter().any(kept_from_sending) || tx.has_unanswered()?;
             let old = tx.has_old_keys(now.before(OUTBOX_SEEN_EVERY))?;
-            Ok((tx.paused_until(&account)?, old, failed))
+            Ok((tx.paused_until(&caller.account)?, old, failed))
         })?;
         let failures = if failed { 1 } else { FAILURES };
         self.sends.breaker = Some(Breaker::half_open(failures));
@@ -227,7 +209,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<Ready>> {
+    fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<(Ready, Guard)>> {
         let mut ready = Vec::new();
         while ready.len() < hands && !self.sends.is_over() && self.fill_queue(store)? {
             self.commit(store, |run, tx| {
@@ -244,7 +226,7 @@ impl Run<'_, '_> {
                         None => run.locks.try_row(Purpose::Send, row)?,
                     };
                     if let Some(guard) = guard {
-                        ready.extend(run.mark(tx, row, guard)?);
+                        ready.extend(run.mark(tx, row)?.map(|ready| (ready, guard)));
                     }
                 }
                 Ok(())
@@ -270,7 +252,7 @@ impl Run<'_, '_> {
     }
 
     /// Marks a row `sending`; `None` when that is not its turn after all.
-    fn mark(&mut self, tx: &Tx<'_>, row: RowId, guard: Guard) -> Result<Option<Ready>> {
+    fn mark(&mut self, tx: &Tx<'_>, row: RowId) -> Result<Option<Ready>> {
         let Some(video) = tx.video(row)? else {
             return Ok(None);
         };
@@ -308,35 +290,36 @@ impl Run<'_, '_> {
         };
         self.write(tx, decide::begin_send(&video, &account, now))?;
         Ok(Some(Ready {
-            row,
             window: decide::post_window(&video, now),
-            unanswered_before: video.phase == Phase::Sending,
-            kind: video.kind,
-            template: video.template_id,
+            video,
             body,
             key,
-            guard,
         }))
     }
 
-    fn post(&mut self, ready: Ready) -> Result<()> {
+    fn post(&mut self, ready: Ready, guard: Guard) -> Result<()> {
         let identity = self.identity.clone();
         let begun = self.request(move |caller| {
-            let body = (ready.kind, ready.template.as_deref(), ready.body.as_bytes());
-            let before = ready.unanswered_before;
-            let posted = caller.post(body, &ready.key, before, &ready.window, &identity);
-            Message::Posted {
-                row: ready.row,
-                key: ready.key,
-                posted,
-                guard: ready.guard,
+            let posted = caller.post(&ready, &identity);
+            let (row, created) = (ready.video.id, posted.answer.as_ref().ok());
+            Message {
+                accepted: created.map(|job| unrecorded(row, &job.video_id, ready.key.as_str())),
+                ..Message::new(move |run, tx| {
+                    run.sends.in_flight -= 1;
+                    run.after.guards.push(guard);
+                    run.post_answer(tx, row, posted)
+                })
             }
         })?;
         self.sends.in_flight += usize::from(begun);
         Ok(())
     }
 
-    pub(super) fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Posted) -> Result<()> {
+    fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Posted) -> Result<()> {
+        if posted.moved.is_some() {
+            self.after.moved = posted.moved;
+            return Ok(());
+        }
         let Some(video) = tx.video(row)? else {
             if let Ok(created) = &posted.answer {
                 let id = &created.video_id;
@@ -350,13 +333,9 @@ impl Run<'_, '_> {
         let answer = match posted.answer {
             Ok(created) if self.is_anothers(tx, &video, &created, attempt)? => return Ok(()),
             Ok(created) => Ok(created),
-            Err(PostError::Api(error)) => Err(error),
-            Err(PostError::NotAttempted) => {
+            Err(CallError::Api(error)) => Err(error),
+            Err(CallError::Stopped) => {
                 return self.write(tx, decide::not_attempted(&video, attempt));
-            }
-            Err(PostError::Database(moved)) => {
-                self.after.moved = Some(moved);
-                return Ok(());
             }
         };
         let (account, new_key) = (self.account(), IdempotencyKey::random());
@@ -367,7 +346,7 @@ impl Run<'_, '_> {
                 if tx.by_job(&job_of(&video, &created))? != Some(row) {
                     let key = video.idempotency_key.as_ref();
                     let key = key.map(IdempotencyKey::as_str).unwrap_or_default();
-                    let what = super::unrecorded(row, &created.video_id, key);
+                    let what = unrecorded(row, &created.video_id, key);
                     self.reporter.unrecorded(&what);
                     self.reporter.tally.errors += 1;
                 }
@@ -461,8 +440,7 @@ impl Run<'_, '_> {
 
     /// What only another account may send is reported once for all rows; so is a clock that is off.
     pub(super) fn conclude_sends(&mut self) {
-        let skew = self.access.as_ref().and_then(|a| a.client.clock_skew());
-        if let Some(skew) = skew {
+        if let Some(skew) = self.clock_skew() {
             let off = Duration::from_millis(skew.unsigned_abs());
             if off > CLOCK_TOLERANCE {
                 let way = if skew > 0 { "behind" } else { "ahead of" };
@@ -481,10 +459,8 @@ impl Run<'_, '_> {
                 "{count} submitted under another key or base URL wait, and are not sent under this one"
             );
             let hint = "check with the key that they were submitted under; tracker list --status unsent,sending shows them";
-            self.outage(
-                Outage::Account,
-                Problem::new(code::OTHER_KEY, message).with_hint(hint),
-            );
+            let problem = Problem::new(code::OTHER_KEY, message).with_hint(hint);
+            self.outage(Outage::Account, problem);
         } else if self.all_of_this_account() && self.sends.is_empty() {
             self.works(Outage::Account);
         }

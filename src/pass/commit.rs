@@ -1,0 +1,160 @@
+//! From what workers learnt to what is said of it: all that has arrived in one transaction, then what waits for its commit.
+
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
+
+use super::Run;
+use crate::decide::{Decision, Entry};
+use crate::error::{Problem, Result};
+use crate::event::Event;
+use crate::locks::Guard;
+use crate::store::{DueHook, Store, Tx};
+use crate::time;
+use crate::video::{Operation, RowId, Video, VideoId};
+
+/// How many answers about rows go into one transaction at most, give or take one bulk answer: bounds how long another
+/// writer waits.
+pub(super) const BATCH: usize = 512;
+
+/// What a worker learnt, as the change that it makes.
+pub(super) struct Message {
+    /// How many rows it is about.
+    pub(super) rows: usize,
+    /// What a person has to know of an accepted POST when it cannot be recorded.
+    pub(super) accepted: Option<String>,
+    pub(super) learn: Box<Learn>,
+}
+
+type Learn = dyn FnOnce(&mut Run<'_, '_>, &Tx<'_>) -> Result<()> + Send;
+
+impl Message {
+    pub(super) fn new(
+        learn: impl FnOnce(&mut Run<'_, '_>, &Tx<'_>) -> Result<()> + Send + 'static,
+    ) -> Self {
+        Self {
+            rows: 1,
+            accepted: None,
+            learn: Box::new(learn),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct AfterCommit {
+    pub(super) said: Vec<(Rc<Video>, Entry)>,
+    /// Workers that wait for their commit.
+    pub(super) acks: Vec<Sender<()>>,
+    pub(super) guards: Vec<Guard>,
+    /// Rows HeyGen answered about without news.
+    pub(super) seen: Vec<RowId>,
+    /// Names of part files that nobody will go on with.
+    stale_parts: Vec<(Rc<Video>, String)>,
+    pub(super) failed_hooks: Vec<(Video, DueHook, String)>,
+    /// The database cannot be used any more.
+    pub(super) moved: Option<Problem>,
+}
+
+impl Run<'_, '_> {
+    /// Runs `change` in one transaction, and then what had to wait for it.
+    pub(super) fn commit<T>(
+        &mut self,
+        store: &mut Store,
+        change: impl FnOnce(&mut Self, &Tx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.now = time::now();
+        let value = store.write(|tx| change(self, tx))?;
+        self.committed()?;
+        Ok(value)
+    }
+
+    pub(super) fn take_in(&mut self, store: &mut Store, batch: Vec<Message>) -> Result<()> {
+        let accepted: Vec<String> = batch.iter().filter_map(|m| m.accepted.clone()).collect();
+        self.now = time::now();
+        let written = store.write(|tx| {
+            for message in batch {
+                (message.learn)(self, tx)?;
+            }
+            match std::mem::take(&mut self.after.seen).as_slice() {
+                [] => Ok(()),
+                seen => tx.seen(seen, self.now),
+            }
+        });
+        if written.is_err() {
+            // The answer must not be lost with the database: the next check replays it, and a person can, too.
+            for what in accepted {
+                self.reporter.unrecorded(&what);
+            }
+        }
+        written?;
+        self.committed()
+    }
+
+    pub(super) fn committed(&mut self) -> Result<()> {
+        let after = std::mem::take(&mut self.after);
+        for ack in after.acks {
+            // A worker that is gone needs no answer.
+            ack.send(()).ok();
+        }
+        for (video, entry) in &after.said {
+            self.reporter.say(video, entry);
+        }
+        for (video, hook, why) in &after.failed_hooks {
+            self.say_hook_failed(video, hook, why);
+        }
+        for (video, part_name) in &after.stale_parts {
+            self.sweep(video, part_name);
+        }
+        after.moved.map_or(Ok(()), Err)
+    }
+
+    /// Writes a decision about a row that was read in this transaction, and keeps what happened until that is durable.
+    pub(super) fn write(&mut self, tx: &Tx<'_>, mut decision: Decision) -> Result<()> {
+        let row = decision.video.id;
+        for Entry { event, .. } in &decision.events {
+            if let Event::Error(failure) = event {
+                // What is said at a terminal only has not been said where cron's mail is read.
+                let said = failure.notify || failure.own && self.reporter.reports_again();
+                if said
+                    && !self.reporter.is_at_terminal()
+                    && let Some(error) = &mut decision.video.last_error
+                {
+                    error.notified_at = Some(self.now);
+                }
+                if failure.operation == Operation::Save {
+                    self.saves.has_error(row);
+                }
+            }
+        }
+        if !tx.apply(&decision, self.now)? {
+            return Ok(());
+        }
+        let finishes = decision.finishes();
+        let video = Rc::new(decision.video);
+        for part_name in decision.stale_parts {
+            self.after.stale_parts.push((Rc::clone(&video), part_name));
+        }
+        for entry in decision.events {
+            if let Event::Unknown { .. } = entry.event {
+                self.lost.push(row);
+            }
+            if let Some(hook) = entry.hook(&video) {
+                self.due_hook(tx, row, hook, entry.event.saved_path())?;
+            }
+            self.after.said.push((Rc::clone(&video), entry));
+        }
+        if finishes {
+            self.maybe_idle(tx, row)?;
+        }
+        if !decision.fetch.is_empty() && self.options.download {
+            self.saves.queue(row);
+        }
+        Ok(())
+    }
+}
+
+/// What a person needs to find the video of a row, and to ask for it again.
+pub(super) fn unrecorded(row: RowId, video_id: &VideoId, key: &str) -> String {
+    format!(
+        "row {row} became video {video_id} (Idempotency-Key {key}), and that could not be recorded"
+    )
+}

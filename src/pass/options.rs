@@ -1,0 +1,74 @@
+//! What a run is about, and how it goes about it.
+
+use std::time::{Duration, Instant};
+
+use crate::locks::Guard;
+use crate::video::RowId;
+
+#[derive(Clone, Debug)]
+pub(crate) struct PassOptions {
+    pub jobs: usize,
+    pub download: bool,
+    /// How many videos HeyGen may have in work before no further one is sent.
+    pub max_active: Option<u64>,
+    pub retries: u32,
+    pub retry_delay: Duration,
+    pub read_timeout: Duration,
+    /// How long one request to HeyGen may take, with all its tries.
+    pub budget: Duration,
+    pub hook: Option<String>,
+    /// Whether this run also runs the command; otherwise it only notes what is due.
+    pub run_hooks: bool,
+    pub replace: bool,
+    pub deadline: Option<Instant>,
+    pub max_size: u64,
+}
+
+impl Default for PassOptions {
+    fn default() -> Self {
+        Self {
+            jobs: 16,
+            download: true,
+            max_active: None,
+            retries: 5,
+            retry_delay: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(60),
+            budget: Duration::from_secs(30),
+            hook: None,
+            run_hooks: true,
+            replace: false,
+            deadline: None,
+            max_size: 64 << 30,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Scope {
+    Unfinished,
+    Named {
+        rows: Vec<RowId>,
+        /// The spacing of replays does not hold them back: a person asked.
+        ignore_backoff: bool,
+    },
+    /// Rows just recorded: sent and nothing else. Their send locks were taken before they became visible.
+    Fresh(Vec<(RowId, Guard)>),
+    /// None: only hooks that are due.
+    Hooks,
+}
+
+impl Scope {
+    pub(crate) fn asked_for(rows: &[RowId]) -> Self {
+        Self::Named {
+            rows: rows.to_vec(),
+            ignore_backoff: true,
+        }
+    }
+
+    pub(crate) fn look_at(rows: Vec<RowId>) -> Self {
+        Self::Named {
+            rows,
+            ignore_backoff: false,
+        }
+    }
+}
