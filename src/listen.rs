@@ -150,7 +150,7 @@ impl Reception {
         match taken {
             Ok(taken) => {
                 if self.verbose {
-                    self.log.line(LogLine::Note(step(delivery, taken)));
+                    self.log.line(Screen::note, step(delivery, taken));
                 }
                 !matches!(taken, Taken::Accepted(_)) || self.signals.send(Signal::Pending).is_ok()
             }
@@ -168,10 +168,8 @@ impl Reception {
     }
 }
 
-enum LogLine {
-    Note(String),
-    Warning(String),
-}
+/// What is printed, and how.
+type LogLine = (fn(&Screen, &str), String);
 
 /// Lines on their way to stderr, which nobody may be reading.
 struct Log {
@@ -190,23 +188,22 @@ impl Log {
         Ok(Self { lines, dropped })
     }
 
-    fn line(&self, line: LogLine) {
-        if self.lines.try_send(line).is_err() {
+    fn line(&self, say: fn(&Screen, &str), text: String) {
+        if self.lines.try_send((say, text)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Nothing of what was sent is repeated: a log is no place for a stranger's text.
     fn refusal(&self, peer: SocketAddr, status: u16, why: &str) {
-        self.line(LogLine::Warning(format!(
-            "refused a request from {peer}: {status}, {why}"
-        )));
+        let text = format!("refused a request from {peer}: {status}, {why}");
+        self.line(Screen::warn, text);
     }
 }
 
 /// Waits for room before it prints: whoever waits inside the screen holds up everybody who has something to say there.
 fn print_all(lines: &Receiver<LogLine>, dropped: &AtomicU64, screen: &Screen) {
-    while let Ok(line) = lines.recv() {
+    while let Ok((say, text)) = lines.recv() {
         let stderr = io::stderr();
         let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
         // Where that cannot be asked, printing says what is wrong.
@@ -215,10 +212,7 @@ fn print_all(lines: &Receiver<LogLine>, dropped: &AtomicU64, screen: &Screen) {
             0 => {}
             more => screen.warn(&format!("{more} lines were dropped while nobody read them")),
         }
-        match line {
-            LogLine::Note(text) => screen.note(&text),
-            LogLine::Warning(text) => screen.warn(&text),
-        }
+        say(screen, &text);
     }
 }
 

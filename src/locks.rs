@@ -23,19 +23,17 @@ use nix::libc;
 use crate::error::{Problem, Result};
 use crate::video::RowId;
 
+/// What a row is locked for. Each has a region of its own, which begins at this power of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    Send,
-    Save,
-    /// Telling a hook (by the hook's number).
-    Hook,
+    Send = 40,
+    Save = 41,
+    /// By the hook's number.
+    Hook = 42,
 }
 
 const SETUP: libc::off_t = 0;
 const QUEUE: libc::off_t = 1;
-const SEND_BASE: libc::off_t = 1 << 40;
-const SAVE_BASE: libc::off_t = 1 << 41;
-const HOOK_BASE: libc::off_t = 1 << 42;
 
 /// The witness: where it lies, and what it begins with.
 const WITNESS_AT: u64 = 8;
@@ -110,11 +108,7 @@ impl Locks {
 
     /// Takes a row's lock, or `None` when another process holds it.
     pub fn try_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>> {
-        let base = match purpose {
-            Purpose::Send => SEND_BASE,
-            Purpose::Save => SAVE_BASE,
-            Purpose::Hook => HOOK_BASE,
-        };
+        let base: libc::off_t = 1 << purpose as u32;
         self.try_byte(base.saturating_add(row.0))
     }
 

@@ -50,7 +50,7 @@ pub struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let asked = !args.ids.is_empty();
     let mut reporter = Reporter::new(&context.screen, Level::Events, asked);
-    let for_cron = !args.wait && !reporter.reports_again();
+    let for_cron = !args.wait && !reporter.reports_again;
     let result = check(args, context, &mut reporter);
     if for_cron {
         pulse::report_once_a_day(result, context)
@@ -80,18 +80,18 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
         wait.until_finished(&mut store, &context.env, &options, reporter)?
     } else {
         let scope = match &named {
-            Some(rows) => Scope::asked_for(rows),
+            Some(rows) => Scope::Asked(rows.clone()),
             None => Scope::Unfinished,
         };
         pass::run(&mut store, &context.env, scope, &options, reporter)?;
-        reporter.tally().exit(args.exit_status)
+        reporter.tally.exit(args.exit_status)
     };
     let named = load(&store, named.as_deref().unwrap_or_default())?;
     // In this run or before; a `missing` one may be back by now.
     let ended_badly = named.iter().any(Video::ended_badly);
     say_what_cannot_be_asked(context, &named);
     let bad = ended_badly && (args.exit_status || args.wait);
-    if bad && reporter.tally().failed == 0 && reporter.reports_again() {
+    if bad && reporter.tally.failed == 0 && reporter.reports_again {
         // Said by an earlier run, and the reason for the exit code of this one.
         for video in named.iter().filter(|video| video.is_failed()) {
             let (id, status) = (video.id, video.status());
@@ -107,7 +107,7 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
 
 /// Keeps the page of `TRACKER_GALLERY` up to date. What the run did is committed; a page is no reason to lose that.
 fn picture(exit: Exit, store: &Store, reporter: &Reporter<'_>, context: &Context) -> Exit {
-    let tally = reporter.tally();
+    let tally = &reporter.tally;
     if tally.sent + tally.changed + tally.saved + tally.failed + tally.rejected == 0 {
         return exit;
     }
@@ -153,7 +153,7 @@ fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<
         reporter.summary(open.unfinished, next);
         return Ok(());
     }
-    let tally = reporter.tally();
+    let tally = &reporter.tally;
     let oldest = open.oldest_rendering.map_or_else(String::new, |since| {
         format!(", oldest {}", human::duration(time::now().since(since)))
     });

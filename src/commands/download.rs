@@ -56,13 +56,13 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         want(&mut store, &locks, *row, assets, output_dir)?;
     }
     let mut reporter = Reporter::new(&context.screen, Level::Events, true);
-    let scope = Scope::asked_for(&rows);
+    let scope = Scope::Asked(rows.clone());
     let options = context.with_hook(PassOptions {
         replace: args.force,
         ..args.tuning.options()
     })?;
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
-    let exit = reporter.tally().exit(false);
+    let exit = reporter.tally.exit(false);
     Ok(report_rest(context, &load(&store, &rows)?, begun, exit))
 }
 

@@ -265,7 +265,7 @@ impl Pass {
             .map(|delivery| delivery.video)
             .collect();
         if !rows.is_empty() {
-            let scope = Scope::look_at(rows.into_iter().collect());
+            let scope = Scope::Named(rows.into_iter().collect());
             let mut reporter = Reporter::new(&self.screen, Level::Events, false);
             pass::run(
                 &mut self.store,

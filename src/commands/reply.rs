@@ -38,17 +38,17 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut store = context.open()?;
     let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
-    let scope = Scope::asked_for(&[row]);
+    let scope = Scope::Asked(vec![row]);
     let options = context.with_hook(PassOptions::default())?;
     let mut reporter = Reporter::new(&context.screen, Level::Events, true);
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     let state = store.read(|tx| tx.last_message_state(row))?;
     if state == Some(MessageState::Sent) {
         // What it waits for now, so that the same reply again is seen to make no sense.
-        let scope = Scope::look_at(vec![row]);
+        let scope = Scope::Named(vec![row]);
         pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     }
-    let exit = reporter.tally().exit(false);
+    let exit = reporter.tally.exit(false);
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     let screen = &context.screen;
     Ok(match state {

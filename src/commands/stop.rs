@@ -42,10 +42,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     // Stopped twice is stopped: nothing has to be recorded before.
     access.client.stop(session)?;
-    let scope = Scope::look_at(vec![row]);
+    let scope = Scope::Named(vec![row]);
     let options = context.with_hook(PassOptions::default())?;
     let mut reporter = Reporter::new(&context.screen, Level::Events, true);
     pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
-    Ok(reporter.tally().exit(false))
+    Ok(reporter.tally.exit(false))
 }

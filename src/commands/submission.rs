@@ -134,7 +134,7 @@ impl SubmitOptions {
         if let Err(error) = pulse::note_silence(&store, context) {
             context.screen.problem(&error);
         }
-        Ok(exit(reporter.tally(), &videos, self.wait.then_some(sent)))
+        Ok(exit(&reporter.tally, &videos, self.wait.then_some(sent)))
     }
 
     fn send(

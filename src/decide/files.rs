@@ -1,5 +1,6 @@
 //! Files: what a saved, refused, vanished, never-appearing or withheld file means for its row.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -96,21 +97,22 @@ fn saved_event(file: &File, repaired: bool) -> Option<Event> {
 /// The files of a completed row that can be fetched: open ones that have a URL. What is complete needs no URL, only
 /// its name.
 pub(crate) fn to_fetch(video: &Video) -> Vec<Asset> {
-    let open = |file: &&File| matches!(file.state, FileState::Wanted | FileState::Partial);
     let files = video.files.iter().filter(|_| video.is_completed());
-    files
-        .filter(open)
-        .map(|file| file.asset)
-        .filter(|&asset| video.urls.get(asset).is_some())
-        .collect()
+    let files = files.filter(|file| is_lacking(file) && video.urls.get(file.asset).is_some());
+    files.map(|file| file.asset).collect()
+}
+
+fn is_lacking(file: &File) -> bool {
+    matches!(file.state, FileState::Wanted | FileState::Partial)
 }
 
 /// The file, to be fetched from the beginning or on from `part`.
 fn unfinished(file: File, part: Option<Part>) -> File {
     File {
-        state: part
-            .as_ref()
-            .map_or(FileState::Wanted, |_| FileState::Partial),
+        state: match part {
+            None => FileState::Wanted,
+            Some(_) => FileState::Partial,
+        },
         part,
         path: None,
         bytes: None,
@@ -169,10 +171,8 @@ impl Decision {
                 refused,
             } => self.file_failed(file, failure, report, refused, now),
             FileFact::Gone(why) => {
-                let path = file
-                    .path
-                    .as_ref()
-                    .map(|path| path.to_string_lossy().into_owned());
+                let path = file.path.as_deref().map(Path::to_string_lossy);
+                let path = path.map(Cow::into_owned);
                 self.event(Event::Gone { asset, why, path });
                 file.state = FileState::Gone;
                 self.put_file(file);
@@ -183,18 +183,15 @@ impl Decision {
     /// What HeyGen's answer about a completed row means for its open files without a URL: long after the end they are
     /// not waited for.
     pub(super) fn judge_files(&mut self, now: Timestamp) {
-        if !self.video.is_completed() {
+        let ended = self.video.ended_at;
+        // It may be a little behind.
+        let long_over = ended.is_some_and(|at| now.since(at) >= UNAVAILABLE_AFTER);
+        if !self.video.is_completed() || !long_over {
             return;
         }
-        let long_over = self
-            .video
-            .ended_at
-            .is_some_and(|at| now.since(at) >= UNAVAILABLE_AFTER);
         let mut given_up = false;
         for file in self.video.files.clone() {
-            let open = matches!(file.state, FileState::Wanted | FileState::Partial);
-            // It may be a little behind.
-            if !open || !long_over || self.video.urls.get(file.asset).is_some() {
+            if !is_lacking(&file) || self.video.urls.get(file.asset).is_some() {
                 continue;
             }
             if file.asset == Asset::Video {
@@ -211,12 +208,11 @@ impl Decision {
 
     /// HeyGen says that a video is completed and gives no link to it, hours later.
     fn withheld(&mut self, file: File, now: Timestamp) {
-        let mut failure = Failure::local(
-            Operation::Save,
-            "download_failed",
-            "completed over an hour ago, and HeyGen still gives no link to the video",
-        );
-        failure.asset = Some(file.asset);
+        let why = "completed over an hour ago, and HeyGen still gives no link to the video";
+        let failure = Failure {
+            asset: Some(file.asset),
+            ..Failure::local(Operation::Save, "download_failed", why)
+        };
         self.file_failed(file, failure, true, true, now);
     }
 
@@ -238,11 +234,10 @@ impl Decision {
             Asset::Video => VIDEO_PATIENCE,
             _ => ASSET_PATIENCE,
         };
-        let over = refused
-            && file.attempts >= TRIES
-            && file
-                .first_failed_at
-                .is_some_and(|first| now.since(first) >= patience);
+        let long = file
+            .first_failed_at
+            .is_some_and(|first| now.since(first) >= patience);
+        let over = refused && long && file.attempts >= TRIES;
         // What is complete only lacks its name.
         if over && file.state != FileState::Publishing {
             let id = self.video.id;
@@ -255,8 +250,7 @@ impl Decision {
             self.give_up(file, Some(why));
             // Its error is not over but understood.
             if !self.is_in_trouble() {
-                let error = &mut self.video.last_error;
-                self.changed |= error.take_if(|e| e.operation == Operation::Save).is_some();
+                self.changed |= self.drop_error(Operation::Save).is_some();
             }
             return;
         }
@@ -269,7 +263,7 @@ impl Decision {
     /// What is not here yet cannot be had; without a reason, since HeyGen does not have the video any more.
     pub(super) fn give_up_files(&mut self, why: Option<&str>) {
         for file in self.video.files.clone() {
-            if matches!(file.state, FileState::Wanted | FileState::Partial) {
+            if is_lacking(&file) {
                 self.give_up(file, why.map(str::to_owned));
             }
         }
@@ -289,10 +283,8 @@ impl Decision {
     }
 
     fn is_in_trouble(&self) -> bool {
-        let files = self.video.files.iter();
-        files
-            .filter(|file| file.state.is_open())
-            .any(|file| file.attempts > 0)
+        let mut files = self.video.files.iter();
+        files.any(|file| file.state.is_open() && file.attempts > 0)
     }
 
     /// A file is not waited for any more: was it the one in trouble?

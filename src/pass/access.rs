@@ -94,13 +94,7 @@ impl Run<'_, '_> {
             };
             outbox.send(message).ok();
         };
-        if self.api.has_thread() {
-            self.api.start(job);
-        } else {
-            // Its message waits in the channel.
-            self.api.begin();
-            job();
-        }
+        self.api.start(job);
         Ok(true)
     }
 

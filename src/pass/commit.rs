@@ -113,15 +113,15 @@ impl Run<'_, '_> {
         for Entry { event, .. } in &decision.events {
             if let Event::Error(failure) = event {
                 // What is said at a terminal only has not been said where cron's mail is read.
-                let said = failure.notify || failure.own && self.reporter.reports_again();
+                let said = failure.notify || failure.own && self.reporter.reports_again;
                 if said
-                    && !self.reporter.is_at_terminal()
+                    && !self.reporter.screen.err_is_terminal
                     && let Some(error) = &mut decision.video.last_error
                 {
                     error.notified_at = Some(self.now);
                 }
                 if failure.operation == Operation::Save {
-                    self.saves.has_error(row);
+                    self.saves.with_error.insert(row);
                 }
             }
         }

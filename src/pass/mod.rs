@@ -161,6 +161,7 @@ impl<'a, 's> Run<'a, 's> {
 
     /// What is to be done. What needs neither key nor network is done at once.
     fn gather(&mut self, store: &mut Store, scope: Scope) -> Result<()> {
+        self.ignore_backoff = matches!(scope, Scope::Asked(_));
         match scope {
             Scope::Unfinished => {
                 self.saves.one_at_a_time = store.read(|tx| tx.has_trouble("disk"))?;
@@ -171,21 +172,20 @@ impl<'a, 's> Run<'a, 's> {
                     self.sends.everything();
                 }
             }
-            Scope::Named {
-                rows,
-                ignore_backoff,
-            } => {
-                self.ignore_backoff = ignore_backoff;
+            Scope::Named(rows) | Scope::Asked(rows) => {
                 self.repair(store, Some(&rows))?;
                 for row in &rows {
                     self.expire_one(store, *row)?;
                 }
-                if ignore_backoff {
+                if self.ignore_backoff {
                     self.lost.extend(&rows);
                 }
                 self.name(store, rows)?;
             }
-            Scope::Fresh(rows) => self.sends.fresh(rows),
+            Scope::Fresh(rows) => {
+                let rows = rows.into_iter().map(|(row, guard)| (row, Some(guard)));
+                self.sends.queue.extend(rows);
+            }
             Scope::Hooks => {}
         }
         Ok(())

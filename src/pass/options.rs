@@ -46,29 +46,11 @@ impl Default for PassOptions {
 #[derive(Debug)]
 pub(crate) enum Scope {
     Unfinished,
-    Named {
-        rows: Vec<RowId>,
-        /// The spacing of replays does not hold them back: a person asked.
-        ignore_backoff: bool,
-    },
+    Named(Vec<RowId>),
+    /// The spacing of replays does not hold them back: a person asked.
+    Asked(Vec<RowId>),
     /// Rows just recorded: sent and nothing else. Their send locks were taken before they became visible.
     Fresh(Vec<(RowId, Guard)>),
     /// None: only hooks that are due.
     Hooks,
-}
-
-impl Scope {
-    pub(crate) fn asked_for(rows: &[RowId]) -> Self {
-        Self::Named {
-            rows: rows.to_vec(),
-            ignore_backoff: true,
-        }
-    }
-
-    pub(crate) fn look_at(rows: Vec<RowId>) -> Self {
-        Self::Named {
-            rows,
-            ignore_backoff: false,
-        }
-    }
 }

@@ -78,7 +78,7 @@ impl Outages {
             reporter.outage(problem, *outage != Outage::Clock, *is_news);
         }
         for trouble in over {
-            if trouble.notified || reporter.is_at_terminal() {
+            if trouble.notified || reporter.screen.err_is_terminal {
                 reporter.outage_over(trouble, now);
             }
         }
@@ -135,7 +135,7 @@ impl Run<'_, '_> {
     /// somebody looks.
     pub(super) fn explain_no_credit(&mut self) {
         let Some(access) = &self.access else { return };
-        if !self.reporter.reports_again() || !self.outages.has(Outage::Credit) {
+        if !self.reporter.reports_again || !self.outages.has(Outage::Credit) {
             return;
         }
         let mut caller = access.caller(&self.limiter, Duration::ZERO);
@@ -174,7 +174,7 @@ fn recorded(
     let lately =
         |b: &Trouble| b.notified && b.notified_at <= now && now.since(b.notified_at) < REPORT_AGAIN;
     let is_news = !before.is_some_and(lately);
-    let is_read_later = !reporter.is_at_terminal() && (is_news || reporter.reports_again());
+    let is_read_later = !reporter.screen.err_is_terminal && (is_news || reporter.reports_again);
     let trouble = Trouble {
         kind: outage.word().to_owned(),
         scope: scope.clone(),

@@ -139,7 +139,7 @@ impl Run<'_, '_> {
                         missing: false,
                     });
                 }
-                (Phase::Unsent | Phase::Sending, _) => self.sends.named(row),
+                (Phase::Unsent | Phase::Sending, _) => self.sends.queue.push_back((row, None)),
                 // An unanswered attempt that is too old is never sent again: no clock reading of today makes its age
                 // certain.
                 _ => {}

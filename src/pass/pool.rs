@@ -55,11 +55,16 @@ impl Pool {
         self.busy += 1;
     }
 
-    /// Gives a job to a thread; [`Pool::done`] when its last message has arrived.
+    /// Gives a job to a thread, or does it; [`Pool::done`] when its last message has arrived.
     pub(super) fn start(&mut self, job: impl FnOnce() + Send + 'static) {
+        let has_thread = self.has_thread();
         self.begin();
-        // The threads live as long as this does.
-        self.jobs.send(Box::new(job)).ok();
+        if has_thread {
+            // The threads live as long as this does.
+            self.jobs.send(Box::new(job)).ok();
+        } else {
+            job();
+        }
     }
 
     fn spawn(&self) -> std::io::Result<()> {

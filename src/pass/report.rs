@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::error::{Exit, Problem, code};
 use crate::event::{Entry, Event, SavedFile, Severity};
 use crate::render::fields::Field;
-use crate::render::progress::{Progress, Rendering};
+use crate::render::progress::Rendering;
 use crate::render::screen::Screen;
 use crate::render::show::lost_hint;
 use crate::render::{human, text};
@@ -17,17 +17,24 @@ use crate::store::Trouble;
 use crate::time::Timestamp;
 use crate::video::{Asset, HookEvent, MessageState, Phase, RowId, Video, VideoId};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a run did; as JSON its summary line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "summary")]
 pub(crate) struct Tally {
     pub sent: u64,
     pub polled: u64,
     pub changed: u64,
     pub saved: u64,
+    #[serde(skip)]
     pub bytes: u64,
     pub failed: u64,
     pub errors: u64,
+    unfinished: u64,
     pub requests: u64,
+    next_check_seconds: Option<u64>,
+    #[serde(skip)]
     pub auth: bool,
+    #[serde(skip)]
     pub rejected: u64,
 }
 
@@ -55,13 +62,13 @@ pub(crate) enum Level {
 }
 
 pub(crate) struct Reporter<'a> {
-    screen: &'a Screen,
+    pub(super) screen: &'a Screen,
     level: Level,
     /// Errors are said even when they were said before.
-    reports_again: bool,
+    pub(crate) reports_again: bool,
     /// Codes of rows' errors that were said in the name of all such rows.
     said: BTreeSet<String>,
-    pub(super) tally: Tally,
+    pub(crate) tally: Tally,
 }
 
 impl<'a> Reporter<'a> {
@@ -75,10 +82,6 @@ impl<'a> Reporter<'a> {
             said: BTreeSet::new(),
             tally: Tally::default(),
         }
-    }
-
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
     }
 
     /// A further round begins: what failed in the one before is over, or fails again.
@@ -107,19 +110,7 @@ impl<'a> Reporter<'a> {
                 elapsed: *elapsed,
             })
             .collect();
-        self.progress().rendering(&lines, usual);
-    }
-
-    pub(super) fn progress(&self) -> Progress {
-        self.screen.progress()
-    }
-
-    pub(crate) fn reports_again(&self) -> bool {
-        self.reports_again
-    }
-
-    pub(super) fn is_at_terminal(&self) -> bool {
-        self.screen.err_is_terminal
+        self.screen.progress().rendering(&lines, usual);
     }
 
     /// Says what happened and is committed; `video` is the row afterwards.
@@ -127,7 +118,7 @@ impl<'a> Reporter<'a> {
         let severity = entry.severity(video);
         self.count(video, entry, severity);
         if !video.is_rendering() {
-            self.progress().rendered(video.id);
+            self.screen.progress().rendered(video.id);
         }
         if self.level == Level::Outages {
             // One row's error stands for all rows with the same: nobody wants to read it a hundred times.
@@ -145,22 +136,16 @@ impl<'a> Reporter<'a> {
             }
             return;
         }
-        let shown = match severity {
-            Severity::Silent => false,
-            Severity::Step => self.screen.verbose > 0,
-            Severity::Outcome | Severity::Recovered => !self.screen.quiet,
-            Severity::Bad => true,
-            Severity::Error { notify } => notify || self.reports_again,
+        let (is_shown, say): (bool, fn(&Screen, &str)) = match severity {
+            Severity::Silent => return,
+            Severity::Step => (self.screen.verbose > 0, Screen::line),
+            Severity::Outcome => (!self.screen.quiet, Screen::line),
+            Severity::Bad => (true, Screen::line),
+            Severity::Error { notify } => (notify || self.reports_again, Screen::error),
+            Severity::Recovered => (!self.screen.quiet, Screen::note),
         };
-        if !shown {
-            return;
-        }
-        let line = sentence(video, &entry.event);
-        match severity {
-            Severity::Silent => {}
-            Severity::Step | Severity::Outcome | Severity::Bad => self.screen.line(&line),
-            Severity::Error { .. } => self.screen.error(&line),
-            Severity::Recovered => self.screen.note(&line),
+        if is_shown {
+            say(self.screen, &sentence(video, &entry.event));
         }
     }
 
@@ -194,21 +179,20 @@ impl<'a> Reporter<'a> {
         if !is_news && !self.reports_again {
             return;
         }
-        if is_failure || self.is_json() {
-            self.error(None, problem);
-        } else {
-            self.screen.warn(&problem.message);
-            problem.hint.iter().for_each(|hint| self.screen.hint(hint));
-        }
+        let say = match is_failure {
+            true => Screen::error,
+            false => Screen::warn,
+        };
+        self.problem(None, problem, say);
     }
 
     /// As a JSON line where those are the results, else on stderr.
-    fn error(&self, row: Option<RowId>, problem: &Problem) {
+    fn problem(&self, row: Option<RowId>, problem: &Problem, say: fn(&Screen, &str)) {
         if self.is_json() {
             self.screen
                 .json_line(&json!({"type": "error", "id": row, "error": problem}));
         } else {
-            self.screen.error(&problem.message);
+            say(self.screen, &problem.message);
             problem.hint.iter().for_each(|hint| self.screen.hint(hint));
         }
     }
@@ -246,13 +230,13 @@ impl<'a> Reporter<'a> {
         if !first && !last && !self.reports_again {
             return;
         }
-        let next = if last {
-            "it is not tried again"
-        } else {
-            "the next check tries again"
+        let next = match last {
+            true => "it is not tried again",
+            false => "the next check tries again",
         };
         let message = format!("the hook failed for {event} of {}: {why}; {next}", video.id);
-        self.error(Some(video.id), &Problem::new("hook_failed", message));
+        let problem = Problem::new("hook_failed", message);
+        self.problem(Some(video.id), &problem, Screen::error);
     }
 
     /// A video that the database could not take; said whatever else is silent.
@@ -264,132 +248,92 @@ impl<'a> Reporter<'a> {
     }
 
     pub(crate) fn summary(&self, unfinished: u64, next_check_seconds: Option<u64>) {
-        let t = &self.tally;
-        self.screen.json_line(&Summary {
-            kind: "summary",
-            sent: t.sent,
-            polled: t.polled,
-            changed: t.changed,
-            saved: t.saved,
-            failed: t.failed,
-            errors: t.errors,
+        self.screen.json_line(&Tally {
             unfinished,
-            requests: t.requests,
             next_check_seconds,
+            ..self.tally.clone()
         });
     }
-}
-
-#[derive(Serialize)]
-struct Summary {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    sent: u64,
-    polled: u64,
-    changed: u64,
-    saved: u64,
-    failed: u64,
-    errors: u64,
-    unfinished: u64,
-    requests: u64,
-    next_check_seconds: Option<u64>,
 }
 
 /// `14 saved "Launch teaser"`: the beginning of every sentence about a row.
 fn subject(video: &Video, verb: &str) -> String {
     let title = video.title.as_deref().unwrap_or_default();
     let title = text::fit(title, 60);
-    if title.is_empty() {
-        format!("{} {}", video.id, text::sanitize(verb))
-    } else {
-        format!("{} {} \"{title}\"", video.id, text::sanitize(verb))
-    }
+    let title = match title.is_empty() {
+        true => String::new(),
+        false => format!(" \"{title}\""),
+    };
+    format!("{} {}{title}", video.id, text::sanitize(verb))
 }
 
 /// Reasons are bounded on screen; the database keeps them whole.
 const REASON_WIDTH: usize = 500;
 
 fn reason(code: Option<&str>, message: Option<&str>) -> String {
-    let parts: Vec<String> = [code, message]
-        .into_iter()
-        .flatten()
-        .filter(|part| !part.is_empty())
-        .map(|part| text::fit(part, REASON_WIDTH))
-        .collect();
+    let parts = [code, message].into_iter().flatten();
+    let parts = parts.filter(|part| !part.is_empty());
+    let parts: Vec<String> = parts.map(|part| text::fit(part, REASON_WIDTH)).collect();
     parts.join(": ")
 }
 
 fn sentence(video: &Video, event: &Event) -> String {
+    let verb = match event {
+        Event::Accepted { .. } => "sent",
+        Event::Postponed { .. } => "postponed",
+        Event::Stalled => "stalled",
+        Event::Message { message, .. } => message.word(),
+        Event::Recovered { .. } => "works again",
+        Event::Saved(_) => "saved",
+        Event::Repaired(_) | Event::Lost { .. } => "repaired",
+        Event::Unavailable { .. } => "unavailable",
+        _ => video.status(),
+    };
+    format!("{}{}", subject(video, verb), details(video, event))
+}
+
+fn details(video: &Video, event: &Event) -> String {
     let (id, fit) = (video.id, |text: &str| text::fit(text, REASON_WIDTH));
-    let (verb, more) = match event {
-        Event::Accepted { .. } => ("sent", String::new()),
-        Event::Postponed { .. } => ("postponed", ": HeyGen asks to wait".to_owned()),
-        Event::Error(_) => (video.status(), last_error(video)),
-        Event::Candidates { .. } => (video.status(), format!(": {}", lost_hint(video))),
-        Event::Stalled => {
-            let since = rendering_since(video);
-            let more = format!(
-                ": renders unusually long, since {since}; still asked about (tracker show {id})"
-            );
-            ("stalled", more)
-        }
+    match event {
+        Event::Postponed { .. } => ": HeyGen asks to wait".to_owned(),
+        Event::Error(_) => last_error(video),
+        Event::Candidates { .. } => format!(": {}", lost_hint(video)),
+        Event::Stalled => format!(
+            ": renders unusually long, since {}; still asked about (tracker show {id})",
+            rendering_since(video)
+        ),
         Event::Attention { said, page } => {
-            let said = said.as_deref().map(|said| format!(": {}", fit(said)));
+            let said = said.iter().map(|said| format!(": {}", fit(said)));
             let page = page
-                .as_deref()
+                .iter()
                 .map(|page| format!(", {}", text::sanitize(page)));
-            let (said, page) = (said.unwrap_or_default(), page.unwrap_or_default());
-            (
-                video.status(),
-                format!("{said} (tracker reply {id} TEXT{page})"),
-            )
+            let (said, page): (String, String) = (said.collect(), page.collect());
+            format!("{said} (tracker reply {id} TEXT{page})")
         }
-        Event::Message {
-            message,
-            state,
-            why,
-            ..
-        } => {
-            let more = match (state, why) {
-                (MessageState::Sent, _) => ": sent".to_owned(),
-                (MessageState::Refused, Some(why)) => format!(": refused: {}", fit(why)),
-                _ => format!(": no answer came, and it is not sent twice (tracker show {id})"),
-            };
-            (message.word(), more)
-        }
-        Event::Recovered { code, .. } => (
-            "works again",
-            format!(": no {} any more", text::sanitize(code)),
-        ),
-        Event::Saved(file) => ("saved", saved(file)),
-        Event::Repaired(file) => ("repaired", saved(file)),
-        Event::Lost { .. } => (
-            "repaired",
-            ": a finished download is gone and is fetched again".to_owned(),
-        ),
-        Event::Unavailable { asset, why: None } => (
-            "unavailable",
-            format!(": HeyGen has no {asset} file for it"),
-        ),
-        Event::Unavailable {
-            asset,
-            why: Some(why),
-        } => (
-            "unavailable",
-            format!(": its {asset} file is given up: {}", fit(why)),
-        ),
-        Event::Rejected { .. }
+        Event::Message { state, why, .. } => match (state, why) {
+            (MessageState::Sent, _) => ": sent".to_owned(),
+            (MessageState::Refused, Some(why)) => format!(": refused: {}", fit(why)),
+            _ => format!(": no answer came, and it is not sent twice (tracker show {id})"),
+        },
+        Event::Recovered { code, .. } => format!(": no {} any more", text::sanitize(code)),
+        Event::Saved(file) | Event::Repaired(file) => saved(file),
+        Event::Lost { .. } => ": a finished download is gone and is fetched again".to_owned(),
+        Event::Unavailable { asset, why } => match why {
+            None => format!(": HeyGen has no {asset} file for it"),
+            Some(why) => format!(": its {asset} file is given up: {}", fit(why)),
+        },
+        Event::Rejected(_)
         | Event::Unknown { .. }
         | Event::Status { .. }
         | Event::Missing { .. }
-        | Event::Found { .. } => (video.status(), end(video)),
-        Event::Recorded
+        | Event::Found { .. } => end(video),
+        Event::Accepted { .. }
+        | Event::Recorded
         | Event::Sending { .. }
         | Event::Gone { .. }
         | Event::Edited(_)
-        | Event::Hook { .. } => (video.status(), String::new()),
-    };
-    format!("{}{more}", subject(video, verb))
+        | Event::Hook { .. } => String::new(),
+    }
 }
 
 fn saved(file: &SavedFile) -> String {
@@ -397,11 +341,8 @@ fn saved(file: &SavedFile) -> String {
         Asset::Video => String::new(),
         other => format!(" {other}"),
     };
-    format!(
-        "{what}: {} ({})",
-        text::sanitize(&file.path),
-        human::bytes(file.bytes)
-    )
+    let (path, size) = (text::sanitize(&file.path), human::bytes(file.bytes));
+    format!("{what}: {path} ({size})")
 }
 
 fn rendering_since(video: &Video) -> String {
@@ -414,7 +355,7 @@ fn end(video: &Video) -> String {
         _ if !video.ended_badly() => String::new(),
         Phase::Unknown => format!(": {}", lost_hint(video)),
         Phase::Missing => format!(": HeyGen does not have it any more (tracker show {id})"),
-        Phase::Rejected | Phase::Accepted | Phase::Unsent | Phase::Sending => {
+        _ => {
             let (code, message) = (&video.failure_code, &video.failure_message);
             match reason(code.as_deref(), message.as_deref()) {
                 why if why.is_empty() => format!(" (tracker show {id})"),
@@ -446,16 +387,13 @@ fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
         Event::Accepted { .. } => Some(json!({
             "type": "sent", "id": id, "video_id": video_id, "status": video.status(),
         })),
-        Event::Error(failure) if failure.own => {
-            let hint = format!("tracker show {id}");
-            Some(json!({
-                "type": "error", "id": id,
-                "error": {
-                    "code": failure.code, "message": failure.message, "hint": hint,
-                    "request_id": failure.request_id,
-                },
-            }))
-        }
+        Event::Error(failure) if failure.own => Some(json!({
+            "type": "error", "id": id,
+            "error": {
+                "code": failure.code, "message": failure.message,
+                "hint": format!("tracker show {id}"), "request_id": failure.request_id,
+            },
+        })),
         Event::Candidates { .. } => Some(json!({
             "type": "candidates", "id": id, "candidates": Field::Candidates.of(video),
         })),

@@ -8,11 +8,11 @@ use chrono::Local;
 
 use super::save_job::SaveJob;
 use super::{Run, Tx};
-use crate::decide::{self, FileFact};
+use crate::decide::{self, FileFact, Observation, Verdict};
 use crate::download::{self, DownloadError, FileClient, Finished, Next, Recovered, name};
 use crate::error::{Problem, Result, code};
 use crate::event::Failure;
-use crate::heygen::RemoteVideo;
+use crate::heygen::{ApiError, RemoteVideo};
 use crate::locks::{Guard, Purpose};
 use crate::store::Store;
 use crate::video::{Asset, File, FileState, Operation, Outage, RowId, Video};
@@ -23,29 +23,23 @@ pub(super) struct Saves {
     queue: VecDeque<RowId>,
     /// The disk was full in the last run: one row at a time, so that what room there is makes whole files.
     pub(super) one_at_a_time: bool,
-    /// Rows with a job under way: the kernel lock keeps other processes out, not ourselves.
-    busy: HashSet<RowId>,
-    /// Directory and name of the files that they fetch.
-    names: HashMap<RowId, (PathBuf, String)>,
+    /// Rows with a job under way, and directory and name of their files: the kernel lock keeps other processes out, not
+    /// ourselves.
+    busy: HashMap<RowId, (PathBuf, String)>,
     /// Rows whose error is recorded. A row has one: of several files that fail differently the first one stands for
     /// all, or each run would report each of them as a change.
-    with_error: HashSet<RowId>,
+    pub(super) with_error: HashSet<RowId>,
 }
 
 impl Saves {
     pub(super) fn queue(&mut self, row: RowId) {
-        if !self.busy.contains(&row) && !self.queue.contains(&row) {
+        if !self.has_work_with(row) {
             self.queue.push_back(row);
         }
     }
 
-    /// Its error is recorded: later ones of this run do not replace it.
-    pub(super) fn has_error(&mut self, row: RowId) {
-        self.with_error.insert(row);
-    }
-
     pub(super) fn has_work_with(&self, row: RowId) -> bool {
-        self.busy.contains(&row) || self.queue.contains(&row)
+        self.busy.contains_key(&row) || self.queue.contains(&row)
     }
 
     /// What the files of a row are called. A template may give two rows one name; the second gets its own.
@@ -61,7 +55,7 @@ impl Saves {
             return Ok(Some(stem));
         }
         let dir = &video.output_dir;
-        let mut taken = (self.names.iter())
+        let mut taken = (self.busy.iter())
             .any(|(other, (at, name))| *other != row && at == dir && *name == stem);
         for file in &video.files {
             for name in name::candidates(&stem, file.asset) {
@@ -90,6 +84,16 @@ impl From<DownloadError> for FileFailure {
             },
             problem,
             key_refused: false,
+        }
+    }
+}
+
+impl From<ApiError> for FileFailure {
+    fn from(error: ApiError) -> Self {
+        Self {
+            key_refused: Verdict::of(&error) == Verdict::KeyRefused,
+            refused: false,
+            problem: error.into(),
         }
     }
 }
@@ -161,21 +165,18 @@ impl Run<'_, '_> {
             let Some(stem) = self.saves.stem(store, &video)? else {
                 continue;
             };
-            self.saves.busy.insert(row);
-            self.saves
-                .names
-                .insert(row, (video.output_dir.clone(), stem.clone()));
+            let files = (video.output_dir.clone(), stem.clone());
+            self.saves.busy.insert(row, files);
             let disk = store.read(|tx| tx.output_device(row))?;
             let job = SaveJob {
                 stem,
                 disk,
-                urls: video.urls.clone(),
                 refreshed: false,
                 video,
                 caller,
                 files: self.file_client(),
                 options: self.options.clone(),
-                progress: self.reporter.progress(),
+                progress: self.reporter.screen.progress(),
             };
             self.start_saving(store, job, assets, guard)?;
         }
@@ -223,7 +224,6 @@ impl Run<'_, '_> {
     /// A row's files were dealt with; its lock comes back.
     pub(super) fn saved(&mut self, row: RowId, guard: Guard) {
         self.savers.done();
-        self.saves.names.remove(&row);
         self.saves.busy.remove(&row);
         self.after.guards.push(guard);
     }
@@ -254,15 +254,15 @@ impl Run<'_, '_> {
         let Some(video) = tx.video(row)? else {
             return Ok(());
         };
-        let observation = decide::Observation::Detail(remote);
-        let decision = decide::observed(&video, observation, &self.account(), self.now);
+        let seen = Observation::Detail(remote);
+        let decision = decide::observed(&video, seen, &self.account(), self.now);
         self.write(tx, decision)
     }
 
     /// Removes a part that nobody will go on with. What cannot be removed does no harm.
     pub(super) fn sweep(&self, video: &Video, part_name: &str) {
         let row = video.id;
-        if !self.saves.busy.contains(&row)
+        if !self.saves.busy.contains_key(&row)
             && let Ok(Some(_guard)) = self.locks.try_row(Purpose::Save, row)
         {
             download::discard(&video.output_dir, part_name, row).ok();
@@ -277,11 +277,13 @@ impl Run<'_, '_> {
         failure: FileFailure,
     ) -> Result<()> {
         let problem = failure.problem;
-        let mut local = Failure::local(Operation::Save, &problem.code, &problem.message);
-        local.asset = Some(asset);
-        // One full disk strikes every row, and so does a key.
         let disk_is_full = problem.code == code::DISK_FULL;
-        local.own = !failure.key_refused && !disk_is_full;
+        let local = Failure {
+            asset: Some(asset),
+            // One full disk strikes every row, and so does a key.
+            own: !failure.key_refused && !disk_is_full,
+            ..Failure::local(Operation::Save, &problem.code, &problem.message)
+        };
         if failure.key_refused {
             self.stop(Outage::Key, problem);
         } else if disk_is_full {

@@ -13,7 +13,7 @@ use super::PassOptions;
 use super::calls::{CallError, Caller};
 use super::commit::Message;
 use super::save::FileFailure;
-use crate::decide::{FileFact, Verdict};
+use crate::decide::FileFact;
 use crate::download::{
     self, DownloadError, FileClient, FileRequest, Finished, Ledger, Next, mount, stop,
 };
@@ -21,7 +21,7 @@ use crate::heygen::Backoff;
 use crate::locks::Guard;
 use crate::render::progress::{Progress, Transfer};
 use crate::render::text;
-use crate::video::{Asset, Part, RowId, Urls, Video};
+use crate::video::{Asset, Part, RowId, Video};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,18 +31,11 @@ pub(super) struct SaveJob {
     pub(super) video: Video,
     pub(super) disk: Option<PathBuf>,
     pub(super) stem: String,
-    pub(super) urls: Urls,
     pub(super) refreshed: bool,
     pub(super) caller: Caller,
     pub(super) files: FileClient,
     pub(super) options: PassOptions,
     pub(super) progress: Progress,
-}
-
-enum Unsaved {
-    Download(DownloadError),
-    Api(CallError),
-    NoUrl,
 }
 
 impl SaveJob {
@@ -60,17 +53,15 @@ impl SaveJob {
         }
         for asset in assets {
             let message = match self.save(asset, deliver) {
-                Ok(_) => Message::new(move |run, tx| {
+                Ok(()) => Message::new(move |run, tx| {
                     run.file(tx, row, asset, FileFact::Saved { repaired: false })
                 }),
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
-                Err(Unsaved::Download(error)) if error.next == Next::Stop => return,
-                Err(stop) => match failure(stop) {
-                    Some(failure) => {
-                        Message::new(move |run, tx| run.not_saved(tx, row, asset, failure))
-                    }
-                    None => continue,
-                },
+                Err(_) if stop::is_requested() => return,
+                Err(None) => continue,
+                Err(Some(failure)) => {
+                    Message::new(move |run, tx| run.not_saved(tx, row, asset, failure))
+                }
             };
             deliver(message);
         }
@@ -86,7 +77,8 @@ impl SaveJob {
         format!("{} {asset} {}", self.video.id, text::fit(title, 40))
     }
 
-    fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<Finished, Unsaved> {
+    /// Without a failure there is nothing to record.
+    fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<(), Option<FileFailure>> {
         let tries = self.options.retries.saturating_add(1);
         let mut backoff = Backoff::new(tries, PATIENCE, self.options.retry_delay, PATIENCE);
         let mut waited = Duration::ZERO;
@@ -99,73 +91,59 @@ impl SaveJob {
             part: Mutex::new(part),
         };
         loop {
-            let error = match self.fetch(asset, &ledger) {
-                Ok(finished) => return Ok(finished),
-                Err(Unsaved::Download(error)) => error,
-                Err(stop) => return Err(stop),
+            let url = self.video.urls.get(asset).ok_or(None)?;
+            let Err(error) = self.fetch(url, &ledger) else {
+                return Ok(());
             };
             let after = match error.next {
                 Next::Refresh if !self.refreshed => {
                     self.refresh(deliver)?;
-                    if self.urls.get(asset).is_none() {
-                        return Err(Unsaved::Download(error));
+                    if self.video.urls.get(asset).is_some() {
+                        continue;
                     }
-                    continue;
+                    return Err(Some(error.into()));
                 }
                 Next::Retry(after) => after,
-                _ => return Err(Unsaved::Download(error)),
+                Next::Stop | Next::Unrecorded => return Err(None),
+                _ => return Err(Some(error.into())),
             };
-            match backoff.next(waited, after, fastrand::f64()) {
-                Some(pause) => {
-                    thread::sleep(pause);
-                    waited += pause;
-                }
-                None => return Err(Unsaved::Download(error)),
-            }
+            let Some(pause) = backoff.next(waited, after, fastrand::f64()) else {
+                return Err(Some(error.into()));
+            };
+            thread::sleep(pause);
+            waited += pause;
         }
     }
 
-    fn fetch(&self, asset: Asset, ledger: &JobLedger<'_>) -> Result<Finished, Unsaved> {
-        let url = self.urls.get(asset).ok_or(Unsaved::NoUrl)?;
+    fn fetch(&self, url: &str, ledger: &JobLedger<'_>) -> Result<Finished, DownloadError> {
         if let Some(point) = self.disk.as_ref().filter(|point| !mount::is_mounted(point)) {
-            return Err(Unsaved::Download(DownloadError::unmounted(point)));
+            return Err(DownloadError::unmounted(point));
         }
         let request = FileRequest {
             row: self.video.id,
             url,
             dir: &self.video.output_dir,
             stem: &self.stem,
-            asset,
+            asset: ledger.asset,
             replace: self.options.replace,
             max_size: self.options.max_size,
             part: ledger.recorded(),
         };
-        download::fetch(&self.files, &request, ledger).map_err(Unsaved::Download)
+        download::fetch(&self.files, &request, ledger)
     }
 
     /// Presigned URLs expire; asking for the video mints new ones.
-    fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Unsaved> {
+    fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Option<FileFailure>> {
         self.refreshed = true;
-        let job = self.video.job().ok_or(Unsaved::NoUrl)?;
-        let remote = self.caller.job(&job).map_err(Unsaved::Api)?;
-        self.urls = remote.urls.clone();
+        let job = self.video.job().ok_or(None)?;
+        let remote = self.caller.job(&job).map_err(|error| match error {
+            CallError::Stopped => None,
+            CallError::Api(error) => Some(FileFailure::from(error)),
+        })?;
+        self.video.urls = remote.urls.clone();
         let row = self.video.id;
         deliver(Message::new(move |run, tx| run.refreshed(tx, row, &remote)));
         Ok(())
-    }
-}
-
-/// What a stop means for the row; `None` when it means nothing.
-fn failure(stop: Unsaved) -> Option<FileFailure> {
-    match stop {
-        Unsaved::Api(CallError::Stopped) | Unsaved::NoUrl => None,
-        Unsaved::Download(error) if matches!(error.next, Next::Stop | Next::Unrecorded) => None,
-        Unsaved::Download(error) => Some(error.into()),
-        Unsaved::Api(CallError::Api(error)) => Some(FileFailure {
-            key_refused: Verdict::of(&error) == Verdict::KeyRefused,
-            refused: false,
-            problem: error.into(),
-        }),
     }
 }
 

@@ -35,10 +35,10 @@ pub(super) struct Sends {
     /// Replays first, then what was never sent; each with the row after which its next page begins.
     pages: VecDeque<(Phase, RowId)>,
     /// Rows to look at, with the lock where it is held already.
-    queue: VecDeque<(RowId, Option<Guard>)>,
-    /// `None` before sending began. The first POST of a run goes alone: sending many into an outage would start the
-    /// 20 hours of every one of them.
-    breaker: Option<Breaker>,
+    pub(super) queue: VecDeque<(RowId, Option<Guard>)>,
+    begun: bool,
+    /// The first POST of a run goes alone: sending many into an outage would start the 20 hours of every one of them.
+    breaker: Breaker,
     in_flight: usize,
     room: Option<u64>,
     outbox_seen_at: Option<Timestamp>,
@@ -52,29 +52,12 @@ impl Sends {
         self.pages = VecDeque::from([(Phase::Sending, RowId(0)), (Phase::Unsent, RowId(0))]);
     }
 
-    pub(super) fn fresh(&mut self, rows: Vec<(RowId, Guard)>) {
-        self.queue
-            .extend(rows.into_iter().map(|(row, guard)| (row, Some(guard))));
-    }
-
-    pub(super) fn named(&mut self, row: RowId) {
-        self.queue.push_back((row, None));
-    }
-
     fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.pages.is_empty()
     }
 
     fn is_over(&self) -> bool {
-        self.breaker
-            .as_ref()
-            .is_some_and(|breaker| breaker.circuit() == Circuit::Open)
-    }
-
-    fn stop(&mut self) {
-        self.breaker
-            .get_or_insert(Breaker::half_open(FAILURES))
-            .open();
+        self.breaker.circuit() == Circuit::Open
     }
 }
 
@@ -126,19 +109,16 @@ impl Run<'_, '_> {
         if self.sends.is_over() || self.sends.is_empty() {
             return Ok(());
         }
-        if self.sends.breaker.is_none() && !self.begin_sending(store)? {
-            self.sends.stop();
+        let begins = !std::mem::replace(&mut self.sends.begun, true);
+        if (begins && !self.begin_sending(store)?) || self.limiter.is_closed() {
+            self.sends.breaker.open();
             return Ok(());
         }
-        let hands = match self.sends.breaker.as_ref().map(Breaker::circuit) {
-            Some(Circuit::Closed) => self.api.free(),
-            Some(Circuit::HalfOpen) if self.sends.in_flight == 0 => 1,
+        let hands = match self.sends.breaker.circuit() {
+            Circuit::Closed => self.api.free(),
+            Circuit::HalfOpen if self.sends.in_flight == 0 => 1,
             _ => return Ok(()),
         };
-        if self.limiter.is_closed() {
-            self.sends.stop();
-            return Ok(());
-        }
         for (ready, guard) in self.take_ready(store, hands)? {
             self.post(ready, guard)?;
         }
@@ -160,16 +140,14 @@ impl Run<'_, '_> {
             let active = tx.active_count()?;
             let most = self.options.max_active;
             self.sends.room = most.map(|most| most.saturating_sub(active));
-            let kept_from_sending = |trouble: &Trouble| {
-                let kinds = ["key", "forbidden", "submit", "submit_forbidden", "credit"];
-                kinds.contains(&trouble.kind.as_str())
-            };
+            let kinds = ["key", "forbidden", "submit", "submit_forbidden", "credit"];
+            let kept_from_sending = |trouble: &Trouble| kinds.contains(&trouble.kind.as_str());
             let failed = tx.troubles()?.iter().any(kept_from_sending) || tx.has_unanswered()?;
             let old = tx.has_old_keys(now.before(OUTBOX_SEEN_EVERY))?;
             Ok((tx.paused_until(&caller.account)?, old, failed))
         })?;
         let failures = if failed { 1 } else { FAILURES };
-        self.sends.breaker = Some(Breaker::half_open(failures));
+        self.sends.breaker = Breaker::half_open(failures);
         // A pause that is longer than any can be means that the clock went back.
         if paused.is_some_and(|until| until > now && until <= now.after(LONGEST_WAIT)) {
             return Ok(false);
@@ -200,11 +178,9 @@ impl Run<'_, '_> {
     /// Notes that this database is in use, so that its outbox is known to be unsent. What was too old by then is not
     /// in the outbox any more.
     pub(super) fn note_outbox_seen(&mut self, store: &mut Store) -> Result<()> {
-        let now = time::now();
-        let (seen, outbox) = store.read(|tx| Ok((tx.mark(OUTBOX_SEEN)?, tx.has_outbox()?)))?;
-        let lately = seen.is_some_and(|at| at <= now && now.since(at) < OUTBOX_SEEN_EVERY);
-        if outbox && !lately {
-            store.write(|tx| tx.set_mark(OUTBOX_SEEN, now))?;
+        if store.read(|tx| tx.has_outbox())? {
+            let now = time::now();
+            store.write(|tx| tx.mark_unless_lately(OUTBOX_SEEN, now, OUTBOX_SEEN_EVERY))?;
         }
         Ok(())
     }
@@ -280,7 +256,7 @@ impl Run<'_, '_> {
             && let Some(room) = &mut self.sends.room
         {
             if *room == 0 {
-                self.sends.stop();
+                self.sends.breaker.open();
                 return Ok(None);
             }
             *room -= 1;
@@ -392,9 +368,7 @@ impl Run<'_, '_> {
             self.works(Outage::Credit);
             self.works(Outage::SubmitForbidden);
         }
-        if let Some(breaker) = &mut self.sends.breaker {
-            breaker.success();
-        }
+        self.sends.breaker.success();
     }
 
     fn submission_failed(&mut self, tx: &Tx<'_>, error: ApiError) -> Result<()> {
@@ -413,29 +387,25 @@ impl Run<'_, '_> {
             Verdict::NoCredit => {
                 self.reachable();
                 self.outage(Outage::Credit, error);
-                self.sends.stop();
+                self.sends.breaker.open();
             }
             Verdict::Busy => {
                 let pause = error.retry_after.unwrap_or(DEFAULT_PAUSE);
                 tx.pause(&account, self.now.after(pause))?;
-                self.sends.stop();
+                self.sends.breaker.open();
             }
             Verdict::InProgress | Verdict::NotFound | Verdict::Refused | Verdict::Declined => {
                 self.submission_works(false);
             }
             Verdict::Gateway => {
                 self.outage(Outage::Submit, error);
-                self.count_failure(verdict);
+                self.sends.breaker.failure(verdict);
             }
-            Verdict::Unanswered | Verdict::Garbled => self.count_failure(Verdict::Unanswered),
+            Verdict::Unanswered | Verdict::Garbled => {
+                self.sends.breaker.failure(Verdict::Unanswered);
+            }
         }
         Ok(())
-    }
-
-    fn count_failure(&mut self, verdict: Verdict) {
-        if let Some(breaker) = &mut self.sends.breaker {
-            breaker.failure(verdict);
-        }
     }
 
     /// What only another account may send is reported once for all rows; so is a clock that is off.

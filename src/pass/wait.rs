@@ -49,25 +49,25 @@ impl Wait {
             first = false;
             let open = self.open(store)?;
             if open.is_empty() {
-                reporter.progress().rendering(&[], "");
+                reporter.screen.progress().rendering(&[], "");
                 break;
             }
             reassure(reporter, open, &usual(store)?, &mut said);
             let next = Instant::now() + pause;
             if self.deadline.is_some_and(|deadline| next > deadline) {
-                return Ok(worse(reporter.tally().exit(true), Exit::Timeout));
+                return Ok(worse(reporter.tally.exit(true), Exit::Timeout));
             }
             thread::sleep(pause);
             pause = pause.mul_f64(1.5).min(LONGEST_PAUSE.max(self.interval));
         }
-        Ok(reporter.tally().exit(true))
+        Ok(reporter.tally.exit(true))
     }
 
     fn scope(&self, store: &Store, first: bool) -> Result<Scope> {
         Ok(match &self.rows {
             None => Scope::Unfinished,
-            Some(rows) if first => Scope::asked_for(rows),
-            Some(_) => Scope::look_at(self.open(store)?.iter().map(|video| video.id).collect()),
+            Some(rows) if first => Scope::Asked(rows.clone()),
+            Some(_) => Scope::Named(self.open(store)?.iter().map(|video| video.id).collect()),
         })
     }
 
@@ -111,7 +111,7 @@ fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, said: &mut S
             (video, elapsed)
         })
         .collect();
-    if reporter.progress().is_live() {
+    if reporter.screen.progress().is_live() {
         reporter.show_rendering(&open, usual);
         return;
     }

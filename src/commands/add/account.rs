@@ -97,10 +97,10 @@ fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> R
         download: false,
         ..PassOptions::default()
     })?;
-    let scope = Scope::look_at(rows);
+    let scope = Scope::Named(rows);
     let mut reporter = Reporter::new(&context.screen, Level::Outages, true);
     pass::run(store, &context.env, scope, &options, &mut reporter)?;
-    Ok(reporter.tally().exit(false))
+    Ok(reporter.tally.exit(false))
 }
 
 /// The list of sessions tells next to nothing: neither how far each is nor which video it made.
