@@ -31,7 +31,6 @@ pub enum Event {
     Unknown {
         why: &'static str,
     },
-    /// Jobs of the account that its unanswered attempt may have become.
     Candidates {
         ids: Vec<String>,
     },
@@ -61,7 +60,6 @@ pub enum Event {
         run_id: Option<String>,
         why: Option<String>,
     },
-    /// Durable under its final name.
     Saved(SavedFile),
     /// The same, by finishing what an earlier run left.
     Repaired(SavedFile),
@@ -123,7 +121,6 @@ pub struct SavedFile {
 pub struct Failure {
     pub operation: Operation,
     pub http_status: Option<u16>,
-    /// As in the error envelope.
     pub code: String,
     pub message: String,
     pub request_id: Option<String>,
@@ -139,7 +136,6 @@ pub struct Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// Not at all.
     Silent,
     /// Only with `-v`.
     Step,
@@ -148,13 +144,14 @@ pub enum Severity {
     /// Needs a person.
     Bad,
     /// On stderr, when it is time.
-    Error { notify: bool },
+    Error {
+        notify: bool,
+    },
     /// On stderr.
     Recovered,
 }
 
 impl Event {
-    /// Its kind and its facts, as the timeline keeps them.
     pub fn stored(&self) -> (String, String) {
         let Ok(Value::Object(mut facts)) = serde_json::to_value(self) else {
             return Default::default();

@@ -60,7 +60,6 @@ fn limits() -> Limits {
 
 #[derive(Debug)]
 pub(crate) enum Signal {
-    /// A delivery was recorded.
     Pending,
     /// A pass over these deliveries has ended.
     Acted(Vec<i64>),
@@ -168,7 +167,6 @@ impl Reception {
     }
 }
 
-/// What is printed, and how.
 type LogLine = (fn(&Screen, &str), String);
 
 /// Lines on their way to stderr, which nobody may be reading.
@@ -216,7 +214,6 @@ fn print_all(lines: &Receiver<LogLine>, dropped: &AtomicU64, screen: &Screen) {
     }
 }
 
-/// Why a request was refused before it was read to its end.
 fn refused_unread(status: u16) -> &'static str {
     match status {
         408 => "it came too slowly",
@@ -227,7 +224,6 @@ fn refused_unread(status: u16) -> &'static str {
     }
 }
 
-/// What `-v` says of a delivery.
 fn step(delivery: &Delivery, taken: Taken) -> String {
     let event = &delivery.event_type;
     match taken {

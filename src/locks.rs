@@ -106,7 +106,6 @@ impl Locks {
         self.file.write_all_at(&bytes, WITNESS_AT).ok();
     }
 
-    /// Takes a row's lock, or `None` when another process holds it.
     pub fn try_row(&self, purpose: Purpose, row: RowId) -> Result<Option<Guard>> {
         let base: libc::off_t = 1 << purpose as u32;
         self.try_byte(base.saturating_add(row.0))

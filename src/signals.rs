@@ -27,7 +27,6 @@ pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
 
 /// How long downloads may take to record what they have.
 const LAST_RECORDS: Duration = Duration::from_millis(800);
-/// How long the last line may take.
 const MANNERS: Duration = Duration::from_millis(200);
 
 /// From here on the two signals end the process at once.
@@ -73,7 +72,6 @@ static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 pub(crate) struct Child(Pid);
 
 impl Child {
-    /// `group` is the command's process group.
     pub(crate) fn of(group: Pid) -> Self {
         children().push(group);
         Self(group)

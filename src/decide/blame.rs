@@ -7,10 +7,8 @@ use super::verdict::Verdict;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circuit {
-    /// As many at once as there are workers.
     Closed,
     HalfOpen,
-    /// No further one in this run.
     Open,
 }
 

@@ -25,20 +25,16 @@ pub(crate) enum FileFact {
     Part(Option<Part>),
     /// Complete and durable under its part name; the rename comes next.
     Complete(Finished),
-    /// Durable under its final name.
     Saved {
-        /// By finishing what an earlier run left.
         repaired: bool,
     },
     Lost,
     Failed {
         failure: Failure,
-        /// The row's own error becomes this one.
         report: bool,
         /// By whoever serves the file, not by this machine: what goes on for too long is given up.
         refused: bool,
     },
-    /// A saved file is not what it was.
     Gone(&'static str),
 }
 
@@ -206,7 +202,6 @@ impl Decision {
         }
     }
 
-    /// HeyGen says that a video is completed and gives no link to it, hours later.
     fn withheld(&mut self, file: File, now: Timestamp) {
         let why = "completed over an hour ago, and HeyGen still gives no link to the video";
         let failure = Failure {

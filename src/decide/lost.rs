@@ -15,7 +15,6 @@ const BEFORE: Duration = Duration::from_secs(5 * 60);
 const AFTER: Duration = Duration::from_secs(10 * 60);
 /// What HeyGen does not list by then it does not have.
 const LISTED: Duration = Duration::from_secs(3600);
-/// More than a person looks through.
 const MOST: usize = 20;
 
 /// When a job can have been created that the unanswered attempts of `row` became.
@@ -48,10 +47,8 @@ pub(crate) fn looked(video: &Video, mut found: Vec<Candidate>, now: Timestamp) -
     decision
 }
 
-/// What is known of a lost submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trace<'a> {
-    /// Nobody looked.
     Open,
     Candidates(&'a [Candidate]),
     /// HeyGen may be late.

@@ -38,8 +38,8 @@ pub use poll::{
     stalled, stalls_after,
 };
 pub use send::{
-    Attempt, Due, Expiry, Moment, REPLAY_WINDOW, already_tracked, begin_send, due, expire,
-    not_attempted, post_window, release, sent,
+    Attempt, CLOCK_TOLERANCE, DEFAULT_RETRY_AFTER, Due, Expiry, Moment, REPLAY_WINDOW,
+    already_tracked, begin_send, due, expire, not_attempted, post_window, release, sent,
 };
 pub use track::{became, edited, named_again, refusal, refused_elsewhere};
 pub use verdict::Verdict;
@@ -62,7 +62,6 @@ pub struct Decision {
     pub events: Vec<Entry>,
     pub fetch: Vec<Asset>,
     pub messages: Vec<(MessageKind, String)>,
-    /// Names of part files that nobody will go on with.
     pub stale_parts: Vec<String>,
 }
 

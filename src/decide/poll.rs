@@ -18,7 +18,6 @@ pub const MISSING_ASKED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const USUAL_NEEDS: u64 = 20;
 
-/// No video stalls before this.
 pub const VIDEO_NEVER_STALLS: Duration = Duration::from_secs(3600);
 
 /// Healthy sessions were seen quiet for up to five minutes.
@@ -32,7 +31,6 @@ pub enum Observation<'a> {
     NotFound {
         error: &'a ApiError,
         witness: Witness,
-        /// By HeyGen's clock.
         at: Timestamp,
     },
     Failed(&'a ApiError),

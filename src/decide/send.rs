@@ -18,14 +18,14 @@ use crate::video::{
 /// A replay is safe for this long after the first unanswered attempt.
 pub const REPLAY_WINDOW: Duration = Duration::from_secs(20 * 3600);
 
-/// A clock this much behind the last attempt has been set back by more than it drifts.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+/// A clock that is off by more does not just drift.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// A POST that has not begun this long after its row was marked waits for the next run.
 const MARK_HOLDS: Duration = Duration::from_secs(10 * 60);
 
 /// How long to wait when HeyGen says "too many" and not for how long.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
+pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
@@ -35,23 +35,16 @@ pub enum Due {
     OtherAccount,
     /// Its key may be forgotten by HeyGen, so it is never sent by itself.
     Expired(Expiry),
-    /// Not a row that waits to be sent.
     Not,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// An attempt is unanswered, and the key may be forgotten by now.
     Age,
-    /// An attempt is unanswered, and the clock went backwards.
     Clock,
-    /// An attempt is unanswered, and HeyGen does not promise that the same key makes a repetition harmless.
     NoReplay,
-    /// No attempt is known of, but this database was not in use for so long that another copy of it may have sent the row.
     Unattended,
-    /// A backup was put back, which may lack the attempt, and HeyGen does not promise that a repetition is harmless.
     Restored,
-    /// It was read out of a damaged database, and may have been sent after what was read was written.
     Rescued,
 }
 
@@ -61,7 +54,6 @@ pub struct Moment<'a> {
     pub account: Option<&'a Account>,
     /// The later of this machine's clock and HeyGen's.
     pub now: Timestamp,
-    /// When a run last looked at the outbox of this database.
     pub outbox_seen_at: Option<Timestamp>,
     /// The newest row that came out of a backup.
     pub restored: Option<RowId>,
@@ -216,7 +208,6 @@ pub fn release(video: &Video) -> Option<Decision> {
 pub struct Attempt {
     /// An earlier run's attempt is unanswered, so a refusal now says nothing about that one.
     pub unanswered_before: bool,
-    /// How many POSTs of this run got no answer.
     pub unanswered: i64,
 }
 
@@ -268,7 +259,6 @@ pub fn sent(
     }
 }
 
-/// The run ended before the POST that a row was marked for.
 pub fn not_attempted(video: &Video, attempt: Attempt) -> Decision {
     let mut decision = Decision::new(video);
     if attempt.is_first() && video.phase == Phase::Sending {

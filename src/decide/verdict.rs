@@ -18,11 +18,8 @@ pub enum Verdict {
     Gateway,
     /// 401: no request with this key has a chance.
     KeyRefused,
-    /// 403: the key may not do this.
     Forbidden,
-    /// 402: not before the account has credit.
     NoCredit,
-    /// 429: not now, and slower.
     Busy,
     /// 409: HeyGen knows the idempotency key and has not finished with it.
     InProgress,

@@ -8,7 +8,7 @@ use super::calls::Caller;
 use super::commit::Message;
 use super::limiter::RateLimiter;
 use crate::config::{self, Environment};
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Client, Timeouts, account};
 use crate::net::Proxy;
 use crate::time::Timestamp;
@@ -67,14 +67,14 @@ impl Run<'_, '_> {
         Ok(access.map(|access| access.caller(&self.limiter, self.options.budget)))
     }
 
-    /// Asks HeyGen something in a worker thread; `false` without a key. When the run is over by then, nobody listens, and
+    /// Asks HeyGen something in a worker thread, where there is a key. When the run is over by then, nobody listens, and
     /// nothing is lost by it.
     pub(super) fn request(
         &mut self,
         ask: impl FnOnce(&Caller) -> Message + Send + 'static,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let Some(caller) = self.caller()? else {
-            return Ok(false);
+            return Ok(());
         };
         let outbox = self.outbox.clone();
         let job = move || {
@@ -95,16 +95,15 @@ impl Run<'_, '_> {
             outbox.send(message).ok();
         };
         self.api.start(job);
-        Ok(true)
+        Ok(())
     }
 
-    /// The account that this run's requests are made under. It has no name where there is no key.
-    pub(super) fn account(&self) -> Account {
-        let access = self.access.as_ref();
-        access.map_or_else(|| Account::new(String::new()), |a| a.account.clone())
+    /// Whose answers these are: whoever asked had a key.
+    pub(super) fn account(&self) -> Result<Account> {
+        let account = self.access.as_ref().map(|access| access.account.clone());
+        account.ok_or_else(|| Problem::new(code::AUTH, "HeyGen was asked without a key"))
     }
 
-    /// By how many milliseconds HeyGen's clock is ahead of this machine's, as far as this run knows.
     pub(super) fn clock_skew(&self) -> Option<i64> {
         self.access.as_ref()?.client.clock_skew()
     }

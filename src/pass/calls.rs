@@ -15,7 +15,6 @@ use crate::time::{self, Timestamp};
 use crate::video::{Account, IdempotencyKey, Job, Phase, Video};
 
 const TRIES: u32 = 3;
-/// The first pause between tries, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// A 429 without a usable `Retry-After`.
@@ -36,13 +35,11 @@ pub(super) struct Ready {
     pub(super) video: Video,
     pub(super) body: String,
     pub(super) key: IdempotencyKey,
-    /// When its POST may begin.
     pub(super) window: RangeInclusive<Timestamp>,
 }
 
 #[derive(Debug)]
 pub(super) struct Posted {
-    /// The last answer that matters.
     pub(super) answer: Result<Created, CallError>,
     pub(super) attempt: Attempt,
     /// Why no (further) POST was made: its answer could not be recorded.

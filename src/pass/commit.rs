@@ -47,10 +47,8 @@ pub(super) struct AfterCommit {
     pub(super) guards: Vec<Guard>,
     /// Rows HeyGen answered about without news.
     pub(super) seen: Vec<RowId>,
-    /// Names of part files that nobody will go on with.
     stale_parts: Vec<(Rc<Video>, String)>,
     pub(super) failed_hooks: Vec<(Video, DueHook, String)>,
-    /// The database cannot be used any more.
     pub(super) moved: Option<Problem>,
 }
 
@@ -92,7 +90,6 @@ impl Run<'_, '_> {
     pub(super) fn committed(&mut self) -> Result<()> {
         let after = std::mem::take(&mut self.after);
         for ack in after.acks {
-            // A worker that is gone needs no answer.
             ack.send(()).ok();
         }
         for (video, entry) in &after.said {

@@ -65,19 +65,14 @@ impl Run<'_, '_> {
         while self.hooks.running.is_none() {
             if self.hooks.queue.is_empty() && std::mem::take(&mut self.hooks.look) {
                 let due = store.read(|tx| tx.due_hooks(PAGE))?;
-                let hooks = &mut self.hooks;
-                hooks.queue.extend(
-                    due.into_iter()
-                        .filter(|hook| !hooks.seen.contains(&hook.id)),
-                );
+                let Hooks { queue, seen, .. } = &mut self.hooks;
+                queue.extend(due.into_iter().filter(|hook| !seen.contains(&hook.id)));
             }
             // A hook may want to do something with its row: not while its files are under way.
             let saves = &self.saves;
             let ready = |hook: &DueHook| !saves.has_work_with(hook.video);
-            let Some(hook) = self.hooks.queue.iter().position(ready) else {
-                return Ok(());
-            };
-            let Some(hook) = self.hooks.queue.remove(hook) else {
+            let first = self.hooks.queue.iter().position(ready);
+            let Some(hook) = first.and_then(|first| self.hooks.queue.remove(first)) else {
                 return Ok(());
             };
             self.hooks.seen.insert(hook.id);
@@ -97,7 +92,6 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Runs what is due, for as long as there is time.
     pub(super) fn finish_hooks(&mut self, store: &mut Store) -> Result<()> {
         let patience = Instant::now() + TOGETHER;
         let deadline = self.options.deadline;
@@ -159,7 +153,7 @@ impl Run<'_, '_> {
         if outcome.is_ok() || last {
             tx.hook_over(hook.id)?;
         }
-        // It may have forgotten its own row: then there is nothing to record.
+        // It may have forgotten its own row.
         if tx.video(video.id)?.is_some() {
             let entry = Entry::new(Event::Hook {
                 event: hook.event,
@@ -181,7 +175,6 @@ impl Run<'_, '_> {
     }
 }
 
-/// Waits for a command to end.
 fn outcome(mut child: Child, input: &str, started: Instant) -> Result<(), String> {
     if let Some(mut stdin) = child.stdin.take() {
         // A hook need not read; one that is killed ends this, too.
@@ -207,7 +200,6 @@ struct Hooked {
 struct Running {
     /// `None` when it could not be started.
     child: Option<signals::Child>,
-    /// It is killed then.
     until: Instant,
 }
 
@@ -281,7 +273,6 @@ fn command_of(
         .env("TRACKER_FILE", hook.file.as_deref().unwrap_or_default())
         .env("TRACKER_DB", database)
         .stdin(Stdio::piped())
-        // stdout is the program's own results.
         .stdout(io::stderr())
         // A group of its own, so that what it starts ends with it.
         .process_group(0);

@@ -18,7 +18,6 @@ pub(super) struct RateLimiter {
 struct State {
     closed: bool,
     one_at_a_time: bool,
-    /// Until when HeyGen asked to wait, and how.
     held_back: Option<(Instant, ApiError)>,
     inside: usize,
     passed: u64,

@@ -10,7 +10,6 @@ use crate::store::{Store, Tx};
 use crate::time;
 use crate::video::{Account, Candidate, Kind, RowId, Video};
 
-/// More pages than this, of 100 jobs each, are not looked through.
 const MAX_PAGES: usize = 50;
 const MAX_TITLE: usize = 200;
 
@@ -48,7 +47,6 @@ impl Lost {
 }
 
 impl Run<'_, '_> {
-    /// Looks for the rows noted in [`Run::lost`].
     pub(super) fn look_for_lost(&mut self, store: &mut Store) -> Result<()> {
         let mut rows = std::mem::take(&mut self.lost);
         rows.sort_unstable();

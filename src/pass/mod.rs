@@ -107,7 +107,6 @@ struct Run<'a, 's> {
     outbox: Sender<Message>,
     inbox: Receiver<Message>,
     started: Timestamp,
-    /// When the transaction under way began.
     now: Timestamp,
     api: Pool,
     savers: Pool,
@@ -191,7 +190,6 @@ impl<'a, 's> Run<'a, 's> {
         Ok(())
     }
 
-    /// Works until all is done or the time is up.
     fn finish(&mut self, store: &mut Store) -> Result<()> {
         loop {
             self.dispatch(store)?;
@@ -249,7 +247,8 @@ impl<'a, 's> Run<'a, 's> {
     /// Starts jobs while workers are free. Downloads have their own pool, so that status requests never wait for them.
     fn dispatch(&mut self, store: &mut Store) -> Result<()> {
         self.dispatch_polls(store)?;
-        if self.polls.are_over() {
+        // What HeyGen has in work is known when everything was answered.
+        if self.polls.all_asked() && (self.api.is_idle() || self.sends.begun) {
             self.dispatch_sends(store)?;
         }
         self.dispatch_saves(store)?;

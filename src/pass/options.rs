@@ -14,7 +14,6 @@ pub(crate) struct PassOptions {
     pub retries: u32,
     pub retry_delay: Duration,
     pub read_timeout: Duration,
-    /// How long one request to HeyGen may take, with all its tries.
     pub budget: Duration,
     pub hook: Option<String>,
     /// Whether this run also runs the command; otherwise it only notes what is due.

@@ -18,17 +18,18 @@ use crate::video::{Account, Outage};
 /// An outage, and the account or host that it concerns (empty: this machine).
 type Concern = (Outage, String);
 
-fn concern(outage: Outage, account: &Account) -> Concern {
+/// Without a key there is no account to name.
+fn concern(outage: Outage, account: Option<&Account>) -> Concern {
     let scope = match outage {
-        Outage::Network | Outage::Submit | Outage::Clock => account.host(),
-        Outage::Account | Outage::Disk => "",
+        Outage::Network | Outage::Submit | Outage::Clock => account.map(Account::host),
+        Outage::Account | Outage::Disk => None,
         Outage::Key
         | Outage::Forbidden
         | Outage::SubmitForbidden
         | Outage::Credit
-        | Outage::RateLimit => account.as_str(),
+        | Outage::RateLimit => account.map(Account::as_str),
     };
-    (outage, scope.to_owned())
+    (outage, scope.unwrap_or_default().to_owned())
 }
 
 #[derive(Default)]
@@ -104,7 +105,8 @@ impl Outages {
 impl Run<'_, '_> {
     /// The run met an outage; the first of a kind is the one that is reported.
     pub(super) fn outage(&mut self, outage: Outage, problem: impl Into<Problem>) {
-        let met = self.outages.met.entry(concern(outage, &self.account()));
+        let account = self.access.as_ref().map(|access| &access.account);
+        let met = self.outages.met.entry(concern(outage, account));
         met.or_insert_with(|| problem.into());
     }
 
@@ -121,8 +123,8 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn works(&mut self, outage: Outage) {
-        let account = self.account();
-        self.outages.disproven.insert(concern(outage, &account));
+        let account = self.access.as_ref().map(|access| &access.account);
+        self.outages.disproven.insert(concern(outage, account));
     }
 
     pub(super) fn reachable(&mut self) {
@@ -152,7 +154,6 @@ impl Run<'_, '_> {
     }
 }
 
-/// How long the request that only explains something may take.
 const HASTE: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
     response: Duration::from_secs(3),

@@ -17,7 +17,6 @@ use crate::video::{Job, Kind, Outage, Phase, RemoteStatus, RowId, VideoId};
 
 const PAGE: u32 = 1000;
 const USUAL: u32 = 200;
-/// How many `missing` rows are asked for again beside the others.
 const MISSING: u32 = 1000;
 
 #[derive(Default)]
@@ -37,7 +36,6 @@ pub(super) struct Polls {
     /// What HeyGen says is not there; judged when it is known what else it said.
     not_found: Vec<(Asked, ApiError)>,
     pub(super) witness: Witness,
-    in_flight: usize,
     other_account: u64,
 }
 
@@ -47,9 +45,8 @@ impl Polls {
         self.next_page = Some(RowId(0));
     }
 
-    /// Whether everything was asked and answered, so that what HeyGen has in work is known.
-    pub(super) fn are_over(&self) -> bool {
-        self.only_troubled_left() && self.troubled.is_empty() && self.in_flight == 0
+    pub(super) fn all_asked(&self) -> bool {
+        self.only_troubled_left() && self.troubled.is_empty()
     }
 
     fn only_troubled_left(&self) -> bool {
@@ -63,7 +60,6 @@ impl Polls {
         self.troubled.clear();
     }
 
-    /// The next rows of one kind that one bulk request can be about.
     fn next_bulk(&mut self) -> (Kind, Vec<Asked>) {
         let kind = self
             .bulk
@@ -115,7 +111,6 @@ fn bulk_kind(job: &Job) -> Kind {
 }
 
 impl Run<'_, '_> {
-    /// Rows the user named: each is asked or sent as its state allows.
     pub(super) fn name(&mut self, store: &mut Store, rows: Vec<RowId>) -> Result<()> {
         for row in rows {
             let Some(mut video) = store.read(|tx| tx.video(row))? else {
@@ -155,7 +150,7 @@ impl Run<'_, '_> {
                     self.polls.give_up();
                     return Ok(());
                 }
-                Circuit::HalfOpen if self.polls.in_flight > 0 => return Ok(()),
+                Circuit::HalfOpen if !self.api.is_idle() => return Ok(()),
                 Circuit::HalfOpen if !self.polls.held.is_empty() => {
                     let asked = any(&mut self.polls.held);
                     return asked.map_or(Ok(()), |asked| self.ask_for_one(asked));
@@ -200,10 +195,8 @@ impl Run<'_, '_> {
             }
             let whole = after == RowId(0) && page.len() == 1 && self.polls.bulk.is_empty();
             for asked in page {
-                let completed = asked
-                    .status
-                    .as_ref()
-                    .is_some_and(RemoteStatus::is_completed);
+                let status = asked.status.as_ref();
+                let completed = status.is_some_and(RemoteStatus::is_completed);
                 if whole || completed || self.polls.without_bulk || !has_bulk(&asked.job) {
                     self.polls.own_get(asked);
                 } else {
@@ -224,25 +217,21 @@ impl Run<'_, '_> {
     }
 
     fn ask_for_one(&mut self, row: Asked) -> Result<()> {
-        let asked = self.request(move |caller| {
+        self.request(move |caller| {
             let answer = caller.job(&row.job);
             Message::new(move |run, tx| run.detail_answer(tx, row, answer))
-        })?;
-        self.polls.in_flight += usize::from(asked);
-        Ok(())
+        })
     }
 
     fn ask_for_many(&mut self, kind: Kind, rows: Vec<Asked>) -> Result<()> {
-        let asked = self.request(move |caller| {
+        self.request(move |caller| {
             let ids: Vec<&VideoId> = rows.iter().map(|asked| &asked.job.id).collect();
             let answer = caller.get(|client| client.statuses(kind, &ids));
             Message {
                 rows: rows.len(),
                 ..Message::new(move |run, tx| run.bulk_answer(tx, rows, answer))
             }
-        })?;
-        self.polls.in_flight += usize::from(asked);
-        Ok(())
+        })
     }
 
     fn bulk_answer(
@@ -251,7 +240,6 @@ impl Run<'_, '_> {
         rows: Vec<Asked>,
         answer: Result<Vec<BulkStatus>, CallError>,
     ) -> Result<()> {
-        self.polls.in_flight -= 1;
         let error = match answer {
             Ok(statuses) => return self.bulk_statuses(tx, rows, statuses),
             Err(CallError::Stopped) => return Ok(()),
@@ -323,7 +311,6 @@ impl Run<'_, '_> {
         asked: Asked,
         answer: Result<RemoteVideo, CallError>,
     ) -> Result<()> {
-        self.polls.in_flight -= 1;
         let error = match answer {
             Ok(remote) => {
                 self.worked(tx)?;
@@ -359,7 +346,6 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Something failed that may be the row's trouble or everybody's.
     fn judge_failure(&mut self, verdict: Verdict) {
         self.polls.breaker.failure(verdict);
         match self.polls.breaker.circuit() {
@@ -382,7 +368,6 @@ impl Run<'_, '_> {
         self.reached(tx)
     }
 
-    /// HeyGen itself answered.
     fn reached(&mut self, tx: &Tx<'_>) -> Result<()> {
         self.reachable();
         self.polls.breaker.success();
@@ -499,8 +484,8 @@ impl Run<'_, '_> {
     }
 
     fn is_of_other_account(&self, tx: &Tx<'_>, row: RowId) -> Result<bool> {
-        let owner = tx.owner(row)?;
-        Ok(owner.is_some_and(|owner| owner != self.account()))
+        let (owner, account) = (tx.owner(row)?, self.account()?);
+        Ok(owner.is_some_and(|owner| owner != account))
     }
 
     fn observe(&mut self, tx: &Tx<'_>, asked: &Asked, observation: Observation<'_>) -> Result<()> {
@@ -514,7 +499,7 @@ impl Run<'_, '_> {
         if video.rev != asked.rev && !ends {
             return Ok(());
         }
-        let account = self.account();
+        let account = self.account()?;
         let is_anothers = video
             .account
             .as_ref()

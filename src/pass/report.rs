@@ -64,7 +64,6 @@ pub(crate) enum Level {
 pub(crate) struct Reporter<'a> {
     pub(super) screen: &'a Screen,
     level: Level,
-    /// Errors are said even when they were said before.
     pub(crate) reports_again: bool,
     /// Codes of rows' errors that were said in the name of all such rows.
     said: BTreeSet<String>,

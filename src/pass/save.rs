@@ -99,9 +99,7 @@ impl From<ApiError> for FileFailure {
 }
 
 impl Run<'_, '_> {
-    /// Finishes what a crash left between "complete" and "under its final name". Needs neither key nor network.
-    ///
-    /// With `only`, of these rows: whoever names rows and lets them replace files means no others.
+    /// Finishes what a crash left between "complete" and "under its final name", of the rows that were named alone.
     pub(super) fn repair(&mut self, store: &mut Store, only: Option<&[RowId]>) -> Result<()> {
         let mut rows = store.read(|tx| tx.publishing_rows())?;
         rows.retain(|row| only.is_none_or(|only| only.contains(row)));
@@ -255,7 +253,7 @@ impl Run<'_, '_> {
             return Ok(());
         };
         let seen = Observation::Detail(remote);
-        let decision = decide::observed(&video, seen, &self.account(), self.now);
+        let decision = decide::observed(&video, seen, &self.account()?, self.now);
         self.write(tx, decision)
     }
 

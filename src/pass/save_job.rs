@@ -39,7 +39,6 @@ pub(super) struct SaveJob {
 }
 
 impl SaveJob {
-    /// Fetches them, and says when it is over.
     ///
     /// `deliver` takes its messages to the main thread; `false` when the run is over and nobody listens.
     pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard, deliver: &Deliver<'_>) {
@@ -178,7 +177,6 @@ impl JobLedger<'_> {
             .ok_or_else(DownloadError::unrecorded)
     }
 
-    /// Returns when it is durable.
     fn commit(&self, fact: FileFact) -> Result<(), DownloadError> {
         let (ack, committed) = channel();
         self.say(fact, Some(ack))?;

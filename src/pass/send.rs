@@ -22,13 +22,8 @@ const PAGE: u32 = 256;
 const FAILURES: u32 = 3;
 /// When a run last looked at the outbox of this database.
 const OUTBOX_SEEN: &str = "outbox_seen";
-/// That is written down no more often than this.
 const OUTBOX_SEEN_EVERY: Duration = Duration::from_secs(3600);
-/// A clock that is off by more than this is worth a word.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 const CANDIDATES: usize = 64;
-/// How long POSTs are held back when HeyGen says "too many" and not for how long.
-const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Sends {
@@ -36,10 +31,9 @@ pub(super) struct Sends {
     pages: VecDeque<(Phase, RowId)>,
     /// Rows to look at, with the lock where it is held already.
     pub(super) queue: VecDeque<(RowId, Option<Guard>)>,
-    begun: bool,
+    pub(super) begun: bool,
     /// The first POST of a run goes alone: sending many into an outage would start the 20 hours of every one of them.
     breaker: Breaker,
-    in_flight: usize,
     room: Option<u64>,
     outbox_seen_at: Option<Timestamp>,
     /// Rows whose answer named another row's video, and that were asked once more.
@@ -67,7 +61,7 @@ impl Run<'_, '_> {
         let now = time::now();
         let (before, after) = (
             now.before(decide::REPLAY_WINDOW),
-            now.after(CLOCK_TOLERANCE),
+            now.after(decide::CLOCK_TOLERANCE),
         );
         for row in store.read(|tx| tx.expirable(before, after))? {
             self.expire_one(store, row)?;
@@ -116,7 +110,7 @@ impl Run<'_, '_> {
         }
         let hands = match self.sends.breaker.circuit() {
             Circuit::Closed => self.api.free(),
-            Circuit::HalfOpen if self.sends.in_flight == 0 => 1,
+            Circuit::HalfOpen if self.api.is_idle() => 1,
             _ => return Ok(()),
         };
         for (ready, guard) in self.take_ready(store, hands)? {
@@ -211,7 +205,6 @@ impl Run<'_, '_> {
         Ok(ready)
     }
 
-    /// `false` when nothing more waits to be sent.
     fn fill_queue(&mut self, store: &Store) -> Result<bool> {
         while self.sends.queue.is_empty()
             && let Some((phase, after)) = self.sends.pages.pop_front()
@@ -232,7 +225,7 @@ impl Run<'_, '_> {
         let Some(video) = tx.video(row)? else {
             return Ok(None);
         };
-        let (account, now) = (self.account(), self.now);
+        let (account, now) = (self.account()?, self.now);
         let moment = Moment {
             account: Some(&account),
             now: now.max(self.heygen_now()),
@@ -275,20 +268,17 @@ impl Run<'_, '_> {
 
     fn post(&mut self, ready: Ready, guard: Guard) -> Result<()> {
         let identity = self.identity.clone();
-        let begun = self.request(move |caller| {
+        self.request(move |caller| {
             let posted = caller.post(&ready, &identity);
             let (row, created) = (ready.video.id, posted.answer.as_ref().ok());
             Message {
                 accepted: created.map(|job| unrecorded(row, &job.video_id, ready.key.as_str())),
                 ..Message::new(move |run, tx| {
-                    run.sends.in_flight -= 1;
                     run.after.guards.push(guard);
                     run.post_answer(tx, row, posted)
                 })
             }
-        })?;
-        self.sends.in_flight += usize::from(begun);
-        Ok(())
+        })
     }
 
     fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Posted) -> Result<()> {
@@ -314,7 +304,7 @@ impl Run<'_, '_> {
                 return self.write(tx, decide::not_attempted(&video, attempt));
             }
         };
-        let (account, new_key) = (self.account(), IdempotencyKey::random());
+        let (account, new_key) = (self.account()?, IdempotencyKey::random());
         let decision = decide::sent(&video, attempt, &answer, &account, new_key, self.now);
         self.write(tx, decision)?;
         match answer {
@@ -373,7 +363,7 @@ impl Run<'_, '_> {
 
     fn submission_failed(&mut self, tx: &Tx<'_>, error: ApiError) -> Result<()> {
         let verdict = Verdict::of(&error);
-        let account = self.account();
+        let account = self.account()?;
         match verdict {
             Verdict::NotSent => {
                 self.stop(Outage::Network, error);
@@ -390,7 +380,7 @@ impl Run<'_, '_> {
                 self.sends.breaker.open();
             }
             Verdict::Busy => {
-                let pause = error.retry_after.unwrap_or(DEFAULT_PAUSE);
+                let pause = error.retry_after.unwrap_or(decide::DEFAULT_RETRY_AFTER);
                 tx.pause(&account, self.now.after(pause))?;
                 self.sends.breaker.open();
             }
@@ -412,7 +402,7 @@ impl Run<'_, '_> {
     pub(super) fn conclude_sends(&mut self) {
         if let Some(skew) = self.clock_skew() {
             let off = Duration::from_millis(skew.unsigned_abs());
-            if off > CLOCK_TOLERANCE {
+            if off > decide::CLOCK_TOLERANCE {
                 let way = if skew > 0 { "behind" } else { "ahead of" };
                 let minutes = off.as_secs() / 60;
                 let message = format!("this machine's clock is {minutes} minutes {way} HeyGen's");

@@ -16,7 +16,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many finished videos an estimate is made from, at most and at least.
 const USUAL: u32 = 40;
 const FEWEST: u64 = 3;
-/// How often somebody who waits hears that nothing changed.
 const REASSURE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]

@@ -302,9 +302,6 @@ impl Tx<'_> {
         self.value_if_any("SELECT at FROM marks WHERE name = ?", [name])
     }
 
-    pub fn set_mark(&self, name: &str, at: Timestamp) -> Result<()> {
-        self.upsert("marks", &[("name", &name)], &[("at", &at)])
-    }
 
     /// Rows in the outbox that may have to be given up: an attempt is unanswered since `before` (or the clock went
     /// back), or nothing is known of them since.
