@@ -64,11 +64,8 @@ impl Caller {
             if !verdict.is_worth_repeating(error.kind) {
                 return Err(CallError::Api(error));
             }
-            match backoff.next(started.elapsed(), error.retry_after, fastrand::f64()) {
-                // The limiter does the waiting that Retry-After asks for.
-                Some(_) if verdict == Verdict::Busy => {}
-                Some(pause) => thread::sleep(pause),
-                None => return Err(CallError::Api(error)),
+            if !waits(&mut backoff, started, &error, verdict) {
+                return Err(CallError::Api(error));
             }
         }
     }
@@ -150,13 +147,8 @@ impl Caller {
                 }
                 _ => false,
             };
-            let pause = backoff
-                .next(started.elapsed(), error.retry_after, fastrand::f64())
-                .filter(|_| repeat);
-            match pause {
-                Some(_) if verdict == Verdict::Busy => {}
-                Some(pause) => thread::sleep(pause),
-                None => break Err(CallError::Api(error)),
+            if !repeat || !waits(&mut backoff, started, &error, verdict) {
+                break Err(CallError::Api(error));
             }
             last = Some(error);
         };
@@ -178,5 +170,18 @@ impl Caller {
             _ => {}
         }
         verdict
+    }
+}
+
+/// Waits before the next try; `false` where there is none.
+fn waits(backoff: &mut Backoff, started: Instant, error: &ApiError, verdict: Verdict) -> bool {
+    match backoff.next(started.elapsed(), error.retry_after, fastrand::f64()) {
+        // The limiter does the waiting that Retry-After asks for.
+        Some(_) if verdict == Verdict::Busy => true,
+        Some(pause) => {
+            thread::sleep(pause);
+            true
+        }
+        None => false,
     }
 }

@@ -8,7 +8,7 @@ use crate::decide::{Decision, Entry};
 use crate::error::{Problem, Result};
 use crate::event::Event;
 use crate::locks::Guard;
-use crate::store::{DueHook, Store, Tx};
+use crate::store::{Store, Tx};
 use crate::time;
 use crate::video::{Operation, RowId, Video, VideoId};
 
@@ -48,7 +48,6 @@ pub(super) struct AfterCommit {
     /// Rows HeyGen answered about without news.
     pub(super) seen: Vec<RowId>,
     stale_parts: Vec<(Rc<Video>, String)>,
-    pub(super) failed_hooks: Vec<(Video, DueHook, String)>,
     pub(super) moved: Option<Problem>,
 }
 
@@ -94,9 +93,6 @@ impl Run<'_, '_> {
         }
         for (video, entry) in &after.said {
             self.reporter.say(video, entry);
-        }
-        for (video, hook, why) in &after.failed_hooks {
-            self.say_hook_failed(video, hook, why);
         }
         for (video, part_name) in &after.stale_parts {
             self.sweep(video, part_name);

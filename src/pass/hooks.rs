@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ use crate::store::{DueHook, Store};
 use crate::video::{HookEvent, RowId, Video};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const TRIES: i64 = 5;
+pub(super) const TRIES: i64 = 5;
 const PAGE: u32 = 100;
 /// How long hooks may go on when everything else is done, altogether.
 const TOGETHER: Duration = Duration::from_secs(60);
@@ -149,29 +150,21 @@ impl Run<'_, '_> {
         // A failed one may have left others waiting that it held up.
         self.hooks.look = true;
         self.after.guards.push(guard);
-        let last = hook.tries + 1 >= TRIES;
-        if outcome.is_ok() || last {
+        let tries = hook.tries + 1;
+        if outcome.is_ok() || tries >= TRIES {
             tx.hook_over(hook.id)?;
         }
+        let entry = Entry::new(Event::Hook {
+            event: hook.event,
+            tries,
+            error: outcome.err(),
+        });
         // It may have forgotten its own row.
         if tx.video(video.id)?.is_some() {
-            let entry = Entry::new(Event::Hook {
-                event: hook.event,
-                tries: hook.tries + 1,
-                error: outcome.as_ref().err().cloned(),
-            });
             tx.append(video.id, &entry, self.now)?;
         }
-        if let Err(why) = outcome {
-            self.after.failed_hooks.push((video, hook, why));
-        }
+        self.after.said.push((Rc::new(video), entry));
         Ok(())
-    }
-
-    pub(super) fn say_hook_failed(&mut self, video: &Video, hook: &DueHook, why: &str) {
-        let last = hook.tries + 1 >= TRIES;
-        self.reporter
-            .hook_failed(video, hook.event, why, (hook.tries == 0, last));
     }
 }
 

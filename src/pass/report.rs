@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use super::hooks::TRIES;
 use crate::error::{Exit, Problem, code};
 use crate::event::{Entry, Event, SavedFile, Severity};
 use crate::render::fields::Field;
@@ -114,6 +115,17 @@ impl<'a> Reporter<'a> {
 
     /// Says what happened and is committed; `video` is the row afterwards.
     pub(super) fn say(&mut self, video: &Video, entry: &Entry) {
+        if let Event::Hook {
+            event,
+            tries,
+            error,
+        } = &entry.event
+        {
+            error
+                .iter()
+                .for_each(|why| self.hook_failed(video, *event, why, *tries));
+            return;
+        }
         let severity = entry.severity(video);
         self.count(video, entry, severity);
         if !video.is_rendering() {
@@ -218,20 +230,13 @@ impl<'a> Reporter<'a> {
     }
 
     /// Said at the first try and when it is given up; in between only where everything is said.
-    pub(super) fn hook_failed(
-        &mut self,
-        video: &Video,
-        event: HookEvent,
-        why: &str,
-        (first, last): (bool, bool),
-    ) {
+    fn hook_failed(&mut self, video: &Video, event: HookEvent, why: &str, tries: i64) {
         self.tally.errors += 1;
-        if !first && !last && !self.reports_again {
-            return;
-        }
-        let next = match last {
-            true => "it is not tried again",
-            false => "the next check tries again",
+        let next = match tries {
+            TRIES.. => "it is not tried again",
+            1 => "the next check tries again",
+            _ if self.reports_again => "the next check tries again",
+            _ => return,
         };
         let message = format!("the hook failed for {event} of {}: {why}; {next}", video.id);
         let problem = Problem::new("hook_failed", message);

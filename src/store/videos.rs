@@ -302,7 +302,6 @@ impl Tx<'_> {
         self.value_if_any("SELECT at FROM marks WHERE name = ?", [name])
     }
 
-
     /// Rows in the outbox that may have to be given up: an attempt is unanswered since `before` (or the clock went
     /// back), or nothing is known of them since.
     pub fn expirable(&self, before: Timestamp, after: Timestamp) -> Result<Vec<RowId>> {
