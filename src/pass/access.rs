@@ -46,11 +46,10 @@ impl Access {
     }
 }
 
-impl Caller {
-    pub(super) fn may_ask_about(&self, video: &Video) -> bool {
-        let owner = video.account.as_ref();
-        owner.is_none_or(|owner| owner.covers(&self.account))
-    }
+/// Whether `video` is this account's, or nobody's yet.
+pub(super) fn may_ask(account: &Account, video: &Video) -> bool {
+    let owner = video.account.as_ref();
+    owner.is_none_or(|owner| owner.covers(account))
 }
 
 impl Run<'_, '_> {

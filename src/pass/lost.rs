@@ -1,6 +1,7 @@
 //! Submissions that nobody answered and that are not repeated any more: the account's list says what they may have
 //! become. That HeyGen cannot be asked loses nothing; the row's next check asks again.
 
+use super::access::may_ask;
 use super::calls::Caller;
 use super::{Access, Run};
 use crate::decide;
@@ -24,11 +25,8 @@ pub(crate) struct Lost {
 impl Lost {
     /// None where all attempts were answered, or where the row is another account's.
     pub(crate) fn read(tx: &Tx<'_>, row: RowId, account: &Account) -> Result<Option<Self>> {
-        let video = tx.video(row)?.filter(|video| {
-            let owner = video.account.as_ref();
-            video.has_unanswered_attempt() && owner.is_none_or(|owner| owner.covers(account))
-        });
-        let Some(video) = video else {
+        let lost = |video: &Video| video.has_unanswered_attempt() && may_ask(account, video);
+        let Some(video) = tx.video(row)?.filter(lost) else {
             return Ok(None);
         };
         let title = tx.request(row)?.as_deref().and_then(title_of);

@@ -4,6 +4,7 @@
 //! idempotency key for messages, and one said twice may start two paid renderings.
 
 use super::Run;
+use super::access::may_ask;
 use super::calls::CallError;
 use crate::decide::{self, Verdict};
 use crate::error::Result;
@@ -34,7 +35,7 @@ impl Run<'_, '_> {
         let Some(video) = store.read(|tx| tx.video(message.row))? else {
             return Ok(());
         };
-        let Some(job) = video.job().filter(|_| caller.may_ask_about(&video)) else {
+        let Some(job) = video.job().filter(|_| may_ask(&caller.account, &video)) else {
             return Ok(());
         };
         let (unsent, sending) = (MessageState::Unsent, MessageState::Sending);
