@@ -71,13 +71,13 @@ pub fn webhook_secret(env: &Environment) -> Result<Secret, Problem> {
     Ok(WEBHOOK_SECRET.check(found)?.secret)
 }
 
-struct Found {
+struct Located {
     source: String,
     text: io::Result<String>,
     warning: Option<String>,
 }
 
-impl Found {
+impl Located {
     fn in_file(place: &str, path: &Path) -> Self {
         Self {
             source: format!("{place} ({})", path.display()),
@@ -89,23 +89,23 @@ impl Found {
 
 impl Wanted {
     /// The first place that is set counts, usable or not: another account's key must not be used in its place.
-    fn find(&self, env: &Environment) -> Option<Found> {
+    fn find(&self, env: &Environment) -> Option<Located> {
         if let Some(value) = env.get(self.variable) {
-            return Some(Found {
+            return Some(Located {
                 source: self.variable.to_owned(),
                 text: value.to_str().map(str::to_owned).ok_or_else(not_text),
                 warning: None,
             });
         }
         if let Some(path) = env.path(self.file_variable) {
-            return Some(Found::in_file(self.file_variable, &path));
+            return Some(Located::in_file(self.file_variable, &path));
         }
         // systemd sets the directory for any credential; ours is one of possibly many.
         let path = env.path("CREDENTIALS_DIRECTORY")?.join(self.systemd);
-        is_there(&path).then(|| Found::in_file("the systemd credential", &path))
+        is_there(&path).then(|| Located::in_file("the systemd credential", &path))
     }
 
-    fn check(&self, found: Found) -> Result<Credential, Problem> {
+    fn check(&self, found: Located) -> Result<Credential, Problem> {
         let noun = self.name.rsplit(' ').next().unwrap_or_default();
         let source = found.source;
         let why = match found.text.map(Secret::new) {
@@ -160,7 +160,7 @@ struct Login {
 }
 
 fn official_login(path: &Path) -> Result<Credential, Problem> {
-    let mut found = Found::in_file("the official client's login", path);
+    let mut found = Located::in_file("the official client's login", path);
     let text = found.text.as_deref().unwrap_or_default();
     if text.trim_start().starts_with('{') {
         found.text = match serde_json::from_str(text) {

@@ -11,7 +11,7 @@ use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
-use super::error::{DownloadError, Result, shown};
+use super::error::{DownloadError, DownloadResult, shown};
 use super::stop;
 use super::surplus::{self, WatchConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
@@ -56,7 +56,7 @@ const SLOWEST: u64 = 64 * 1024;
 
 impl FileBody {
     /// It is the file of `total` bytes, from byte `got` on; one of more than `max` bytes is refused.
-    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> Result<Self> {
+    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> DownloadResult<Self> {
         if total.is_some_and(|total| total > max) {
             return Err(DownloadError::too_large(&self.from, max));
         }
@@ -67,7 +67,7 @@ impl FileBody {
 
     /// Bytes read; 0 is the proven end: `Content-Length` reached or the last chunk seen. After an error it must not be
     /// read again: ureq then reports an end. To give up here is to have been sent something that is not the file.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> DownloadResult<usize> {
         if stop::is_requested() {
             return Err(DownloadError::stopped());
         }
@@ -112,7 +112,7 @@ impl FileClient {
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
-    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> Result<FileAnswer> {
+    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> DownloadResult<FileAnswer> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);

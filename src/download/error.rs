@@ -16,7 +16,7 @@ pub(crate) struct DownloadError {
     pub(crate) problem: Problem,
 }
 
-pub(super) type Result<T, E = DownloadError> = std::result::Result<T, E>;
+pub(super) type DownloadResult<T> = Result<T, DownloadError>;
 
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

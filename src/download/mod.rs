@@ -32,7 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use client::FileClient;
-use error::Result;
+use error::DownloadResult;
 pub(crate) use error::{DownloadError, Next};
 pub(crate) use part::discard;
 pub(crate) use publish::{Finished, OnDisk, Recovered, recover, verify};
@@ -74,11 +74,11 @@ pub(crate) struct FileRequest<'a> {
 pub(crate) trait Ledger {
     /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
     /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
-    fn part(&self, part: &Part) -> Result<()>;
+    fn part(&self, part: &Part) -> DownloadResult<()>;
     /// The part was removed; may lag behind.
-    fn no_part(&self) -> Result<()>;
+    fn no_part(&self) -> DownloadResult<()>;
     /// The part is complete and durable, the rename comes next. Must be durable on return.
-    fn publishing(&self, finished: &Finished) -> Result<()>;
+    fn publishing(&self, finished: &Finished) -> DownloadResult<()>;
     /// Bytes of the whole file here so far, and of how many; called often.
     fn progress(&self, so_far: u64, total: Option<u64>);
 }
@@ -90,7 +90,7 @@ pub(crate) fn fetch(
     client: &FileClient,
     request: &FileRequest<'_>,
     ledger: &dyn Ledger,
-) -> Result<Finished> {
+) -> DownloadResult<Finished> {
     let _under_way = stop::UnderWay::begin();
     let result = fetch_file(client, request, ledger);
     // Whatever ended it: at a signal nothing is the file's own trouble.
@@ -104,7 +104,7 @@ fn fetch_file(
     client: &FileClient,
     request: &FileRequest<'_>,
     ledger: &dyn Ledger,
-) -> Result<Finished> {
+) -> DownloadResult<Finished> {
     let fetch = Fetch::prepare(request, ledger)?;
     let asset = request.asset;
     let recorded = request.part.as_ref();
@@ -131,7 +131,7 @@ struct Fetch<'a> {
 
 impl<'a> Fetch<'a> {
     /// No request is made for a file that could not be put where it belongs.
-    fn prepare(request: &'a FileRequest<'a>, ledger: &'a dyn Ledger) -> Result<Self> {
+    fn prepare(request: &'a FileRequest<'a>, ledger: &'a dyn Ledger) -> DownloadResult<Self> {
         let usable = if name::is_safe_stem(request.stem) {
             std::path::absolute(request.dir)
         } else {
@@ -150,7 +150,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// The whole file from byte 0, in a part file of its own. Nothing is created for what is not the file.
-    fn start(&self, body: FileBody, whole: Whole) -> Result<Finished> {
+    fn start(&self, body: FileBody, whole: Whole) -> DownloadResult<Finished> {
         let mut body = body.expect(0, whole.length, self.request.max_size)?;
         let mut head = vec![0; HEAD];
         let mut filled = 0;
@@ -176,7 +176,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// The rest of the file behind what `part` holds.
-    fn go_on(&self, body: FileBody, mut part: PartFile, total: u64) -> Result<Finished> {
+    fn go_on(&self, body: FileBody, mut part: PartFile, total: u64) -> DownloadResult<Finished> {
         let body = body.expect(part.now.bytes, Some(total), self.request.max_size)?;
         part.now.total = Some(total);
         self.check_target(&part.head()?, Some(total))?;
@@ -184,7 +184,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// A file of another size under the final name is not this one; no need to fetch it to know.
-    fn check_target(&self, head: &[u8], total: Option<u64>) -> Result<()> {
+    fn check_target(&self, head: &[u8], total: Option<u64>) -> DownloadResult<()> {
         let path = self.final_path(head);
         match (publish::size_under(&path)?, total) {
             (Some(size), Some(total)) if size != total && !self.request.replace => {
@@ -200,14 +200,19 @@ impl<'a> Fetch<'a> {
     }
 
     /// Appends `head` and what follows it until the proven end.
-    fn receive(&self, mut body: FileBody, mut part: PartFile, head: &[u8]) -> Result<Finished> {
+    fn receive(
+        &self,
+        mut body: FileBody,
+        mut part: PartFile,
+        head: &[u8],
+    ) -> DownloadResult<Finished> {
         match self.append(&mut body, &mut part, head) {
             Ok(()) => self.finish(part, &body.from),
             Err(error) => Err(part.end(error, self.ledger)),
         }
     }
 
-    fn append(&self, body: &mut FileBody, part: &mut PartFile, head: &[u8]) -> Result<()> {
+    fn append(&self, body: &mut FileBody, part: &mut PartFile, head: &[u8]) -> DownloadResult<()> {
         part.write(head, self.ledger)?;
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -226,7 +231,7 @@ impl<'a> Fetch<'a> {
     }
 
     /// Every byte is here: make it durable, record it, rename it.
-    fn finish(&self, mut part: PartFile, from: &str) -> Result<Finished> {
+    fn finish(&self, mut part: PartFile, from: &str) -> DownloadResult<Finished> {
         let head = part.head()?;
         let path = self.final_path(&head);
         if let Some(what) = content::wrong_beginning(self.request.asset, &head) {

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::content::HEAD;
-use super::error::{DownloadError, Next, Result};
+use super::error::{DownloadError, DownloadResult, Next};
 use super::range::{self, Whole};
 use super::{BUFFER, FileRequest, Ledger, hex};
 use crate::video::{Part, RowId};
@@ -63,7 +63,7 @@ impl PartFile {
         request: &FileRequest<'_>,
         whole: Whole,
         ledger: &dyn Ledger,
-    ) -> Result<Self> {
+    ) -> DownloadResult<Self> {
         let random = Uuid::new_v4().simple().to_string();
         let FileRequest { stem, row, .. } = request;
         let name = format!(".{stem}.{row}-{}{SUFFIX}", &random[..12]);
@@ -94,7 +94,7 @@ impl PartFile {
         dir: &Path,
         request: &FileRequest<'_>,
         recorded: &Part,
-    ) -> Result<Option<Self>> {
+    ) -> DownloadResult<Option<Self>> {
         let strong = recorded.etag.as_deref().is_some_and(range::is_strong);
         let ours = is_part_of(&recorded.name, request.row, Some(request.stem));
         if !strong || recorded.bytes == 0 || !ours {
@@ -121,7 +121,7 @@ impl PartFile {
         Ok(hash.map(|hash| Self::new(path, file, hash, recorded.clone())))
     }
 
-    pub(super) fn head(&self) -> Result<Vec<u8>> {
+    pub(super) fn head(&self) -> DownloadResult<Vec<u8>> {
         let wanted = usize::try_from(self.now.bytes).map_or(HEAD, |bytes| bytes.min(HEAD));
         let mut head = vec![0; wanted];
         let read = self.file.read_at(&mut head, 0);
@@ -135,13 +135,13 @@ impl PartFile {
     }
 
     /// Only what was written here is published: the name must still lead to it, and to it alone.
-    pub(super) fn is_untouched(&self) -> Result<bool> {
+    pub(super) fn is_untouched(&self) -> DownloadResult<bool> {
         is_under(&self.file, &self.path, self.now.bytes)
             .map_err(DownloadError::disk("look at", &self.path))
     }
 
     /// Appends; every 16 MiB, or few seconds, what is there is made durable in the background, and recorded when it is.
-    pub(super) fn write(&mut self, bytes: &[u8], ledger: &dyn Ledger) -> Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8], ledger: &dyn Ledger) -> DownloadResult<()> {
         let found = self.file.metadata();
         let found = found.map_err(DownloadError::disk("look at", &self.path))?;
         // Cut shorter by another program, it would get a hole here and its right length again.
@@ -177,7 +177,7 @@ impl PartFile {
     }
 
     /// Waits for the sync under way, if any, and records what it made durable.
-    fn synced(&mut self, ledger: &dyn Ledger) -> Result<()> {
+    fn synced(&mut self, ledger: &dyn Ledger) -> DownloadResult<()> {
         let Some((thread, beginning)) = self.syncing.take() else {
             return Ok(());
         };
@@ -188,7 +188,7 @@ impl PartFile {
         self.note(&beginning, ledger)
     }
 
-    fn note(&mut self, durable: &Part, ledger: &dyn Ledger) -> Result<()> {
+    fn note(&mut self, durable: &Part, ledger: &dyn Ledger) -> DownloadResult<()> {
         ledger.part(durable)?;
         self.recorded = durable.bytes;
         self.recorded_at = Instant::now();
@@ -201,12 +201,12 @@ impl PartFile {
         part
     }
 
-    fn checked(&mut self, result: io::Result<()>) -> Result<()> {
+    fn checked(&mut self, result: io::Result<()>) -> DownloadResult<()> {
         self.sync_failed |= result.is_err();
         result.map_err(DownloadError::disk("sync", &self.path))
     }
 
-    fn record(&mut self, ledger: &dyn Ledger) -> Result<()> {
+    fn record(&mut self, ledger: &dyn Ledger) -> DownloadResult<()> {
         self.synced(ledger)?;
         let result = self.file.sync_data();
         self.checked(result)?;
@@ -214,7 +214,11 @@ impl PartFile {
     }
 
     /// Complete: durable, with a final file's permissions. Returns its digest.
-    pub(super) fn seal(&mut self, mode: fs::Permissions, ledger: &dyn Ledger) -> Result<String> {
+    pub(super) fn seal(
+        &mut self,
+        mode: fs::Permissions,
+        ledger: &dyn Ledger,
+    ) -> DownloadResult<String> {
         self.synced(ledger)?;
         match self.file.set_permissions(mode) {
             // FAT and its kind have no permissions to set.
@@ -250,7 +254,7 @@ impl PartFile {
         error
     }
 
-    pub(super) fn discard(&self, ledger: &dyn Ledger) -> Result<()> {
+    pub(super) fn discard(&self, ledger: &dyn Ledger) -> DownloadResult<()> {
         discard_in(&self.path)?;
         ledger.no_part()
     }
@@ -258,14 +262,14 @@ impl PartFile {
 
 /// Removes the part file `part_name` of `dir`. Only a regular file that is named like a part of this row is touched;
 /// links are never followed, a missing file is fine.
-pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> Result<()> {
+pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> DownloadResult<()> {
     if is_part_of(part_name, row, None) {
         discard_in(&dir.join(part_name))?;
     }
     Ok(())
 }
 
-fn discard_in(path: &Path) -> Result<()> {
+fn discard_in(path: &Path) -> DownloadResult<()> {
     let remove = || {
         if fs::symlink_metadata(path)?.is_file() {
             fs::remove_file(path)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::wire::{BadAnswer, Part};
+use super::wire::{AnswerPart, BadAnswer};
 use crate::time::Timestamp;
 
 const MAX_WORD: usize = 60;
@@ -33,7 +33,7 @@ pub struct Funds {
 
 impl Balance {
     /// Whatever is not understood is missing.
-    pub(super) fn read(answer: &Part<'_>) -> Result<Self, BadAnswer> {
+    pub(super) fn read(answer: &AnswerPart<'_>) -> Result<Self, BadAnswer> {
         let account = answer.part("data");
         let wallet = account.part("wallet");
         let subscription = account.part("subscription");
@@ -46,7 +46,7 @@ impl Balance {
             .zip(usage.number("spending_current_usd"))
             .map(|(cap, spent)| ((cap - spent) * 100.0).round() / 100.0);
         let currency = wallet.text("currency", MAX_WORD).unwrap_or_default();
-        let funds = |of, part: &Part<'_>, amount: Option<f64>, unit: &str| {
+        let funds = |of, part: &AnswerPart<'_>, amount: Option<f64>, unit: &str| {
             Some(Funds {
                 of,
                 amount: amount?,
@@ -54,7 +54,8 @@ impl Balance {
                 resets_at: part.instant("resets_at"),
             })
         };
-        let field = |of, part: &Part<'_>, name, unit| funds(of, part, part.number(name), unit);
+        let field =
+            |of, part: &AnswerPart<'_>, name, unit| funds(of, part, part.number(name), unit);
         let left = [
             field("wallet", &wallet, "remaining_balance", &currency),
             field("premium", &premium, "remaining", "credits"),

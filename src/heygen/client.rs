@@ -16,7 +16,7 @@ use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
 use super::wire::{
-    self, BadAnswer, BatchItem, BulkStatus, Created, ErrorBody, MAX_MESSAGE, Page, Part,
+    self, AnswerPart, BadAnswer, BatchItem, BulkStatus, Created, ErrorBody, MAX_MESSAGE, Page,
     RemoteVideo,
 };
 use crate::kind::Kind;
@@ -230,7 +230,7 @@ impl Client {
     fn get<T>(
         &self,
         path: &str,
-        read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
+        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, BadAnswer>,
     ) -> Result<T, ApiError> {
         let request = self.request(Method::GET, path).body(());
         let answer = self.exchange(request, Reuse::Checked, read);
@@ -242,7 +242,7 @@ impl Client {
         path: &str,
         key: Option<&IdempotencyKey>,
         body: &[u8],
-        read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
+        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, BadAnswer>,
     ) -> Result<(T, Option<String>), ApiError> {
         let mut request = self
             .request(Method::POST, path)
@@ -258,7 +258,7 @@ impl Client {
         &self,
         request: http::Result<Request<impl AsSendBody>>,
         reuse: Reuse,
-        read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
+        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, BadAnswer>,
     ) -> Result<(T, Option<String>), ApiError> {
         let agent = self.agents[reuse as usize].get_or_init(|| self.agent(reuse));
         transport::begin_request();
@@ -285,7 +285,7 @@ impl Client {
                 ..self.no_answer("the answer was cut short", &error.into())
             }),
             Some(_) => Err(self.bad_response(&head, &body, BadAnswer::TooLong)),
-            None => Part::answer(&body, &self.redactor)
+            None => AnswerPart::answer(&body, &self.redactor)
                 .and_then(|answer| read(&answer))
                 .map_err(|unusable| self.bad_response(&head, &body, unusable)),
         };

@@ -124,12 +124,12 @@ pub(super) enum BadAnswer {
 }
 
 /// An object of an answer. What is read from it has the key masked.
-pub(super) struct Part<'a> {
+pub(super) struct AnswerPart<'a> {
     fields: Fields<'a>,
     redactor: &'a Redactor,
 }
 
-impl<'a> Part<'a> {
+impl<'a> AnswerPart<'a> {
     fn parse(json: &'a str, redactor: &'a Redactor) -> Option<Self> {
         let fields = fields(json).ok()?;
         Some(Self { fields, redactor })
@@ -295,7 +295,7 @@ impl<'a> Part<'a> {
 }
 
 /// Reads the answer to a POST; `request_id` is left for the caller to fill in.
-pub(super) fn created(kind: Kind, answer: &Part<'_>) -> Result<Created, BadAnswer> {
+pub(super) fn created(kind: Kind, answer: &AnswerPart<'_>) -> Result<Created, BadAnswer> {
     let data = answer.data()?;
     let name = kind.strategy().id;
     let id = data.id(name).or_else(|| data.first_id(name));
@@ -306,7 +306,7 @@ pub(super) fn created(kind: Kind, answer: &Part<'_>) -> Result<Created, BadAnswe
     })
 }
 
-pub(super) fn video(asked: &Job, answer: &Part<'_>) -> Result<RemoteVideo, BadAnswer> {
+pub(super) fn video(asked: &Job, answer: &AnswerPart<'_>) -> Result<RemoteVideo, BadAnswer> {
     let data = answer.data()?;
     let status = data.status().ok_or(BadAnswer::NoStatus)?;
     let video = remote_video(asked.kind, status, &data);
@@ -315,7 +315,7 @@ pub(super) fn video(asked: &Job, answer: &Part<'_>) -> Result<RemoteVideo, BadAn
 }
 
 /// Reads a bulk answer. An entry that cannot be used is left out, like an id that HeyGen leaves out.
-pub(super) fn statuses(answer: &Part<'_>) -> Result<Vec<BulkStatus>, BadAnswer> {
+pub(super) fn statuses(answer: &AnswerPart<'_>) -> Result<Vec<BulkStatus>, BadAnswer> {
     let page = answer.page("data", |data| {
         Some(BulkStatus {
             video_id: data.id("video_id"),
@@ -325,7 +325,7 @@ pub(super) fn statuses(answer: &Part<'_>) -> Result<Vec<BulkStatus>, BadAnswer> 
     Ok(page.items)
 }
 
-pub(super) fn jobs(kind: Kind, answer: &Part<'_>) -> Result<Page<RemoteVideo>, BadAnswer> {
+pub(super) fn jobs(kind: Kind, answer: &AnswerPart<'_>) -> Result<Page<RemoteVideo>, BadAnswer> {
     answer.page("data", |data| {
         // The list of sessions does not tell how far they are.
         let status = data.status().unwrap_or_else(RemoteStatus::waiting);
@@ -333,8 +333,8 @@ pub(super) fn jobs(kind: Kind, answer: &Part<'_>) -> Result<Page<RemoteVideo>, B
     })
 }
 
-pub(super) fn batch(answer: &Part<'_>) -> Result<Page<BatchItem>, BadAnswer> {
-    let read = |item: &Part<'_>| {
+pub(super) fn batch(answer: &AnswerPart<'_>) -> Result<Page<BatchItem>, BadAnswer> {
+    let read = |item: &AnswerPart<'_>| {
         Some(BatchItem {
             index: item.number("item_index")? as i64,
             status: item.status().unwrap_or_else(RemoteStatus::waiting),
@@ -352,7 +352,7 @@ pub(super) fn batch(answer: &Part<'_>) -> Result<Page<BatchItem>, BadAnswer> {
     })
 }
 
-pub(super) fn run_id(answer: &Part<'_>) -> Result<Option<String>, BadAnswer> {
+pub(super) fn run_id(answer: &AnswerPart<'_>) -> Result<Option<String>, BadAnswer> {
     Ok(answer.part("data").text("run_id", MAX_WORD))
 }
 
@@ -360,7 +360,7 @@ pub(super) fn run_id(answer: &Part<'_>) -> Result<Option<String>, BadAnswer> {
 /// `{"error": {"code", "message"}}` with a word for a code. Gateways number their errors, say `{"message"}` alone, or send
 /// a page.
 pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> (ErrorBody, bool) {
-    let Some(answer) = Part::whole(body, redactor) else {
+    let Some(answer) = AnswerPart::whole(body, redactor) else {
         return (ErrorBody::default(), false);
     };
     let error = answer.part("error");
@@ -370,7 +370,7 @@ pub(super) fn refusal(body: &[u8], redactor: &Redactor) -> (ErrorBody, bool) {
     (problem.unwrap_or_default(), own_word)
 }
 
-fn session(data: &Part<'_>) -> RemoteSession {
+fn session(data: &AnswerPart<'_>) -> RemoteSession {
     let messages = data.array("messages").unwrap_or_default();
     let newest = |wanted: &dyn Fn(&str, &str) -> bool| {
         messages.iter().rev().flatten().find_map(|message| {
@@ -389,7 +389,7 @@ fn session(data: &Part<'_>) -> RemoteSession {
     }
 }
 
-fn remote_video(kind: Kind, status: RemoteStatus, data: &Part<'_>) -> Option<RemoteVideo> {
+fn remote_video(kind: Kind, status: RemoteStatus, data: &AnswerPart<'_>) -> Option<RemoteVideo> {
     let is_agent = kind == Kind::Agent;
     let mut urls = Urls::default();
     for (field, asset) in kind.strategy().files {
@@ -419,7 +419,7 @@ pub(crate) fn fuzz(body: &[u8]) {
     let redactor = Redactor::new(KEY);
     let (refusal, own_word) = refusal(body, &redactor);
     let mut read = format!("{refusal:?}");
-    match Part::answer(body, &redactor) {
+    match AnswerPart::answer(body, &redactor) {
         Err(unusable) => read += &format!("{unusable:?}"),
         Ok(answer) => {
             read += &format!(

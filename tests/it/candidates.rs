@@ -143,7 +143,7 @@ fn all_of_the_account_is_added_but_what_an_unanswered_submission_may_have_become
         let all = bench.tracker(&format!("add --all{dry_run}")).exits(0);
         says(
             &all,
-            "1 job left out: an unanswered submission of 1 may have created them; tracker check 1 finds out",
+            "1 job left out that the unanswered submission of 1 may have created; tracker check 1 finds out",
         );
         assert!(!all.stdout.contains(&id), "{}", all.stdout);
     }

@@ -65,13 +65,7 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
     );
     recorder.finish(false)?;
     if withheld > 0 {
-        let rows: Vec<String> = may_have.iter().map(ToString::to_string).collect();
-        let rows = rows.join(" ");
-        let jobs = counted(withheld, "job", "jobs");
-        let note = format!(
-            "{jobs} left out: an unanswered submission of {rows} may have created them; tracker check {rows} finds out"
-        );
-        context.screen.note(&note);
+        note_withheld(withheld, &may_have, context);
     }
     if left_out > 0 {
         let entries = counted(left_out, "entry", "entries");
@@ -79,6 +73,14 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
         context.screen.note(&note);
     }
     read.map(|()| Exit::Ok)
+}
+
+fn note_withheld(jobs: usize, rows: &BTreeSet<RowId>, context: &Context) {
+    let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
+    let (jobs, rows) = (counted(jobs, "job", "jobs"), rows.join(" "));
+    context.screen.note(&format!(
+        "{jobs} left out that the unanswered submission of {rows} may have created; tracker check {rows} finds out"
+    ));
 }
 
 /// Newest first: the first that is older ends the list. What has no date is taken.

@@ -20,9 +20,9 @@ fn job(text: &str) -> Job {
 
 fn read<T>(
     body: &str,
-    read: impl FnOnce(&Part<'_>) -> Result<T, BadAnswer>,
+    read: impl FnOnce(&AnswerPart<'_>) -> Result<T, BadAnswer>,
 ) -> Result<T, BadAnswer> {
-    Part::answer(body.as_bytes(), &redactor()).and_then(|answer| read(&answer))
+    AnswerPart::answer(body.as_bytes(), &redactor()).and_then(|answer| read(&answer))
 }
 
 fn read_video(body: &str) -> Result<RemoteVideo, BadAnswer> {
