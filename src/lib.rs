@@ -1,6 +1,6 @@
 //! `tracker`: a durable, resumable job tracker for HeyGen videos.
 //!
-//! HeyGen renders a video in 5 to 20 minutes, charges for every accepted request, and hands the result out through
+//! HeyGen renders a video in 5 to 20 minutes, may charge for every accepted request, and hands the result out through
 //! a link that expires. This program writes every request down before it is sent, finds out later what became of it,
 //! and brings the files home, whatever breaks in between.
 //!
