@@ -483,7 +483,7 @@ fn lines_of_check() {
             .collect()
     };
     let types: Words = of_kind("\"type\": \"")
-        .union(&of_kind("kind: \""))
+        .union(&of_kind("#[serde(tag = \"type\", rename = \""))
         .cloned()
         .collect();
     let documented = first_column(section(OUTPUT, "## Lines of `check --json`"));
