@@ -169,7 +169,7 @@ impl Drop for Guard {
 }
 
 /// Somebody who is stopped while it is the next holds nobody up for longer.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(20);
+const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to sleep before looking again whether something is free: the longer the longer it takes, up to about
 /// `most` milliseconds, since many that look often leave no processor to the one they wait for; never in step.

@@ -82,6 +82,7 @@ pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Resu
                 let note = "resolved: there is room for the database again";
                 context.screen.note(note);
             }
+            Err(_) if code == code::NO_DATABASE => drop(fs::remove_file(marker)),
             _ => {}
         }
     }

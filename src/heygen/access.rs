@@ -44,9 +44,12 @@ impl BaseUrl {
         }
         let scheme = scheme.to_ascii_lowercase();
         let host = authority.host().to_ascii_lowercase();
-        let port: Option<NonZeroU16> = match authority.as_str()[host.len()..].strip_prefix(':') {
-            Some(digits) => Some(digits.parse().map_err(|_| MALFORMED)?),
-            None => None,
+        let port: Option<NonZeroU16> = match &authority.as_str()[host.len()..] {
+            "" => None,
+            rest => {
+                let digits = rest.strip_prefix(':').ok_or(MALFORMED)?;
+                Some(digits.parse().map_err(|_| MALFORMED)?)
+            }
         };
         let loopback = net::is_loopback(&host);
         let default_port = match scheme.as_str() {
@@ -123,6 +126,7 @@ mod tests {
             ("http://127.0.0.1:8080", Ok("http://127.0.0.1:8080")),
             ("http://127.9.9.9", Ok("http://127.9.9.9")),
             ("http://[::1]:1/", Ok("http://[::1]:1")),
+            ("http://[::1]8080", Err(MALFORMED)),
             ("http://LOCALHOST:80", Ok("http://localhost")),
             ("http://api.heygen.com", Err(INSECURE)),
             ("http://127.0.0.1.evil.com", Err(INSECURE)),

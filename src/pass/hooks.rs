@@ -128,12 +128,16 @@ impl Run<'_, '_> {
             child: spawned.as_ref().ok().map(group).map(signals::Child::of),
             until: started + PATIENCE,
         });
+        let has_child = spawned.is_ok();
         let outbox = self.outbox.clone();
         let wait = move || {
             let outcome = spawned.and_then(|(child, input)| outcome(child, &input, started));
             let message = Message::new(move |run, tx| run.hooked(tx, hooked, outcome));
             outbox.send(message).ok();
         };
+        if !has_child {
+            return wait();
+        }
         let spawned = thread::Builder::new()
             .name("hook".to_owned())
             .stack_size(128 * 1024)

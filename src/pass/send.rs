@@ -172,8 +172,11 @@ impl Run<'_, '_> {
     /// Notes that this database is in use, so that its outbox is known to be unsent. What was too old by then is not
     /// in the outbox any more.
     pub(super) fn note_outbox_seen(&mut self, store: &mut Store) -> Result<()> {
-        if store.read(|tx| tx.has_outbox())? {
-            let now = time::now();
+        let now = time::now();
+        let is_lately = |at: Timestamp| at <= now && now.since(at) < OUTBOX_SEEN_EVERY;
+        let is_due = store
+            .read(|tx| Ok(tx.has_outbox()? && !tx.mark(OUTBOX_SEEN)?.is_some_and(is_lately)))?;
+        if is_due {
             store.write(|tx| tx.mark_unless_lately(OUTBOX_SEEN, now, OUTBOX_SEEN_EVERY))?;
         }
         Ok(())

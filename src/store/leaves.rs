@@ -19,6 +19,8 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 /// What SQLite chooses, and nobody here chooses otherwise.
 const USUAL_PAGE: usize = 4096;
 const TABLE_LEAF: u8 = 0x0d;
+/// A log that makes a file longer than by so much is damaged itself.
+const GROWTH: u64 = 1 << 30;
 /// More columns than any table here has.
 const WIDTH: usize = 120;
 
@@ -40,13 +42,15 @@ pub(super) struct LeafRow {
 impl Leaves {
     pub(super) fn copy(from: &Path, dir: &Path) -> io::Result<Self> {
         let source = File::open(from)?;
-        let mut header = vec![0; 100];
-        let is_read = source.read_exact_at(&mut header, 0).is_ok() && header.starts_with(MAGIC);
-        let page_size = match usize::from(u16::from_be_bytes([header[16], header[17]])) {
-            1 if is_read => 65536,
-            size if is_read && size.is_power_of_two() && size >= 512 => size,
-            _ => USUAL_PAGE,
+        let header = header(from)?;
+        let size = header.starts_with(MAGIC).then(|| header.get(16..18));
+        let page_size = match size.flatten() {
+            Some([0, 1]) => 65536,
+            Some([high, low]) => usize::from(u16::from_be_bytes([*high, *low])),
+            _ => 0,
         };
+        let is_possible = page_size.is_power_of_two() && page_size >= 512;
+        let page_size = if is_possible { page_size } else { USUAL_PAGE };
         let path = dir.join("copy");
         let file = File::create_new(&path)?;
         let mut page = vec![0; page_size];
@@ -65,7 +69,8 @@ impl Leaves {
             .chunks_exact(24 + page_size);
         let sizes = frames.map(|frame| (frame[8..16] == log[16..24]).then(|| number(frame, 4)));
         let size = u64::from(sizes.max().flatten().unwrap_or(0)) * page_size as u64;
-        file.set_len(file.metadata()?.len().max(size)).ok();
+        let here = file.metadata()?.len();
+        file.set_len(size.clamp(here, here + GROWTH)).ok();
         // Whatever this answers: closing it moves what was committed from the log to where it belongs.
         Connection::open(&path)
             .and_then(|conn| conn.execute_batch("SELECT count(*) FROM sqlite_schema"))
@@ -80,10 +85,8 @@ impl Leaves {
         Ok(leaves)
     }
 
-    /// `PRAGMA application_id` and `user_version`, where the header can be read.
     pub(super) fn identity(&self) -> Option<(i64, i64)> {
-        let first = self.first.starts_with(MAGIC).then_some(&self.first)?;
-        Some((number(first, 68).into(), number(first, 60).into()))
+        identity(&self.first)
     }
 
     /// Hands over every row of every table.
@@ -154,6 +157,21 @@ impl Leaves {
         }
         free
     }
+}
+
+/// The beginning of a database.
+pub(super) fn header(of: &Path) -> io::Result<Vec<u8>> {
+    let mut header = vec![0; 100];
+    let read = File::open(of)?.read_at(&mut header, 0)?;
+    header.truncate(read);
+    Ok(header)
+}
+
+/// `PRAGMA application_id` and `user_version`, where the header can be read.
+pub(super) fn identity(header: &[u8]) -> Option<(i64, i64)> {
+    let header = header.get(..100)?;
+    let values = (number(header, 68).into(), number(header, 60).into());
+    header.starts_with(MAGIC).then_some(values)
 }
 
 pub(super) fn number(bytes: &[u8], at: usize) -> u32 {

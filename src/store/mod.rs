@@ -120,7 +120,8 @@ impl Store {
         if self.read_only {
             return Err(error::read_only(&self.path));
         }
-        let next = self.locks()?.queue()?;
+        // That it cannot queue is no reason not to write.
+        let next = self.locks().and_then(|locks| locks.queue()).ok().flatten();
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)
             .map_err(|e| self.error(e))?;
         drop(next);

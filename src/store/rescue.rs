@@ -14,7 +14,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 
-use super::leaves::{LeafRow, Leaves};
+use super::leaves::{self, LeafRow, Leaves};
 use super::open::{beside, sync_directory};
 use super::{APPLICATION_ID, Tx, error, migrate};
 use crate::decide::{self, Expiry};
@@ -50,10 +50,12 @@ pub fn rescue(
     if to.symlink_metadata().is_ok() {
         return Err(io_error(io::ErrorKind::AlreadyExists.into()));
     }
-    File::open(from).map_err(|source| match source.kind() {
+    let header = leaves::header(from).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => error::none(from),
         _ => error::open(from, &source),
     })?;
+    // What is not ours SQLite must not even open; the copy is asked again, for what only the log has.
+    check_identity(from, leaves::identity(&header))?;
     let dir = beside(to, &format!(".unfinished-{:08x}", fastrand::u32(..)));
     DirBuilder::new()
         .mode(0o700)
@@ -68,6 +70,20 @@ pub fn rescue(
     let made = rescue.make(&dir);
     fs::remove_dir_all(&dir).ok();
     made
+}
+
+/// The version of the schema that its rows are read by.
+fn check_identity(from: &Path, identity: Option<(i64, i64)>) -> Result<i64, Problem> {
+    match identity {
+        Some((application, _)) if application != i64::from(APPLICATION_ID) => {
+            Err(error::not_ours(from))
+        }
+        Some((_, version)) if version > migrate::LATEST => {
+            Err(error::newer(from, version, migrate::LATEST))
+        }
+        Some((_, version)) if version > 0 => Ok(version),
+        _ => Ok(migrate::LATEST),
+    }
 }
 
 /// Keeps others from writing while the file is read, where the damage lets SQLite do so.
@@ -99,16 +115,7 @@ impl Rescue<'_> {
     fn make(&self, dir: &Path) -> Result<Rescued, Problem> {
         let _quiet = hold_writers(self.from);
         let leaves = Leaves::copy(self.from, dir).map_err(|e| error::open(self.to, &e))?;
-        let version = match leaves.identity() {
-            Some((application, _)) if application != i64::from(APPLICATION_ID) => {
-                return Err(error::not_ours(self.from));
-            }
-            Some((_, version)) if version > migrate::LATEST => {
-                return Err(error::newer(self.from, version, migrate::LATEST));
-            }
-            Some((_, version)) if version > 0 => version,
-            _ => migrate::LATEST,
-        };
+        let version = check_identity(self.from, leaves.identity())?;
         let new = dir.join("new");
         let io_error = |source| error::open(self.to, &source);
         let private = File::create_new(&new).map_err(io_error)?;
@@ -248,7 +255,8 @@ fn put(
         return conn.execute(sql, (table, last)).map(drop);
     }
     let columns = values.len();
-    for target in targets.iter().filter(|target| target.columns == columns) {
+    let fitting = |target: &&TableInsert| columns > 0 && target.columns == columns;
+    for target in targets.iter().filter(fitting) {
         let is_video = target.name == "videos";
         let whole = row.whole && (!is_video || has_sound_body(&values));
         // Half an entry of the timeline says nothing; the beginning of a row has the id that was paid for.

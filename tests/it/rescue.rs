@@ -221,4 +221,46 @@ fn a_rescue_says_what_is_missing_and_replaces_nothing() {
         "{}",
         refused.screen()
     );
+    let beside = |end: &str| bench.path(&format!("elsewhere.db{end}")).exists();
+    assert!(!beside("-wal") && !beside("-shm"), "it was opened");
+
+    fs::create_dir(bench.path("directory")).unwrap();
+    let refused = bench
+        .tracker("--db directory doctor --rescue third.db")
+        .exits(1);
+    assert!(refused.stderr.contains("directory"), "{}", refused.screen());
+    assert!(!bench.path("third.db").exists());
+}
+
+/// A leaf that counts its rows and has lost them, of a database that lacks some of today's tables.
+#[test]
+fn leaves_without_their_rows_are_no_rows() {
+    let bench = Bench::new();
+    Connection::open(bench.path("old.db"))
+        .unwrap()
+        .execute_batch(include_str!("frozen/v1.sql"))
+        .unwrap();
+    let mut bytes = fs::read(bench.path("old.db")).unwrap();
+    let mut leaves = 0;
+    for page in bytes.chunks_exact_mut(PAGE).skip(1) {
+        if page[0] == 0x0d {
+            let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
+            page[8 + 2 * cells..].fill(0);
+            leaves += 1;
+        }
+    }
+    assert!(leaves > 2, "{leaves}");
+    assert_eq!(rescued(&bench, &bytes), []);
+}
+
+/// Such a number of pages is not believed.
+#[test]
+fn a_log_that_promises_four_terabytes_is_no_reason_to_look_at_them() {
+    let bench = in_use();
+    let mut log = vec![0; 32 + 24 + PAGE];
+    log[32 + 4..32 + 8].copy_from_slice(&0x4000_0000_u32.to_be_bytes());
+    let sound = fs::read(bench.path("tracker.db")).unwrap();
+    bench.file("damaged.db-wal", &log);
+    let kept = rows(&bench.path("tracker.db"));
+    assert_eq!(rescued(&bench, &sound), kept);
 }
