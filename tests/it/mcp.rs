@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::heygen::{Fault, Options};
 use crate::support::{BODY, Bench, clients, end, eventually, run};
+use crate::sweep::chosen;
 
 const READING: [&str; 3] = ["get_video", "list_videos", "get_stats"];
 const FREE: [&str; 3] = ["check_videos", "download_video", "track_video"];
@@ -601,6 +602,45 @@ fn a_client_that_dies_and_asks_again_by_its_key_pays_once() {
         assert_eq!(bench.heygen.billed().len(), 1);
         bench.assert_invariants();
     }
+}
+
+/// Whichever of the two goes, and at whichever moment: 200 moments, to a little after the answer, in a full sweep.
+#[test]
+fn a_submission_cut_off_at_any_moment_is_paid_for_once() {
+    let asked = json!({"body": body(), "request_key": "mine"});
+    let bench = Bench::new();
+    let mut client = Client::new(&bench, "--allow-submit");
+    let started = Instant::now();
+    client.get("submit_video", asked.clone());
+    let whole = started.elapsed();
+
+    let mut answered = 0;
+    for moment in chosen(200, 10) {
+        let bench = Bench::new();
+        let mut client = Client::new(&bench, "--allow-submit");
+        let started = Instant::now();
+        client.start("submit_video", asked.clone());
+        thread::sleep((whole * moment as u32 / 150).saturating_sub(started.elapsed()));
+        answered += usize::from(!bench.heygen.billed().is_empty());
+        if moment.is_multiple_of(2) {
+            client.server.kill().expect("a server");
+        } else {
+            client.leave();
+        }
+        drop(client);
+
+        let mut client = Client::new(&bench, "--allow-submit");
+        assert_eq!(client.get("submit_video", asked.clone())["video"]["id"], 1);
+        eventually("HeyGen's answer is known", || {
+            bench.shift_database(-120_000);
+            client.get("check_videos", json!({"no_download": true}));
+            !bench.video_id(1).is_empty()
+        });
+        assert_eq!(bench.query("SELECT count(*) FROM videos"), "1");
+        assert_eq!(bench.heygen.billed().len(), 1, "moment {moment}");
+        bench.assert_invariants();
+    }
+    println!("{answered} had been accepted when they were cut off");
 }
 
 #[test]
