@@ -2,12 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::iter;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::Datelike;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::{Context, rescue};
 use crate::config;
@@ -68,69 +70,52 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(if report.ok { Exit::Ok } else { Exit::Trouble })
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Report {
     ok: bool,
     version: &'static str,
     sqlite_version: &'static str,
-    key: Key,
+    key: Check,
     balance: Option<Balance>,
-    database: Database,
-    output_dirs: Vec<OutputDir>,
-    clock: Clock,
+    database: Check,
+    output_dirs: Vec<Check>,
+    clock: Check,
 }
 
-#[derive(Debug, Serialize)]
-struct Key {
-    ok: bool,
-    source: Option<String>,
-    base_url: Option<String>,
-    /// Others can read its file.
+/// One thing that was looked at: a line for a person, an object for a program.
+#[derive(Default, Serialize)]
+struct Check {
     #[serde(skip)]
-    exposed: bool,
-    error: Option<Problem>,
-}
-
-#[derive(Debug, Default, Serialize)]
-struct Database {
+    topic: &'static str,
+    /// What a person reads of it.
+    #[serde(skip)]
+    found: String,
     ok: bool,
-    path: Option<PathBuf>,
-    schema: Option<i64>,
-    bytes: Option<u64>,
-    videos: Option<u64>,
-    unfinished: Option<u64>,
+    /// Not needed by `check`: what is wrong with it is a warning.
+    #[serde(skip)]
+    is_aside: bool,
+    #[serde(flatten, serialize_with = "in_order")]
+    facts: Vec<(&'static str, Value)>,
     error: Option<Problem>,
     /// Something to put right that keeps nothing from working.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<Problem>,
 }
 
-#[derive(Debug, Serialize)]
-struct OutputDir {
-    ok: bool,
-    path: PathBuf,
-    exists: bool,
-    /// Whether files of unfinished rows go there; else only those of videos submitted from here.
-    unfinished: bool,
-    error: Option<Problem>,
-}
-
-#[derive(Debug, Serialize)]
-struct Clock {
-    ok: bool,
-    now: String,
-    error: Option<Problem>,
+fn in_order<S: Serializer>(facts: &[(&str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(facts.iter().map(|(name, value)| (name, value)))
 }
 
 impl Report {
     fn make(context: &Context) -> Self {
-        let (database, store) = Database::check(context);
+        let (database, store) = database(context);
         let store = store.as_ref();
-        let (key, balance) = Key::check(context);
+        let (key, balance) = key(context);
         let output_dirs = output_dirs(store, context);
-        let clock = Clock::check(store, time::now());
-        // Where new videos would go from here is no business of check's.
-        let dirs_ok = output_dirs.iter().all(|dir| dir.ok || !dir.unfinished);
+        // A database that cannot be read has been reported.
+        let newest = store.and_then(|store| store.read(|tx| tx.newest_time(RECENT)).ok().flatten());
+        let clock = clock(newest, time::now());
+        let dirs_ok = output_dirs.iter().all(|dir| dir.ok || dir.is_aside);
         Self {
             ok: key.ok && database.ok && clock.ok && dirs_ok,
             version: env!("CARGO_PKG_VERSION"),
@@ -144,161 +129,160 @@ impl Report {
     }
 
     fn lines(&self) -> String {
-        let mut lines = Lines::default();
-        lines.fact(&format!(
-            "tracker {}, SQLite {}",
-            self.version, self.sqlite_version
-        ));
-        let key = &self.key;
-        let mark = mark_of(key.ok, key.exposed);
-        lines.check(mark, "key", &key.text(), key.error.as_ref());
+        let mut lines = format!("tracker {}, SQLite {}\n", self.version, self.sqlite_version);
+        self.key.add_to(&mut lines);
         if let Some(balance) = &self.balance {
-            let used_up = balance.used_up.then(|| {
+            let used_up = || {
                 Problem::new(code::NO_CREDIT, "nothing is left: what is submitted waits")
                     .with_hint("add credit at app.heygen.com")
-            });
-            let mark = mark_of(true, balance.used_up);
-            lines.check(mark, "balance", &balance.to_string(), used_up.as_ref());
+            };
+            let check = Check {
+                topic: "balance",
+                found: balance.to_string(),
+                ok: true,
+                note: balance.used_up.then(used_up),
+                ..Check::default()
+            };
+            check.add_to(&mut lines);
         }
-        let database = &self.database;
-        let mark = mark_of(database.ok, database.note.is_some());
-        let problem = database.error.as_ref().or(database.note.as_ref());
-        lines.check(mark, "database", &database.text(), problem);
-        for dir in &self.output_dirs {
-            let mark = mark_of(dir.ok || !dir.unfinished, !dir.ok);
-            lines.check(mark, "output", &dir.text(), dir.error.as_ref());
-        }
-        let clock = &self.clock;
-        let mark = mark_of(clock.ok, false);
-        lines.check(mark, "clock", &clock.now, clock.error.as_ref());
-        lines.fact(if self.ok {
-            "check would work"
+        self.database.add_to(&mut lines);
+        self.output_dirs
+            .iter()
+            .for_each(|dir| dir.add_to(&mut lines));
+        self.clock.add_to(&mut lines);
+        lines.push_str(if self.ok {
+            "check would work\n"
         } else {
-            "check would not work"
+            "check would not work\n"
         });
-        lines.0
+        lines
     }
 }
 
-impl Key {
-    fn check(context: &Context) -> (Self, Option<Balance>) {
-        let base = config::base_url(&context.env);
-        let found = config::api_key(&context.env);
-        let base_url = base.as_ref().ok().map(ToString::to_string);
-        let source = found.as_ref().ok().map(|key| key.source.clone());
-        let exposed = found.as_ref().ok().and_then(|key| key.warning.clone());
-        let asked: Result<Balance> = base.and_then(|base| {
-            let key = found?.secret;
-            let proxy = config::proxy(&context.env)?;
-            Ok(Client::new(&base, key, PATIENCE, proxy).whoami()?)
-        });
-        let (balance, refused) = match asked {
-            Ok(balance) => (Some(balance), None),
-            Err(problem) => (None, Some(problem)),
+impl Check {
+    fn add_to(&self, lines: &mut String) {
+        let problem = self.error.as_ref().or(self.note.as_ref());
+        let mark = match problem {
+            None => "ok",
+            Some(_) if self.ok || self.is_aside => "warn",
+            Some(_) => "BAD",
         };
-        let key = Self {
-            ok: refused.is_none(),
-            source,
-            base_url,
-            exposed: exposed.is_some(),
-            error: refused.or(exposed.map(|message| Problem::new(code::FILE, message))),
-        };
-        (key, balance)
-    }
-
-    fn text(&self) -> String {
-        let source = self.source.as_deref().unwrap_or("none");
-        match &self.base_url {
-            Some(base) if self.ok => format!("{source}, accepted by {base}"),
-            Some(base) => format!("{source}, for {base}"),
-            None => source.to_owned(),
+        let found = text::sanitize(&self.found);
+        let line = format!("{mark:<5} {:<9} {found}", self.topic);
+        *lines += &format!("{}\n", line.trim_end());
+        if let Some(Problem { message, hint, .. }) = problem {
+            let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
+            for line in iter::once(message).chain(&hint) {
+                *lines += &format!("{:16}{}\n", "", text::fit(line, MAX_MESSAGE));
+            }
         }
     }
 }
 
-impl Database {
-    fn check(context: &Context) -> (Self, Option<Store>) {
-        let mut database = Self::default();
-        let store = match database.look(context) {
-            Ok(store) => {
-                database.ok = true;
-                Some(store)
-            }
-            // Cron may be set up before anything is submitted.
-            Err(error) if error.code == code::NO_DATABASE && !database.exists() => {
-                let path = database.path.as_deref();
-                let path = path.and_then(|path| std::path::absolute(path).ok());
-                let place = path.as_deref().and_then(Path::parent);
-                database.error = place.and_then(|place| try_to_write(place).err());
-                database.ok = database.error.is_none();
-                None
-            }
-            Err(error) => {
-                database.error = Some(error);
-                None
-            }
-        };
-        (database, store)
+fn key(context: &Context) -> (Check, Option<Balance>) {
+    let base = config::base_url(&context.env);
+    let key = config::api_key(&context.env);
+    let base_url = base.as_ref().ok().map(ToString::to_string);
+    let source = key.as_ref().ok().map(|key| key.source.clone());
+    let exposed = key.as_ref().ok().and_then(|key| key.warning.clone());
+    let asked: Result<Balance> = base.and_then(|base| {
+        let key = key?.secret;
+        let proxy = config::proxy(&context.env)?;
+        Ok(Client::new(&base, key, PATIENCE, proxy).whoami()?)
+    });
+    let ok = asked.is_ok();
+    let mut found = source.clone().unwrap_or_else(|| "none".to_owned());
+    if let Some(base) = &base_url {
+        found += if ok { ", accepted by " } else { ", for " };
+        found += base;
     }
+    let (balance, refused) = match asked {
+        Ok(balance) => (Some(balance), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let check = Check {
+        topic: "key",
+        found,
+        ok,
+        facts: vec![("source", source.into()), ("base_url", base_url.into())],
+        // A file that others can read, too.
+        error: refused.or(exposed.map(|message| Problem::new(code::FILE, message))),
+        ..Check::default()
+    };
+    (check, balance)
+}
 
-    /// An empty file is a history that is gone; no file is one that has not begun.
-    fn exists(&self) -> bool {
-        let path = self.path.as_ref();
-        path.is_none_or(|path| fs::symlink_metadata(path).is_ok())
+/// What was found before an error stays.
+fn database(context: &Context) -> (Check, Option<Store>) {
+    let mut check = Check {
+        topic: "database",
+        ..Check::default()
+    };
+    let looked = look_at_database(&mut check, context);
+    let known = check.facts.len();
+    let facts = ["path", "schema", "bytes", "videos", "unfinished"];
+    let unknown = facts.into_iter().skip(known);
+    check.facts.extend(unknown.map(|name| (name, Value::Null)));
+    check.ok = looked.is_ok();
+    match looked {
+        Ok(store) => (check, store),
+        Err(error) => {
+            check.error = Some(error);
+            (check, None)
+        }
     }
+}
 
-    /// Everything that `check` needs of it; what was found before an error stays.
-    fn look(&mut self, context: &Context) -> Result<Store> {
-        let path = context.database()?;
-        self.path = Some(path.clone());
-        let mut store = Store::open(&path)?;
-        self.path = Some(store.path().to_owned());
-        self.schema = Some(SCHEMA_VERSION);
-        self.bytes = fs::metadata(store.path()).ok().map(|meta| meta.len());
-        if let Some(detail) = store.integrity_check()? {
-            return Err(corrupt(store.path(), &detail));
+/// Everything that `check` needs of it.
+fn look_at_database(check: &mut Check, context: &Context) -> Result<Option<Store>> {
+    let path = context.database()?;
+    check.found = path.display().to_string();
+    check.facts = vec![("path", path.to_string_lossy().into())];
+    let mut store = match Store::open(&path) {
+        // Cron may be set up before anything is submitted. An empty file is a history that is gone; no file is one that
+        // has not begun.
+        Err(error) if error.code == code::NO_DATABASE && fs::symlink_metadata(&path).is_err() => {
+            let place = std::path::absolute(&path).unwrap_or_default();
+            place.parent().map_or(Ok(()), try_to_write)?;
+            check.found += ", to be created by the first submit or add";
+            return Ok(None);
         }
-        let faults = store.schema_faults()?;
-        if !faults.is_empty() {
-            return Err(corrupt(store.path(), &faults.join("; ")));
-        }
-        let (videos, unfinished) =
-            store.read(|tx| Ok((tx.count(&Filter::default())?, tx.open_work()?.unfinished)))?;
-        self.videos = Some(videos);
-        self.unfinished = Some(unfinished);
-        store.locks()?;
-        store.check_writable(time::now())?;
-        let damaged = store.damaged_rows(MAX_DAMAGED)?;
-        if let Some((first, _)) = damaged.first() {
-            let rows = damaged.iter().map(|(row, why)| format!("row {row}: {why}"));
-            let rows = rows.collect::<Vec<_>>().join("; ");
-            let hint = format!(
-                "check leaves them alone and works on the others; tracker forget {first} --force drops one"
-            );
-            return Err(Problem::new(code::DATABASE, rows).with_hint(hint));
-        }
-        self.note = note(&store, context)?;
-        Ok(store)
+        opened => opened?,
+    };
+    let path = store.path();
+    let bytes = fs::metadata(path).map_or(0, |meta| meta.len());
+    let (shown, size) = (path.display(), human::bytes(bytes));
+    check.found = format!("{shown}, {size}, schema {SCHEMA_VERSION}");
+    check.facts = vec![
+        ("path", path.to_string_lossy().into()),
+        ("schema", SCHEMA_VERSION.into()),
+        ("bytes", bytes.into()),
+    ];
+    if let Some(detail) = store.integrity_check()? {
+        return Err(corrupt(path, &detail));
     }
-
-    fn text(&self) -> String {
-        let mut facts = Vec::new();
-        if let Some(path) = &self.path {
-            facts.push(path.display().to_string());
-        }
-        if let Some(bytes) = self.bytes {
-            facts.push(human::bytes(bytes));
-        } else if self.ok {
-            facts.push("to be created by the first submit or add".to_owned());
-        }
-        if let Some(schema) = self.schema {
-            facts.push(format!("schema {schema}"));
-        }
-        if let (Some(videos), Some(unfinished)) = (self.videos, self.unfinished) {
-            facts.push(format!("{unfinished} of {videos} videos unfinished"));
-        }
-        facts.join(", ")
+    let faults = store.schema_faults()?;
+    if !faults.is_empty() {
+        return Err(corrupt(path, &faults.join("; ")));
     }
+    let (videos, unfinished) =
+        store.read(|tx| Ok((tx.count(&Filter::default())?, tx.open_work()?.unfinished)))?;
+    check.found += &format!(", {unfinished} of {videos} videos unfinished");
+    let counts = [("videos", videos.into()), ("unfinished", unfinished.into())];
+    check.facts.extend(counts);
+    store.locks()?;
+    store.check_writable(time::now())?;
+    let damaged = store.damaged_rows(MAX_DAMAGED)?;
+    if let Some((first, _)) = damaged.first() {
+        let rows = damaged.iter().map(|(row, why)| format!("row {row}: {why}"));
+        let rows = rows.collect::<Vec<_>>().join("; ");
+        let hint = format!(
+            "check leaves them alone and works on the others; tracker forget {first} --force drops one"
+        );
+        return Err(Problem::new(code::DATABASE, rows).with_hint(hint));
+    }
+    check.note = note(&store, context)?;
+    Ok(Some(store))
 }
 
 /// The gravest of what keeps nothing from working.
@@ -332,49 +316,46 @@ fn note(store: &Store, context: &Context) -> Result<Option<Problem>> {
     noted(code::OTHER_KEY, what, hint.to_owned())
 }
 
-/// The directories of unfinished rows, and the one that a video submitted from here would get.
-fn output_dirs(store: Option<&Store>, context: &Context) -> Vec<OutputDir> {
+/// The directories of unfinished rows, and the one that a video submitted from here would get, which is no business of
+/// `check`'s.
+fn output_dirs(store: Option<&Store>, context: &Context) -> Vec<Check> {
     // A database that cannot be read has been reported.
     let dirs = store
         .and_then(|store| store.read(|tx| tx.unfinished_output_dirs(MAX_DIRS)).ok())
         .unwrap_or_default();
-    let dirs = dirs.into_iter().map(|dir| OutputDir::check(dir, true));
-    let mut dirs: Vec<_> = dirs.collect();
+    let checks = dirs
+        .iter()
+        .map(|dir| output_dir(dir, true, try_to_write(dir)));
+    let mut checks: Vec<_> = checks.collect();
     match context.output_dir(None) {
-        Ok(from_here) if dirs.iter().any(|dir| dir.path == from_here) => {}
-        Ok(from_here) => dirs.push(OutputDir::check(from_here, false)),
-        Err(problem) => dirs.push(OutputDir {
-            ok: false,
-            path: PathBuf::new(),
-            exists: false,
-            unfinished: false,
-            error: Some(problem),
-        }),
+        Ok(from_here) if dirs.contains(&from_here) => {}
+        Ok(from_here) => checks.push(output_dir(&from_here, false, try_to_write(&from_here))),
+        Err(problem) => checks.push(output_dir(Path::new(""), false, Err(problem))),
     }
-    dirs
+    checks
 }
 
-impl OutputDir {
-    fn check(path: PathBuf, unfinished: bool) -> Self {
-        let tried = try_to_write(&path);
-        Self {
-            ok: tried.is_ok(),
-            exists: path.is_dir(),
-            unfinished,
-            error: tried.err(),
-            path,
-        }
+fn output_dir(path: &Path, unfinished: bool, tried: Result<()>) -> Check {
+    let exists = path.is_dir();
+    let mut found = path.display().to_string();
+    if !unfinished {
+        found += " (videos submitted from here)";
     }
-
-    fn text(&self) -> String {
-        let mut text = self.path.display().to_string();
-        if !self.unfinished {
-            text.push_str(" (videos submitted from here)");
-        }
-        if self.ok && !self.exists {
-            text.push_str(", to be created");
-        }
-        text
+    if tried.is_ok() && !exists {
+        found += ", to be created";
+    }
+    Check {
+        topic: "output",
+        found,
+        ok: tried.is_ok(),
+        is_aside: !unfinished,
+        facts: vec![
+            ("path", path.to_string_lossy().into()),
+            ("exists", exists.into()),
+            ("unfinished", unfinished.into()),
+        ],
+        error: tried.err(),
+        ..Check::default()
     }
 }
 
@@ -392,61 +373,22 @@ fn try_to_write(dir: &Path) -> Result<()> {
     tried.map_err(|source| Problem::file("write into", dir, &source))
 }
 
-impl Clock {
-    fn check(store: Option<&Store>, now: Timestamp) -> Self {
-        // A database that cannot be read has been reported.
-        let newest = store.and_then(|store| store.read(|tx| tx.newest_time(RECENT)).ok().flatten());
-        let error = clock_problem(newest, now);
-        Self {
-            ok: error.is_none(),
-            now: now.rfc3339(),
-            error,
-        }
-    }
-}
-
-fn clock_problem(newest: Option<Timestamp>, now: Timestamp) -> Option<Problem> {
+fn clock(newest: Option<Timestamp>, now: Timestamp) -> Check {
+    let ahead = newest.filter(|newest| *newest > now.after(AHEAD));
     let message = if now.to_chrono().year() < FIRST_YEAR {
-        "the clock is wrong".to_owned()
+        Some("the clock is wrong".to_owned())
     } else {
-        let ahead = newest.filter(|newest| *newest > now.after(AHEAD))?;
-        format!("the database has times up to {ahead}: the clock is or was wrong")
+        ahead
+            .map(|ahead| format!("the database has times up to {ahead}: the clock is or was wrong"))
     };
     let hint = "set the clock; rows that wait for an answer become unknown when it jumps";
-    Some(Problem::new(code::CLOCK_SKEW, message).with_hint(hint))
-}
-
-fn mark_of(works: bool, warns: bool) -> &'static str {
-    match (works, warns) {
-        (true, false) => "ok",
-        (true, true) => "warn",
-        (false, _) => "BAD",
-    }
-}
-
-#[derive(Default)]
-struct Lines(String);
-
-impl Lines {
-    fn fact(&mut self, line: &str) {
-        self.0.push_str(line);
-        self.0.push('\n');
-    }
-
-    fn check(&mut self, mark: &str, topic: &str, found: &str, error: Option<&Problem>) {
-        let found = text::sanitize(found);
-        self.fact(format!("{mark:<5} {topic:<9} {found}").trim_end());
-        if let Some(problem) = error {
-            self.below(&problem.message);
-            if let Some(hint) = &problem.hint {
-                self.below(&format!("hint: {hint}"));
-            }
-        }
-    }
-
-    fn below(&mut self, line: &str) {
-        let line = text::fit(line, MAX_MESSAGE);
-        self.fact(&format!("{:16}{line}", ""));
+    Check {
+        topic: "clock",
+        found: now.rfc3339(),
+        ok: message.is_none(),
+        facts: vec![("now", now.rfc3339().into())],
+        error: message.map(|message| Problem::new(code::CLOCK_SKEW, message).with_hint(hint)),
+        ..Check::default()
     }
 }
 
@@ -478,53 +420,37 @@ mod tests {
             (Some(now + 400), now, true),
             (None, 1_000_000, true),
         ] {
-            assert_eq!(clock_problem(newest.map(at), at(now)).is_some(), wrong);
+            assert_eq!(clock(newest.map(at), at(now)).ok, !wrong);
         }
     }
 
     #[test]
     fn one_screen_for_a_person() {
-        let problem =
-            |message: &str| Some(Problem::new(code::FILE, message).with_hint("do something"));
-        let dir = |path: &str, ok, unfinished| OutputDir {
-            ok,
-            path: path.into(),
-            exists: !ok,
-            unfinished,
-            error: problem("cannot write").filter(|_| !ok),
-        };
+        let problem = |message: &str| Problem::new(code::FILE, message).with_hint("do something");
+        let bad = || Err(problem("cannot write"));
         let report = Report {
             ok: false,
             version: "1.2.3",
             sqlite_version: "3.51.3",
-            key: Key {
-                ok: false,
-                source: Some("HEYGEN_API_KEY".to_owned()),
-                exposed: false,
-                base_url: Some("https://api.heygen.com".to_owned()),
-                error: problem("refused \x1b[2J"),
+            key: Check {
+                topic: "key",
+                found: "HEYGEN_API_KEY, for https://api.heygen.com".to_owned(),
+                error: Some(problem("refused \x1b[2J")),
+                ..Check::default()
             },
             balance: None,
-            database: Database {
+            database: Check {
+                topic: "database",
+                found: "/data/tracker.db, 1.2 MB, schema 1, 3 of 214 videos unfinished".to_owned(),
                 ok: true,
-                path: Some("/data/tracker.db".into()),
-                schema: Some(1),
-                bytes: Some(1_200_000),
-                videos: Some(214),
-                unfinished: Some(3),
-                error: None,
-                note: None,
+                ..Check::default()
             },
             output_dirs: vec![
-                dir("/a", true, true),
-                dir("/b", false, true),
-                dir("/c", false, false),
+                output_dir(Path::new("/a"), true, Ok(())),
+                output_dir(Path::new("/b"), true, bad()),
+                output_dir(Path::new("/c"), false, bad()),
             ],
-            clock: Clock {
-                ok: true,
-                now: "2025-11-24T16:00:00Z".to_owned(),
-                error: None,
-            },
+            clock: clock(None, Timestamp::from_secs(1_764_000_000)),
         };
         assert_snapshot!(report.lines(), @r"
         tracker 1.2.3, SQLite 3.51.3
