@@ -24,11 +24,10 @@ pub struct Credential {
 
 struct Wanted {
     name: &'static str,
+    /// Systemd's file has the name in small letters.
     variable: &'static str,
     /// Names a file that has it.
     file_variable: &'static str,
-    /// Its file in systemd's `$CREDENTIALS_DIRECTORY`.
-    systemd: &'static str,
     hint: &'static str,
 }
 
@@ -36,7 +35,6 @@ const API_KEY: Wanted = Wanted {
     name: "API key",
     variable: "HEYGEN_API_KEY",
     file_variable: "HEYGEN_API_KEY_FILE",
-    systemd: "heygen-api-key",
     hint: "set HEYGEN_API_KEY, or put the key in a file of mode 0600 and name it in HEYGEN_API_KEY_FILE; \
            cron does not see your shell's variables",
 };
@@ -45,7 +43,6 @@ const WEBHOOK_SECRET: Wanted = Wanted {
     name: "webhook secret",
     variable: "HEYGEN_WEBHOOK_SECRET",
     file_variable: "HEYGEN_WEBHOOK_SECRET_FILE",
-    systemd: "heygen-webhook-secret",
     hint: "set HEYGEN_WEBHOOK_SECRET to the whsec_… that HeyGen showed when the endpoint was registered, or put \
            it in a file of mode 0600 and name that in HEYGEN_WEBHOOK_SECRET_FILE; without it anybody could call",
 };
@@ -53,7 +50,7 @@ const WEBHOOK_SECRET: Wanted = Wanted {
 /// The API key: also from the official client's login.
 pub fn api_key(env: &Environment) -> Result<Credential, Problem> {
     if let Some(found) = API_KEY.find(env) {
-        return API_KEY.check(found);
+        return found;
     }
     let login = env
         .path("HEYGEN_CONFIG_DIR")
@@ -66,54 +63,49 @@ pub fn api_key(env: &Environment) -> Result<Credential, Problem> {
 }
 
 pub fn webhook_secret(env: &Environment) -> Result<Secret, Problem> {
-    let none = || Problem::auth("no webhook secret found", WEBHOOK_SECRET.hint);
-    let found = WEBHOOK_SECRET.find(env).ok_or_else(none)?;
-    Ok(WEBHOOK_SECRET.check(found)?.secret)
-}
-
-struct Located {
-    source: String,
-    text: io::Result<String>,
-    warning: Option<String>,
-}
-
-impl Located {
-    fn in_file(place: &str, path: &Path) -> Self {
-        Self {
-            source: format!("{place} ({})", path.display()),
-            text: read(path),
-            warning: warning(path),
-        }
-    }
+    let none = || {
+        Err(Problem::auth(
+            "no webhook secret found",
+            WEBHOOK_SECRET.hint,
+        ))
+    };
+    let found = WEBHOOK_SECRET.find(env).unwrap_or_else(none)?;
+    Ok(found.secret)
 }
 
 impl Wanted {
     /// The first place that is set counts, usable or not: another account's key must not be used in its place.
-    fn find(&self, env: &Environment) -> Option<Located> {
+    fn find(&self, env: &Environment) -> Option<Result<Credential, Problem>> {
         if let Some(value) = env.get(self.variable) {
-            return Some(Located {
-                source: self.variable.to_owned(),
-                text: value.to_str().map(str::to_owned).ok_or_else(not_text),
-                warning: None,
-            });
+            let text = value.to_str().map(str::to_owned).ok_or_else(not_text);
+            return Some(self.check(self.variable, None, text));
         }
         if let Some(path) = env.path(self.file_variable) {
-            return Some(Located::in_file(self.file_variable, &path));
+            return Some(self.check(self.file_variable, Some(&path), read(&path)));
         }
         // systemd sets the directory for any credential; ours is one of possibly many.
-        let path = env.path("CREDENTIALS_DIRECTORY")?.join(self.systemd);
-        is_there(&path).then(|| Located::in_file("the systemd credential", &path))
+        let name = self.variable.to_ascii_lowercase().replace('_', "-");
+        let path = env.path("CREDENTIALS_DIRECTORY")?.join(name);
+        is_there(&path).then(|| self.check("the systemd credential", Some(&path), read(&path)))
     }
 
-    fn check(&self, found: Located) -> Result<Credential, Problem> {
+    fn check(
+        &self,
+        place: &str,
+        file: Option<&Path>,
+        text: io::Result<String>,
+    ) -> Result<Credential, Problem> {
+        let source = match file {
+            Some(path) => format!("{place} ({})", path.display()),
+            None => place.to_owned(),
+        };
         let noun = self.name.rsplit(' ').next().unwrap_or_default();
-        let source = found.source;
-        let why = match found.text.map(Secret::new) {
+        let why = match text.map(Secret::new) {
             Ok(Some(secret)) => {
                 return Ok(Credential {
                     secret,
                     source,
-                    warning: found.warning,
+                    warning: file.and_then(warning),
                 });
             }
             Ok(None) => format!("it is empty or has characters no {noun} has"),
@@ -160,10 +152,11 @@ struct Login {
 }
 
 fn official_login(path: &Path) -> Result<Credential, Problem> {
-    let mut found = Located::in_file("the official client's login", path);
-    let text = found.text.as_deref().unwrap_or_default();
-    if text.trim_start().starts_with('{') {
-        found.text = match serde_json::from_str(text) {
+    let mut text = read(path);
+    if let Ok(json) = &text
+        && json.trim_start().starts_with('{')
+    {
+        text = match serde_json::from_str(json) {
             Ok(Login { api_key: Some(key) }) if !key.trim().is_empty() => Ok(key),
             Ok(_) => {
                 return Err(Problem::auth(
@@ -174,7 +167,7 @@ fn official_login(path: &Path) -> Result<Credential, Problem> {
             Err(_) => Err(io::Error::other("it is not the JSON the client writes")),
         };
     }
-    API_KEY.check(found)
+    API_KEY.check("the official client's login", Some(path), text)
 }
 
 #[cfg(test)]
