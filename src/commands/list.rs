@@ -27,8 +27,6 @@ pub(super) const STATUSES: &[&str] = &[
     "unknown",
     "missing",
 ];
-/// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
-const PAGE: u32 = 500;
 /// Well below what SQLite takes as a pattern.
 const MAX_SEARCH: usize = 10_000;
 /// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
@@ -204,19 +202,12 @@ impl Listing<'_> {
         if self.csv {
             screen.block(&csv::header(self.fields()).map_err(|source| Problem::output(&source))?);
         }
-        let mut left = if limit == 0 { u64::MAX } else { limit.into() };
-        let (mut shown, mut below) = (0_u64, None);
-        while left > 0 && !screen.is_closed() {
-            let size = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE);
-            let page = store.read(|tx| tx.list(filter, below, size))?;
-            let Some(last) = page.last() else { break };
-            below = Some(last.id);
-            self.page(store, &page)?;
-            let rows = page.len() as u64;
-            shown += rows;
-            left -= rows;
-        }
-        let cut = below.filter(|_| left == 0);
+        let mut shown = 0;
+        let cut = store.pages(filter, limit, |videos| {
+            shown += videos.len() as u64;
+            self.page(store, videos)?;
+            Ok(!screen.is_closed())
+        })?;
         self.note_what_is_not_shown(store, filter, shown, cut)
     }
 

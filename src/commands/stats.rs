@@ -13,6 +13,15 @@ const BAR: usize = 24;
 /// Columns of a tag; further ones, and further tags, are in JSON and CSV.
 const NAME: usize = 24;
 const MOST: usize = 10;
+/// Each as wide as its column.
+const HEADINGS: [&str; 6] = [
+    "SUBMITTED",
+    "COMPLETED",
+    "FAILED",
+    "SUCCESS",
+    "MINUTES",
+    "DELIVERED",
+];
 /// Fewer render times than this are no basis for "usually".
 const FEW: u64 = 5;
 
@@ -86,16 +95,15 @@ fn lines(stats: &Stats, room: usize) -> String {
 }
 
 fn rendering(times: &RenderTimes) -> String {
-    let length = |millis| human::duration(Duration::from_millis(millis));
     let count = times.count;
-    match (times.p50.map(length), times.p90.map(length)) {
-        (Some(usual), Some(most)) if count >= FEW => {
-            format!("usually {usual}, nine of ten within {most} (from {count} videos)")
-        }
-        (_, Some(longest)) => {
-            format!("up to {longest} (too few to say what is usual: {count})")
-        }
-        _ => "no video is completed yet".to_owned(),
+    let few = |longest| {
+        let longest = human::duration(Duration::from_millis(longest));
+        format!("up to {longest} (too few to say what is usual: {count})")
+    };
+    match (human::usual(times, FEW), times.p90.map(few)) {
+        (Some(usual), _) => format!("{usual} (from {count} videos)"),
+        (None, Some(few)) => few,
+        (None, None) => "no video is completed yet".to_owned(),
     }
 }
 
@@ -111,22 +119,12 @@ fn table(name: &str, groups: &[Group], room: usize) -> String {
     let names: Vec<String> = names.collect();
     let width = names.iter().map(|name| text::shown_width(name)).max();
     let width = width.unwrap_or_default().max(7);
-    let line =
-        |name: &str, [submitted, completed, failed, success, minutes, delivered]: [&str; 6]| {
-            let name = text::pad(name, width);
-            format!(
-                "{name}  {submitted:>9}  {completed:>9}  {failed:>6}  {success:>7}  {minutes:>7}  {delivered:>9}"
-            )
-        };
-    let heading = [
-        "SUBMITTED",
-        "COMPLETED",
-        "FAILED",
-        "SUCCESS",
-        "MINUTES",
-        "DELIVERED",
-    ];
-    let mut out = format!("\n{}\n", line(name, heading));
+    let line = |name: &str, cells: [String; 6]| {
+        let cells = HEADINGS.iter().zip(cells);
+        let cells = cells.map(|(heading, cell)| format!("  {cell:>0$}", heading.len()));
+        text::pad(name, width) + &cells.collect::<String>()
+    };
+    let mut out = format!("\n{}\n", line(name, HEADINGS.map(str::to_owned)));
     let most = shown.iter().map(|group| group.submitted).max();
     for (group, name) in shown.iter().zip(&names) {
         // Rounded down: only what never failed is at 100%.
@@ -134,15 +132,15 @@ fn table(name: &str, groups: &[Group], room: usize) -> String {
             .success_rate()
             .map(|rate| format!("{}%", (rate * 100.0).floor()));
         let cells = [
-            &group.submitted.to_string(),
-            &group.completed.to_string(),
-            &group.failed.to_string(),
-            &success.unwrap_or_default(),
-            &format!("{:.1}", group.minutes_submitted),
-            &format!("{:.1}", group.minutes_delivered),
+            group.submitted.to_string(),
+            group.completed.to_string(),
+            group.failed.to_string(),
+            success.unwrap_or_default(),
+            format!("{:.1}", group.minutes_submitted),
+            format!("{:.1}", group.minutes_delivered),
         ];
         let bar = bar(group.submitted, most.unwrap_or_default(), room);
-        let line = line(name, cells.map(String::as_str));
+        let line = line(name, cells);
         out.push_str(format!("{line} {bar}").trim_end());
         out.push('\n');
     }

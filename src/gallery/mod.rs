@@ -13,7 +13,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use askama::Template;
 use base64::Engine as _;
@@ -22,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Problem, code};
 use crate::render::{human, text};
-use crate::store::{Filter, RenderTimes, Stats, Store};
+use crate::store::{Filter, Stats, Store};
 use crate::video::{RowId, Video};
 use card::Card;
 use plots::{Observed, Plot};
@@ -31,7 +30,6 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 /// How a page of ours can be told from somebody else's `index.html`.
 const GENERATOR: &str = "<meta name=\"generator\" content=\"tracker gallery\">";
-const PAGE: u32 = 500;
 
 pub(crate) struct Selection {
     pub(crate) filter: Filter,
@@ -158,7 +156,8 @@ impl GalleryPage {
     fn read(path: &Path, store: &Store, selection: &Selection) -> Result<Self, Problem> {
         let mut page = Self {
             dir: path.parent().unwrap_or(Path::new("/")).to_owned(),
-            usual: usual(&store.read(|tx| tx.usual_render_times(40))?),
+            usual: human::usual(&store.read(|tx| tx.usual_render_times(40))?, 3)
+                .unwrap_or_default(),
             ..Self::default()
         };
         if let Some(rows) = &selection.rows {
@@ -169,27 +168,13 @@ impl GalleryPage {
             }
         } else {
             page.stats = Some(store.read(|tx| tx.stats(&selection.filter))?);
-            page.add_newest(store, selection)?;
+            store.pages(&selection.filter, selection.limit, |videos| {
+                videos.iter().try_for_each(|video| page.add(video))?;
+                Ok(true)
+            })?;
         }
         page.plots = plots::all(page.stats.as_ref(), &page.observed)?;
         Ok(page)
-    }
-
-    fn add_newest(&mut self, store: &Store, selection: &Selection) -> Result<(), Problem> {
-        let mut below = None;
-        let mut left = match selection.limit {
-            0 => u64::MAX,
-            limit => limit.into(),
-        };
-        while left > 0 {
-            let size = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE);
-            let videos = store.read(|tx| tx.list(&selection.filter, below, size))?;
-            let Some(last) = videos.last() else { break };
-            below = Some(last.id);
-            left -= videos.len() as u64;
-            videos.iter().try_for_each(|video| self.add(video))?;
-        }
-        Ok(())
     }
 
     fn add(&mut self, video: &Video) -> Result<(), Problem> {
@@ -221,16 +206,6 @@ impl GalleryPage {
             .collect();
         let saved = human::bytes(stats.bytes);
         format!("{all} videos: {}. {saved} on disk.", words.join(", "))
-    }
-}
-
-fn usual(times: &RenderTimes) -> String {
-    match (times.p50, times.p90) {
-        (Some(p50), Some(p90)) if times.count >= 3 => {
-            let said = |millis| human::duration(Duration::from_millis(millis));
-            format!("usually {}, nine of ten within {}", said(p50), said(p90))
-        }
-        _ => String::new(),
     }
 }
 

@@ -48,7 +48,7 @@ impl Wait {
             first = false;
             let open = self.open(store)?;
             if open.is_empty() {
-                reporter.screen.progress().rendering(&[], "");
+                reporter.screen.progress.rendering(&[], "");
                 break;
             }
             reassure(reporter, open, &usual(store)?, &mut said);
@@ -110,7 +110,7 @@ fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, said: &mut S
             (video, elapsed)
         })
         .collect();
-    if reporter.screen.progress().is_live() {
+    if reporter.screen.progress.is_live() {
         reporter.show_rendering(&open, usual);
         return;
     }
@@ -131,13 +131,8 @@ fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, said: &mut S
 
 fn usual(store: &Store) -> Result<String> {
     let times = store.read(|tx| tx.usual_render_times(USUAL))?;
-    Ok(match (times.p50, times.p90) {
-        (Some(p50), Some(p90)) if times.count >= FEWEST => format!(
-            "usually {}, nine of ten within {}, from your last {}",
-            human::duration(Duration::from_millis(p50)),
-            human::duration(Duration::from_millis(p90)),
-            times.count
-        ),
-        _ => "too few finished videos to say how long it takes".to_owned(),
+    Ok(match human::usual(&times, FEWEST) {
+        Some(usual) => format!("{usual}, from your last {}", times.count),
+        None => "too few finished videos to say how long it takes".to_owned(),
     })
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{NaiveDateTime, TimeZone};
 
+use crate::store::RenderTimes;
 use crate::time::Timestamp;
 
 const MINUTE: u64 = 60;
@@ -57,6 +58,14 @@ pub fn duration(length: Duration) -> String {
         s @ ..DAY => format!("{}h {:02}m", s / HOUR, s % HOUR / MINUTE),
         s => format!("{}d {:02}h", s / DAY, s % DAY / HOUR),
     }
+}
+
+/// `usually 6m, nine of ten within 14m`; `None` of fewer than `least` videos.
+pub fn usual(times: &RenderTimes, least: u64) -> Option<String> {
+    let said = |millis| duration(Duration::from_millis(millis));
+    let (usual, most) = (times.p50.map(said)?, times.p90.map(said)?);
+    let known = times.count >= least;
+    known.then(|| format!("usually {usual}, nine of ten within {most}"))
 }
 
 /// A size in decimal units: `14 B`, `1.4 MB`.

@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
 
-use super::Tx;
+use super::{Store, Tx};
 use crate::error::Result;
 use crate::kind::Kind;
 use crate::time::Timestamp;
@@ -29,6 +29,36 @@ pub enum Found {
     One(RowId),
     Several(Vec<(RowId, VideoId)>),
     None,
+}
+
+/// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
+const PAGE: u32 = 500;
+
+impl Store {
+    /// Hands out the rows that match, newest first, at most `limit` of them (0: all), until `page` wants no more. The
+    /// last of them where there may be further ones.
+    pub fn pages(
+        &self,
+        filter: &Filter,
+        limit: u32,
+        mut page: impl FnMut(&[Video]) -> Result<bool>,
+    ) -> Result<Option<RowId>> {
+        let mut left = if limit == 0 { u64::MAX } else { limit.into() };
+        let mut below = None;
+        while left > 0 {
+            let size = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
+            let videos = self.read(|tx| tx.list(filter, below, size))?;
+            let Some(last) = videos.last() else {
+                return Ok(None);
+            };
+            below = Some(last.id);
+            left -= videos.len() as u64;
+            if !page(&videos)? {
+                break;
+            }
+        }
+        Ok(below)
+    }
 }
 
 impl Filter {
