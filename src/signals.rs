@@ -37,7 +37,7 @@ pub(crate) fn install(screen: &Arc<Screen>) -> io::Result<()> {
         // Whoever reads our output may have stalled, and the screen with it; that must not keep us.
         let (said, done) = channel();
         let last_line = thread::Builder::new().spawn(move || {
-            screen.progress().end();
+            screen.progress.end();
             screen.note("interrupted; nothing is lost, the next check carries on");
             said.send(()).ok();
         });
@@ -57,7 +57,7 @@ pub(crate) fn install_draining(
     let screen = Arc::clone(screen);
     on_first(move |signal| {
         stop::stop_all(LAST_RECORDS);
-        screen.progress().end();
+        screen.progress.end();
         drain();
         screen.note("ended; nothing is lost, the next listen or check carries on");
         exit(if signal == SIGTERM { 0 } else { 128 + signal });

@@ -3,7 +3,7 @@
 use chrono::Local;
 
 use super::Context;
-use crate::render::{Places, View};
+use crate::render::View;
 use crate::time;
 
 impl Context {
@@ -16,11 +16,9 @@ impl Context {
             wraps: self.screen.out_is_terminal,
             verbose: self.screen.verbose > 0,
             account: self.account(),
-            places: Places {
-                // A working directory that was removed makes no path shorter, and nothing else depends on it here.
-                cwd: std::env::current_dir().ok(),
-                home: self.env.path("HOME"),
-            },
+            // A working directory that was removed makes no path shorter, and nothing else depends on it here.
+            cwd: std::env::current_dir().ok(),
+            home: self.env.path("HOME"),
         }
     }
 }

@@ -10,7 +10,6 @@ use super::hooks::TRIES;
 use crate::error::{Exit, Problem, code};
 use crate::event::{Entry, Event, SavedFile, Severity};
 use crate::render::fields::Field;
-use crate::render::progress::Rendering;
 use crate::render::screen::Screen;
 use crate::render::show::lost_hint;
 use crate::render::{human, text};
@@ -99,18 +98,15 @@ impl<'a> Reporter<'a> {
     }
 
     pub(super) fn show_rendering(&self, videos: &[(Video, Duration)], usual: &str) {
-        let lines: Vec<Rendering> = videos
-            .iter()
-            .map(|(video, elapsed)| Rendering {
-                row: video.id,
-                label: match video.progress {
-                    Some(percent) => subject(video, &format!("{} {percent}%", video.status())),
-                    None => subject(video, video.status()),
-                },
-                elapsed: *elapsed,
-            })
-            .collect();
-        self.screen.progress().rendering(&lines, usual);
+        let line = |(video, elapsed): &(Video, Duration)| {
+            let label = match video.progress {
+                Some(percent) => subject(video, &format!("{} {percent}%", video.status())),
+                None => subject(video, video.status()),
+            };
+            (video.id, label, *elapsed)
+        };
+        let lines: Vec<_> = videos.iter().map(line).collect();
+        self.screen.progress.rendering(&lines, usual);
     }
 
     /// Says what happened and is committed; `video` is the row afterwards.
@@ -129,7 +125,7 @@ impl<'a> Reporter<'a> {
         let severity = entry.severity(video);
         self.count(video, entry, severity);
         if !video.is_rendering() {
-            self.screen.progress().rendered(video.id);
+            self.screen.progress.rendered(video.id);
         }
         if self.level == Level::Outages {
             // One row's error stands for all rows with the same: nobody wants to read it a hundred times.

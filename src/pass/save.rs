@@ -174,7 +174,7 @@ impl Run<'_, '_> {
                 caller,
                 files: self.file_client(),
                 options: self.options.clone(),
-                progress: self.reporter.screen.progress(),
+                progress: self.reporter.screen.progress.clone(),
             };
             self.start_saving(store, job, assets, guard)?;
         }

@@ -1,25 +1,20 @@
 //! JSON text laid out anew without being parsed: key order, digits and repeated keys stay as they were typed.
 
-#[derive(Default)]
-struct Scanner {
-    in_string: bool,
-    escaped: bool,
-}
-
-impl Scanner {
-    /// Whether `c`, the next character, belongs to a string literal (its quotes included).
-    fn in_string(&mut self, c: char) -> bool {
-        let was_inside = self.in_string;
-        self.in_string ^= c == '"' && !self.escaped;
-        self.escaped = was_inside && c == '\\' && !self.escaped;
-        was_inside || self.in_string
+/// Whether each next character belongs to a string literal (its quotes included).
+fn in_string() -> impl FnMut(char) -> bool {
+    let (mut inside, mut escaped) = (false, false);
+    move |c| {
+        let was_inside = inside;
+        inside ^= c == '"' && !escaped;
+        escaped = was_inside && c == '\\' && !escaped;
+        was_inside || inside
     }
 }
 
 pub(in crate::render) fn compact(json: &str) -> String {
-    let mut scanner = Scanner::default();
+    let mut in_string = in_string();
     json.chars()
-        .filter(|&c| scanner.in_string(c) || !c.is_ascii_whitespace())
+        .filter(|&c| in_string(c) || !c.is_ascii_whitespace())
         .collect()
 }
 
@@ -29,14 +24,14 @@ const MAX_INDENT: usize = 10;
 pub(in crate::render) fn pretty(json: &str, max_lines: usize) -> (Vec<String>, bool) {
     let compact = compact(json);
     let mut chars = compact.chars().peekable();
-    let (mut scanner, mut text, mut depth) = (Scanner::default(), String::new(), 0_usize);
+    let (mut in_string, mut text, mut depth) = (in_string(), String::new(), 0_usize);
     let break_line = |text: &mut String, depth: usize| {
         text.push('\n');
         text.push_str(&"  ".repeat(depth.min(MAX_INDENT)));
     };
     while let Some(c) = chars.next() {
         match c {
-            _ if scanner.in_string(c) => text.push(c),
+            _ if in_string(c) => text.push(c),
             '{' | '[' => {
                 text.push(c);
                 if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {

@@ -38,7 +38,9 @@ pub struct View<Tz> {
     pub verbose: bool,
     /// Who asks, as far as that is known without asking HeyGen.
     pub account: Option<Account>,
-    pub places: Places,
+    /// Directories that need not be spelt out to the person who is looking.
+    pub cwd: Option<PathBuf>,
+    pub home: Option<PathBuf>,
 }
 
 impl<Tz> View<Tz> {
@@ -48,18 +50,9 @@ impl<Tz> View<Tz> {
         let both = video.account.as_ref().zip(self.account.as_ref());
         waits && both.is_some_and(|(owner, account)| !owner.covers(account))
     }
-}
 
-/// Directories that need not be spelt out to the person who is looking.
-#[derive(Clone, Debug, Default)]
-pub struct Places {
-    pub cwd: Option<PathBuf>,
-    pub home: Option<PathBuf>,
-}
-
-impl Places {
     /// `path` as short as it can be named here; lossy where it is not UTF-8, and not yet sanitized.
-    pub fn shorten(&self, path: &Path) -> String {
+    fn shorten(&self, path: &Path) -> String {
         // An empty or root base would make paths longer or ambiguous, not shorter.
         let below = |base: &Option<PathBuf>| {
             let base = base.as_deref().filter(|base| base.parent().is_some())?;
@@ -78,10 +71,7 @@ mod tests {
 
     #[test]
     fn paths_are_shortened_below_the_places_only() {
-        let places = Places {
-            cwd: Some("/home/ada/work".into()),
-            home: Some("/home/ada".into()),
-        };
+        let view = samples::view(80);
         for (path, short) in [
             ("/home/ada/work/output/a.mp4", "output/a.mp4"),
             ("/home/ada/videos/a.mp4", "~/videos/a.mp4"),
@@ -89,16 +79,17 @@ mod tests {
             ("/home/ada/work", "~/work"),
             ("/srv/a.mp4", "/srv/a.mp4"),
         ] {
-            assert_eq!(places.shorten(Path::new(path)), short);
+            assert_eq!(view.shorten(Path::new(path)), short);
         }
     }
 
     #[test]
     fn a_root_directory_as_home_shortens_nothing() {
-        let places = Places {
+        let view = View {
             cwd: Some("/".into()),
             home: Some("".into()),
+            ..samples::view(80)
         };
-        assert_eq!(places.shorten(Path::new("/srv/a.mp4")), "/srv/a.mp4");
+        assert_eq!(view.shorten(Path::new("/srv/a.mp4")), "/srv/a.mp4");
     }
 }

@@ -17,14 +17,12 @@ use crate::video::RowId;
 const MOST_LINES: usize = 12;
 
 /// The moving part of the screen; clones share it. Shows nothing where nobody looks.
-#[derive(Clone, Default)]
-pub struct Progress(Option<Arc<Live>>);
-
-struct Live {
+#[derive(Clone)]
+pub struct Progress {
     width: usize,
     all: MultiProgress,
     /// A line per rendering video, and one that is about all of them.
-    rendering: Mutex<Vec<(Option<RowId>, ProgressBar)>>,
+    rendering: Arc<Mutex<Vec<(Option<RowId>, ProgressBar)>>>,
 }
 
 /// From this many columns on a line also has the bytes, and a bar.
@@ -45,96 +43,89 @@ const ELAPSED: usize = 8;
 
 pub struct Transfer(ProgressBar);
 
-#[derive(Clone, Debug)]
-pub struct Rendering {
-    pub row: RowId,
-    /// `7 processing "Launch teaser"`, sanitized.
-    pub label: String,
-    pub elapsed: Duration,
-}
-
 impl Progress {
-    pub fn live(width: usize) -> Self {
-        Self(Some(Arc::new(Live {
+    pub fn new(width: usize, is_live: bool) -> Self {
+        let target = match is_live {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        Self {
             width,
-            all: MultiProgress::new(),
-            rendering: Mutex::default(),
-        })))
+            all: MultiProgress::with_draw_target(target),
+            rendering: Arc::default(),
+        }
     }
 
     pub fn is_live(&self) -> bool {
-        self.0.is_some()
+        !self.all.is_hidden()
     }
 
     pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
-        match &self.0 {
-            Some(live) => live.all.suspend(print),
-            None => print(),
+        match self.is_live() {
+            true => self.all.suspend(print),
+            // Whoever prints to a reader that stalls holds up nobody.
+            false => print(),
         }
     }
 
     pub fn end(&self) {
-        if let Some(live) = &self.0 {
+        if self.is_live() {
             // A terminal that cannot be cleared is nobody's trouble any more.
-            live.all.clear().ok();
-            live.all.set_draw_target(ProgressDrawTarget::hidden());
+            self.all.clear().ok();
+            self.all.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 
     pub fn download(&self, label: &str) -> Transfer {
-        let Some(live) = &self.0 else {
+        if !self.is_live() {
             return Transfer(ProgressBar::hidden());
-        };
+        }
         let line = DownloadLine {
             label: label.to_owned(),
-            width: live.width,
+            width: self.width,
             lately: VecDeque::new(),
         };
         let bar = line_of(DOWNLOAD, |style| style.with_key("line", line));
-        let bar = live.all.add(bar);
+        let bar = self.all.add(bar);
         bar.enable_steady_tick(Duration::from_millis(500));
         Transfer(bar)
     }
 
-    /// Replaces the lines about rendering videos; `usual` says how long it usually takes.
-    pub fn rendering(&self, videos: &[Rendering], usual: &str) {
-        let Some(live) = &self.0 else {
+    /// Replaces the lines about rendering videos: `7 processing "Launch teaser"`, sanitized, and for how long already;
+    /// `usual` says how long it usually takes.
+    pub fn rendering(&self, videos: &[(RowId, String, Duration)], usual: &str) {
+        if !self.is_live() {
             return;
-        };
-        let mut lines = live.lines();
-        lines.drain(..).for_each(|(_, line)| live.remove(&line));
-        for video in videos.iter().take(MOST_LINES) {
-            let label = text::fit(&video.label, live.width.saturating_sub(ELAPSED));
+        }
+        let mut lines = self.lines();
+        lines.drain(..).for_each(|(_, line)| self.remove(&line));
+        for (row, label, elapsed) in videos.iter().take(MOST_LINES) {
+            let label = text::fit(label, self.width.saturating_sub(ELAPSED));
             let line = line_of(RENDERING, |style| style).with_prefix(label);
-            let line = line.with_elapsed(video.elapsed);
-            let line = live.all.insert(lines.len(), line);
+            let line = self.all.insert(lines.len(), line.with_elapsed(*elapsed));
             line.enable_steady_tick(Duration::from_secs(1));
-            lines.push((Some(video.row), line));
+            lines.push((Some(*row), line));
         }
         if !videos.is_empty() {
             let rest = match videos.len().saturating_sub(MOST_LINES) {
                 0 => usual.to_owned(),
                 more => format!("… and {more} more; {usual}"),
             };
-            let rest = text::fit(&rest, live.width.saturating_sub(1));
+            let rest = text::fit(&rest, self.width.saturating_sub(1));
             let line = line_of(NOTE, |style| style).with_message(rest);
-            let line = live.all.insert(lines.len(), line);
+            let line = self.all.insert(lines.len(), line);
             line.tick();
             lines.push((None, line));
         }
     }
 
     pub fn rendered(&self, row: RowId) {
-        if let Some(live) = &self.0 {
-            let over = |(id, _): &mut (Option<RowId>, ProgressBar)| *id == Some(row);
-            for (_, line) in live.lines().extract_if(.., over) {
-                live.remove(&line);
-            }
+        let over = |(id, _): &mut (Option<RowId>, ProgressBar)| *id == Some(row);
+        for (_, line) in self.lines().extract_if(.., over) {
+            self.remove(&line);
         }
     }
-}
 
-impl Live {
     fn lines(&self) -> MutexGuard<'_, Vec<(Option<RowId>, ProgressBar)>> {
         let lines = self.rendering.lock();
         lines.unwrap_or_else(PoisonError::into_inner)
@@ -334,7 +325,7 @@ mod tests {
 
     #[test]
     fn nobody_looking_costs_nothing() {
-        let progress = Progress::default();
+        let progress = Progress::new(80, false);
         progress.rendering(&[], "");
         progress.download("x").update(1, Some(2));
         assert_eq!(progress.suspend(|| 7), 7);

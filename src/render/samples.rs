@@ -6,7 +6,7 @@ use chrono::FixedOffset;
 use serde_json::json;
 
 use crate::event::TimelineEntry;
-use crate::render::{Places, View};
+use crate::render::View;
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, File, FileState, IdempotencyKey, LastError, Part, Phase, RemoteStatus, RowId,
@@ -33,10 +33,8 @@ pub(super) fn view(width: usize) -> View<FixedOffset> {
         wraps: true,
         verbose: false,
         account: None,
-        places: Places {
-            cwd: Some("/home/ada/work".into()),
-            home: Some("/home/ada".into()),
-        },
+        cwd: Some("/home/ada/work".into()),
+        home: Some("/home/ada".into()),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anstream::adapter::strip_str;
@@ -37,8 +37,7 @@ pub struct ScreenOptions {
 
 pub struct Screen {
     streams: Mutex<Streams>,
-    progress: OnceLock<Progress>,
-    animate: bool,
+    pub progress: Progress,
     colors: (bool, bool),
     pub out_is_terminal: bool,
     pub err_is_terminal: bool,
@@ -92,7 +91,9 @@ impl Screen {
     ) -> Self {
         let columns = options.columns.as_deref();
         let columns = columns.and_then(|text| text.parse().ok()).or(size);
-        let is_wanted = !options.quiet && !options.json;
+        let columns = columns.filter(|&columns| columns > 0);
+        let width = columns.unwrap_or(DEFAULT_WIDTH);
+        let is_wanted = !options.quiet && !options.json && options.term.as_deref() != Some("dumb");
         Self {
             streams: Mutex::new(Streams {
                 out,
@@ -102,14 +103,11 @@ impl Screen {
                 is_closed: false,
                 failed: None,
             }),
-            progress: OnceLock::new(),
-            animate: err_is_terminal && is_wanted && options.term.as_deref() != Some("dumb"),
+            progress: Progress::new(width, err_is_terminal && is_wanted),
             colors: (false, false),
             out_is_terminal,
             err_is_terminal,
-            width: columns
-                .filter(|&columns| columns > 0)
-                .unwrap_or(DEFAULT_WIDTH),
+            width,
             quiet: options.quiet,
             verbose: options.verbose,
             json: options.json,
@@ -118,7 +116,7 @@ impl Screen {
 
     /// A result that somebody may be waiting for: one line on stdout, at once. Server text in it must be sanitized.
     pub fn line(&self, line: &str) {
-        self.undisturbed(|| {
+        self.progress.suspend(|| {
             let mut streams = self.lock();
             streams.queue(line);
             streams.queue("\n");
@@ -196,12 +194,6 @@ impl Screen {
         problem.exit
     }
 
-    pub fn progress(&self) -> Progress {
-        let live = || self.animate.then(|| Progress::live(self.width));
-        let progress = self.progress.get_or_init(|| live().unwrap_or_default());
-        progress.clone()
-    }
-
     pub fn is_closed(&self) -> bool {
         self.lock().is_closed
     }
@@ -228,20 +220,13 @@ impl Screen {
         };
         let lines: Vec<_> = text.lines().map(text::sanitize).collect();
         let message = format!("{prefix}{}\n", lines.join("\n"));
-        self.undisturbed(|| {
+        self.progress.suspend(|| {
             let mut streams = self.lock();
             // Whoever sees both streams in one place sees them in order, unless stdout is not read at all.
             streams.flush();
             streams.settle(ORDER);
             let _nobody_to_tell = streams.err.write_all(message.as_bytes());
         });
-    }
-
-    fn undisturbed(&self, print: impl FnOnce()) {
-        match self.progress.get() {
-            Some(progress) => progress.suspend(print),
-            None => print(),
-        }
     }
 
     /// A thread that panicked while it printed leaves nothing that others could not print after.

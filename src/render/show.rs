@@ -163,7 +163,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
             let mut line = format!("  {:<10} {:<11} {size:<9}", file.asset, file.state);
             if let Some(path) = file.path.as_deref() {
                 line += " ";
-                line += &text::sanitize(&self.view.places.shorten(path));
+                line += &text::sanitize(&self.view.shorten(path));
             }
             if let Some(digest) = file.sha256.as_deref().filter(|_| self.view.verbose) {
                 let digest = format!("sha256 {}", text::fit(digest, 64));

@@ -62,7 +62,7 @@ pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> 
 }
 
 fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
-    let path = |path| Cell::path(view.places.shorten(path), style::PLAIN);
+    let path = |path| Cell::path(view.shorten(path), style::PLAIN);
     let tone = match (field, video.saved_path()) {
         (Field::Path, Some(saved)) => return path(saved),
         (Field::OutputDir, _) => return path(&video.output_dir),
@@ -123,7 +123,7 @@ fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
     let Some(file) = video.file(Asset::Video).or(video.files.first()) else {
         return Cell::new("", style::PLAIN);
     };
-    let path = file.path.as_deref().map(|path| view.places.shorten(path));
+    let path = file.path.as_deref().map(|path| view.shorten(path));
     let path = path.unwrap_or_default();
     match file.state {
         FileState::Saved => Cell::path(path, style::PLAIN),
