@@ -231,40 +231,55 @@ pub fn sent(
         Ok(created) => return accepted(video, created, account, now),
         Err(error) => error,
     };
-    if video.phase != Phase::Sending {
+    let (verdict, first) = (Verdict::of(error), attempt.is_first());
+    if video.phase != Phase::Sending || verdict == Verdict::NotAsked && !first {
         return Decision::new(video);
     }
-    let first = attempt.is_first();
-    match Verdict::of(error) {
+    let mut decision = Decision::change(video);
+    let row = &mut decision.video;
+    let wait = error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
+    if verdict.leaves_outcome_open() {
+        // HeyGen may have taken it: only the same key may ask again.
+        let wait = (verdict == Verdict::InProgress).then_some(wait);
+        space_out(row, attempt, wait, now);
+    } else if first {
+        reset_attempt(row);
+        // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
+        if verdict == Verdict::NoCredit {
+            row.idempotency_key = Some(new_key);
+        }
+    }
+    if matches!(verdict, Verdict::Busy | Verdict::Declined) {
+        row.send_after = Some(now.after(wait));
+    }
+    let own = match verdict {
+        Verdict::NotAsked => return decision,
+        Verdict::Refused | Verdict::NotFound => return rejected(video, first, error),
         Verdict::Unanswered | Verdict::Garbled if !video.kind.strategy().replays => {
             let mut decision = expire(video, Expiry::NoReplay, now);
             if let Some(last) = &mut decision.video.last_error {
                 last.request_id = error.request_id.clone();
             }
-            decision
+            return decision;
         }
-        // HeyGen may have taken it: only the same key may ask again.
-        Verdict::Unanswered | Verdict::Garbled => {
-            without_answer(video, attempt, Failure::api(Operation::Send, error), now)
+        Verdict::InProgress | Verdict::Busy => {
+            let postponed = Event::Postponed {
+                code: error.code.clone(),
+                until: row.send_after.map(Timestamp::rfc3339),
+            };
+            decision.again(postponed, video.send_after.is_some());
+            return decision;
         }
-        Verdict::InProgress => in_progress(video, attempt, error, now),
-        Verdict::Refused | Verdict::NotFound => rejected(video, first, error),
+        Verdict::Unanswered | Verdict::Garbled | Verdict::Declined => true,
+        // Whether the run may send at all is asked with one row first; no row is to blame.
         Verdict::NotSent
         | Verdict::Gateway
         | Verdict::KeyRefused
         | Verdict::Forbidden
-        | Verdict::NoCredit
-        | Verdict::Busy
-        | Verdict::Declined => not_now(video, first, error, new_key, now),
-    }
-}
-
-pub fn not_attempted(video: &Video, attempt: Attempt) -> Decision {
-    let mut decision = Decision::new(video);
-    if attempt.is_first() && video.phase == Phase::Sending {
-        reset_attempt(&mut decision.video);
-        decision.changed = true;
-    }
+        | Verdict::NoCredit => false,
+    };
+    let failure = Failure::api(Operation::Send, error);
+    record_failure(&mut decision, Failure { own, ..failure }, now);
     decision
 }
 
@@ -279,6 +294,10 @@ pub fn already_tracked(
     first: bool,
     now: Timestamp,
 ) -> Decision {
+    if video.phase != Phase::Sending {
+        return Decision::new(video);
+    }
+    let mut decision = Decision::change(video);
     let (id, row) = (&created.video_id, other.id);
     if first || other.idempotency_key.is_some() {
         let message = format!("HeyGen answered with video {id}, which row {row} tracks");
@@ -286,12 +305,10 @@ pub fn already_tracked(
             request_id: created.request_id.clone(),
             ..Failure::local(Operation::Send, "already_tracked", &message)
         };
-        return without_answer(video, attempt, failure, now);
+        space_out(&mut decision.video, attempt, None, now);
+        record_failure(&mut decision, failure, now);
+        return decision;
     }
-    if video.phase != Phase::Sending {
-        return Decision::new(video);
-    }
-    let mut decision = Decision::change(video);
     decision.video.last_error = None;
     decision.video.first_unanswered_at = None;
     let message = format!("this request became video {id}, which row {row} tracks");
@@ -387,81 +404,10 @@ fn rejected(video: &Video, first: bool, error: &ApiError) -> Decision {
     decision
 }
 
-fn without_answer(video: &Video, attempt: Attempt, failure: Failure, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
-    if video.phase != Phase::Sending {
-        return decision;
-    }
-    space_out(&mut decision.video, attempt, None, now);
-    record_failure(&mut decision, failure, now);
-    decision
-}
-
 /// An attempt that took no POST to count is one all the same, or it would never be spaced out.
 fn space_out(row: &mut Video, attempt: Attempt, wait: Option<Duration>, now: Timestamp) {
     row.attempts = row.attempts.saturating_add(attempt.unanswered.max(1));
     row.send_after = Some(now.after(wait.unwrap_or(spacing(row.attempts))));
-}
-
-/// HeyGen knows the key and has not answered it: the 20 hours run. Nothing is wrong with that.
-fn in_progress(video: &Video, attempt: Attempt, error: &ApiError, now: Timestamp) -> Decision {
-    let mut decision = Decision::change(video);
-    let wait = error.retry_after.unwrap_or(spacing(2));
-    space_out(&mut decision.video, attempt, Some(wait), now);
-    postponed(&mut decision, video, error);
-    decision
-}
-
-fn postponed(decision: &mut Decision, before: &Video, error: &ApiError) {
-    let postponed = Event::Postponed {
-        code: error.code.clone(),
-        until: decision.video.send_after.map(Timestamp::rfc3339),
-    };
-    decision.again(postponed, before.send_after.is_some());
-}
-
-/// HeyGen did not take it, and it may be tried again later.
-fn not_now(
-    video: &Video,
-    first: bool,
-    error: &ApiError,
-    new_key: IdempotencyKey,
-    now: Timestamp,
-) -> Decision {
-    let verdict = Verdict::of(error);
-    let mut decision = Decision::change(video);
-    let row = &mut decision.video;
-    if first {
-        reset_attempt(row);
-        // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
-        if verdict == Verdict::NoCredit {
-            row.idempotency_key = Some(new_key);
-        }
-    }
-    match verdict {
-        Verdict::Busy => {
-            let wait = error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
-            row.send_after = Some(now.after(wait));
-            postponed(&mut decision, video, error);
-        }
-        Verdict::Declined => {
-            row.send_after = Some(now.after(error.retry_after.unwrap_or(spacing(2))));
-            record_failure(&mut decision, Failure::api(Operation::Send, error), now);
-        }
-        // Whether the run may send at all is asked with one row first; no row is to blame.
-        _ => {
-            let failure = Failure::api(Operation::Send, error);
-            record_failure(
-                &mut decision,
-                Failure {
-                    own: false,
-                    ..failure
-                },
-                now,
-            );
-        }
-    }
-    decision
 }
 
 /// Pauses between replays: at once, then 1, 2, 4 … 60 minutes.

@@ -8,6 +8,8 @@ use crate::heygen::{ApiError, ErrorKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// No request was made.
+    NotAsked,
     /// The connection was never established: not one byte of the request went out.
     NotSent,
     /// HeyGen may or may not have acted: no answer, or one that says nothing about what happened behind it.
@@ -34,6 +36,7 @@ pub enum Verdict {
 impl Verdict {
     pub fn of(error: &ApiError) -> Self {
         match error.kind {
+            ErrorKind::NotAsked => Self::NotAsked,
             ErrorKind::NotSent => Self::NotSent,
             ErrorKind::NoAnswer { .. } => Self::Unanswered,
             ErrorKind::BadResponse(_) => Self::Garbled,
@@ -107,7 +110,7 @@ impl Verdict {
                 "not there for this key: another workspace? see --db and HEYGEN_API_KEY_FILE"
             }
             Self::Busy => "HeyGen asks to wait; the next check carries on",
-            Self::InProgress | Self::Refused | Self::Declined => return None,
+            Self::NotAsked | Self::InProgress | Self::Refused | Self::Declined => return None,
         })
     }
 }

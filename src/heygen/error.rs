@@ -22,6 +22,8 @@ pub struct ApiError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// No request was made: the run asks HeyGen nothing more.
+    NotAsked,
     /// The connection was never established (DNS, refused, connect time-out, TLS): not one byte of the request went out.
     NotSent,
     /// Something went out and no complete answer came back.
@@ -37,7 +39,7 @@ impl ApiError {
     pub fn http_status(&self) -> Option<u16> {
         match self.kind {
             ErrorKind::Status(status) | ErrorKind::BadResponse(status) => Some(status),
-            ErrorKind::NotSent | ErrorKind::NoAnswer { .. } => None,
+            ErrorKind::NotAsked | ErrorKind::NotSent | ErrorKind::NoAnswer { .. } => None,
         }
     }
 
@@ -51,6 +53,11 @@ impl ApiError {
             retry_after: None,
             excerpt: None,
         }
+    }
+
+    pub(crate) fn not_asked() -> Self {
+        let message = "this run asks HeyGen nothing more";
+        Self::new(ErrorKind::NotAsked, "auth_error", message.to_owned())
     }
 
     #[cfg(test)]

@@ -1,12 +1,11 @@
-//! Which account this run works for; found out at the first request, so that an idle run needs no key.
+//! Whom HeyGen is asked as, found out at the first request, so that an idle run needs no key.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Run;
-use super::calls::Caller;
 use super::commit::Message;
 use super::limiter::RateLimiter;
+use super::{PassOptions, Run};
 use crate::config::{self, Environment};
 use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Client, Timeouts, account};
@@ -21,6 +20,9 @@ pub(crate) struct Access {
     /// Whether the API is on this machine, so that its files may be, too.
     pub loopback: bool,
     pub proxy: Option<Proxy>,
+    pub(super) limiter: Arc<RateLimiter>,
+    /// How long one request may take, pauses between its tries included, before the next run has to go on.
+    pub(super) budget: Duration,
 }
 
 impl Access {
@@ -33,16 +35,9 @@ impl Access {
             loopback: base.is_loopback(),
             client: Client::new(&base, key, Timeouts::default(), proxy.clone()),
             proxy,
+            limiter: Arc::default(),
+            budget: PassOptions::default().budget,
         })
-    }
-
-    pub(super) fn caller(&self, limiter: &Arc<RateLimiter>, budget: Duration) -> Caller {
-        Caller {
-            client: self.client.clone(),
-            account: self.account.clone(),
-            limiter: Arc::clone(limiter),
-            budget,
-        }
     }
 }
 
@@ -53,47 +48,42 @@ pub(super) fn may_ask(account: &Account, video: &Video) -> bool {
 }
 
 impl Run<'_, '_> {
+    pub(super) fn resolve(&self) -> Result<Access> {
+        Ok(Access {
+            limiter: Arc::clone(&self.limiter),
+            budget: self.options.budget,
+            ..Access::resolve(self.env)?
+        })
+    }
+
     /// Without a key the run goes on with what needs none.
-    pub(super) fn caller(&mut self) -> Result<Option<Caller>> {
+    pub(super) fn access(&mut self) -> Result<Option<Access>> {
         if self.access.is_none() && !self.limiter.is_closed() {
-            match Access::resolve(self.env) {
+            match self.resolve() {
                 Ok(access) => self.access = Some(access),
                 Err(problem) if problem.exit == Exit::Auth => self.stop(Outage::Key, problem),
                 Err(problem) => return Err(problem),
             }
         }
-        let access = self.access.as_ref();
-        Ok(access.map(|access| access.caller(&self.limiter, self.options.budget)))
+        Ok(self.access.clone())
     }
 
     /// Asks HeyGen something in a worker thread, where there is a key. When the run is over by then, nobody listens, and
     /// nothing is lost by it.
     pub(super) fn request(
         &mut self,
-        ask: impl FnOnce(&Caller) -> Message + Send + 'static,
+        ask: impl FnOnce(&Access) -> Message + Send + 'static,
     ) -> Result<()> {
-        let Some(caller) = self.caller()? else {
-            return Ok(());
-        };
-        let outbox = self.outbox.clone();
-        let job = move || {
-            let Message {
-                rows,
-                accepted,
-                learn,
-            } = ask(&caller);
-            let message = Message::new(move |run, tx| {
-                run.api.done();
-                learn(run, tx)
+        if let Some(access) = self.access()? {
+            let outbox = self.outbox.clone();
+            self.api.start(move || {
+                let message = Message {
+                    ends_request: true,
+                    ..ask(&access)
+                };
+                outbox.send(message).ok();
             });
-            let message = Message {
-                rows,
-                accepted,
-                ..message
-            };
-            outbox.send(message).ok();
-        };
-        self.api.start(job);
+        }
         Ok(())
     }
 

@@ -1,33 +1,25 @@
 //! Requests to HeyGen with the patience of one run: which are repeated, and for how long.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use super::limiter::CallError;
-use super::limiter::RateLimiter;
+use super::Access;
 use crate::decide::{Attempt, Verdict};
-use crate::error::Problem;
-use crate::heygen::{ApiError, Backoff, Client, Created, RemoteVideo};
+use crate::error::{Problem, Result};
+use crate::heygen::{ApiError, Backoff, Client, Created, Page, RemoteVideo};
 use crate::store::Identity;
 use crate::time::{self, Timestamp};
-use crate::video::{Account, IdempotencyKey, Job, Phase, Video};
+use crate::video::{IdempotencyKey, Job, Phase, Video};
 
 const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// A 429 without a usable `Retry-After`.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
-
-#[derive(Clone)]
-pub(crate) struct Caller {
-    pub(super) client: Client,
-    pub(super) account: Account,
-    pub(super) limiter: Arc<RateLimiter>,
-    /// How long one request may take, pauses between its tries included, before the next run has to go on.
-    pub(super) budget: Duration,
-}
+/// A million jobs: what goes on longer has no end.
+const MAX_PAGES: usize = 10_000;
 
 /// A row that was marked for its POST.
 pub(super) struct Ready {
@@ -38,19 +30,15 @@ pub(super) struct Ready {
     pub(super) window: RangeInclusive<Timestamp>,
 }
 
-#[derive(Debug)]
-pub(super) struct Posted {
-    pub(super) answer: Result<Created, CallError>,
-    pub(super) attempt: Attempt,
-    /// Why no (further) POST was made: its answer could not be recorded.
-    pub(super) moved: Option<Problem>,
-}
+pub(super) type Posted = (Result<Created, ApiError>, Attempt);
 
-impl Caller {
-    pub(super) fn get<T>(
+impl Access {
+    /// Repeats a request as long as `again` sees sense in it.
+    fn ask<T>(
         &self,
-        request: impl Fn(&Client) -> Result<T, ApiError>,
-    ) -> Result<T, CallError> {
+        mut request: impl FnMut(&Client) -> Result<T, ApiError>,
+        mut again: impl FnMut(Verdict, &ApiError) -> bool,
+    ) -> Result<T, ApiError> {
         let started = Instant::now();
         let mut backoff = Backoff::new(TRIES, self.budget, FIRST_PAUSE, LONGEST_PAUSE);
         loop {
@@ -61,17 +49,29 @@ impl Caller {
             };
             let verdict = self.heed(&error);
             drop(permit);
-            if !verdict.is_worth_repeating(error.kind) {
-                return Err(CallError::Api(error));
+            if !again(verdict, &error) {
+                return Err(error);
             }
-            if !waits(&mut backoff, started, &error, verdict) {
-                return Err(CallError::Api(error));
+            match backoff.next(started.elapsed(), error.retry_after, fastrand::f64()) {
+                None => return Err(error),
+                // The limiter does the waiting that Retry-After asks for.
+                Some(_) if verdict == Verdict::Busy => {}
+                Some(pause) => thread::sleep(pause),
             }
         }
     }
 
+    pub(super) fn get<T>(
+        &self,
+        request: impl Fn(&Client) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        self.ask(request, |verdict, error| {
+            verdict.is_worth_repeating(error.kind)
+        })
+    }
+
     /// Everything about a job. An agent's session has no files: they are its video's, and so is the reason of a failure.
-    pub(crate) fn job(&self, job: &Job) -> Result<RemoteVideo, CallError> {
+    pub(crate) fn job(&self, job: &Job) -> Result<RemoteVideo, ApiError> {
         let remote = self.get(|client| client.job(job))?;
         let video_id = match &remote.session {
             Some(session) if remote.status.is_terminal() => session.video_id.clone(),
@@ -91,72 +91,76 @@ impl Caller {
                 ..video
             }),
             // A placeholder that never rendered: the session's word stands.
-            Err(CallError::Api(error)) if Verdict::of(&error) == Verdict::NotFound => Ok(remote),
+            Err(error) if Verdict::of(&error) == Verdict::NotFound => Ok(remote),
             Err(error) => Err(error),
         }
     }
 
+    /// Reads a list to its end, or until `take` has enough.
+    pub(crate) fn pages<T>(
+        &self,
+        read: impl Fn(&Client, Option<&str>) -> Result<Page<T>, ApiError>,
+        mut take: impl FnMut(Page<T>) -> Result<bool>,
+    ) -> Result<()> {
+        let mut token: Option<String> = None;
+        let mut seen = HashSet::new();
+        while seen.len() < MAX_PAGES {
+            let page = self.get(|client| read(client, token.as_deref()));
+            let page = page.map_err(unread)?;
+            let is_empty = page.items.is_empty() && page.skipped == 0;
+            token.clone_from(&page.next);
+            if !take(page)? || is_empty || token.is_none() {
+                return Ok(());
+            }
+            if !seen.insert(token.clone()) {
+                break;
+            }
+        }
+        let message = "HeyGen's list goes in circles or has no end";
+        Err(Problem::new("bad_response", message))
+    }
+
     /// Writes to a session, once: whatever comes back, it may have arrived.
-    pub(super) fn message(&self, job: &Job, text: &str) -> Result<Option<String>, CallError> {
-        let _permit = self.limiter.enter(Instant::now() + self.budget)?;
-        self.client.message(&job.id, text).map_err(|error| {
-            self.heed(&error);
-            CallError::Api(error)
-        })
+    pub(super) fn message(&self, job: &Job, text: &str) -> Result<Option<String>, ApiError> {
+        self.ask(|client| client.message(&job.id, text), |_, _| false)
     }
 
     /// POSTs a row. A first POST whose answer is missing is repeated once, with the same key and the same bytes;
     /// further replays are the next runs', at growing distances.
     ///
-    /// Nothing is sent into a database that could not take the answer (`identity`).
-    pub(super) fn post(&self, ready: &Ready, identity: &Identity) -> Posted {
+    /// Nothing is sent into a database that could not take the answer (`identity`): that is the error.
+    pub(super) fn post(&self, ready: &Ready, identity: &Identity) -> Result<Posted> {
         let (video, body) = (&ready.video, ready.body.as_bytes());
         let (kind, template) = (video.kind, video.template_id.as_deref());
         let unanswered_before = video.phase == Phase::Sending;
-        let started = Instant::now();
-        let mut backoff = Backoff::new(TRIES, self.budget, FIRST_PAUSE, LONGEST_PAUSE);
         let mut attempt = Attempt {
             unanswered_before,
             unanswered: 0,
         };
-        let mut last: Option<ApiError> = None;
-        let mut moved;
-        let answer = loop {
-            moved = identity.check().err();
-            if moved.is_some() {
-                break Err(CallError::Stopped);
-            }
-            let permit = match self.limiter.enter(started + self.budget) {
-                Ok(permit) => permit,
-                Err(denied) => break Err(last.map_or(denied, CallError::Api)),
-            };
-            if !ready.window.contains(&time::now()) {
-                break Err(last.map_or(CallError::Stopped, CallError::Api));
-            }
-            let error = match self.client.create(kind, template, body, &ready.key) {
-                Ok(created) => break Ok(created),
-                Err(error) => error,
-            };
-            let verdict = self.heed(&error);
-            drop(permit);
-            attempt.unanswered += i64::from(verdict.leaves_outcome_open());
-            let repeat = match verdict {
-                Verdict::NotSent | Verdict::Busy => true,
-                Verdict::Unanswered | Verdict::Garbled => {
-                    kind.strategy().replays && !unanswered_before && attempt.unanswered < 2
+        let (mut last, mut moved) = (None, None);
+        let answer = self.ask(
+            |client| {
+                moved = identity.check().err();
+                if moved.is_some() || !ready.window.contains(&time::now()) {
+                    return Err(ApiError::not_asked());
                 }
-                _ => false,
-            };
-            if !repeat || !waits(&mut backoff, started, &error, verdict) {
-                break Err(CallError::Api(error));
-            }
-            last = Some(error);
-        };
-        Posted {
-            answer,
-            attempt,
-            moved,
-        }
+                let answer = client.create(kind, template, body, &ready.key);
+                answer.inspect_err(|error| last = Some(error.clone()))
+            },
+            |verdict, _| {
+                attempt.unanswered += i64::from(verdict.leaves_outcome_open());
+                match verdict {
+                    Verdict::NotSent | Verdict::Busy => true,
+                    Verdict::Unanswered | Verdict::Garbled => {
+                        kind.strategy().replays && !unanswered_before && attempt.unanswered < 2
+                    }
+                    _ => false,
+                }
+            },
+        );
+        // What kept a further try from being made is not the answer to the one before.
+        let answer = answer.map_err(|error| last.unwrap_or(error));
+        moved.map_or(Ok((answer, attempt)), Err)
     }
 
     /// What one answer means for everybody's next request.
@@ -173,15 +177,12 @@ impl Caller {
     }
 }
 
-/// Waits before the next try; `false` where there is none.
-fn waits(backoff: &mut Backoff, started: Instant, error: &ApiError, verdict: Verdict) -> bool {
-    match backoff.next(started.elapsed(), error.retry_after, fastrand::f64()) {
-        // The limiter does the waiting that Retry-After asks for.
-        Some(_) if verdict == Verdict::Busy => true,
-        Some(pause) => {
-            thread::sleep(pause);
-            true
+/// Why a list was not read to its end.
+pub(crate) fn unread(error: ApiError) -> Problem {
+    match Verdict::of(&error) {
+        Verdict::NotSent | Verdict::Unanswered | Verdict::Garbled | Verdict::Busy => {
+            Problem::from(error).with_hint("run it again: what is recorded stays")
         }
-        None => false,
+        _ => error.into(),
     }
 }

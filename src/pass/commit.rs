@@ -20,6 +20,8 @@ pub(super) const BATCH: usize = 512;
 pub(super) struct Message {
     /// How many rows it is about.
     pub(super) rows: usize,
+    /// An API worker is free again.
+    pub(super) ends_request: bool,
     /// What a person has to know of an accepted POST when it cannot be recorded.
     pub(super) accepted: Option<String>,
     pub(super) learn: Box<Learn>,
@@ -33,6 +35,7 @@ impl Message {
     ) -> Self {
         Self {
             rows: 1,
+            ends_request: false,
             accepted: None,
             learn: Box::new(learn),
         }
@@ -69,6 +72,9 @@ impl Run<'_, '_> {
         self.now = time::now();
         let written = store.write(|tx| {
             for message in batch {
+                if message.ends_request {
+                    self.api.done();
+                }
                 (message.learn)(self, tx)?;
             }
             match std::mem::take(&mut self.after.seen).as_slice() {

@@ -23,14 +23,6 @@ struct State {
     passed: u64,
 }
 
-/// Why a request has no answer.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    Api(ApiError),
-    /// It was not made: the run is over.
-    Stopped,
-}
-
 pub(super) struct Permit<'a>(&'a RateLimiter);
 
 /// Whoever waits for others is woken by them.
@@ -39,17 +31,17 @@ const UNTIL_WOKEN: Duration = Duration::from_secs(3600);
 impl RateLimiter {
     /// Waits for the right to make one request. Where HeyGen asked to wait beyond `deadline`, its refusal stands for
     /// the answer.
-    pub(super) fn enter(&self, deadline: Instant) -> Result<Permit<'_>, CallError> {
+    pub(super) fn enter(&self, deadline: Instant) -> Result<Permit<'_>, ApiError> {
         let mut state = self.lock();
         loop {
             if state.closed {
-                return Err(CallError::Stopped);
+                return Err(ApiError::not_asked());
             }
             let now = Instant::now();
             let wait = match &state.held_back {
                 Some((until, refusal)) if *until > now => {
                     if *until > deadline {
-                        return Err(CallError::Api(refusal.clone()));
+                        return Err(refusal.clone());
                     }
                     *until - now
                 }

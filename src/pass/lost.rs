@@ -2,7 +2,6 @@
 //! become. That HeyGen cannot be asked loses nothing; the row's next check asks again.
 
 use super::access::may_ask;
-use super::calls::Caller;
 use super::{Access, Run};
 use crate::decide;
 use crate::error::Result;
@@ -50,18 +49,14 @@ impl Run<'_, '_> {
         rows.sort_unstable();
         rows.dedup();
         // Whoever has no key is told so where one is needed.
-        let access = self
-            .access
-            .clone()
-            .or_else(|| Access::resolve(self.env).ok());
+        let access = self.access.clone().or_else(|| self.resolve().ok());
         let Some(access) = access.filter(|_| !rows.is_empty()) else {
             return Ok(());
         };
-        let caller = access.caller(&self.limiter, self.options.budget);
         let mut lost: Vec<Lost> = Vec::new();
         store.read(|tx| {
             for row in rows {
-                let read = Lost::read(tx, row, &caller.account)?;
+                let read = Lost::read(tx, row, &access.account)?;
                 lost.extend(read.filter(|lost| lost.video.is_lost()));
             }
             Ok(())
@@ -71,7 +66,7 @@ impl Run<'_, '_> {
             let same_list = |lost: &mut Lost| lost.video.kind.strategy().list == list;
             let these = lost.extract_if(.., same_list).collect();
             if list.is_some() {
-                self.look_in_list(store, &caller, kind, these)?;
+                self.look_in_list(store, &access, kind, these)?;
             }
         }
         Ok(())
@@ -80,7 +75,7 @@ impl Run<'_, '_> {
     fn look_in_list(
         &mut self,
         store: &mut Store,
-        caller: &Caller,
+        access: &Access,
         kind: Kind,
         mut lost: Vec<Lost>,
     ) -> Result<()> {
@@ -89,7 +84,7 @@ impl Run<'_, '_> {
             .filter_map(|lost| decide::may_begin(&lost.video));
         let since = begins.map(|window| *window.start()).min();
         let (mut pages, mut whole) = (0, true);
-        let read = caller.pages(
+        let read = access.pages(
             |client, token| client.jobs(kind, token),
             |page| {
                 for lost in &mut lost {

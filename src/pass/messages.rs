@@ -5,7 +5,6 @@
 
 use super::Run;
 use super::access::may_ask;
-use super::calls::CallError;
 use crate::decide::{self, Verdict};
 use crate::error::Result;
 use crate::event::Event;
@@ -26,7 +25,7 @@ impl Run<'_, '_> {
     }
 
     fn send_message(&mut self, store: &mut Store, message: &OutgoingMessage) -> Result<()> {
-        let Some(caller) = self.caller()? else {
+        let Some(access) = self.access()? else {
             return Ok(());
         };
         let Some(_guard) = self.locks.try_row(Purpose::Send, message.row)? else {
@@ -35,17 +34,16 @@ impl Run<'_, '_> {
         let Some(video) = store.read(|tx| tx.video(message.row))? else {
             return Ok(());
         };
-        let Some(job) = video.job().filter(|_| may_ask(&caller.account, &video)) else {
+        let Some(job) = video.job().filter(|_| may_ask(&access.account, &video)) else {
             return Ok(());
         };
         let (unsent, sending) = (MessageState::Unsent, MessageState::Sending);
         if !store.write(|tx| tx.move_message(message.id, unsent, sending, None))? {
             return Ok(());
         }
-        let (state, run_id, why) = match caller.message(&job, &message.text) {
+        let (state, run_id, why) = match access.message(&job, &message.text) {
             Ok(run_id) => (MessageState::Sent, run_id, None),
-            Err(CallError::Stopped) => (unsent, None, None),
-            Err(CallError::Api(error)) => (after(&error), None, Some(error.message)),
+            Err(error) => (after(&error), None, Some(error.message)),
         };
         self.commit(store, |run, tx| {
             tx.move_message(message.id, sending, state, run_id.as_deref())?;
@@ -66,7 +64,9 @@ impl Run<'_, '_> {
 
 fn after(error: &ApiError) -> MessageState {
     match Verdict::of(error) {
-        Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => MessageState::Unsent,
+        Verdict::NotAsked | Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => {
+            MessageState::Unsent
+        }
         Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway | Verdict::InProgress => {
             MessageState::Sending
         }

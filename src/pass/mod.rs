@@ -14,7 +14,6 @@
 //! pass carries on from.
 
 mod access;
-mod account;
 mod calls;
 mod commit;
 mod hooks;
@@ -36,7 +35,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 pub(crate) use access::Access;
-pub(crate) use calls::{CallError, Caller};
+pub(crate) use calls::unread;
 pub(crate) use lost::Lost;
 pub(crate) use options::{PassOptions, Scope};
 pub(crate) use report::{Level, Reporter, Tally};

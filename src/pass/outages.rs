@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Run;
 use super::report::Reporter;
+use super::{Access, Run};
 use crate::decide::REPORT_AGAIN;
 use crate::error::{Problem, Result};
 use crate::heygen::Timeouts;
@@ -140,9 +140,12 @@ impl Run<'_, '_> {
         if !self.reporter.reports_again || !self.outages.has(Outage::Credit) {
             return;
         }
-        let mut caller = access.caller(&self.limiter, Duration::ZERO);
-        caller.client = access.client.with_timeouts(HASTE);
-        let Ok(balance) = caller.get(|client| client.whoami()) else {
+        let hasty = Access {
+            client: access.client.with_timeouts(HASTE),
+            budget: Duration::ZERO,
+            ..access.clone()
+        };
+        let Ok(balance) = hasty.get(|client| client.whoami()) else {
             return;
         };
         for ((outage, _), problem) in &mut self.outages.met {

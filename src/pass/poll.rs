@@ -6,7 +6,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::calls::CallError;
 use super::commit::Message;
 use super::{Run, Tx};
 use crate::decide::{self, Breaker, Circuit, Observation, Verdict, Witness};
@@ -182,10 +181,10 @@ impl Run<'_, '_> {
             && self.polls.bulk.len() < MAX_BULK
             && self.polls.details.is_empty()
         {
-            let Some(caller) = self.caller()? else {
+            let Some(access) = self.access()? else {
                 return Ok(());
             };
-            let page = store.read(|tx| tx.unfinished_after(after, Some(&caller.account), PAGE))?;
+            let page = store.read(|tx| tx.unfinished_after(after, Some(&access.account), PAGE))?;
             self.polls.next_page = match page.last() {
                 Some(last) if page.len() == PAGE as usize => Some(last.row),
                 _ => None,
@@ -217,16 +216,16 @@ impl Run<'_, '_> {
     }
 
     fn ask_for_one(&mut self, row: Asked) -> Result<()> {
-        self.request(move |caller| {
-            let answer = caller.job(&row.job);
+        self.request(move |access| {
+            let answer = access.job(&row.job);
             Message::new(move |run, tx| run.detail_answer(tx, row, answer))
         })
     }
 
     fn ask_for_many(&mut self, kind: Kind, rows: Vec<Asked>) -> Result<()> {
-        self.request(move |caller| {
+        self.request(move |access| {
             let ids: Vec<&VideoId> = rows.iter().map(|asked| &asked.job.id).collect();
-            let answer = caller.get(|client| client.statuses(kind, &ids));
+            let answer = access.get(|client| client.statuses(kind, &ids));
             Message {
                 rows: rows.len(),
                 ..Message::new(move |run, tx| run.bulk_answer(tx, rows, answer))
@@ -238,15 +237,15 @@ impl Run<'_, '_> {
         &mut self,
         tx: &Tx<'_>,
         rows: Vec<Asked>,
-        answer: Result<Vec<BulkStatus>, CallError>,
+        answer: Result<Vec<BulkStatus>, ApiError>,
     ) -> Result<()> {
         let error = match answer {
             Ok(statuses) => return self.bulk_statuses(tx, rows, statuses),
-            Err(CallError::Stopped) => return Ok(()),
-            Err(CallError::Api(error)) => error,
+            Err(error) => error,
         };
         let verdict = Verdict::of(&error);
         match verdict {
+            Verdict::NotAsked => return Ok(()),
             Verdict::KeyRefused => self.stop(Outage::Key, error.clone()),
             Verdict::Forbidden => self.stop(Outage::Forbidden, error.clone()),
             Verdict::Busy => self.stop(Outage::RateLimit, error.clone()),
@@ -309,7 +308,7 @@ impl Run<'_, '_> {
         &mut self,
         tx: &Tx<'_>,
         asked: Asked,
-        answer: Result<RemoteVideo, CallError>,
+        answer: Result<RemoteVideo, ApiError>,
     ) -> Result<()> {
         let error = match answer {
             Ok(remote) => {
@@ -318,11 +317,11 @@ impl Run<'_, '_> {
                 self.reporter.tally.polled += 1;
                 return self.observe(tx, &asked, Observation::Detail(&remote));
             }
-            Err(CallError::Stopped) => return Ok(()),
-            Err(CallError::Api(error)) => error,
+            Err(error) => error,
         };
         let verdict = Verdict::of(&error);
         match verdict {
+            Verdict::NotAsked => {}
             Verdict::KeyRefused => self.stop(Outage::Key, error),
             Verdict::Busy => self.stop(Outage::RateLimit, error),
             Verdict::NotSent => {
@@ -418,15 +417,15 @@ impl Run<'_, '_> {
             return Ok(());
         }
         if self.polls.witness == Witness::Nothing
-            && let Some(caller) = self.caller()?
+            && let Some(access) = self.access()?
         {
             let own = store.read(|tx| {
                 let owners = not_found.iter().map(|(asked, _)| tx.owner(asked.row));
                 owners.collect::<Result<Vec<_>>>()
             })?;
             // For rows of another account, or of nobody yet, it would prove nothing.
-            if own.contains(&Some(caller.account.clone())) {
-                self.greet(&caller);
+            if own.contains(&Some(access.account.clone())) {
+                self.greet(&access);
             }
         }
         self.commit(store, |run, tx| {

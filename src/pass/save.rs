@@ -157,7 +157,7 @@ impl Run<'_, '_> {
                 continue;
             };
             let assets = decide::to_fetch(&video);
-            let Some(caller) = self.caller()?.filter(|_| !assets.is_empty()) else {
+            let Some(access) = self.access()?.filter(|_| !assets.is_empty()) else {
                 continue;
             };
             let Some(stem) = self.saves.stem(store, &video)? else {
@@ -171,7 +171,7 @@ impl Run<'_, '_> {
                 disk,
                 refreshed: false,
                 video,
-                caller,
+                access,
                 files: self.file_client(),
                 options: self.options.clone(),
                 progress: self.reporter.screen.progress.clone(),

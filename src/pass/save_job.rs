@@ -9,11 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::PassOptions;
-use super::calls::{CallError, Caller};
 use super::commit::Message;
 use super::save::FileFailure;
-use crate::decide::FileFact;
+use super::{Access, PassOptions};
+use crate::decide::{FileFact, Verdict};
 use crate::download::{
     self, DownloadError, FileClient, FileRequest, Finished, Ledger, Next, mount, stop,
 };
@@ -32,7 +31,7 @@ pub(super) struct SaveJob {
     pub(super) disk: Option<PathBuf>,
     pub(super) stem: String,
     pub(super) refreshed: bool,
-    pub(super) caller: Caller,
+    pub(super) access: Access,
     pub(super) files: FileClient,
     pub(super) options: PassOptions,
     pub(super) progress: Progress,
@@ -135,10 +134,13 @@ impl SaveJob {
     fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Option<FileFailure>> {
         self.refreshed = true;
         let job = self.video.job().ok_or(None)?;
-        let remote = self.caller.job(&job).map_err(|error| match error {
-            CallError::Stopped => None,
-            CallError::Api(error) => Some(FileFailure::from(error)),
-        })?;
+        let remote = self
+            .access
+            .job(&job)
+            .map_err(|error| match Verdict::of(&error) {
+                Verdict::NotAsked => None,
+                _ => Some(FileFailure::from(error)),
+            })?;
         self.video.urls = remote.urls.clone();
         let row = self.video.id;
         deliver(Message::new(move |run, tx| run.refreshed(tx, row, &remote)));

@@ -6,9 +6,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use super::calls::{CallError, Caller, Posted, Ready};
+use super::calls::{Posted, Ready};
 use super::commit::{Message, unrecorded};
-use super::{Run, Tx};
+use super::{Access, Run, Tx};
 use crate::decide::{self, Attempt, Breaker, Circuit, Due, Moment, Verdict, Witness};
 use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, Created};
@@ -125,7 +125,7 @@ impl Run<'_, '_> {
             self.sends.pages.clear();
             return Ok(false);
         }
-        let Some(caller) = self.caller()? else {
+        let Some(access) = self.access()? else {
             return Ok(false);
         };
         let now = time::now();
@@ -138,7 +138,7 @@ impl Run<'_, '_> {
             let kept_from_sending = |trouble: &Trouble| kinds.contains(&trouble.kind.as_str());
             let failed = tx.troubles()?.iter().any(kept_from_sending) || tx.has_unanswered()?;
             let old = tx.has_old_keys(now.before(OUTBOX_SEEN_EVERY))?;
-            Ok((tx.paused_until(&caller.account)?, old, failed))
+            Ok((tx.paused_until(&access.account)?, old, failed))
         })?;
         let failures = if failed { 1 } else { FAILURES };
         self.sends.breaker = Breaker::half_open(failures);
@@ -147,21 +147,21 @@ impl Run<'_, '_> {
             return Ok(false);
         }
         // A key is trusted for its age, and this clock may be wrong about that: HeyGen's is asked once.
-        Ok(!old || caller.client.clock_skew().is_some() || self.greet(&caller))
+        Ok(!old || access.client.clock_skew().is_some() || self.greet(&access))
     }
 
     /// Asks HeyGen for nothing in particular: for its clock, and to hear whether it is there. `false`: no request of
     /// this run has a chance.
-    pub(super) fn greet(&mut self, caller: &Caller) -> bool {
-        let error = match caller.get(|client| client.whoami()) {
+    pub(super) fn greet(&mut self, access: &Access) -> bool {
+        let error = match access.get(|client| client.whoami()) {
             Ok(_) => {
                 self.polls.witness = self.polls.witness.max(Witness::Answered);
                 return true;
             }
-            Err(CallError::Stopped) => return false,
-            Err(CallError::Api(error)) => error,
+            Err(error) => error,
         };
         match Verdict::of(&error) {
+            Verdict::NotAsked => {}
             Verdict::KeyRefused => self.stop(Outage::Key, error),
             Verdict::NotSent => self.stop(Outage::Network, error),
             _ => return true,
@@ -271,9 +271,11 @@ impl Run<'_, '_> {
 
     fn post(&mut self, ready: Ready, guard: Guard) -> Result<()> {
         let identity = self.identity.clone();
-        self.request(move |caller| {
-            let posted = caller.post(&ready, &identity);
-            let (row, created) = (ready.video.id, posted.answer.as_ref().ok());
+        self.request(move |access| {
+            let posted = access.post(&ready, &identity);
+            let row = ready.video.id;
+            let answer = posted.as_ref().ok().map(|(answer, _)| answer.as_ref());
+            let created = answer.and_then(Result::ok);
             Message {
                 accepted: created.map(|job| unrecorded(row, &job.video_id, ready.key.as_str())),
                 ..Message::new(move |run, tx| {
@@ -284,13 +286,16 @@ impl Run<'_, '_> {
         })
     }
 
-    fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Posted) -> Result<()> {
-        if posted.moved.is_some() {
-            self.after.moved = posted.moved;
-            return Ok(());
-        }
+    fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Result<Posted>) -> Result<()> {
+        let (answer, attempt) = match posted {
+            Ok(posted) => posted,
+            Err(moved) => {
+                self.after.moved = Some(moved);
+                return Ok(());
+            }
+        };
         let Some(video) = tx.video(row)? else {
-            if let Ok(created) = &posted.answer {
+            if let Ok(created) = &answer {
                 let id = &created.video_id;
                 self.reporter.unrecorded(&format!(
                     "row {row} became video {id}, but was forgotten meanwhile"
@@ -298,15 +303,11 @@ impl Run<'_, '_> {
             }
             return Ok(());
         };
-        let attempt = posted.attempt;
-        let answer = match posted.answer {
-            Ok(created) if self.is_anothers(tx, &video, &created, attempt)? => return Ok(()),
-            Ok(created) => Ok(created),
-            Err(CallError::Api(error)) => Err(error),
-            Err(CallError::Stopped) => {
-                return self.write(tx, decide::not_attempted(&video, attempt));
-            }
-        };
+        if let Ok(created) = &answer
+            && self.is_anothers(tx, &video, created, attempt)?
+        {
+            return Ok(());
+        }
         let (account, new_key) = (self.account()?, IdempotencyKey::random());
         let decision = decide::sent(&video, attempt, &answer, &account, new_key, self.now);
         self.write(tx, decision)?;
@@ -368,6 +369,7 @@ impl Run<'_, '_> {
         let verdict = Verdict::of(&error);
         let account = self.account()?;
         match verdict {
+            Verdict::NotAsked => {}
             Verdict::NotSent => {
                 self.stop(Outage::Network, error);
                 tx.release_account(&account, Some(&account.at_any_host()))?;

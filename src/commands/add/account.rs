@@ -11,7 +11,7 @@ use crate::error::{Exit, Problem, Result};
 use crate::heygen::{BatchItem, RemoteVideo};
 use crate::import::Made;
 use crate::kind::Kind;
-use crate::pass::{self, Access, CallError, Caller, Level, PassOptions, Reporter, Scope};
+use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::time::{self, Timestamp};
 use crate::video::{Job, RowId};
 
@@ -37,9 +37,8 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
         }
     }
     let lost = recorder.lost(&access.account)?;
-    let caller = Caller::from(&access);
     let (mut left_out, mut withheld, mut may_have) = (0, 0, BTreeSet::new());
-    let read = caller.pages(
+    let read = access.pages(
         |client, token| client.jobs(kind, token),
         |page| {
             left_out += page.skipped;
@@ -54,7 +53,7 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
                     withheld += 1;
                     may_have.extend(rows);
                 } else if kind == Kind::Agent {
-                    found.push(session(job, &recorder, &caller)?);
+                    found.push(session(job, &recorder, &access)?);
                 } else {
                     found.push(made);
                 }
@@ -106,17 +105,17 @@ fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> R
 }
 
 /// The list of sessions tells next to nothing: neither how far each is nor which video it made.
-fn session(listed: RemoteVideo, recorder: &Recorder<'_>, caller: &Caller) -> Result<MadeElsewhere> {
+fn session(listed: RemoteVideo, recorder: &Recorder<'_>, access: &Access) -> Result<MadeElsewhere> {
     let kind = Kind::Agent;
     let id = listed.id.clone();
     let found = MadeElsewhere::listed(kind, listed);
     if recorder.known(&found)?.is_some() {
         return Ok(found);
     }
-    match caller.job(&Job { kind, id }) {
+    match access.job(&Job { kind, id }) {
         Ok(session) => Ok(MadeElsewhere::listed(kind, session)),
-        Err(CallError::Api(error)) if Verdict::of(&error).is_heygens() => Ok(found),
-        Err(error) => Err(error.into()),
+        Err(error) if Verdict::of(&error).is_heygens() => Ok(found),
+        Err(error) => Err(pass::unread(error)),
     }
 }
 
@@ -126,7 +125,7 @@ pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut recorder = Recorder::new(args, Some(access.account.clone()), context)?;
     let (mut left_out, mut waiting) = (0, 0);
-    let read = Caller::from(&access).pages(
+    let read = access.pages(
         |client, token| client.batch(id, token),
         |page| {
             left_out += page.skipped;

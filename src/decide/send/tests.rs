@@ -337,10 +337,17 @@ fn a_post_that_was_not_made_unties_only_a_fresh_row() {
         unanswered_before: true,
         ..fresh
     };
-    assert_eq!(not_attempted(&sending(), fresh).video.phase, Phase::Unsent);
-    assert!(!not_attempted(&sending(), replay).changed);
+    let not_made = |video: &Video, attempt| {
+        let answer = Err(ApiError::not_asked());
+        sent(video, attempt, &answer, &mine(), key("spare"), noon())
+    };
+    let reset = not_made(&sending(), fresh);
+    assert_eq!(reset.video.phase, Phase::Unsent);
+    assert_eq!(reset.video.idempotency_key, Some(key("first")));
+    assert!(reset.changed && reset.events.is_empty());
+    assert!(!not_made(&sending(), replay).changed);
     let accepted = answered(&sending(), true, &Ok(created())).video;
-    assert!(!not_attempted(&accepted, fresh).changed);
+    assert!(!not_made(&accepted, fresh).changed);
 }
 
 #[test]
