@@ -9,13 +9,16 @@
     reason = "a benchmark that cannot run says so and stops"
 )]
 
+use std::time::Duration;
+
 use divan::{Bencher, black_box};
 use heygen_tracker::decide::{self, Observation};
 use heygen_tracker::heygen::{BaseUrl, Client, RemoteVideo, Timeouts};
+use heygen_tracker::http::Server;
 use heygen_tracker::render::fields::Field;
 use heygen_tracker::render::json::{self, VideoObject};
 use heygen_tracker::render::tsv;
-use heygen_tracker::sandbox::{KEY, RenderState, Sandbox, SandboxOptions};
+use heygen_tracker::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
 use heygen_tracker::secret::Secret;
 use heygen_tracker::store::{NewVideo, Store};
 use heygen_tracker::time;
@@ -70,21 +73,17 @@ fn one_video() -> Video {
     store.read(|tx| tx.video(RowId(1))).unwrap().unwrap()
 }
 
-fn sandbox(videos: usize) -> (Sandbox, Client) {
-    let sandbox = Sandbox::start(SandboxOptions {
-        render_time: None,
-        ..SandboxOptions::default()
-    })
-    .unwrap();
+fn sandbox(videos: usize) -> ([Server; 2], Client) {
+    let (sandbox, servers) = Sandbox::start(SandboxOptions::default(), Duration::ZERO).unwrap();
     for number in 0..videos {
         let mut world = sandbox.world();
         let progress = RenderState::Completed { at: world.now() };
         world.insert(&format!("{number:032x}"), progress);
     }
-    let base = BaseUrl::parse(&sandbox.api_base()).unwrap();
+    let base = BaseUrl::parse(&sandbox.base(Host::Api)).unwrap();
     let key = Secret::new(KEY).unwrap();
     let client = Client::new(&base, key, Timeouts::default(), None);
-    (sandbox, client)
+    (servers, client)
 }
 
 fn ids(count: usize) -> Vec<VideoId> {
@@ -94,7 +93,7 @@ fn ids(count: usize) -> Vec<VideoId> {
 }
 
 fn remote() -> RemoteVideo {
-    let (_sandbox, client) = sandbox(1);
+    let (_servers, client) = sandbox(1);
     client.video(&ids(1)[0]).unwrap()
 }
 
@@ -119,14 +118,14 @@ fn decide_completed(bencher: Bencher) {
 
 #[divan::bench]
 fn request_one_detail(bencher: Bencher) {
-    let (_sandbox, client) = sandbox(1);
+    let (_servers, client) = sandbox(1);
     let ids = ids(1);
     bencher.bench_local(|| client.video(&ids[0]).unwrap());
 }
 
 #[divan::bench]
 fn request_a_hundred_statuses(bencher: Bencher) {
-    let (_sandbox, client) = sandbox(100);
+    let (_servers, client) = sandbox(100);
     let ids = ids(100);
     let ids: Vec<&VideoId> = ids.iter().collect();
     bencher.bench_local(|| {

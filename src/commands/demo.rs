@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
 use crate::render::screen::Screen;
-use crate::sandbox::{KEY, RenderState, Sandbox, SandboxOptions};
+use crate::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
 use crate::shell;
 
 /// Long enough to see a video render, short enough to watch.
@@ -26,13 +26,14 @@ const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"
 const PROMPT: &str = "Weekly news";
 
 pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
-    let sandbox = Sandbox::start(SandboxOptions {
+    let options = SandboxOptions {
         render_time: Some(RENDER_TIME),
         fail_on_word: true,
         file_size: 400_000,
         ..SandboxOptions::default()
-    })
-    .map_err(|source| Problem::system("start the sandbox", &source))?;
+    };
+    let (sandbox, _servers) = Sandbox::start(options, Duration::ZERO)
+        .map_err(|source| Problem::system("start the sandbox", &source))?;
     let stage = Stage::set(context, &sandbox)?;
     let screen = &context.screen;
     screen.line(
@@ -106,7 +107,7 @@ impl<'a> Stage<'a> {
             .map_err(|source| Problem::system("find this program", &source))?;
         let database = dir.join("tracker.db");
         let mut variables = vec![
-            ("HEYGEN_API_BASE", sandbox.api_base()),
+            ("HEYGEN_API_BASE", sandbox.base(Host::Api)),
             ("HEYGEN_API_KEY", KEY.to_owned()),
             ("TRACKER_DB", database.to_string_lossy().into_owned()),
             ("HOME", dir.to_string_lossy().into_owned()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
-use crate::sandbox::{KEY, Sandbox, SandboxOptions, Webhook};
+use crate::sandbox::{Host, KEY, Sandbox, SandboxOptions, Webhook};
 use crate::shell;
 
 #[derive(Debug, clap::Args)]
@@ -61,18 +61,18 @@ fn rate(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let webhook = webhook(&args)?;
-    let sandbox = Sandbox::start(SandboxOptions {
+    let options = SandboxOptions {
         api_port: args.port.unwrap_or(0),
         render_time: Some(args.render_time),
         fail_rate: args.fail_rate,
-        latency: args.latency,
         file_size: args.file_size,
         throttle: args.throttle,
         slots: Some(args.slots),
         webhook,
         ..SandboxOptions::default()
-    })
-    .map_err(|source| Problem::system("start the sandbox", &source))?;
+    };
+    let (sandbox, _servers) = Sandbox::start(options, args.latency)
+        .map_err(|source| Problem::system("start the sandbox", &source))?;
     print_exports(context, &sandbox, args.webhook_secret);
     loop {
         std::thread::park();
@@ -96,7 +96,7 @@ fn print_exports(context: &Context, sandbox: &Sandbox, webhook_secret: Option<St
     let name = format!("heygen-sandbox-{}.db", std::process::id());
     let database = context.temporary().join(name);
     let mut exports = vec![
-        ("HEYGEN_API_BASE", sandbox.api_base()),
+        ("HEYGEN_API_BASE", sandbox.base(Host::Api)),
         ("HEYGEN_API_KEY", KEY.to_owned()),
         ("TRACKER_DB", database.to_string_lossy().into_owned()),
     ];

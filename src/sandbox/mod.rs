@@ -7,8 +7,8 @@
 //! It must not share the judgement of the program that is tried out on it: it has its own words for kinds and assets and
 //! its own idea of time. What it signs webhooks with is the program's; that is held against signatures of OpenSSL.
 //!
-//! There is one seam, [`Sandbox::start_with`]: every request goes through a function that is handed the real work. What
-//! can go wrong with a request, and what the tests know about it, is built on that, outside the program.
+//! [`Sandbox::start`] serves it as it is. The tests serve it themselves, with a handler that makes things go wrong around
+//! [`Sandbox::answer`] and knows about every request.
 
 mod api;
 mod files;
@@ -36,8 +36,6 @@ pub struct SandboxOptions {
     pub api_port: u16,
     /// How long a video renders; `None` is until [`Creation::progress`] says otherwise.
     pub render_time: Option<Duration>,
-    /// Real time between the work and the answer of every API request.
-    pub latency: Duration,
     /// Bytes of each MP4, if it fits into so few.
     pub file_size: u64,
     pub throttle: Option<u64>,
@@ -54,92 +52,64 @@ pub enum Host {
     Files,
 }
 
-/// Carries a request out, atomically, and says what HeyGen would answer.
-pub type Work<'a> = dyn Fn(&Request) -> Response + 'a;
-
-pub type Intercept =
-    dyn Fn(Host, &Request, &Work<'_>, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
-
-/// A running stand-in; both servers stop when it is dropped.
+/// Everything a stand-in is but its two servers.
 pub struct Sandbox {
-    backstage: Arc<Backstage>,
-    /// The API's and the file host's; so are the servers.
+    /// One for each [`Host`].
     ports: [u16; 2],
-    servers: [Mutex<Option<Server>>; 2],
-}
-
-struct Backstage {
     world: Mutex<World>,
     signer: Signer,
-    intercept: Box<Intercept>,
 }
 
 impl Sandbox {
-    pub fn start(options: SandboxOptions) -> io::Result<Self> {
-        let latency = options.latency;
-        let answer: Box<Intercept> = Box::new(move |host, request, work, wire| {
-            let response = work(request);
-            if host == Host::Api {
-                wire.pause(latency)?;
-            }
-            wire.send(response)
-        });
-        Self::start_with(options, answer)
+    /// Both servers stop when they are dropped. `latency` is the time between the work and the answer of an API request.
+    pub fn start(
+        options: SandboxOptions,
+        latency: Duration,
+    ) -> io::Result<(Arc<Self>, [Server; 2])> {
+        let (sandbox, [api, files]) = Self::new(options)?;
+        let serve = |host, listener| {
+            let sandbox = Arc::clone(&sandbox);
+            serve(listener, move |request, wire| {
+                let response = sandbox.answer(host, request);
+                if host == Host::Api {
+                    wire.pause(latency)?;
+                }
+                wire.send(response)
+            })
+        };
+        let servers = [serve(Host::Api, api)?, serve(Host::Files, files)?];
+        Ok((sandbox, servers))
     }
 
-    /// The same, with every request in the hands of `intercept`.
-    pub fn start_with(options: SandboxOptions, intercept: Box<Intercept>) -> io::Result<Self> {
+    /// A stand-in that [`serve`] is yet to be called for, once for each [`Host`].
+    pub fn new(options: SandboxOptions) -> io::Result<(Arc<Self>, [TcpListener; 2])> {
+        let listen = |port| TcpListener::bind(("127.0.0.1", port));
         let (api, files) = (listen(options.api_port)?, listen(0)?);
-        let ports = [api.local_addr()?.port(), files.local_addr()?.port()];
         let webhook = options.webhook.clone();
-        let backstage = Arc::new(Backstage {
-            signer: Signer::new(base(ports[1])),
-            intercept,
+        let ports = [api.local_addr()?.port(), files.local_addr()?.port()];
+        let sandbox = Arc::new(Self {
+            ports,
             world: Mutex::new(World::new(options)),
+            signer: Signer::new(base(ports[1])),
         });
         if let Some(webhook) = webhook {
-            webhooks::start(&backstage, webhook)?;
+            webhook.start(&sandbox)?;
         }
-        let servers = [
-            Mutex::new(Some(serve(&backstage, Host::Api, api)?)),
-            Mutex::new(Some(serve(&backstage, Host::Files, files)?)),
-        ];
-        Ok(Self {
-            backstage,
-            ports,
-            servers,
-        })
+        Ok((sandbox, [api, files]))
     }
 
-    pub fn api_base(&self) -> String {
-        base(self.ports[0])
-    }
-
-    pub fn files_base(&self) -> String {
-        base(self.ports[1])
+    pub fn base(&self, host: Host) -> String {
+        base(self.ports[host as usize])
     }
 
     /// What HeyGen knows; no request is carried out while it is held.
     pub fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.backstage.world)
+        lock(&self.world)
     }
 
-    /// Closes one server's port (connections are refused) or opens it again, with all its knowledge.
-    pub fn set_reachable(&self, host: Host, reachable: bool) -> io::Result<()> {
-        let mut server = lock(&self.servers[host as usize]);
-        if !reachable {
-            *server = None;
-        } else if server.is_none() {
-            let listener = listen(self.ports[host as usize])?;
-            *server = Some(serve(&self.backstage, host, listener)?);
-        }
-        Ok(())
-    }
-}
-
-impl Backstage {
-    fn carry_out(&self, host: Host, request: &Request) -> Response {
-        let mut world = lock(&self.world);
+    /// Carries a request out, atomically, and says what HeyGen would answer.
+    pub fn answer(&self, host: Host, request: &Request) -> Response {
+        let mut world = self.world();
         match host {
             Host::Files => files::answer(&world, &self.signer, request),
             Host::Api => {
@@ -151,27 +121,17 @@ impl Backstage {
     }
 }
 
-fn serve(backstage: &Arc<Backstage>, host: Host, listener: TcpListener) -> io::Result<Server> {
+pub fn serve(
+    listener: TcpListener,
+    handler: impl Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync + 'static,
+) -> io::Result<Server> {
     // Clients under test are stopped, killed and made to wait: only bodies need a larger bound than usual.
     let limits = Limits {
         connections: 1024,
         max_body: 64 * 1024 * 1024,
         ..Limits::default()
     };
-    let backstage = Arc::clone(backstage);
-    let answer = move |request: &Request, wire: &mut Wire<'_>| {
-        (backstage.intercept)(
-            host,
-            request,
-            &|request| backstage.carry_out(host, request),
-            wire,
-        )
-    };
-    Server::start(listener, limits, answer, |_, _| {})
-}
-
-fn listen(port: u16) -> io::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port))
+    Server::start(listener, limits, handler, |_, _| {})
 }
 
 fn base(port: u16) -> String {

@@ -6,13 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ureq::Agent;
 use ureq::http::Uri;
 
-use super::Backstage;
+use super::Sandbox;
 use super::files::URL_LIFETIME;
 use super::world::{Creation, RenderState};
-use crate::http::lock;
 use crate::secret::Secret;
 use crate::{net, time, webhook};
 
@@ -46,72 +44,42 @@ impl Webhook {
             duplicates: 0,
         })
     }
-}
 
-/// Starts the thread that watches and delivers; it ends when the backstage is gone.
-pub(super) fn start(backstage: &Arc<Backstage>, webhook: Webhook) -> io::Result<()> {
-    let agent = Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .proxy(None)
-        .build();
-    let courier = Courier {
-        agent: agent.into(),
-        webhook,
-        backstage: Arc::downgrade(backstage),
-    };
-    let watcher = thread::Builder::new().name("webhook-watch".to_owned());
-    watcher.spawn(move || courier.watch()).map(drop)
-}
+    /// Starts the thread that watches and delivers; it ends when the stand-in is gone.
+    pub(super) fn start(self, sandbox: &Arc<Sandbox>) -> io::Result<()> {
+        let sandbox = Arc::downgrade(sandbox);
+        let watcher = thread::Builder::new().name("webhook-watch".to_owned());
+        watcher.spawn(move || self.watch(&sandbox)).map(drop)
+    }
 
-fn event(job: &Creation, state: &RenderState, url: &str) -> Value {
-    let (kind, mut data) = match state {
-        RenderState::Failed { message, .. } => ("avatar_video.fail", json!({"msg": message})),
-        _ => ("avatar_video.success", json!({"url": url})),
-    };
-    data["video_id"] = json!(job.id);
-    data["callback_id"] = job.body["callback_id"].clone();
-    let id = format!("evt_{}", uuid::Uuid::new_v4().simple());
-    json!({"event_id": id, "event_type": kind, "event_data": data})
-}
-
-#[derive(Clone)]
-struct Courier {
-    agent: Agent,
-    webhook: Webhook,
-    backstage: Weak<Backstage>,
-}
-
-impl Courier {
-    fn watch(&self) {
-        while let Some(backstage) = self.backstage.upgrade() {
-            let world = lock(&backstage.world);
+    fn watch(&self, sandbox: &Weak<Sandbox>) {
+        while let Some(there) = sandbox.upgrade() {
+            let world = there.world();
             let expires = world.now() + URL_LIFETIME;
             for (job, state) in world.newly_ended() {
-                let url = backstage.signer.url(&job.id, "video", expires);
+                let url = there.signer.url(&job.id, "video", expires);
                 let event = event(job, &state, &url);
-                let courier = self.clone();
+                let (webhook, sandbox) = (self.clone(), sandbox.clone());
                 // Without a thread the event is lost, as events sometimes are.
                 thread::Builder::new()
                     .name("webhook".to_owned())
-                    .spawn(move || courier.announce(&event))
+                    .spawn(move || webhook.announce(&sandbox, &event))
                     .ok();
             }
             drop(world);
-            drop(backstage);
+            drop(there);
             thread::sleep(TICK);
         }
     }
 
     /// Delivers until it is heard or the tries are used up, and then the duplicates.
-    fn announce(&self, event: &Value) {
+    fn announce(&self, sandbox: &Weak<Sandbox>, event: &Value) {
         for attempt in 0..TRIES {
-            if self.backstage.strong_count() == 0 {
+            if sandbox.strong_count() == 0 {
                 return;
             }
             if self.deliver(event) {
-                for _ in 0..self.webhook.duplicates {
+                for _ in 0..self.duplicates {
                     self.deliver(event);
                 }
                 return;
@@ -125,10 +93,14 @@ impl Courier {
         // The receiver's clock is the real one, whatever a test did to the stand-in's.
         let now = time::now().millis() / 1000;
         let id = event["event_id"].as_str().unwrap_or_default();
-        let signature = webhook::sign(&self.webhook.secret, body.as_bytes());
-        let answer = self
-            .agent
-            .post(&self.webhook.url)
+        let signature = webhook::sign(&self.secret, body.as_bytes());
+        let answer = ureq::post(&self.url)
+            .config()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .build()
             .header("Content-Type", "application/json")
             .header("Heygen-Event-Id", id)
             .header("Heygen-Timestamp", now.to_string())
@@ -136,4 +108,15 @@ impl Courier {
             .send(body);
         answer.is_ok_and(|answer| answer.status().is_success())
     }
+}
+
+fn event(job: &Creation, state: &RenderState, url: &str) -> Value {
+    let (kind, mut data) = match state {
+        RenderState::Failed { message, .. } => ("avatar_video.fail", json!({"msg": message})),
+        _ => ("avatar_video.success", json!({"url": url})),
+    };
+    data["video_id"] = json!(job.id);
+    data["callback_id"] = job.body["callback_id"].clone();
+    let id = format!("evt_{}", uuid::Uuid::new_v4().simple());
+    json!({"event_id": id, "event_type": kind, "event_data": data})
 }

@@ -23,16 +23,15 @@ mod script;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io::{self, Read};
+use std::net::TcpListener;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heygen_tracker::http::{Ending, Payload, Request, Response, Wire};
-use heygen_tracker::sandbox::{
-    Creation, Intercept, RenderState, Sandbox, SandboxOptions, Work, World,
-};
+use heygen_tracker::http::{Ending, Payload, Request, Response, Server, Wire};
+use heygen_tracker::sandbox::{Creation, RenderState, Sandbox, SandboxOptions, World, serve};
 use serde_json::Value;
 
 pub use fault::Fault;
@@ -111,13 +110,15 @@ impl Default for Options {
 /// # Panics
 /// When dropped with a scripted fault that was used less often than promised, unless [`Heygen::allow_unused`].
 pub struct Heygen {
-    sandbox: Sandbox,
     around: Arc<Around>,
+    /// One for each [`Host`] that can be reached.
+    servers: [Mutex<Option<Server>>; 2],
     allow_unused: AtomicBool,
 }
 
 /// What every request passes. No lock is held while another is taken.
 struct Around {
+    sandbox: Arc<Sandbox>,
     options: Options,
     script: Mutex<Script>,
     log: Mutex<Log>,
@@ -140,7 +141,28 @@ struct Replays {
 impl Heygen {
     /// Starts both servers on 127.0.0.1.
     pub fn start(options: Options) -> io::Result<Self> {
+        let settings = SandboxOptions {
+            render_time: match options.render {
+                Render::After(time) => Some(time),
+                Render::Manual => None,
+            },
+            file_size: options.file_size,
+            fail_rate: options.fail_rate,
+            slots: options.slots,
+            webhook: options.webhook.clone(),
+            ..SandboxOptions::default()
+        };
+        let (sandbox, [api, files]) = Sandbox::new(settings)?;
+        {
+            let mut world = sandbox.world();
+            world.keys = vec![options.key.clone()];
+            world.keys.extend(options.other_keys.iter().cloned());
+            if let Some(seed) = options.seed {
+                world.random = fastrand::Rng::with_seed(seed);
+            }
+        }
         let around = Arc::new(Around {
+            sandbox,
             script: Mutex::default(),
             log: Mutex::default(),
             billed: Mutex::default(),
@@ -150,48 +172,27 @@ impl Heygen {
                 .rate_limit
                 .map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
             served: Arc::default(),
-            options: options.clone(),
+            options,
         });
-        let theirs = Arc::clone(&around);
-        let settings = SandboxOptions {
-            render_time: match options.render {
-                Render::After(time) => Some(time),
-                Render::Manual => None,
-            },
-            file_size: options.file_size,
-            fail_rate: options.fail_rate,
-            slots: options.slots,
-            webhook: options.webhook,
-            ..SandboxOptions::default()
-        };
-        let answer: Box<Intercept> = Box::new(move |host, request, work, wire| match host {
-            Host::Api => theirs.answer_api(request, work, wire),
-            Host::Files => theirs.answer_file(request, work, wire),
-        });
-        let sandbox = Sandbox::start_with(settings, answer)?;
-        {
-            let mut world = sandbox.world();
-            world.keys = vec![options.key];
-            world.keys.extend(options.other_keys);
-            if let Some(seed) = options.seed {
-                world.random = fastrand::Rng::with_seed(seed);
-            }
-        }
+        let servers = [
+            Mutex::new(Some(around.serve(Host::Api, api)?)),
+            Mutex::new(Some(around.serve(Host::Files, files)?)),
+        ];
         Ok(Self {
-            sandbox,
             around,
+            servers,
             allow_unused: AtomicBool::new(false),
         })
     }
 
     /// `http://127.0.0.1:PORT` of the API.
     pub fn api_base(&self) -> String {
-        self.sandbox.api_base()
+        self.around.sandbox.base(Host::Api)
     }
 
     /// `http://127.0.0.1:PORT` of the file host.
     pub fn files_base(&self) -> String {
-        self.sandbox.files_base()
+        self.around.sandbox.base(Host::Files)
     }
 
     /// The API key of the first account.
@@ -222,7 +223,15 @@ impl Heygen {
 
     /// Closes one server's port (connections are refused) or opens it again, with all its knowledge.
     pub fn set_reachable(&self, host: Host, reachable: bool) -> io::Result<()> {
-        self.sandbox.set_reachable(host, reachable)
+        let mut server = lock(&self.servers[host as usize]);
+        if !reachable {
+            *server = None;
+        } else if server.is_none() {
+            let base = self.around.sandbox.base(host);
+            let listener = TcpListener::bind(base.trim_start_matches("http://"))?;
+            *server = Some(self.around.serve(host, listener)?);
+        }
+        Ok(())
     }
 }
 
@@ -230,7 +239,7 @@ impl Heygen {
 impl Heygen {
     /// What it knows; no request is carried out while it is held.
     pub fn world(&self) -> MutexGuard<'_, World> {
-        self.sandbox.world()
+        self.around.sandbox.world()
     }
 
     /// Moves the stand-in's clock: renderings, idempotency keys and URLs.
@@ -351,19 +360,20 @@ impl Drop for Heygen {
 }
 
 impl Around {
-    fn answer_api(
-        &self,
-        request: &Request,
-        work: &Work<'_>,
-        wire: &mut Wire<'_>,
-    ) -> io::Result<Ending> {
+    fn serve(self: &Arc<Self>, host: Host, listener: TcpListener) -> io::Result<Server> {
+        let around = Arc::clone(self);
+        serve(listener, move |request, wire| match host {
+            Host::Api => around.answer_api(request, wire),
+            Host::Files => around.answer_file(request, wire),
+        })
+    }
+
+    fn answer_api(&self, request: &Request, wire: &mut Wire<'_>) -> io::Result<Ending> {
         let number = lock(&self.log).arrived(Host::Api, request);
         let scripted = lock(&self.script).take(request);
         let fault = scripted.unwrap_or_else(|| self.too_many().unwrap_or_default());
         let wait = self.options.latency + fault.delay;
-        let real = fault
-            .does_work()
-            .then(|| self.carry_out(request, wait, work));
+        let real = fault.does_work().then(|| self.carry_out(request, wait));
         let response = reply::compose(&fault, real, Host::Api)
             .with_header("X-Request-Id", format!("sandbox-{number}"));
         if let (true, Some(keys), Payload::Bytes(body)) =
@@ -378,11 +388,11 @@ impl Around {
     }
 
     /// What the stand-in answers, as changed by what it is set to be.
-    fn carry_out(&self, request: &Request, wait: Duration, work: &Work<'_>) -> Response {
+    fn carry_out(&self, request: &Request, wait: Duration) -> Response {
         if let Some(answer) = self.replayed(request, wait) {
             return answer;
         }
-        let response = work(request);
+        let response = self.sandbox.answer(Host::Api, request);
         if request.method == "POST" {
             self.bill(request, &response);
         }
@@ -469,16 +479,11 @@ impl Around {
         (!within).then(|| Fault::retry_after(429, &seconds))
     }
 
-    fn answer_file(
-        &self,
-        request: &Request,
-        work: &Work<'_>,
-        wire: &mut Wire<'_>,
-    ) -> io::Result<Ending> {
+    fn answer_file(&self, request: &Request, wire: &mut Wire<'_>) -> io::Result<Ending> {
         let number = lock(&self.log).arrived(Host::Files, request);
         let mut fault = lock(&self.script).take(request).unwrap_or_default();
         let real = fault.does_work().then(|| {
-            let mut response = work(&seen(&mut fault, request));
+            let mut response = self.sandbox.answer(Host::Files, &seen(&mut fault, request));
             if let Some(etag) = fault.etag.take().filter(|_| response.has_header("ETag")) {
                 match etag {
                     Some(etag) => response.set_header("ETag", etag),
