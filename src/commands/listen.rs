@@ -6,18 +6,16 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::commands::Context;
 use crate::commands::options::Tuning;
-use crate::config::{self, Environment};
+use crate::config;
 use crate::error::{Exit, Problem, Result};
 use crate::listen::{self, Signal};
 use crate::pass::{self, Level, PassOptions, Reporter, Scope};
-use crate::render::screen::Screen;
 use crate::signals;
 use crate::store::{PendingWebhook, Store};
 use crate::time;
@@ -124,32 +122,30 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
 /// Runs hooks in a thread with a store of its own: one that hangs must not hold up the next video. They are looked for
 /// at each ping. Where there is no thread the passes run them.
 fn hooks_beside(context: &Context, options: &PassOptions) -> (PassOptions, Sender<()>) {
-    let (ping, pinged) = channel::<()>();
-    let (env, screen) = (context.env.clone(), Arc::clone(&context.screen));
-    let theirs = options.clone();
-    let started = options
-        .hook
-        .is_some()
-        .then(|| context.open())
-        .and_then(Result::ok)
-        .map(|mut store| {
-            thread::Builder::new()
-                .name("hooks".to_owned())
-                .spawn(move || {
-                    while pinged.recv().is_ok() {
-                        let mut reporter = Reporter::new(&screen, Level::Events, false);
-                        let run = pass::run(&mut store, &env, Scope::Hooks, &theirs, &mut reporter);
-                        if let Err(error) = run {
-                            screen.error(&error.to_string());
-                        }
-                    }
-                })
-        });
+    let (ping, pinged) = channel();
+    let (theirs, settings) = (context.clone(), options.clone());
+    let look = move |mut store: Store| {
+        while pinged.recv().is_ok() {
+            if let Err(error) = events(&theirs, &mut store, Scope::Hooks, &settings) {
+                theirs.screen.error(&error.to_string());
+            }
+        }
+    };
+    let store = options.hook.as_ref().and_then(|_| context.open().ok());
+    let started = store.is_some_and(|store| {
+        let thread = thread::Builder::new().name("hooks".to_owned());
+        thread.spawn(move || look(store)).is_ok()
+    });
     let options = PassOptions {
-        run_hooks: !matches!(started, Some(Ok(_))),
+        run_hooks: !started,
         ..options.clone()
     };
     (options, ping)
+}
+
+fn events(context: &Context, store: &mut Store, scope: Scope, options: &PassOptions) -> Result<()> {
+    let mut reporter = Reporter::new(&context.screen, Level::Events, false);
+    pass::run(store, &context.env, scope, options, &mut reporter)
 }
 
 /// What will not work, told while somebody is looking.
@@ -205,24 +201,23 @@ impl Passes<'_> {
                 return Ok(GATHER - age);
             }
         }
-        let ids: Vec<i64> = pending.iter().map(|delivery| delivery.id).collect();
-        self.in_hand.extend(&ids);
+        self.in_hand
+            .extend(pending.iter().map(|delivery| delivery.id));
         self.running += 1;
         self.latest = Some(Instant::now());
-        let pass = Pass {
-            store: self.context.open()?,
-            env: self.context.env.clone(),
-            screen: Arc::clone(&self.context.screen),
-            options: self.options.clone(),
-            pending,
-            sender: self.sender.clone(),
+        let (context, options) = (self.context.clone(), self.options.clone());
+        let sender = self.sender.clone();
+        let pass = move || {
+            let signal = match act(&context, &options, &pending) {
+                Ok(()) => Signal::Acted(pending.iter().map(|delivery| delivery.id).collect()),
+                Err(error) => Signal::Failed(error),
+            };
+            // Without a main thread the process is at its end.
+            sender.send(signal).ok();
         };
-        let (give, taken) = channel::<Pass>();
         let thread = thread::Builder::new().name("pass".to_owned());
-        match thread.spawn(move || taken.iter().for_each(Pass::run)) {
-            // It waits for nothing else.
-            Ok(_) => drop(give.send(pass)),
-            Err(_) => pass.run(),
+        if thread.spawn(pass.clone()).is_err() {
+            pass();
         }
         Ok(Duration::ZERO)
     }
@@ -235,51 +230,20 @@ impl Passes<'_> {
     }
 }
 
-struct Pass {
-    store: Store,
-    env: Environment,
-    screen: Arc<Screen>,
-    options: PassOptions,
-    pending: Vec<PendingWebhook>,
-    sender: Sender<Signal>,
-}
-
-impl Pass {
-    fn run(mut self) {
-        let signal = match self.act() {
-            Ok(()) => Signal::Acted(self.pending.iter().map(|delivery| delivery.id).collect()),
-            Err(error) => Signal::Failed(error),
-        };
-        // Without a main thread the process is at its end.
-        self.sender.send(signal).ok();
+/// The deliveries are done only after the pass: a kill in between repeats it, and a pass over what is finished does
+/// nothing. A pass that met trouble (the network is down) is not repeated from here: the video is still unfinished, and
+/// `check` asks about it.
+fn act(context: &Context, options: &PassOptions, pending: &[PendingWebhook]) -> Result<()> {
+    let mut store = context.open()?;
+    let unsettled = pending.iter().filter(|delivery| !delivery.settled);
+    let rows: BTreeSet<RowId> = unsettled.map(|delivery| delivery.video).collect();
+    if !rows.is_empty() {
+        let scope = Scope::Named(rows.into_iter().collect());
+        events(context, &mut store, scope, options)?;
     }
-
-    /// The deliveries are done only after the pass: a kill in between repeats it, and a pass over what is finished does
-    /// nothing. A pass that met trouble (the network is down) is not repeated from here: the video is still unfinished,
-    /// and `check` asks about it.
-    fn act(&mut self) -> Result<()> {
-        let rows: BTreeSet<RowId> = self
-            .pending
-            .iter()
-            .filter(|delivery| !delivery.settled)
-            .map(|delivery| delivery.video)
-            .collect();
-        if !rows.is_empty() {
-            let scope = Scope::Named(rows.into_iter().collect());
-            let mut reporter = Reporter::new(&self.screen, Level::Events, false);
-            pass::run(
-                &mut self.store,
-                &self.env,
-                scope,
-                &self.options,
-                &mut reporter,
-            )?;
-        }
-        let now = time::now();
-        self.store.write(|tx| {
-            self.pending
-                .iter()
-                .try_for_each(|delivery| tx.webhook_done(delivery.id, now))
-        })
-    }
+    let now = time::now();
+    store.write(|tx| {
+        let mut done = pending.iter();
+        done.try_for_each(|delivery| tx.webhook_done(delivery.id, now))
+    })
 }

@@ -53,6 +53,7 @@ use crate::store::Store;
 use crate::video::{Account, File, FileState, Video};
 
 /// Everything a verb gets from outside, besides its own arguments.
+#[derive(Clone)]
 pub struct Context {
     pub env: Environment,
     pub globals: Globals,

@@ -49,11 +49,6 @@ pub(super) struct Incoming<'a> {
     limits: &'a Limits,
 }
 
-enum Framing {
-    Length(usize),
-    Chunked,
-}
-
 impl<'a> Incoming<'a> {
     pub(super) fn new(stream: &'a TcpStream, limits: &'a Limits) -> Self {
         let deadline = Instant::now();
@@ -81,8 +76,8 @@ impl<'a> Incoming<'a> {
             let room = self.limits.max_header - head.len();
             head.extend(self.line(room, 431)?);
         }
-        let (mut request, framing) = parse(&head, peer)?;
-        if matches!(framing, Framing::Length(length) if length > self.limits.max_body) {
+        let (mut request, length) = parse(&head, peer)?;
+        if length.is_some_and(|length| length > self.limits.max_body) {
             return Err(Unread::Status(413));
         }
         let expects = request.header("Expect");
@@ -91,9 +86,9 @@ impl<'a> Incoming<'a> {
             stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         self.allow(self.limits.body);
-        request.body = match framing {
-            Framing::Length(length) => self.exactly(length)?,
-            Framing::Chunked => self.chunks()?,
+        request.body = match length {
+            Some(length) => self.exactly(length)?,
+            None => self.chunks()?,
         };
         Ok(Some(request))
     }
@@ -144,7 +139,8 @@ fn chunk_size(line: &[u8]) -> Option<usize> {
     usize::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
 
-fn parse(head: &[u8], peer: SocketAddr) -> Result<(Request, Framing), Unread> {
+/// A request without its body, and how long that is: see [`length`].
+fn parse(head: &[u8], peer: SocketAddr) -> Result<(Request, Option<usize>), Unread> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
@@ -175,26 +171,25 @@ fn parse(head: &[u8], peer: SocketAddr) -> Result<(Request, Framing), Unread> {
         0 => connection.eq_ignore_ascii_case("keep-alive"),
         _ => !connection.eq_ignore_ascii_case("close"),
     };
-    let framing = framing(&request)?;
-    Ok((request, framing))
+    let length = length(&request)?;
+    Ok((request, length))
 }
 
-/// Two framings at once is how requests are smuggled past proxies: refused, as RFC 9112 section 6.1 allows.
-fn framing(request: &Request) -> Result<Framing, Unread> {
-    let lengths = request
-        .headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("Content-Length"));
-    match (request.header("Transfer-Encoding"), lengths.count()) {
-        (None, 0) => Ok(Framing::Length(0)),
-        (None, 1) => {
-            let text = request.header("Content-Length").unwrap_or_default();
-            let plain = text.bytes().all(|digit| digit.is_ascii_digit());
-            let length = text.parse().ok().filter(|_| plain);
-            length.map(Framing::Length).ok_or(Unread::Status(400))
+/// `None` is a body in chunks. Two framings at once is how requests are smuggled past proxies: refused, as RFC 9112
+/// section 6.1 allows.
+fn length(request: &Request) -> Result<Option<usize>, Unread> {
+    let named = |name: &str| -> Vec<&str> {
+        let headers = request.headers.iter();
+        let same = headers.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        same.map(|(_, value)| value.as_str()).collect()
+    };
+    match (&*named("Transfer-Encoding"), &*named("Content-Length")) {
+        ([], []) => Ok(Some(0)),
+        ([], [text]) if text.bytes().all(|digit| digit.is_ascii_digit()) => {
+            text.parse().map(Some).map_err(|_| Unread::Status(400))
         }
-        (Some(coding), 0) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-        (Some(_), 0) => Err(Unread::Status(501)),
+        ([coding, ..], []) if coding.eq_ignore_ascii_case("chunked") => Ok(None),
+        ([_, ..], []) => Err(Unread::Status(501)),
         _ => Err(Unread::Status(400)),
     }
 }

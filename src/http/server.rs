@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -46,40 +47,28 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long and how much of an unwanted request is read, so that the client gets to see the refusal.
 const DRAIN: (Duration, u64) = (Duration::from_millis(500), 8 * 1024 * 1024);
 
-/// A flag that sleepers notice at once.
-#[derive(Default)]
-pub(super) struct Stop {
-    raised: Mutex<bool>,
-    bell: Condvar,
-}
-
-impl Stop {
-    fn raise(&self) {
-        *lock(&self.raised) = true;
-        self.bell.notify_all();
-    }
-
-    /// Sleeps for `duration` or until the flag is raised; says whether it is.
-    pub(super) fn wait(&self, duration: Duration) -> bool {
-        let guard = lock(&self.raised);
-        let waited = self
-            .bell
-            .wait_timeout_while(guard, duration, |raised| !*raised);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
 type Handler = dyn Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
 type Observer = dyn Fn(SocketAddr, u16) + Send + Sync;
 
-struct House {
+pub(super) struct House {
     handler: Box<Handler>,
     refused: Box<Observer>,
     limits: Limits,
-    stop: Stop,
+    stopped: AtomicBool,
     /// The open connections, so that stopping can end their reads.
     open: Mutex<HashMap<u64, Arc<TcpStream>>>,
-    closed: Condvar,
+    /// A connection is closed, or the server stops.
+    changed: Condvar,
+}
+
+impl House {
+    /// Sleeps for `duration` or until the server stops; says whether it does.
+    pub(super) fn sleep(&self, duration: Duration) -> bool {
+        let goes_on = |_: &mut _| !self.stopped.load(Ordering::Relaxed);
+        let changed = &self.changed;
+        drop(changed.wait_timeout_while(lock(&self.open), duration, goes_on));
+        self.stopped.load(Ordering::Relaxed)
+    }
 }
 
 pub struct Server {
@@ -103,9 +92,9 @@ impl Server {
             handler: Box::new(handler),
             refused: Box::new(refused),
             limits,
-            stop: Stop::default(),
+            stopped: AtomicBool::new(false),
             open: Mutex::default(),
-            closed: Condvar::new(),
+            changed: Condvar::new(),
         });
         let theirs = Arc::clone(&house);
         let acceptor = thread::Builder::new()
@@ -128,7 +117,10 @@ impl Server {
         let Some(acceptor) = self.acceptor.take() else {
             return;
         };
-        self.house.stop.raise();
+        let open = lock(&self.house.open);
+        self.house.stopped.store(true, Ordering::Relaxed);
+        drop(open);
+        self.house.changed.notify_all();
         // accept() has no time-out: a connection of our own wakes it.
         if TcpStream::connect_timeout(&self.address, STOP_PATIENCE).is_ok() {
             acceptor.join().ok();
@@ -144,8 +136,8 @@ impl Server {
         for stream in open.values() {
             stream.shutdown(how).ok();
         }
-        let closed = &self.house.closed;
-        drop(closed.wait_timeout_while(open, patience, |open| !open.is_empty()));
+        let changed = &self.house.changed;
+        drop(changed.wait_timeout_while(open, patience, |open| !open.is_empty()));
     }
 }
 
@@ -158,12 +150,12 @@ impl Drop for Server {
 fn accept(listener: &TcpListener, house: &Arc<House>) {
     for number in 0_u64.. {
         let accepted = listener.accept();
-        if house.stop.wait(Duration::ZERO) {
+        if house.stopped.load(Ordering::Relaxed) {
             return;
         }
         let Ok((stream, peer)) = accepted else {
             // Out of file descriptors, most likely: some must come back first.
-            house.stop.wait(Duration::from_millis(10));
+            house.sleep(Duration::from_millis(10));
             continue;
         };
         let mut open = lock(&house.open);
@@ -198,7 +190,7 @@ struct Visit(Arc<House>, u64);
 impl Drop for Visit {
     fn drop(&mut self) {
         lock(&self.0.open).remove(&self.1);
-        self.0.closed.notify_all();
+        self.0.changed.notify_all();
     }
 }
 
@@ -217,7 +209,7 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
         };
         let mut wire = Wire {
             stream,
-            stop: &house.stop,
+            house,
             head_only: request.method == "HEAD",
             keep_alive: request.keep_alive,
         };
@@ -231,7 +223,7 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
 
 /// Answers a request that was not read to its end. Closing at once would reset the connection and take the answer along.
 fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
-    Wire::last(stream, &house.stop).send(Response::new(status))?;
+    Wire::last(stream, house).send(Response::new(status))?;
     stream.shutdown(Shutdown::Write)?;
     let (patience, most) = DRAIN;
     let deadline = Instant::now() + patience;
@@ -242,7 +234,7 @@ fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
 /// Over the cap: a best effort that costs the accepting thread nothing.
 fn turn_away(mut stream: &TcpStream, house: &House) {
     let busy = Response::new(503).with_header("Retry-After", "1");
-    let mut wire = Wire::last(stream, &house.stop);
+    let mut wire = Wire::last(stream, house);
     if stream.set_nonblocking(true).is_ok() && wire.send(busy).is_ok() {
         // What has arrived is read, so that the close is not a reset.
         while matches!(stream.read(&mut [0; 8192]), Ok(1..)) {}

@@ -5,22 +5,22 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::response::{Ending, Payload, Response};
-use super::server::Stop;
+use super::server::House;
 
 const SMALL: usize = 64 * 1024;
 
 pub struct Wire<'a> {
     pub(super) stream: &'a TcpStream,
-    pub(super) stop: &'a Stop,
+    pub(super) house: &'a House,
     pub(super) head_only: bool,
     pub(super) keep_alive: bool,
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn last(stream: &'a TcpStream, stop: &'a Stop) -> Self {
+    pub(super) fn last(stream: &'a TcpStream, house: &'a House) -> Self {
         Self {
             stream,
-            stop,
+            house,
             head_only: false,
             keep_alive: false,
         }
@@ -60,7 +60,7 @@ impl<'a> Wire<'a> {
 
     /// Waits without sending anything; an error when the server stops meanwhile.
     pub fn pause(&self, duration: Duration) -> io::Result<()> {
-        if self.stop.wait(duration) {
+        if self.house.sleep(duration) {
             Err(io::ErrorKind::ConnectionAborted.into())
         } else {
             Ok(())
