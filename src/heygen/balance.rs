@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::wire::{AnswerPart, BadAnswer};
+use super::wire::{AnswerPart, Unusable};
 use crate::time::Timestamp;
 
 const MAX_WORD: usize = 60;
@@ -33,7 +33,7 @@ pub struct Funds {
 
 impl Balance {
     /// Whatever is not understood is missing.
-    pub(super) fn read(answer: &AnswerPart<'_>) -> Result<Self, BadAnswer> {
+    pub(super) fn read(answer: &AnswerPart<'_>) -> Result<Self, Unusable> {
         let account = answer.part("data");
         let wallet = account.part("wallet");
         let subscription = account.part("subscription");

@@ -16,8 +16,8 @@ use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
 use super::transport::{self, NotingConnector};
 use super::wire::{
-    self, AnswerPart, BadAnswer, BatchItem, BulkStatus, Created, ErrorBody, MAX_MESSAGE, Page,
-    RemoteVideo,
+    self, AnswerPart, BatchItem, BulkStatuses, Created, ErrorBody, MAX_MESSAGE, Page, RemoteVideo,
+    Unusable,
 };
 use crate::kind::Kind;
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
@@ -138,14 +138,14 @@ impl Client {
 
     /// The status words of up to [`MAX_BULK`] jobs whose ids [fit](fits_bulk). The answer may leave ids out, and comes
     /// in any order.
-    pub fn statuses(&self, kind: Kind, ids: &[&VideoId]) -> Result<Vec<BulkStatus>, ApiError> {
+    pub fn statuses(&self, kind: Kind, ids: &[&VideoId]) -> Result<BulkStatuses, ApiError> {
         let ids: Vec<&str> = ids
             .iter()
             .filter(|id| fits_bulk(id))
             .map(|id| id.as_str())
             .collect();
         let (false, Some(path)) = (ids.is_empty(), kind.strategy().bulk) else {
-            return Ok(Vec::new());
+            return Ok(BulkStatuses::new());
         };
         let path = format!("{path}?video_ids={}", ids.join(","));
         self.get(&path, wire::statuses)
@@ -230,7 +230,7 @@ impl Client {
     fn get<T>(
         &self,
         path: &str,
-        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, BadAnswer>,
+        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, Unusable>,
     ) -> Result<T, ApiError> {
         let request = self.request(Method::GET, path).body(());
         let answer = self.exchange(request, Reuse::Checked, read);
@@ -242,7 +242,7 @@ impl Client {
         path: &str,
         key: Option<&IdempotencyKey>,
         body: &[u8],
-        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, BadAnswer>,
+        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, Unusable>,
     ) -> Result<(T, Option<String>), ApiError> {
         let mut request = self
             .request(Method::POST, path)
@@ -258,7 +258,7 @@ impl Client {
         &self,
         request: http::Result<Request<impl AsSendBody>>,
         reuse: Reuse,
-        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, BadAnswer>,
+        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, Unusable>,
     ) -> Result<(T, Option<String>), ApiError> {
         let agent = self.agents[reuse as usize].get_or_init(|| self.agent(reuse));
         transport::begin_request();
@@ -284,10 +284,11 @@ impl Client {
                 excerpt: self.excerpt(&body),
                 ..self.no_answer("the answer was cut short", &error.into())
             }),
-            Some(_) => Err(self.bad_response(&head, &body, BadAnswer::TooLong)),
-            None => AnswerPart::answer(&body, &self.redactor)
-                .and_then(|answer| read(&answer))
-                .map_err(|unusable| self.bad_response(&head, &body, unusable)),
+            end => match end {
+                Some(_) => Err((wire::TOO_LONG, ErrorBody::default())),
+                None => wire::usable(&body, &self.redactor, read),
+            }
+            .map_err(|unusable| self.bad_response(&head, &body, unusable)),
         };
         match found {
             Ok(found) => Ok((found, request_id)),
@@ -319,17 +320,19 @@ impl Client {
         }
     }
 
-    fn bad_response(&self, head: &Parts, body: &[u8], unusable: BadAnswer) -> ApiError {
+    fn bad_response(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        (why, problem): (Unusable, ErrorBody),
+    ) -> ApiError {
         let status = head.status.as_u16();
-        let shape = self.shape(head, body);
-        let message = format!("HeyGen answered HTTP {status} with {unusable} ({shape})");
-        let problem = match unusable {
-            BadAnswer::Refused(problem) => problem,
-            _ => ErrorBody::default(),
-        };
+        let message = problem.message.unwrap_or_else(|| {
+            let shape = self.shape(head, body);
+            format!("HeyGen answered HTTP {status} with {why} ({shape})")
+        });
         let code = problem.code.filter(|code| is_sane_code(code));
         let code = code.unwrap_or_else(|| "bad_response".to_owned());
-        let message = problem.message.unwrap_or(message);
         ApiError {
             excerpt: self.excerpt(body),
             ..ApiError::new(ErrorKind::BadResponse(status), code, message)

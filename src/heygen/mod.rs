@@ -22,4 +22,4 @@ pub use error::{ApiError, ErrorKind};
 pub use retry::Backoff;
 #[cfg(any(test, fuzzing))]
 pub(crate) use wire::fuzz;
-pub use wire::{BatchItem, BulkStatus, Created, ErrorBody, Page, RemoteSession, RemoteVideo};
+pub use wire::{BatchItem, BulkStatuses, Created, ErrorBody, Page, RemoteSession, RemoteVideo};

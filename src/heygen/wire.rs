@@ -4,6 +4,8 @@
 //! odd field must not hide a finished video. To that end every field is first taken as raw text, which also keeps memory
 //! bounded by the answer's size whatever is nested in it. serde_json's depth limit stays on.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDateTime};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -64,20 +66,8 @@ pub struct RemoteSession {
     pub said: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BulkStatus {
-    /// Which video; `None` for an item of a batch that has none yet.
-    pub video_id: Option<VideoId>,
-    /// HeyGen's word; here also `queued` and `not_found`.
-    pub status: RemoteStatus,
-}
-
-impl BulkStatus {
-    /// The id is unknown to HeyGen, or another account's. A hint only: the video's own GET decides.
-    pub fn is_not_found(&self) -> bool {
-        self.status.as_str() == "not_found"
-    }
-}
+/// HeyGen's words for many jobs; here also `queued` and `not_found`.
+pub type BulkStatuses = HashMap<VideoId, RemoteStatus>;
 
 /// One item of a batch, which has no video where HeyGen refused its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,23 +95,15 @@ pub struct ErrorBody {
 }
 
 /// Why an answer with a 2xx status is not what was asked for; completes the sentence "HeyGen answered with …".
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BadAnswer {
-    #[error("something that is not JSON")]
-    NotJson,
-    #[error("an error envelope")]
-    Refused(ErrorBody),
-    #[error("JSON without the expected `data`")]
-    NoData,
-    #[error("no usable `video_id`")]
-    NoVideoId,
-    #[error("no usable `status`")]
-    NoStatus,
-    #[error("another video than the one asked for")]
-    OtherVideo,
-    #[error("more than 4 MiB")]
-    TooLong,
-}
+pub(super) type Unusable = &'static str;
+
+const NOT_JSON: Unusable = "something that is not JSON";
+const REFUSED: Unusable = "an error envelope";
+pub(super) const TOO_LONG: Unusable = "more than 4 MiB";
+const NO_DATA: Unusable = "JSON without the expected `data`";
+const NO_VIDEO_ID: Unusable = "no usable `video_id`";
+const NO_STATUS: Unusable = "no usable `status`";
+const OTHER_VIDEO: Unusable = "another video than the one asked for";
 
 /// An object of an answer. What is read from it has the key masked.
 pub(super) struct AnswerPart<'a> {
@@ -140,15 +122,6 @@ impl<'a> AnswerPart<'a> {
         Self::parse(json.trim_start_matches('\u{feff}').trim(), redactor)
     }
 
-    /// Any JSON object that is not an error envelope: all that an answer has to be when its content does not matter.
-    pub(super) fn answer(body: &'a [u8], redactor: &'a Redactor) -> Result<Self, BadAnswer> {
-        let answer = Self::whole(body, redactor).ok_or(BadAnswer::NotJson)?;
-        match answer.problem("error") {
-            Some(problem) => Err(BadAnswer::Refused(problem)),
-            None => Ok(answer),
-        }
-    }
-
     fn read<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
         serde_json::from_str(self.fields.get(name)?.get()).ok()
     }
@@ -165,8 +138,8 @@ impl<'a> AnswerPart<'a> {
         })
     }
 
-    fn data(&self) -> Result<Self, BadAnswer> {
-        self.object("data").ok_or(BadAnswer::NoData)
+    fn data(&self) -> Result<Self, Unusable> {
+        self.object("data").ok_or(NO_DATA)
     }
 
     /// What each element of an array is; `None` for what is no object.
@@ -271,12 +244,8 @@ impl<'a> AnswerPart<'a> {
         (problem != ErrorBody::default()).then_some(problem)
     }
 
-    fn page<T>(
-        &self,
-        array: &str,
-        read: impl Fn(&Self) -> Option<T>,
-    ) -> Result<Page<T>, BadAnswer> {
-        let elements = self.array(array).ok_or(BadAnswer::NoData)?;
+    fn page<T>(&self, array: &str, read: impl Fn(&Self) -> Option<T>) -> Result<Page<T>, Unusable> {
+        let elements = self.array(array).ok_or(NO_DATA)?;
         let items: Vec<T> = elements
             .iter()
             .filter_map(|element| read(element.as_ref()?))
@@ -294,38 +263,47 @@ impl<'a> AnswerPart<'a> {
     }
 }
 
+/// What `read` finds in an answer with a 2xx status: any JSON object that is no error envelope.
+pub(super) fn usable<T>(
+    body: &[u8],
+    redactor: &Redactor,
+    read: impl FnOnce(&AnswerPart<'_>) -> Result<T, Unusable>,
+) -> Result<T, (Unusable, ErrorBody)> {
+    let unusable = |why| (why, ErrorBody::default());
+    let answer = AnswerPart::whole(body, redactor).ok_or_else(|| unusable(NOT_JSON))?;
+    match answer.problem("error") {
+        Some(problem) => Err((REFUSED, problem)),
+        None => read(&answer).map_err(unusable),
+    }
+}
+
 /// Reads the answer to a POST; `request_id` is left for the caller to fill in.
-pub(super) fn created(kind: Kind, answer: &AnswerPart<'_>) -> Result<Created, BadAnswer> {
+pub(super) fn created(kind: Kind, answer: &AnswerPart<'_>) -> Result<Created, Unusable> {
     let data = answer.data()?;
     let name = kind.strategy().id;
     let id = data.id(name).or_else(|| data.first_id(name));
     Ok(Created {
-        video_id: id.ok_or(BadAnswer::NoVideoId)?,
+        video_id: id.ok_or(NO_VIDEO_ID)?,
         status: data.status().unwrap_or_else(RemoteStatus::waiting),
         request_id: None,
     })
 }
 
-pub(super) fn video(asked: &Job, answer: &AnswerPart<'_>) -> Result<RemoteVideo, BadAnswer> {
+pub(super) fn video(asked: &Job, answer: &AnswerPart<'_>) -> Result<RemoteVideo, Unusable> {
     let data = answer.data()?;
-    let status = data.status().ok_or(BadAnswer::NoStatus)?;
+    let status = data.status().ok_or(NO_STATUS)?;
     let video = remote_video(asked.kind, status, &data);
     let video = video.filter(|video| video.id == asked.id);
-    video.ok_or(BadAnswer::OtherVideo)
+    video.ok_or(OTHER_VIDEO)
 }
 
 /// Reads a bulk answer. An entry that cannot be used is left out, like an id that HeyGen leaves out.
-pub(super) fn statuses(answer: &AnswerPart<'_>) -> Result<Vec<BulkStatus>, BadAnswer> {
-    let page = answer.page("data", |data| {
-        Some(BulkStatus {
-            video_id: data.id("video_id"),
-            status: data.status()?,
-        })
-    })?;
-    Ok(page.items)
+pub(super) fn statuses(answer: &AnswerPart<'_>) -> Result<BulkStatuses, Unusable> {
+    let page = answer.page("data", |data| Some((data.id("video_id")?, data.status()?)))?;
+    Ok(page.items.into_iter().collect())
 }
 
-pub(super) fn jobs(kind: Kind, answer: &AnswerPart<'_>) -> Result<Page<RemoteVideo>, BadAnswer> {
+pub(super) fn jobs(kind: Kind, answer: &AnswerPart<'_>) -> Result<Page<RemoteVideo>, Unusable> {
     answer.page("data", |data| {
         // The list of sessions does not tell how far they are.
         let status = data.status().unwrap_or_else(RemoteStatus::waiting);
@@ -333,7 +311,7 @@ pub(super) fn jobs(kind: Kind, answer: &AnswerPart<'_>) -> Result<Page<RemoteVid
     })
 }
 
-pub(super) fn batch(answer: &AnswerPart<'_>) -> Result<Page<BatchItem>, BadAnswer> {
+pub(super) fn batch(answer: &AnswerPart<'_>) -> Result<Page<BatchItem>, Unusable> {
     let read = |item: &AnswerPart<'_>| {
         Some(BatchItem {
             index: item.number("item_index")? as i64,
@@ -352,7 +330,7 @@ pub(super) fn batch(answer: &AnswerPart<'_>) -> Result<Page<BatchItem>, BadAnswe
     })
 }
 
-pub(super) fn run_id(answer: &AnswerPart<'_>) -> Result<Option<String>, BadAnswer> {
+pub(super) fn run_id(answer: &AnswerPart<'_>) -> Result<Option<String>, Unusable> {
     Ok(answer.part("data").text("run_id", MAX_WORD))
 }
 
@@ -419,26 +397,24 @@ pub(crate) fn fuzz(body: &[u8]) {
     let redactor = Redactor::new(KEY);
     let (refusal, own_word) = refusal(body, &redactor);
     let mut read = format!("{refusal:?}");
-    match AnswerPart::answer(body, &redactor) {
-        Err(unusable) => read += &format!("{unusable:?}"),
-        Ok(answer) => {
-            read += &format!(
-                "{:?} {:?} {:?} {:?}",
-                statuses(&answer),
-                batch(&answer),
-                super::Balance::read(&answer),
-                run_id(&answer)
-            );
-            for kind in Kind::ALL.iter().copied() {
-                let listed = jobs(kind, &answer);
-                for video in listed.iter().flat_map(|page| &page.items) {
-                    let length = video.duration.unwrap_or_default();
-                    assert!(length.is_finite() && length >= 0.0, "{length}");
-                    let id = video.id.clone();
-                    drop(self::video(&Job { kind, id }, &answer));
-                }
-                read += &format!("{listed:?} {:?}", created(kind, &answer));
+    if let Some(answer) = AnswerPart::whole(body, &redactor) {
+        read += &format!(
+            "{:?} {:?} {:?} {:?} {:?}",
+            answer.problem("error"),
+            statuses(&answer),
+            batch(&answer),
+            super::Balance::read(&answer),
+            run_id(&answer)
+        );
+        for kind in Kind::ALL.iter().copied() {
+            let listed = jobs(kind, &answer);
+            for video in listed.iter().flat_map(|page| &page.items) {
+                let length = video.duration.unwrap_or_default();
+                assert!(length.is_finite() && length >= 0.0, "{length}");
+                let id = video.id.clone();
+                drop(self::video(&Job { kind, id }, &answer));
             }
+            read += &format!("{listed:?} {:?}", created(kind, &answer));
         }
     }
     assert!(!read.contains(KEY), "the key is in {read}");

@@ -3,14 +3,14 @@
 //! [`Breaker`] judges whose fault a failure is. What failed is recorded when that is known: with the next success, or
 //! at the end.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::commit::Message;
 use super::{Run, Tx};
 use crate::decide::{self, Breaker, Circuit, Observation, Verdict, Witness};
 use crate::error::{Problem, Result, code};
-use crate::heygen::{ApiError, BulkStatus, MAX_BULK, RemoteVideo, fits_bulk};
+use crate::heygen::{ApiError, BulkStatuses, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::store::{Asked, Store};
 use crate::video::{Job, Kind, Outage, Phase, RemoteStatus, RowId, VideoId};
 
@@ -237,7 +237,7 @@ impl Run<'_, '_> {
         &mut self,
         tx: &Tx<'_>,
         rows: Vec<Asked>,
-        answer: Result<Vec<BulkStatus>, ApiError>,
+        answer: Result<BulkStatuses, ApiError>,
     ) -> Result<()> {
         let error = match answer {
             Ok(statuses) => return self.bulk_statuses(tx, rows, statuses),
@@ -269,32 +269,30 @@ impl Run<'_, '_> {
         &mut self,
         tx: &Tx<'_>,
         rows: Vec<Asked>,
-        statuses: Vec<BulkStatus>,
+        statuses: BulkStatuses,
     ) -> Result<()> {
         self.worked(tx)?;
         self.works(Outage::Forbidden);
-        let words: HashMap<&str, &BulkStatus> = statuses
-            .iter()
-            .filter_map(|line| Some((line.video_id.as_ref()?.as_str(), line)))
-            .collect();
+        // A hint only, where it is unknown to HeyGen or another account's.
+        let not_found = |word: &RemoteStatus| word.as_str() == "not_found";
         for asked in rows {
-            match words.get(asked.job.id.as_str()) {
-                Some(line) if line.is_not_found() && asked.missing => {}
-                Some(line) if !line.is_not_found() && !line.status.is_terminal() => {
+            match statuses.get(&asked.job.id) {
+                Some(word) if not_found(word) && asked.missing => {}
+                Some(word) if !not_found(word) && !word.is_terminal() => {
                     self.reporter.tally.polled += 1;
                     self.polls.witness = Witness::KnowsAnother;
-                    if asked.settled && asked.status.as_ref() == Some(&line.status) {
+                    if asked.settled && asked.status.as_ref() == Some(word) {
                         self.after.seen.push(asked.row);
                     } else {
-                        self.observe(tx, &asked, Observation::Bulk(&line.status))?;
+                        self.observe(tx, &asked, Observation::Bulk(word))?;
                     }
                 }
                 // Another account's: its own GET would say the same and change nothing.
-                Some(line) if line.is_not_found() && self.is_of_other_account(tx, asked.row)? => {
+                Some(word) if not_found(word) && self.is_of_other_account(tx, asked.row)? => {
                     self.polls.other_account += 1;
                 }
                 // Over, unknown or left out: only its own GET tells what to do.
-                Some(line) if !line.is_not_found() => self.polls.own_get(Asked {
+                Some(word) if !not_found(word) => self.polls.own_get(Asked {
                     missing: false,
                     ..asked
                 }),
