@@ -22,7 +22,7 @@ use heygen_tracker::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
 use heygen_tracker::secret::Secret;
 use heygen_tracker::store::{NewVideo, Store};
 use heygen_tracker::time;
-use heygen_tracker::video::{Account, Asset, RemoteStatus, RowId, Video, VideoId};
+use heygen_tracker::video::{Account, Asset, File, RemoteStatus, RowId, Video, VideoId};
 
 fn main() {
     divan::main();
@@ -30,10 +30,7 @@ fn main() {
 
 /// Rows that HeyGen works on.
 fn new_video(number: usize) -> NewVideo {
-    NewVideo {
-        request: None,
-        account: None,
-        body_hash: Some(format!("{:064x}", number % 1000)),
+    let video = Video {
         video_id: VideoId::new(format!("{number:032x}")),
         title: Some(format!("Video {number}")),
         script: Some("Hello there, this is what the avatar says".to_owned()),
@@ -42,9 +39,12 @@ fn new_video(number: usize) -> NewVideo {
         tags: vec!["launch".to_owned()],
         submitted_at: time::now(),
         output_dir: "/home/ada/output".into(),
-        name_template: None,
-        assets: vec![Asset::Video],
-        retry_of: None,
+        files: vec![File::wanted(Asset::Video)],
+        ..Video::default()
+    };
+    NewVideo {
+        video,
+        body_hash: Some(format!("{:064x}", number % 1000)),
         ..NewVideo::default()
     }
 }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::each::{Line, utf8};
@@ -22,8 +22,8 @@ pub(crate) struct Body {
     pub raw: String,
     /// The same, parsed.
     pub value: Value,
-    /// The line of a table that it was made from, as JSON: two people of one name get a video each.
-    pub data: Option<String>,
+    /// The line of a table that it was made from: two people of one name get a video each.
+    pub data: Option<Map<String, Value>>,
     pub kind: Kind,
     pub template: Option<String>,
 }
@@ -127,7 +127,7 @@ impl Body {
     pub(crate) fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self> {
         let raw = line.fill_json(&self.raw, allow_empty)?;
         let mut body = self.with_raw(line.place.clone(), &raw)?;
-        body.data = Some(Value::from(line.values.clone()).to_string());
+        body.data = Some(line.values.clone());
         Ok(body)
     }
 
@@ -165,7 +165,7 @@ impl Body {
     pub(crate) fn hash(&self) -> String {
         // serde_json keeps objects sorted by key, so its text is canonical.
         let mut canonical = self.value.to_string();
-        canonical.extend(self.data.as_deref());
+        canonical.extend(self.data.clone().map(|data| Value::from(data).to_string()));
         // What a body without a kind hashed to before there were kinds stays as it was.
         if self.kind != Kind::Video {
             let template = self.template.as_deref().unwrap_or_default();

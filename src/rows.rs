@@ -1,30 +1,34 @@
 //! From the IDs that people, scripts and agents name to rows.
 
 use crate::error::{Problem, Result, code};
-use crate::store::{Found, Store, Tx};
+use crate::store::{Store, Tx};
 use crate::video::{RowId, Video};
 
-/// The row an ID stands for; `not_found` or `ambiguous_id`.
+/// The row that an ID stands for, or with `allow_prefix` the beginning of one; `not_found` or `ambiguous_id`.
 pub(crate) fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId> {
-    match tx.find(id, allow_prefix)? {
-        Found::One(row) => Ok(row),
-        Found::Several(matches) => Err(Problem::ambiguous(id, &matches)),
-        Found::None if allow_prefix && is_short(id) => Err(Problem::new(
-            code::NOT_FOUND,
-            format!("no video {id:?} here"),
-        )
-        .with_hint("the beginning of an id needs at least 4 characters")),
-        Found::None => Err(Problem::not_found(id)),
+    if let Some(row) = tx.named(id)? {
+        return Ok(row);
+    }
+    let is_short = id.chars().count() < 4;
+    let matches = match allow_prefix && !is_short {
+        true => tx.by_prefix(id, 6)?,
+        false => Vec::new(),
+    };
+    match matches[..] {
+        [(row, _)] => Ok(row),
+        [] if allow_prefix && is_short && !id.bytes().all(|b| b.is_ascii_digit()) => {
+            let message = format!("no video {id:?} here");
+            Err(Problem::new(code::NOT_FOUND, message)
+                .with_hint("the beginning of an id needs at least 4 characters"))
+        }
+        [] => Err(Problem::not_found(id)),
+        _ => Err(Problem::ambiguous(id, &matches)),
     }
 }
 
 pub(crate) fn find_video(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<Video> {
     let row = find(tx, id, allow_prefix)?;
     tx.video(row)?.ok_or_else(|| Problem::not_found(row))
-}
-
-fn is_short(id: &str) -> bool {
-    (1..4).contains(&id.chars().count()) && !id.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The rows that IDs stand for, each once, in the order given; the first that stands for none is an error.

@@ -271,7 +271,8 @@ fn look_at_database(check: &mut Check, context: &Context) -> Result<Option<Store
     let counts = [("videos", videos.into()), ("unfinished", unfinished.into())];
     check.facts.extend(counts);
     store.locks()?;
-    store.check_writable(time::now())?;
+    // Only a commit tells whether a change can be committed.
+    store.write(|tx| tx.mark_unless_lately("doctor", time::now(), Duration::ZERO))?;
     let damaged = store.damaged_rows(MAX_DAMAGED)?;
     if let Some((first, _)) = damaged.first() {
         let rows = damaged.iter().map(|(row, why)| format!("row {row}: {why}"));
@@ -319,9 +320,13 @@ fn note(store: &Store, context: &Context) -> Result<Option<Problem>> {
 /// The directories of unfinished rows, and the one that a video submitted from here would get, which is no business of
 /// `check`'s.
 fn output_dirs(store: Option<&Store>, context: &Context) -> Vec<Check> {
+    let unfinished = Filter {
+        unfinished: true,
+        ..Filter::default()
+    };
     // A database that cannot be read has been reported.
     let dirs = store
-        .and_then(|store| store.read(|tx| tx.unfinished_output_dirs(MAX_DIRS)).ok())
+        .and_then(|store| store.read(|tx| tx.output_dirs(&unfinished, MAX_DIRS)).ok())
         .unwrap_or_default();
     let checks = dirs
         .iter()

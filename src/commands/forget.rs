@@ -212,15 +212,19 @@ fn sentence(video: &Video, dry_run: bool) -> String {
 mod tests {
     use super::*;
     use crate::store::NewVideo;
-    use crate::video::{Asset, RemoteStatus, VideoId};
+    use crate::video::{Asset, File, RemoteStatus, VideoId};
 
     fn rendering(store: &mut Store) -> Video {
-        let new = NewVideo {
+        let video = Video {
             video_id: VideoId::new("a"),
             title: Some("T\x1b".to_owned()),
             submitted_at: time::now(),
             output_dir: "/out".into(),
-            assets: vec![Asset::Video],
+            files: vec![File::wanted(Asset::Video)],
+            ..Video::default()
+        };
+        let new = NewVideo {
+            video,
             ..NewVideo::default()
         };
         store

@@ -155,12 +155,10 @@ impl KindOptions {
     }
 
     /// The row that is recorded, with what the program is to do on its own.
-    pub(super) fn over(&self, new: NewVideo) -> NewVideo {
-        NewVideo {
-            nudges_left: self.nudge.unwrap_or_default().into(),
-            auto_proceed: self.auto_proceed,
-            ..new
-        }
+    pub(super) fn over(&self, mut new: NewVideo) -> NewVideo {
+        new.video.nudges_left = self.nudge.unwrap_or_default().into();
+        new.video.auto_proceed = self.auto_proceed;
+        new
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Context;
 use crate::error::{Exit, Result, code};
 use crate::render::human;
-use crate::store::{Pulse, Store, Trouble, make_directory_of};
+use crate::store::{Store, Trouble, make_directory_of};
 use crate::time::Timestamp;
 use crate::video::RowId;
 
@@ -29,8 +29,8 @@ pub(super) fn note_silence(store: &Store, context: &Context) -> Result<()> {
     if waiting.is_none_or(|since| view.now.since(since) <= PATIENCE) {
         return Ok(());
     }
-    let (pulse, troubles) = store.read(|tx| Ok((tx.pulse()?, tx.troubles()?)))?;
-    if let Some(since) = silent_since(pulse, view.now) {
+    let (last_sign, troubles) = store.read(|tx| Ok((tx.last_sign()?, tx.troubles()?)))?;
+    if let Some(since) = silent_since(waiting, last_sign, view.now) {
         let since = human::clock(since, view.now, &view.tz);
         context.screen.note(&note(&since, &troubles));
     }
@@ -116,11 +116,15 @@ fn note(since: &str, troubles: &[Trouble]) -> String {
 }
 
 /// Since when nobody has worked on the unfinished rows, if that is too long ago.
-fn silent_since(pulse: Pulse, now: Timestamp) -> Option<Timestamp> {
+fn silent_since(
+    waiting_since: Option<Timestamp>,
+    last_sign: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let long_ago = |at: &Timestamp| now.since(*at) > PATIENCE;
-    let waiting_since = pulse.waiting_since.filter(long_ago)?;
+    let waiting_since = waiting_since.filter(long_ago)?;
     // A time in the future is from a clock that ran ahead, and says nothing.
-    let last_sign = pulse.last_sign.filter(|at| *at <= now);
+    let last_sign = last_sign.filter(|at| *at <= now);
     Some(last_sign.unwrap_or(waiting_since)).filter(long_ago)
 }
 
@@ -154,12 +158,10 @@ mod tests {
             // The clock went back.
             (Some(now + 9 * hour), Some(now + 9 * hour), None),
         ] {
-            let pulse = Pulse {
-                waiting_since: waiting.map(Timestamp::from_secs),
-                last_sign: last.map(Timestamp::from_secs),
-            };
-            let found = silent_since(pulse, Timestamp::from_secs(now));
-            assert_eq!(found, silent.map(Timestamp::from_secs), "{pulse:?}");
+            let [waiting, last, silent] =
+                [waiting, last, silent].map(|at| at.map(Timestamp::from_secs));
+            let found = silent_since(waiting, last, Timestamp::from_secs(now));
+            assert_eq!(found, silent, "{waiting:?} {last:?}");
         }
     }
 }

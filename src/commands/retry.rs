@@ -1,7 +1,5 @@
 //! `tracker retry`: submit again what brought no video.
 
-use serde_json::Value;
-
 use crate::bodies::{self, Body, Overrides};
 use crate::commands::file_options::FileOptions;
 use crate::commands::options::FieldArgs;
@@ -60,11 +58,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             submission::warn_unanswered(&video, context);
         }
         let nudges = store.read(|tx| tx.nudges_sent(video.id))?;
-        let new_row = args.again(context, &video, &body, now)?;
-        new.push(NewVideo {
-            nudges_left: video.nudges_left.saturating_add(nudges),
-            ..new_row
-        });
+        let mut new_row = args.again(context, &video, &body, now)?;
+        new_row.video.nudges_left = video.nudges_left.saturating_add(nudges);
+        new.push(new_row);
         bodies.push((Some(video.id), body));
     }
     if new.is_empty() {
@@ -90,7 +86,7 @@ fn dry_settle(store: &Store, new: Vec<NewVideo>, again: bool) -> Result<Vec<(Row
     store.read(|tx| {
         let mut known = Vec::new();
         for mut video in new {
-            let Some(original) = video.retry_of else {
+            let Some(original) = video.video.retry_of else {
                 continue;
             };
             let found = settle(tx, &mut video, original, again)?;
@@ -116,7 +112,7 @@ pub(super) fn settle(
     let earlier = tx.retries(original)?;
     if let Some((row, hash)) = earlier.last().filter(|_| !again) {
         let (before, retry) = (tx.video(original)?, tx.video(*row)?);
-        let same = |(before, retry): (Video, Video)| asks_for_no_more(new, &before, &retry);
+        let same = |(before, retry): (Video, Video)| asks_for_no_more(&new.video, &before, &retry);
         if *hash == new.body_hash && before.zip(retry).is_none_or(same) {
             return Ok(Some(*row));
         }
@@ -129,7 +125,7 @@ pub(super) fn settle(
         .video(original)?
         .ok_or_else(|| Problem::not_found(original))?;
     refuse_unless_over(&video)?;
-    if let (Some((_, key)), Some(first)) = (&mut new.request, &video.idempotency_key) {
+    if let (Some(key), Some(first)) = (&mut new.video.idempotency_key, &video.idempotency_key) {
         let body = new.body_hash.as_deref().unwrap_or_default();
         *key = IdempotencyKey::of_retry(first, earlier.len(), body);
     }
@@ -137,11 +133,11 @@ pub(super) fn settle(
 }
 
 /// Whether what `new` wants otherwise than the original is what its retry got.
-fn asks_for_no_more(new: &NewVideo, original: &Video, retry: &Video) -> bool {
+fn asks_for_no_more(new: &Video, original: &Video, retry: &Video) -> bool {
     fn fits<T: PartialEq>(new: &T, original: &T, retry: &T) -> bool {
         new == original || new == retry
     }
-    let assets = |video: &Video| video.files.iter().map(|file| file.asset).collect();
+    let assets = |video: &Video| -> Vec<_> { video.files.iter().map(|file| file.asset).collect() };
     fits(&new.tags, &original.tags, &retry.tags)
         && fits(&new.output_dir, &original.output_dir, &retry.output_dir)
         && fits(
@@ -149,7 +145,7 @@ fn asks_for_no_more(new: &NewVideo, original: &Video, retry: &Video) -> bool {
             &original.name_template,
             &retry.name_template,
         )
-        && fits(&new.assets, &assets(original), &assets(retry))
+        && fits(&assets(new), &assets(original), &assets(retry))
 }
 
 /// Only what ended without a video can be retried.
@@ -187,7 +183,7 @@ fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body> 
     let body = Body {
         kind: video.kind,
         template: video.template_id.clone(),
-        data: video.data.clone().map(|data| Value::from(data).to_string()),
+        data: video.data.clone(),
         ..body
     };
     overrides.over(body)
@@ -215,10 +211,9 @@ impl Args {
             [] => &original.tags,
             _ => &self.tags,
         };
-        Ok(NewVideo {
-            retry_of: Some(original.id),
-            auto_proceed: original.auto_proceed,
-            ..new_video(body, tags.clone(), files, now)
-        })
+        let mut new = new_video(body, tags.clone(), files, now);
+        new.video.retry_of = Some(original.id);
+        new.video.auto_proceed = original.auto_proceed;
+        Ok(new)
     }
 }

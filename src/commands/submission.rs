@@ -17,7 +17,7 @@ use crate::render::show::lost_hint;
 use crate::render::{human, text};
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, IdempotencyKey, Phase, RowId, Video};
+use crate::video::{Account, File, IdempotencyKey, Phase, RowId, Video};
 
 /// A completed duplicate older than this is submitted again by `--if-new`.
 const DUPLICATE_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -62,11 +62,10 @@ pub(super) fn new_video(
     now: Timestamp,
 ) -> NewVideo {
     files.assets.retain(|asset| body.kind.has(*asset));
-    NewVideo {
+    let video = Video {
         kind: body.kind,
         template_id: body.template.clone(),
-        request: Some((body.raw.clone(), IdempotencyKey::random())),
-        body_hash: Some(body.hash()),
+        idempotency_key: Some(IdempotencyKey::random()),
         data: body.data.clone(),
         title: body.title(),
         script: body.script(),
@@ -76,8 +75,14 @@ pub(super) fn new_video(
         submitted_at: now,
         output_dir: files.output_dir,
         name_template: files.name_template,
-        assets: files.assets,
-        ..NewVideo::default()
+        files: files.assets.into_iter().map(File::wanted).collect(),
+        ..Video::default()
+    };
+    NewVideo {
+        video,
+        request: Some(body.raw.clone()),
+        body_hash: Some(body.hash()),
+        request_key: None,
     }
 }
 
@@ -246,28 +251,26 @@ fn record(store: &mut Store, new: &[NewVideo], rules: &Rules<'_>) -> Result<Reco
 fn record_one(
     tx: &Tx<'_>,
     locks: &Locks,
-    video: &NewVideo,
+    new: &NewVideo,
     rules: &Rules<'_>,
     recorded: &mut Recorded,
 ) -> Result<RowId> {
-    let mut video = NewVideo {
-        account: rules.account.clone(),
-        ..video.clone()
-    };
+    let mut new = new.clone();
+    new.video.account.clone_from(&rules.account);
     if let Some(key) = rules.request_key {
         if let Some(row) = tx.by_request_key(key)? {
             recorded.known += 1;
             return Ok(row);
         }
-        video.request_key = Some(key.to_owned());
+        new.request_key = Some(key.to_owned());
     }
-    let found = match video.retry_of {
-        Some(original) => retry::settle(tx, &mut video, original, rules.again)?,
+    let found = match new.video.retry_of {
+        Some(original) => retry::settle(tx, &mut new, original, rules.again)?,
         None => None,
     };
-    let found = match (&video.body_hash, found) {
+    let found = match (&new.body_hash, found) {
         (Some(hash), None) if rules.if_new => {
-            tx.recent_duplicate(hash, rules.now.before(DUPLICATE_AGE), video.retry_of)?
+            tx.recent_duplicate(hash, rules.now.before(DUPLICATE_AGE), new.video.retry_of)?
         }
         (_, found) => found,
     };
@@ -276,11 +279,11 @@ fn record_one(
         return Ok(row);
     }
     // A retry has the body of its original, and is asked for by name.
-    let duplicate = match &video.body_hash {
-        Some(hash) if video.retry_of.is_none() => tx.duplicates(hash)?.into_iter().next(),
+    let duplicate = match &new.body_hash {
+        Some(hash) if new.video.retry_of.is_none() => tx.duplicates(hash)?.into_iter().next(),
         _ => None,
     };
-    let row = tx.insert(&video, rules.now)?;
+    let row = tx.insert(&new, rules.now)?;
     recorded
         .duplicates
         .extend(duplicate.map(|video| (row, video)));

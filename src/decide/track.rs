@@ -93,20 +93,13 @@ mod tests {
         let mut store = Store::create(&dir.path().join("t.db")).unwrap();
         let at = Timestamp::from_secs(1000);
         let new = NewVideo {
-            request: Some(("{}".to_owned(), IdempotencyKey::random())),
-            body_hash: None,
-            account: None,
-            video_id: None,
-            title: None,
-            script: None,
-            avatar_id: None,
-            voice_id: None,
-            tags: Vec::new(),
-            submitted_at: at,
-            output_dir: "/out".into(),
-            name_template: None,
-            assets: Vec::new(),
-            retry_of: None,
+            video: Video {
+                idempotency_key: Some(IdempotencyKey::random()),
+                submitted_at: at,
+                output_dir: "/out".into(),
+                ..Video::default()
+            },
+            request: Some("{}".to_owned()),
             ..NewVideo::default()
         };
         let mut video = store

@@ -71,8 +71,7 @@ fn beside_the_files(store: &Store, selection: &Selection) -> Result<PathBuf, Pro
             }
         }
         None => {
-            let found = store.read(|tx| tx.output_dirs(&selection.filter, 2))?;
-            dirs.extend(found.into_iter().map(PathBuf::from));
+            dirs.extend(store.read(|tx| tx.output_dirs(&selection.filter, 2))?);
         }
     }
     let mut dirs = dirs.into_iter();

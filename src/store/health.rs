@@ -1,8 +1,5 @@
 //! How the database and what drives it are doing, for `doctor` and for the notes about a cron that seems dead.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use super::{Filter, Store, Tx, migrate};
 use crate::error::Result;
 use crate::time::Timestamp;
@@ -11,28 +8,11 @@ use crate::video::RowId;
 /// The [mark](Tx::mark_unless_lately) of a run over everything unfinished. A submission is none: cron may be dead.
 pub const CHECKED: &str = "checked";
 
-/// Signs that somebody is working on the unfinished rows. A failed attempt is a sign too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pulse {
-    /// When the unfinished row that waits longest was recorded, by our clock; `None` when none is unfinished.
-    pub waiting_since: Option<Timestamp>,
-    /// The latest run of `check` or `listen`, or answer about an unfinished row.
-    pub last_sign: Option<Timestamp>,
-}
-
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
 impl Store {
-    /// Commits something, since only that tells whether a change can be committed.
-    pub fn check_writable(&mut self, now: Timestamp) -> Result<()> {
-        self.write(|tx| {
-            tx.mark_unless_lately("doctor", now, Duration::ZERO)
-                .map(drop)
-        })
-    }
-
     /// What the schema lacks or has otherwise than this program makes it.
     pub fn schema_faults(&self) -> Result<Vec<String>> {
         const SCHEMA: &str = "SELECT type, name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'";
@@ -54,13 +34,8 @@ impl Store {
 
     /// Rows that cannot be read or written, with what is wrong, at most `limit`. Costs a look at every row.
     pub fn damaged_rows(&self, limit: usize) -> Result<Vec<(RowId, String)>> {
+        self.pages(&Filter::default(), 0, |_| Ok(true))?;
         self.read(|tx| {
-            let mut below = None;
-            loop {
-                let page = tx.list(&Filter::default(), below, 1000)?;
-                let Some(last) = page.last() else { break };
-                below = Some(last.id);
-            }
             tx.all(
                 "SELECT id FROM videos NOT INDEXED WHERE rev = 9223372036854775807",
                 [],
@@ -76,8 +51,8 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// `submitted_at` of an added row is when it was made elsewhere; its first event is when we heard of it. Rows are
-    /// numbered as they are recorded, so the lowest number has waited longest.
+    /// When the unfinished row that waits longest was recorded, by our clock: `submitted_at` of an added row is when it
+    /// was made elsewhere. Rows are numbered as they are recorded, so the lowest number has waited longest.
     pub fn waiting_since(&self) -> Result<Option<Timestamp>> {
         self.value_if_any(
             "SELECT at FROM events WHERE video = (
@@ -87,15 +62,14 @@ impl Tx<'_> {
         )
     }
 
-    pub fn pulse(&self) -> Result<Pulse> {
-        Ok(Pulse {
-            waiting_since: self.waiting_since()?,
-            last_sign: self.value(
-                "SELECT max(at) FROM (SELECT at FROM marks WHERE name = ?1 UNION ALL
-                    SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
-                [CHECKED],
-            )?,
-        })
+    /// The latest run of `check` or `listen`, or answer about an unfinished row: somebody works on them. A failed
+    /// attempt is a sign too.
+    pub fn last_sign(&self) -> Result<Option<Timestamp>> {
+        self.value(
+            "SELECT max(at) FROM (SELECT at FROM marks WHERE name = ?1 UNION ALL
+                SELECT last_checked_at FROM videos INDEXED BY videos_unfinished WHERE finished = 0)",
+            [CHECKED],
+        )
     }
 
     /// The latest time among the last `recent` events and the unfinished rows: if it lies in the future, a clock was
@@ -109,59 +83,42 @@ impl Tx<'_> {
             [recent],
         )
     }
-
-    pub fn unfinished_output_dirs(&self, limit: u32) -> Result<Vec<PathBuf>> {
-        let dirs: Vec<String> = self.values(
-            "SELECT DISTINCT output_dir FROM videos INDEXED BY videos_unfinished
-             WHERE finished = 0 ORDER BY output_dir LIMIT ?",
-            [limit],
-        )?;
-        Ok(dirs.into_iter().map(PathBuf::from).collect())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::NewVideo;
-    use crate::video::{Outcome, RemoteStatus, VideoId};
+    use crate::video::{Outcome, RemoteStatus, Video, VideoId};
+    use std::path::PathBuf;
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
     }
 
     fn new(id: &str) -> NewVideo {
-        NewVideo {
-            request: None,
-            body_hash: None,
-            account: None,
+        let video = Video {
             video_id: VideoId::new(id),
-            title: None,
-            script: None,
-            avatar_id: None,
-            voice_id: None,
-            tags: Vec::new(),
             submitted_at: at(5),
             output_dir: format!("/out/{id}").into(),
-            name_template: None,
-            assets: Vec::new(),
-            retry_of: None,
+            ..Video::default()
+        };
+        NewVideo {
+            video,
             ..NewVideo::default()
         }
     }
 
-    fn look(store: &Store) -> (Pulse, Option<Timestamp>) {
-        store
-            .read(|tx| Ok((tx.pulse()?, tx.newest_time(9)?)))
-            .unwrap()
+    fn look(store: &Store) -> [Option<Timestamp>; 3] {
+        let look = |tx: &Tx<'_>| Ok([tx.waiting_since()?, tx.last_sign()?, tx.newest_time(9)?]);
+        store.read(look).unwrap()
     }
 
     #[test]
     fn only_unfinished_rows_have_a_pulse() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::create(&dir.path().join("t.db")).unwrap();
-        store.check_writable(at(1)).unwrap();
-        assert_eq!(look(&store), (Pulse::default(), None));
+        assert_eq!(look(&store), [None; 3]);
         store
             .write(|tx| {
                 let done = tx.insert(&new("done"), at(100))?;
@@ -174,12 +131,12 @@ mod tests {
                 tx.insert(&new("b"), at(300))
             })
             .unwrap();
-        let unseen = Pulse {
-            waiting_since: Some(at(200)),
-            last_sign: None,
+        assert_eq!(look(&store), [Some(at(200)), None, Some(at(300))]);
+        let unfinished = Filter {
+            unfinished: true,
+            ..Filter::default()
         };
-        assert_eq!(look(&store), (unseen, Some(at(300))));
-        let dirs = store.read(|tx| tx.unfinished_output_dirs(9)).unwrap();
+        let dirs = store.read(|tx| tx.output_dirs(&unfinished, 9)).unwrap();
         assert_eq!(dirs, [PathBuf::from("/out/a"), PathBuf::from("/out/b")]);
         store
             .write(|tx| {
@@ -190,10 +147,6 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        let seen = Pulse {
-            last_sign: Some(at(400)),
-            ..unseen
-        };
-        assert_eq!(look(&store), (seen, Some(at(400))));
+        assert_eq!(look(&store), [Some(at(200)), Some(at(400)), Some(at(400))]);
     }
 }

@@ -1,5 +1,7 @@
 //! The history: filtered pages, newest first.
 
+use std::path::PathBuf;
+
 use rusqlite::types::Value;
 use rusqlite::{params, params_from_iter};
 
@@ -22,13 +24,6 @@ pub struct Filter {
     pub tags: Vec<String>,
     /// Part of the title, the script or the failure message; ASCII case is ignored.
     pub search: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    One(RowId),
-    Several(Vec<(RowId, VideoId)>),
-    None,
 }
 
 /// Rows per page: memory stays flat however long the history is, and no transaction outlives a page.
@@ -142,12 +137,14 @@ impl Tx<'_> {
         Ok(videos)
     }
 
-    /// Where the files of the rows of a filter go, at most `most` different directories.
-    pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<String>> {
+    /// Where the files of the rows of a filter go, at most `most` different directories, in order.
+    pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<PathBuf>> {
         let (from, mut values) = filter.sql();
         values.push(most.into());
         let sql = format!("SELECT DISTINCT output_dir FROM {from} LIMIT ?");
-        self.values(&sql, params_from_iter(values))
+        let mut dirs: Vec<String> = self.values(&sql, params_from_iter(values))?;
+        dirs.sort();
+        Ok(dirs.into_iter().map(PathBuf::from).collect())
     }
 
     /// Every status word there is, found by one look at the index for each.
@@ -178,30 +175,16 @@ impl Tx<'_> {
         self.value(&sql, params_from_iter(values))
     }
 
-    /// Resolves an ID as people type it: a local number, an exact HeyGen id, or a unique prefix of one. Digits only are
-    /// a local number first; a HeyGen id made of digits is found when no such row exists.
-    pub fn find(&self, text: &str, allow_prefix: bool) -> Result<Found> {
-        if !text.is_empty()
-            && text.bytes().all(|b| b.is_ascii_digit())
+    /// The row that an ID stands for as people type it: a local number or a HeyGen id. Digits only are a local number
+    /// first; a HeyGen id made of digits is found when no such row exists.
+    pub fn named(&self, text: &str) -> Result<Option<RowId>> {
+        if text.bytes().all(|b| b.is_ascii_digit())
             && let Ok(number) = text.parse::<i64>()
             && self.exists("videos WHERE id = ?", [number])?
         {
-            return Ok(Found::One(RowId(number)));
+            return Ok(Some(RowId(number)));
         }
-        if let Some(id) = VideoId::new(text)
-            && let Some(row) = self.by_video_id(&id)?
-        {
-            return Ok(Found::One(row));
-        }
-        if !allow_prefix || text.chars().count() < 4 {
-            return Ok(Found::None);
-        }
-        let matches = self.by_prefix(text, 6)?;
-        Ok(match matches.as_slice() {
-            [] => Found::None,
-            [(row, _)] => Found::One(*row),
-            _ => Found::Several(matches),
-        })
+        VideoId::new(text).map_or(Ok(None), |id| self.by_video_id(&id))
     }
 
     /// A page of finished rows that were submitted before `cutoff`, by local number. Rows that HeyGen may have made
@@ -256,7 +239,8 @@ mod tests {
                     tx.output_dirs(&filter, 3)?;
                 }
                 tx.status_words()?;
-                tx.find("abcd", true)?;
+                tx.named("abcd")?;
+                tx.by_prefix("abcd", 6)?;
                 tx.finished_before(Timestamp::from_secs(1), false, RowId(0), 10)?;
                 let account = Account::new("https://x#1".to_owned());
                 tx.unfinished_after(RowId(0), Some(&account), 50)?;
@@ -283,8 +267,7 @@ mod tests {
                 tx.by_request_key("k")?;
                 tx.publishing_rows()?;
                 tx.waiting_since()?;
-                tx.pulse()?;
-                tx.unfinished_output_dirs(9)?;
+                tx.last_sign()?;
                 tx.pending_webhooks(9)?;
                 tx.due_hooks(9).map(drop)
             })

@@ -43,16 +43,16 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::types::{FromSql, ToSql};
+use rusqlite::types::FromSql;
 use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior,
     params_from_iter,
 };
 
 pub use error::corrupt;
-pub use health::{CHECKED, Pulse, sqlite_version};
+pub use health::{CHECKED, sqlite_version};
 pub use hooks::DueHook;
-pub use listing::{Filter, Found};
+pub use listing::Filter;
 pub(crate) use messages::OutgoingMessage;
 pub use migrate::LATEST as SCHEMA_VERSION;
 pub use open::{Identity, make_directory_of};
@@ -246,19 +246,15 @@ impl Tx<'_> {
         self.value(&format!("SELECT EXISTS (SELECT 1 FROM {from})"), params)
     }
 
-    /// Writes a row whether it is there or not; `key` says which one.
-    fn upsert(&self, table: &str, key: &[Column<'_>], columns: &[Column<'_>]) -> Result<()> {
-        let all = [key, columns].concat();
-        let (names, marks, values) = spread(&all);
-        let (key, ..) = spread(key);
+    /// Writes a row whether it is there or not; the columns of `key` say which one.
+    fn upsert(&self, table: &str, key: &str, columns: &[Column<'_>]) -> Result<()> {
         let set = columns
             .iter()
             .map(|(name, _)| format!("{name} = excluded.{name}"));
         let set = set.collect::<Vec<_>>().join(", ");
-        let sql = format!(
-            "INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {set}"
-        );
-        self.run(&sql, params_from_iter(values))
+        let insert = insert_into(table, columns);
+        let sql = format!("{insert} ON CONFLICT ({key}) DO UPDATE SET {set}");
+        self.run(&sql, values(columns))
     }
 
     /// Like [`Tx::all`], leaving out rows that cannot be read; their first column is the row's number. Also tells how
@@ -294,9 +290,12 @@ impl Tx<'_> {
     }
 }
 
-/// Names, place holders and values, as a statement needs them.
-fn spread<'a>(columns: &[Column<'a>]) -> (String, String, Vec<&'a dyn ToSql>) {
-    let (names, values): (Vec<_>, Vec<_>) = columns.iter().copied().unzip();
-    let marks = vec!["?"; names.len()];
-    (names.join(", "), marks.join(", "), values)
+fn insert_into(table: &str, columns: &[Column<'_>]) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let (marks, names) = (vec!["?"; names.len()].join(", "), names.join(", "));
+    format!("INSERT INTO {table} ({names}) VALUES ({marks})")
+}
+
+fn values(columns: &[Column<'_>]) -> impl Params {
+    params_from_iter(columns.iter().map(|(_, value)| value))
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::Tx;
+use super::{Tx, values};
 use crate::error::Result;
 use crate::time::Timestamp;
 use crate::video::{
@@ -13,7 +15,9 @@ use crate::video::{
     MessageState, Operation, Outcome, Part, Phase, RemoteStatus, RowId, Video, VideoId,
 };
 
-pub(super) type Column<'a> = (&'static str, &'a dyn ToSql);
+pub(super) type SqlValue<'a> = Box<dyn ToSql + 'a>;
+/// With its name.
+pub(super) type Column<'a> = (&'static str, SqlValue<'a>);
 
 /// Reads a noun whose fields are called like the columns.
 macro_rules! noun {
@@ -26,188 +30,174 @@ pub(super) use noun;
 /// The columns that are called like these fields of a noun.
 macro_rules! fields {
     ($noun:ident: $($field:ident),+) => {
-        [$((stringify!($field), &$noun.$field as &dyn rusqlite::ToSql)),+]
+        vec![$((stringify!($field), Box::new(&$noun.$field) as SqlValue<'_>)),+]
     };
 }
 pub(super) use fields;
 
-/// Columns that are called like the field of the noun they hold. `fixed` ones are only read here; the `changing` ones are
-/// also what an update writes. `other` columns are read and written by hand.
+/// The columns of a table, in the order in which they are read and written: those that are called like the field of the
+/// noun they hold, then the `other` ones, by hand.
 macro_rules! columns {
-    ($type:ident, $list:ident, $index:ident, $read:ident, $changing:ident;
-     fixed { $first:ident $(, $fixed:ident)* }
-     changing { $($change:ident),+ }
-     other { $($other:ident),* }) => {
+    ($type:ident, $list:ident, $read:ident, $write:ident;
+     $first:ident $(, $field:ident)*; other $($other:ident),*) => {
         pub(super) const $list: &str = concat!(
-            stringify!($first) $(, ", ", stringify!($fixed))* $(, ", ", stringify!($change))*
-            $(, ", ", stringify!($other))*
+            stringify!($first) $(, ", ", stringify!($field))* $(, ", ", stringify!($other))*
         );
 
-        #[allow(dead_code, non_camel_case_types, reason = "the variants are column names")]
-        enum $index { $first $(, $fixed)* $(, $change)* $(, $other)* }
-
-        fn $read(row: &Row<'_>) -> rusqlite::Result<$type> {
-            Ok($type {
-                $first: row.get($index::$first as usize)?
-                $(, $fixed: row.get($index::$fixed as usize)?)*
-                $(, $change: row.get($index::$change as usize)?)*,
-                ..$type::default()
-            })
+        fn $read(cells: &mut Cells<'_>) -> rusqlite::Result<$type> {
+            Ok($type { $first: cells.next()? $(, $field: cells.next()?)*, ..$type::default() })
         }
 
-        fn $changing(of: &$type) -> Vec<Column<'_>> {
-            fields!(of: $($change),+).to_vec()
+        fn $write(of: &$type) -> Vec<SqlValue<'_>> {
+            vec![Box::new(&of.$first) $(, Box::new(&of.$field))*]
         }
     };
 }
 
-columns! { Video, VIDEO_COLUMNS, VideoColumn, plain_video, changing_of_video;
-    fixed {
-        id, rev, kind, finished, template_id, script, avatar_id, voice_id, submitted_at, auto_proceed, name_template,
-        retry_of
+/// How many columns of a video the database keeps by itself, and how many never change: those that are listed first.
+pub(super) const KEPT: usize = 3;
+const FIXED: usize = 12;
+
+columns! { Video, VIDEO_COLUMNS, plain_video, plain_video_values;
+    id, rev, finished,
+    kind, template_id, script, avatar_id, voice_id, submitted_at, auto_proceed, name_template, retry_of,
+    phase, remote_status, outcome, video_id, session_id, progress, idempotency_key, account, title, title_edited,
+    created_at, completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url,
+    urls_at, accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after, last_checked_at,
+    check_count, not_found_at, not_found_count, missing_at, failed_since, failed_polls, moved_at, nudges_left,
+    attention_at, stalled_at;
+    other video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url, error_code,
+    error_operation, error_message, error_request_id, error_at, error_notified_at, error_count, output_dir, tags,
+    candidates, data
+}
+
+columns! { File, FILE_COLUMNS, plain_file, plain_file_values;
+    asset, state, bytes, sha256, saved_at, attempts, first_failed_at;
+    other path, part_name, part_bytes, part_sha256, etag, total
+}
+
+/// The cells of a row, one after the other.
+struct Cells<'a> {
+    row: &'a Row<'a>,
+    at: usize,
+}
+
+impl Cells<'_> {
+    fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        self.at += 1;
+        self.row.get(self.at - 1)
     }
-    changing {
-        phase, remote_status, outcome, video_id, session_id, progress, idempotency_key, account, title, title_edited, created_at,
-        completed_at, duration, folder_id, output_language, failure_code, failure_message, video_page_url, urls_at,
-        accepted_at, ended_at, first_unanswered_at, last_attempt_at, attempts, send_after, last_checked_at, check_count,
-        not_found_at, not_found_count, missing_at, failed_since, failed_polls, moved_at, nudges_left, attention_at,
-        stalled_at
-    }
-    other {
-        video_url, captioned_video_url, subtitle_url, thumbnail_url, gif_url, audio_url, vtt_url,
-        error_code, error_operation, error_message, error_request_id, error_at, error_notified_at, error_count, tags, output_dir, data, candidates
+
+    fn json<T: DeserializeOwned>(&mut self) -> rusqlite::Result<T> {
+        let text: Option<String> = self.next()?;
+        let value = serde_json::from_str(text.as_deref().unwrap_or("null"));
+        value.map_err(|error| FromSqlError::Other(Box::new(error)).into())
     }
 }
 
-columns! { File, FILE_COLUMNS, FileColumn, plain_file, changing_of_file;
-    fixed { asset }
-    changing { state, bytes, sha256, saved_at, attempts, first_failed_at }
-    other { path, part_name, part_bytes, part_sha256, etag, total }
+fn json(value: &impl Serialize) -> Option<String> {
+    let text = serde_json::to_string(value).ok();
+    text.filter(|text| text != "null")
 }
-
-const URLS: [&str; 7] = [
-    "video_url",
-    "captioned_video_url",
-    "subtitle_url",
-    "thumbnail_url",
-    "gif_url",
-    "audio_url",
-    "vtt_url",
-];
 
 pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
-    use VideoColumn as C;
-    macro_rules! get {
-        ($column:ident) => {
-            row.get(C::$column as usize)?
-        };
+    let cells = &mut Cells { row, at: 0 };
+    let mut video = plain_video(cells)?;
+    for asset in Asset::ALL {
+        video.urls.set(*asset, cells.next()?);
     }
-    let mut video = plain_video(row)?;
-    for (at, asset) in (C::video_url as usize..).zip(Asset::ALL) {
-        video.urls.set(*asset, row.get(at)?);
-    }
-    let error_code: Option<String> = get!(error_code);
-    if let Some(code) = error_code {
+    if let Some(code) = cells.next()? {
         video.last_error = Some(LastError {
-            operation: get!(error_operation),
             code,
-            message: get!(error_message),
-            request_id: get!(error_request_id),
-            at: get!(error_at),
-            notified_at: get!(error_notified_at),
-            count: get!(error_count),
+            operation: cells.next()?,
+            message: cells.next()?,
+            request_id: cells.next()?,
+            at: cells.next()?,
+            notified_at: cells.next()?,
+            count: cells.next()?,
         });
+    } else {
+        cells.at += 6;
     }
-    let json_error = |error: serde_json::Error| FromSqlError::Other(Box::new(error));
-    let tags: String = get!(tags);
-    video.tags = serde_json::from_str(&tags).map_err(json_error)?;
-    let data: Option<String> = get!(data);
-    let data = data.map(|data| serde_json::from_str(&data));
-    video.data = data.transpose().map_err(json_error)?;
-    let candidates: Option<String> = get!(candidates);
-    let candidates = candidates.map(|list| serde_json::from_str(&list));
-    video.candidates = candidates.transpose().map_err(json_error)?;
-    let output_dir: String = get!(output_dir);
-    video.output_dir = PathBuf::from(output_dir);
+    video.output_dir = cells.next::<String>()?.into();
+    video.tags = cells.json()?;
+    video.candidates = cells.json()?;
+    video.data = cells.json()?;
     Ok(video)
 }
 
 pub(super) fn file(row: &Row<'_>) -> rusqlite::Result<File> {
-    use FileColumn as C;
-    let mut file = plain_file(row)?;
-    let path: Option<String> = row.get(C::path as usize)?;
-    file.path = path.map(PathBuf::from);
-    let part_name: Option<String> = row.get(C::part_name as usize)?;
-    if let Some(name) = part_name {
+    let cells = &mut Cells { row, at: 0 };
+    let mut file = plain_file(cells)?;
+    file.path = cells.next::<Option<String>>()?.map(PathBuf::from);
+    if let Some(name) = cells.next()? {
         file.part = Some(Part {
             name,
-            bytes: row.get(C::part_bytes as usize)?,
-            sha256: row.get(C::part_sha256 as usize)?,
-            etag: row.get(C::etag as usize)?,
-            total: row.get(C::total as usize)?,
+            bytes: cells.next()?,
+            sha256: cells.next()?,
+            etag: cells.next()?,
+            total: cells.next()?,
         });
     }
     Ok(file)
 }
 
-pub(super) fn tags_json(tags: &[String]) -> String {
-    serde_json::Value::from(tags).to_string()
+/// In the order of [`VIDEO_COLUMNS`].
+pub(super) fn video_columns(video: &Video) -> Vec<Column<'_>> {
+    let error = video.last_error.as_ref();
+    let mut values = plain_video_values(video);
+    for asset in Asset::ALL {
+        values.push(Box::new(video.urls.get(*asset)));
+    }
+    let others: [SqlValue<'_>; 11] = [
+        Box::new(error.map(|e| &e.code)),
+        Box::new(error.map(|e| e.operation)),
+        Box::new(error.map(|e| &e.message)),
+        Box::new(error.map(|e| &e.request_id)),
+        Box::new(error.map(|e| e.at)),
+        Box::new(error.map(|e| e.notified_at)),
+        Box::new(error.map_or(0, |e| e.count)),
+        Box::new(video.output_dir.to_string_lossy()),
+        Box::new(json(&video.tags)),
+        Box::new(json(&video.candidates)),
+        Box::new(json(&video.data)),
+    ];
+    values.extend(others);
+    VIDEO_COLUMNS.split(", ").zip(values).collect()
+}
+
+fn file_columns(file: &File) -> Vec<Column<'_>> {
+    let (path, part) = (file.path.as_ref(), file.part.as_ref());
+    let mut values = plain_file_values(file);
+    let others: [SqlValue<'_>; 6] = [
+        Box::new(path.map(|path| path.to_string_lossy())),
+        Box::new(part.map(|p| &p.name)),
+        Box::new(part.map(|p| p.bytes)),
+        Box::new(part.map(|p| &p.sha256)),
+        Box::new(part.map(|p| &p.etag)),
+        Box::new(part.map(|p| p.total)),
+    ];
+    values.extend(others);
+    FILE_COLUMNS.split(", ").zip(values).collect()
 }
 
 impl Tx<'_> {
     /// Writes every mutable column of `video`. `false`: somebody changed the row since it was read; decide again.
     pub fn update(&self, video: &Video) -> Result<bool> {
-        let error = video.last_error.as_ref();
-        let urls = Asset::ALL.iter().map(|asset| video.urls.get(*asset));
-        let urls: Vec<_> = urls.collect();
-        let candidates = video.candidates.as_ref().map(serde_json::to_string);
-        let others: [Column<'_>; 10] = [
-            ("error_operation", &error.map(|e| e.operation)),
-            ("error_code", &error.map(|e| &e.code)),
-            ("error_message", &error.map(|e| &e.message)),
-            (
-                "error_request_id",
-                &error.and_then(|e| e.request_id.as_ref()),
-            ),
-            ("error_at", &error.map(|e| e.at)),
-            ("error_notified_at", &error.and_then(|e| e.notified_at)),
-            ("error_count", &error.map_or(0, |e| e.count)),
-            ("output_dir", &video.output_dir.to_string_lossy()),
-            ("tags", &tags_json(&video.tags)),
-            ("candidates", &candidates.and_then(Result::ok)),
-        ];
-        let mut columns = changing_of_video(video);
-        columns.extend(others);
-        columns.extend(
-            URLS.into_iter()
-                .zip(urls.iter().map(|url| url as &dyn ToSql)),
-        );
+        let mut columns = video_columns(video).split_off(FIXED);
         let set = columns.iter().map(|(name, _)| format!("{name} = ?"));
         let sql = format!(
             "UPDATE videos SET rev = rev + 1, {} WHERE id = ? AND rev = ?",
             set.collect::<Vec<_>>().join(", ")
         );
         columns.extend(fields!(video: id, rev));
-        let values = columns.iter().map(|(_, value)| *value);
-        self.changed(&sql, rusqlite::params_from_iter(values))
+        self.changed(&sql, values(&columns))
     }
 
     pub fn put_file(&self, video: RowId, file: &File) -> Result<()> {
-        let part = file.part.as_ref();
-        let others: [Column<'_>; 6] = [
-            (
-                "path",
-                &file.path.as_ref().map(|path| path.to_string_lossy()),
-            ),
-            ("part_name", &part.map(|p| &p.name)),
-            ("part_bytes", &part.map(|p| p.bytes)),
-            ("part_sha256", &part.map(|p| &p.sha256)),
-            ("etag", &part.and_then(|p| p.etag.as_ref())),
-            ("total", &part.and_then(|p| p.total)),
-        ];
-        let columns = [changing_of_file(file), others.to_vec()].concat();
-        let key: [Column<'_>; 2] = [("video", &video), ("asset", &file.asset)];
-        self.upsert("files", &key, &columns)
+        let mut columns = file_columns(file);
+        columns.push(("video", Box::new(video)));
+        self.upsert("files", "video, asset", &columns)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::Tx;
-use super::row::{fields, noun};
+use super::row::{SqlValue, fields, noun};
 use crate::error::Result;
 use crate::time::Timestamp;
 
@@ -39,8 +39,8 @@ impl Tx<'_> {
     pub fn put_trouble(&self, trouble: &Trouble) -> Result<()> {
         self.upsert(
             "troubles",
-            &fields!(trouble: kind, scope),
-            &fields!(trouble: code, message, since, notified_at, notified),
+            "kind, scope",
+            &fields!(trouble: kind, scope, code, message, since, notified_at, notified),
         )
     }
 

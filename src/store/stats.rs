@@ -216,12 +216,16 @@ mod tests {
     }
 
     fn add(store: &mut Store, id: &str, at: Timestamp, change: impl FnOnce(&mut Video)) {
-        let new = NewVideo {
+        let video = Video {
             video_id: VideoId::new(id),
             tags: vec!["t".to_owned()],
             submitted_at: at,
             output_dir: "/out".into(),
-            assets: vec![Asset::Video],
+            files: vec![File::wanted(Asset::Video)],
+            ..Video::default()
+        };
+        let new = NewVideo {
+            video,
             ..NewVideo::default()
         };
         store

@@ -1,46 +1,25 @@
-use std::path::PathBuf;
+use rusqlite::{Params, Row, params};
 
-use rusqlite::{Params, Row, params, params_from_iter};
-
-use super::row::{self, Column, VIDEO_COLUMNS, fields, noun, tags_json};
-use super::{Tx, spread};
+use super::row::{self, SqlValue, VIDEO_COLUMNS, fields, noun};
+use super::{Tx, insert_into, values};
 use crate::decide::{Decision, Entry};
 use crate::error::Result;
 use crate::event::Event;
 use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
-use crate::video::{
-    Account, Asset, Candidate, File, IdempotencyKey, Job, Phase, RemoteStatus, RowId, Video,
-    VideoId,
-};
+use crate::video::{Account, Candidate, File, Job, Phase, RemoteStatus, RowId, Video, VideoId};
 
 const UNFINISHED: &str = "videos INDEXED BY videos_unfinished WHERE finished = 0";
 const OUTBOX: &str = "videos INDEXED BY videos_outbox WHERE phase IN ('unsent', 'sending')";
 
 #[derive(Clone, Debug, Default)]
 pub struct NewVideo {
-    pub kind: Kind,
-    pub template_id: Option<String>,
-    pub nudges_left: i64,
-    pub auto_proceed: bool,
-    pub session_id: Option<VideoId>,
-    /// The exact request body and its key; `None` for a video made elsewhere.
-    pub request: Option<(String, IdempotencyKey)>,
+    /// Its phase follows from the ids it has and from the request.
+    pub video: Video,
+    /// The exact request body; `None` for a video made elsewhere.
+    pub request: Option<String>,
     pub body_hash: Option<String>,
-    pub video_id: Option<VideoId>,
-    pub account: Option<Account>,
-    pub title: Option<String>,
-    pub script: Option<String>,
-    pub avatar_id: Option<String>,
-    pub voice_id: Option<String>,
-    pub tags: Vec<String>,
-    pub submitted_at: Timestamp,
-    pub output_dir: PathBuf,
-    pub name_template: Option<String>,
     pub request_key: Option<String>,
-    pub assets: Vec<Asset>,
-    pub data: Option<String>,
-    pub retry_of: Option<RowId>,
 }
 
 #[derive(Clone, Debug)]
@@ -97,31 +76,21 @@ impl Tx<'_> {
     }
 
     pub fn insert(&self, new: &NewVideo, now: Timestamp) -> Result<RowId> {
-        let made = new.video_id.as_ref().or(new.session_id.as_ref());
-        let phase = match (made, &new.request) {
-            (Some(_), _) => Phase::Accepted,
-            (None, Some(_)) => Phase::Unsent,
+        let mut video = new.video.clone();
+        if video.video_id.is_some() || video.session_id.is_some() {
+            video.phase = Phase::Accepted;
+            video.remote_status = Some(RemoteStatus::waiting());
+            video.accepted_at = Some(video.submitted_at);
+        } else if new.request.is_none() {
             // Of a batch made elsewhere.
-            (None, None) => Phase::Rejected,
-        };
-        let (request, key) = new.request.as_ref().map(|(body, key)| (body, key)).unzip();
-        let plain = fields!(new:
-            kind, template_id, session_id, video_id, account, request_key, body_hash, data, title, script, avatar_id,
-            voice_id, nudges_left, auto_proceed, submitted_at, name_template, retry_of);
-        let others: [Column<'_>; 7] = [
-            ("phase", &phase),
-            ("remote_status", &made.map(|_| RemoteStatus::waiting())),
-            ("idempotency_key", &key),
-            ("request", &request),
-            ("tags", &tags_json(&new.tags)),
-            ("accepted_at", &made.map(|_| new.submitted_at)),
-            ("output_dir", &new.output_dir.to_string_lossy()),
-        ];
-        let (names, marks, values) = spread(&[plain.as_slice(), &others].concat());
-        let sql = format!("INSERT INTO videos ({names}) VALUES ({marks}) RETURNING id");
-        let id = self.value(&sql, params_from_iter(values))?;
-        for asset in &new.assets {
-            self.put_file(id, &File::wanted(*asset))?;
+            video.phase = Phase::Rejected;
+        }
+        let mut columns = row::video_columns(&video).split_off(row::KEPT);
+        columns.extend(fields!(new: request, body_hash, request_key));
+        let insert = insert_into("videos", &columns);
+        let id = self.value(&format!("{insert} RETURNING id"), values(&columns))?;
+        for file in &video.files {
+            self.put_file(id, file)?;
         }
         self.append(id, &Entry::new(Event::Recorded), now)?;
         Ok(id)
@@ -132,7 +101,7 @@ impl Tx<'_> {
             "SELECT id FROM videos WHERE video_id = ?1 OR video_id = ?2
              UNION ALL SELECT id FROM videos WHERE session_id = ?1 OR session_id = ?2
              UNION ALL SELECT id FROM videos WHERE request_key = ?3",
-            params![new.video_id, new.session_id, new.request_key],
+            params![new.video.video_id, new.video.session_id, new.request_key],
         )
     }
 

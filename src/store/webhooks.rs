@@ -110,6 +110,7 @@ impl Tx<'_> {
 mod tests {
     use super::*;
     use crate::store::{NewVideo, Store};
+    use crate::video::Video;
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -123,10 +124,14 @@ mod tests {
     fn a_delivery_is_pending_once_and_pruned_when_old() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::create(&dir.path().join("t.db")).unwrap();
-        let new = NewVideo {
+        let video = Video {
             video_id: VideoId::new("v1"),
             submitted_at: at(1),
             output_dir: "/out".into(),
+            ..Video::default()
+        };
+        let new = NewVideo {
+            video,
             ..NewVideo::default()
         };
         let row = store.write(|tx| tx.insert(&new, at(1))).unwrap();

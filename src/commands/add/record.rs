@@ -18,7 +18,7 @@ use crate::render::text;
 use crate::rows::load;
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, RowId};
+use crate::video::{Account, File, RowId, Video};
 
 /// Rows read and printed at a time.
 const PAGE: usize = 500;
@@ -98,19 +98,22 @@ impl RowDefaults {
     }
 
     fn new_video(&self, found: &MadeElsewhere) -> NewVideo {
-        let new = NewVideo {
+        let video = Video {
             account: self.account.clone(),
             tags: self.tags.clone(),
             submitted_at: self.now,
             output_dir: self.files.output_dir.clone(),
             name_template: self.files.name_template.clone(),
-            ..NewVideo::default()
+            ..Video::default()
         };
         let (made, seen) = match found {
             MadeElsewhere::Job(made, seen) => (made, seen.as_ref()),
             MadeElsewhere::Refused(name, _) => {
-                let request_key = Some(name.clone());
-                return NewVideo { request_key, ..new };
+                return NewVideo {
+                    video,
+                    request_key: Some(name.clone()),
+                    ..NewVideo::default()
+                };
             }
         };
         let kind = made.kind.unwrap_or(self.kind);
@@ -121,7 +124,7 @@ impl RowDefaults {
             _ => (None, id),
         };
         let assets = self.files.assets.iter().copied();
-        NewVideo {
+        let video = Video {
             kind,
             session_id,
             video_id,
@@ -131,8 +134,12 @@ impl RowDefaults {
             voice_id: made.voice_id.clone(),
             // Whatever another clock said, nothing was submitted later than now.
             submitted_at: made.created_at.map_or(self.now, |at| at.min(self.now)),
-            assets: assets.filter(|asset| kind.has(*asset)).collect(),
-            ..new
+            files: (assets.filter(|asset| kind.has(*asset)).map(File::wanted)).collect(),
+            ..video
+        };
+        NewVideo {
+            video,
+            ..NewVideo::default()
         }
     }
 
@@ -238,7 +245,7 @@ impl<'a> Recorder<'a> {
             return Ok(());
         }
         self.shown += 1;
-        let new = self.defaults.new_video(found);
+        let new = self.defaults.new_video(found).video;
         let row = Preview {
             line: "dry_run",
             kind: new.kind,

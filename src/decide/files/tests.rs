@@ -42,26 +42,20 @@ fn in_state(state: FileState) -> File {
 
 /// A completed row with its one file in `state`, as the database has it.
 fn stored(store: &mut Store, state: FileState) -> Video {
-    let new = NewVideo {
-        request: None,
-        body_hash: None,
-        account: None,
+    let video = Video {
         video_id: VideoId::new(format!("v-{state}")),
-        title: None,
-        script: None,
-        avatar_id: None,
-        voice_id: None,
-        tags: Vec::new(),
         submitted_at: now(),
         output_dir: "/out".into(),
-        name_template: None,
-        assets: vec![Asset::Video],
-        retry_of: None,
+        files: vec![File::wanted(Asset::Video)],
+        ..Video::default()
+    };
+    let new = NewVideo {
+        video,
         ..NewVideo::default()
     };
     store
         .write(|tx| {
-            let id = match tx.by_video_id(new.video_id.as_ref().unwrap())? {
+            let id = match tx.by_video_id(new.video.video_id.as_ref().unwrap())? {
                 Some(id) => id,
                 None => tx.insert(&new, now())?,
             };
