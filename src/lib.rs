@@ -74,7 +74,6 @@ mod when;
 
 use cli::Cli;
 use commands::Context;
-use commands::options::Globals;
 use config::Environment;
 use error::{Exit, Problem};
 use render::screen::{Screen, ScreenOptions};
@@ -88,8 +87,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
     };
     cli.globals.color.write_global();
     let context = Context {
-        screen: Arc::new(Screen::stdio(&screen_options(&cli.globals, &env))),
-        globals: cli.globals.clone(),
+        screen: Arc::new(Screen::stdio(&cli.globals.screen, &env)),
+        db: cli.globals.db,
         env,
     };
     // Without the handler everything still works, but for a process that dies at its limit.
@@ -115,20 +114,6 @@ fn finish(screen: &Screen, exit: Exit, records: bool) -> Exit {
     exit.or(screen.problem(&error))
 }
 
-fn screen_options(globals: &Globals, env: &Environment) -> ScreenOptions {
-    let variable = |name| {
-        env.get(name)
-            .map(|value| value.to_string_lossy().into_owned())
-    };
-    ScreenOptions {
-        term: variable("TERM"),
-        columns: variable("COLUMNS"),
-        quiet: globals.quiet,
-        verbose: globals.verbose,
-        json: globals.json,
-    }
-}
-
 /// `--help`, `--version`, or a command line that makes no sense.
 fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exit {
     let asked = matches!(
@@ -136,14 +121,11 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
     let json = arguments.iter().any(|argument| argument == "--json");
-    let globals = Globals {
-        db: None,
+    let options = ScreenOptions {
         json: json && !asked,
-        quiet: false,
-        verbose: 0,
-        color: colorchoice_clap::Color::default(),
+        ..ScreenOptions::default()
     };
-    let screen = Screen::stdio(&screen_options(&globals, env));
+    let screen = Screen::stdio(&options, env);
     if asked {
         let text = error.render();
         screen.painted(&text.ansi().to_string());

@@ -37,7 +37,6 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-use crate::commands::options::Globals;
 use crate::config::{self, Environment};
 use crate::download::{OnDisk, verify};
 use crate::error::{Problem, Result, code};
@@ -56,7 +55,7 @@ use crate::video::{Account, File, FileState, Video};
 #[derive(Clone)]
 pub struct Context {
     pub env: Environment,
-    pub globals: Globals,
+    pub db: Option<PathBuf>,
     pub screen: Arc<Screen>,
 }
 
@@ -69,7 +68,7 @@ impl Context {
 
     /// Where the database is, or would be.
     pub fn database(&self) -> Result<PathBuf> {
-        let path = config::database(self.globals.db.as_deref(), &self.env)?;
+        let path = config::database(self.db.as_deref(), &self.env)?;
         options::refuse_tilde(&path)?;
         Ok(path)
     }

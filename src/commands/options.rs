@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, Command};
 
 use crate::bodies::Overrides;
 use crate::each::utf8;
 use crate::error::{Problem, Result};
 use crate::pass::{PassOptions, Wait};
+use crate::render::screen::ScreenOptions;
 use crate::time::Timestamp;
 use crate::video::RowId;
 use crate::when::parse_when;
@@ -36,15 +37,8 @@ pub struct Globals {
     /// The database [env: TRACKER_DB]
     #[arg(long, global = true, value_name = "PATH")]
     pub db: Option<PathBuf>,
-    /// Print JSON Lines
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Print only what needs a person
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Print every step
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
+    #[command(flatten)]
+    pub screen: ScreenOptions,
     #[command(flatten)]
     pub color: colorchoice_clap::Color,
 }

@@ -2,7 +2,9 @@
 //! read.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -10,90 +12,66 @@ use std::time::Duration;
 const MOST: usize = 4 * 1024 * 1024;
 
 /// Takes what is written at once, up to a bound, and passes it on in order.
-#[derive(Clone, Default)]
-pub(super) struct Outlet(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<Backlog>,
-    changed: Condvar,
-    /// Whether there is a thread; without one writing waits.
-    started: OnceLock<bool>,
-}
-
-#[derive(Default)]
-struct Backlog {
-    waiting: Vec<u8>,
-    writing: bool,
-    failed: Option<io::Error>,
+#[derive(Clone)]
+pub(super) struct Outlet {
+    /// What to write, and whom it tells by being dropped that it was.
+    queue: Sender<(Vec<u8>, Option<Sender<()>>)>,
+    waiting: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Option<io::Error>>>,
 }
 
 impl Outlet {
+    /// `None` where there is no thread to be had: writing waits then.
+    pub(super) fn start() -> Option<Self> {
+        let (queue, queued) = channel::<(Vec<u8>, Option<Sender<()>>)>();
+        let outlet = Self {
+            queue,
+            waiting: Arc::default(),
+            failed: Arc::default(),
+        };
+        let (waiting, failed) = (Arc::clone(&outlet.waiting), Arc::clone(&outlet.failed));
+        let pass_on = move || {
+            let mut is_open = true;
+            for (bytes, _written) in queued {
+                if is_open && let Err(error) = write_out(&bytes) {
+                    is_open = false;
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+                waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+            }
+        };
+        let thread = thread::Builder::new().name("stdout".to_owned());
+        let thread = thread.stack_size(128 * 1024).spawn(pass_on);
+        thread.is_ok().then_some(outlet)
+    }
+
     /// Waits until everything is passed on, and no longer than `patience`; says once what could not be.
     pub(super) fn settle(&self, patience: Duration) -> io::Result<()> {
-        let busy = |state: &mut Backlog| state.writing || !state.waiting.is_empty();
-        let Self(shared) = self;
-        let waited = shared
-            .changed
-            .wait_timeout_while(shared.lock(), patience, busy);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.failed.take().map_or(Ok(()), Err)
+        let (written, settled) = channel();
+        self.queue.send((Vec::new(), Some(written))).ok();
+        settled.recv_timeout(patience).ok();
+        self.failure()
+    }
+
+    fn failure(&self) -> io::Result<()> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.take().map_or(Ok(()), Err)
     }
 }
 
 impl Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Self(shared) = self;
-        let started = shared.started.get_or_init(|| {
-            let shared = Arc::clone(shared);
-            let thread = thread::Builder::new().name("stdout".to_owned());
-            let thread = thread.stack_size(128 * 1024);
-            thread.spawn(move || shared.pass_on()).is_ok()
-        });
-        if !started {
-            return write_out(bytes).map(|()| bytes.len());
+        if self.waiting.load(Ordering::Relaxed) >= MOST {
+            self.settle(Duration::MAX)?;
         }
-        let mut state =
-            shared.wait_while(|state| state.waiting.len() >= MOST && state.failed.is_none());
-        if let Some(error) = state.failed.take() {
-            return Err(error);
-        }
-        state.waiting.extend_from_slice(bytes);
-        shared.changed.notify_all();
+        self.failure()?;
+        self.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.queue.send((bytes.to_vec(), None)).ok();
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Shared {
-    fn pass_on(&self) {
-        loop {
-            let mut state = self.wait_while(|state| state.waiting.is_empty());
-            let bytes = std::mem::take(&mut state.waiting);
-            state.writing = true;
-            drop(state);
-            self.changed.notify_all();
-            let written = write_out(&bytes);
-            let mut state = self.lock();
-            state.writing = false;
-            if let Err(error) = written {
-                state.failed = Some(error);
-                state.waiting.clear();
-            }
-            self.changed.notify_all();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Backlog> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait_while(&self, busy: impl FnMut(&mut Backlog) -> bool) -> MutexGuard<'_, Backlog> {
-        let waited = self.changed.wait_while(self.lock(), busy);
-        waited.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

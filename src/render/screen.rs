@@ -5,6 +5,7 @@
 //! leaves in one write, so lines of overlapping runs do not mix within a log file.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 use serde::Serialize;
 
+use crate::config::Environment;
 use crate::error::{Exit, Problem};
 use crate::render::outlet::Outlet;
 use crate::render::progress::Progress;
@@ -25,14 +27,17 @@ const BLOCK: usize = 64 * 1024;
 const ORDER: Duration = Duration::from_millis(200);
 const DEFAULT_WIDTH: usize = 80;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct ScreenOptions {
-    pub term: Option<String>,
-    /// `COLUMNS`, as it is set; wins over what the terminal says.
-    pub columns: Option<String>,
-    pub quiet: bool,
-    pub verbose: u8,
+    /// Print JSON Lines
+    #[arg(long, global = true)]
     pub json: bool,
+    /// Print only what needs a person
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print every step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 }
 
 pub struct Screen {
@@ -61,39 +66,42 @@ struct Streams {
 }
 
 impl Screen {
-    pub fn stdio(options: &ScreenOptions) -> Self {
+    pub fn stdio(options: &ScreenOptions, env: &Environment) -> Self {
         let (out, err) = (io::stdout(), io::stderr());
         let terminals = (out.is_terminal(), err.is_terminal());
         let size = terminal_size::terminal_size_of(&out)
             .or_else(|| terminal_size::terminal_size_of(&err))
             .map(|(columns, _)| usize::from(columns.0));
+        let columns = env.get("COLUMNS").and_then(OsStr::to_str);
+        let width = width(columns, size);
+        let is_dumb = env.get("TERM").is_some_and(|term| term == "dumb");
+        let moves = terminals.1 && !options.quiet && !options.json && !is_dumb;
         let colors = (
             AutoStream::choice(&out) != ColorChoice::Never,
             AutoStream::choice(&err) != ColorChoice::Never,
         );
-        let outlet = (!terminals.0).then(Outlet::default);
+        let outlet = (!terminals.0).then(Outlet::start).flatten();
         let out: Box<dyn Write + Send> = match &outlet {
             Some(outlet) => Box::new(outlet.clone()),
             None => Box::new(out),
         };
-        let screen = Self::new(out, Box::new(err), terminals, size, options);
+        let screen = Self::new(out, Box::new(err), terminals, width, options);
         screen.lock().outlet = outlet;
-        Self { colors, ..screen }
+        Self {
+            progress: Progress::new(width, moves),
+            colors,
+            ..screen
+        }
     }
 
-    /// Any two writers, without colours: `terminals` says whether they are (stdout, stderr), `size` how many columns they have.
-    pub fn new(
+    /// Any two writers, without colours, and nothing moves: `terminals` says whether they are (stdout, stderr).
+    fn new(
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
         (out_is_terminal, err_is_terminal): (bool, bool),
-        size: Option<usize>,
+        width: usize,
         options: &ScreenOptions,
     ) -> Self {
-        let columns = options.columns.as_deref();
-        let columns = columns.and_then(|text| text.parse().ok()).or(size);
-        let columns = columns.filter(|&columns| columns > 0);
-        let width = columns.unwrap_or(DEFAULT_WIDTH);
-        let is_wanted = !options.quiet && !options.json && options.term.as_deref() != Some("dumb");
         Self {
             streams: Mutex::new(Streams {
                 out,
@@ -103,7 +111,7 @@ impl Screen {
                 is_closed: false,
                 failed: None,
             }),
-            progress: Progress::new(width, err_is_terminal && is_wanted),
+            progress: Progress::new(width, false),
             colors: (false, false),
             out_is_terminal,
             err_is_terminal,
@@ -156,6 +164,14 @@ impl Screen {
 
     pub fn json_row(&self, value: &impl Serialize) {
         self.as_json(value, Self::row);
+    }
+
+    /// One object with `--json`, else `lines`.
+    pub fn result(&self, value: &impl Serialize, lines: impl FnOnce() -> String) {
+        match self.json {
+            true => self.json_row(value),
+            false => self.painted(&lines()),
+        }
     }
 
     /// A message that `--quiet` drops: `text` on stderr. Sanitized here, as all messages are.
@@ -233,6 +249,13 @@ impl Screen {
     fn lock(&self) -> MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What `COLUMNS` says wins over the terminal.
+fn width(columns: Option<&str>, size: Option<usize>) -> usize {
+    let columns = columns.and_then(|text| text.parse().ok()).or(size);
+    let columns = columns.filter(|&columns| columns > 0);
+    columns.unwrap_or(DEFAULT_WIDTH)
 }
 
 impl Streams {

@@ -46,7 +46,13 @@ impl Write for Written {
 fn in_memory(options: &ScreenOptions) -> (Screen, Captured) {
     let captured = Captured::default();
     let (out, err) = (captured.out.clone(), captured.err.clone());
-    let screen = Screen::new(Box::new(out), Box::new(err), (false, false), None, options);
+    let screen = Screen::new(
+        Box::new(out),
+        Box::new(err),
+        (false, false),
+        DEFAULT_WIDTH,
+        options,
+    );
     (screen, captured)
 }
 
@@ -87,7 +93,7 @@ fn on(out: impl Write + Send + 'static, terminal: bool) -> Screen {
         Box::new(out),
         Box::new(io::sink()),
         terminals,
-        None,
+        DEFAULT_WIDTH,
         &options,
     )
 }
@@ -167,7 +173,7 @@ fn pending_rows_come_before_the_message_that_follows_them() {
     let both = Writes::default();
     let options = ScreenOptions::default();
     let (out, err) = (Box::new(both.clone()), Box::new(both.clone()));
-    let screen = Screen::new(out, err, (false, false), None, &options);
+    let screen = Screen::new(out, err, (false, false), DEFAULT_WIDTH, &options);
     screen.row("row");
     screen.note("showing 1 of 2");
     assert_eq!(*both.0.lock().unwrap(), ["row\n", "showing 1 of 2\n"]);
@@ -215,13 +221,7 @@ fn the_width_is_that_of_columns_then_the_terminal_then_80() {
         (Some("0"), None, 80),
         (None, None, 80),
     ] {
-        let options = ScreenOptions {
-            columns: columns.map(str::to_owned),
-            ..ScreenOptions::default()
-        };
-        let sinks = (Box::new(io::sink()), Box::new(io::sink()));
-        let screen = Screen::new(sinks.0, sinks.1, (true, true), size, &options);
-        assert_eq!(screen.width, width);
+        assert_eq!(super::width(columns, size), width);
     }
 }
 
