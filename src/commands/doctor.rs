@@ -62,11 +62,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         return rescue::run(new, context);
     }
     let report = Report::make(context);
-    if context.screen.json {
-        context.screen.json_row(&report);
-    } else {
-        context.screen.block(&report.lines());
-    }
+    context.screen.result(&report, || report.lines());
     Ok(if report.ok { Exit::Ok } else { Exit::Trouble })
 }
 
@@ -83,7 +79,7 @@ struct Report {
 }
 
 /// One thing that was looked at: a line for a person, an object for a program.
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Check {
     #[serde(skip)]
     topic: &'static str,
@@ -129,53 +125,63 @@ impl Report {
     }
 
     fn lines(&self) -> String {
-        let mut lines = format!("tracker {}, SQLite {}\n", self.version, self.sqlite_version);
-        self.key.add_to(&mut lines);
-        if let Some(balance) = &self.balance {
+        let balance = self.balance.as_ref().map(|balance| {
             let used_up = || {
                 Problem::new(code::NO_CREDIT, "nothing is left: what is submitted waits")
                     .with_hint("add credit at app.heygen.com")
             };
-            let check = Check {
-                topic: "balance",
-                found: balance.to_string(),
-                ok: true,
+            Check {
                 note: balance.used_up.then(used_up),
-                ..Check::default()
-            };
-            check.add_to(&mut lines);
-        }
-        self.database.add_to(&mut lines);
-        self.output_dirs
-            .iter()
-            .for_each(|dir| dir.add_to(&mut lines));
-        self.clock.add_to(&mut lines);
-        lines.push_str(if self.ok {
-            "check would work\n"
-        } else {
-            "check would not work\n"
+                ..Check::new("balance", balance.to_string(), Vec::new(), None)
+            }
         });
-        lines
+        let checks = iter::once(&self.key).chain(&balance);
+        let checks = checks.chain([&self.database]).chain(&self.output_dirs);
+        let lines: String = checks.chain([&self.clock]).map(Check::lines).collect();
+        let (version, sqlite) = (self.version, self.sqlite_version);
+        let would = if self.ok { "would" } else { "would not" };
+        format!("tracker {version}, SQLite {sqlite}\n{lines}check {would} work\n")
     }
 }
 
 impl Check {
-    fn add_to(&self, lines: &mut String) {
+    fn new(
+        topic: &'static str,
+        found: String,
+        facts: Vec<(&'static str, Value)>,
+        error: Option<Problem>,
+    ) -> Self {
+        Self {
+            topic,
+            found,
+            ok: error.is_none(),
+            is_aside: false,
+            facts,
+            error,
+            note: None,
+        }
+    }
+
+    fn lines(&self) -> String {
         let problem = self.error.as_ref().or(self.note.as_ref());
         let mark = match problem {
             None => "ok",
             Some(_) if self.ok || self.is_aside => "warn",
             Some(_) => "BAD",
         };
-        let found = text::sanitize(&self.found);
-        let line = format!("{mark:<5} {:<9} {found}", self.topic);
-        *lines += &format!("{}\n", line.trim_end());
+        let line = format!(
+            "{mark:<5} {:<9} {}",
+            self.topic,
+            text::sanitize(&self.found)
+        );
+        let mut lines = format!("{}\n", line.trim_end());
         if let Some(Problem { message, hint, .. }) = problem {
             let hint = hint.as_ref().map(|hint| format!("hint: {hint}"));
             for line in iter::once(message).chain(&hint) {
-                *lines += &format!("{:16}{}\n", "", text::fit(line, MAX_MESSAGE));
+                lines += &format!("{:16}{}\n", "", text::fit(line, MAX_MESSAGE));
             }
         }
+        lines
     }
 }
 
@@ -190,47 +196,37 @@ fn key(context: &Context) -> (Check, Option<Balance>) {
         let proxy = config::proxy(&context.env)?;
         Ok(Client::new(&base, key, PATIENCE, proxy).whoami()?)
     });
-    let ok = asked.is_ok();
     let mut found = source.clone().unwrap_or_else(|| "none".to_owned());
     if let Some(base) = &base_url {
-        found += if ok { ", accepted by " } else { ", for " };
-        found += base;
+        let what = if asked.is_ok() { "accepted by" } else { "for" };
+        found += &format!(", {what} {base}");
     }
     let (balance, refused) = match asked {
         Ok(balance) => (Some(balance), None),
         Err(problem) => (None, Some(problem)),
     };
-    let check = Check {
-        topic: "key",
-        found,
-        ok,
-        facts: vec![("source", source.into()), ("base_url", base_url.into())],
-        // A file that others can read, too.
-        error: refused.or(exposed.map(|message| Problem::new(code::FILE, message))),
-        ..Check::default()
-    };
+    let facts = vec![("source", source.into()), ("base_url", base_url.into())];
+    let mut check = Check::new("key", found, facts, refused);
+    // A file that others can read, too.
+    let exposed = exposed.map(|message| Problem::new(code::FILE, message));
+    check.error = check.error.or(exposed);
     (check, balance)
 }
 
 /// What was found before an error stays.
 fn database(context: &Context) -> (Check, Option<Store>) {
-    let mut check = Check {
-        topic: "database",
-        ..Check::default()
-    };
+    let mut check = Check::new("database", String::new(), Vec::new(), None);
     let looked = look_at_database(&mut check, context);
     let known = check.facts.len();
     let facts = ["path", "schema", "bytes", "videos", "unfinished"];
     let unknown = facts.into_iter().skip(known);
     check.facts.extend(unknown.map(|name| (name, Value::Null)));
-    check.ok = looked.is_ok();
-    match looked {
-        Ok(store) => (check, store),
-        Err(error) => {
-            check.error = Some(error);
-            (check, None)
-        }
-    }
+    let store = looked.unwrap_or_else(|error| {
+        check.ok = false;
+        check.error = Some(error);
+        None
+    });
+    (check, store)
 }
 
 /// Everything that `check` needs of it.
@@ -349,18 +345,14 @@ fn output_dir(path: &Path, unfinished: bool, tried: Result<()>) -> Check {
     if tried.is_ok() && !exists {
         found += ", to be created";
     }
+    let facts = vec![
+        ("path", path.to_string_lossy().into()),
+        ("exists", exists.into()),
+        ("unfinished", unfinished.into()),
+    ];
     Check {
-        topic: "output",
-        found,
-        ok: tried.is_ok(),
         is_aside: !unfinished,
-        facts: vec![
-            ("path", path.to_string_lossy().into()),
-            ("exists", exists.into()),
-            ("unfinished", unfinished.into()),
-        ],
-        error: tried.err(),
-        ..Check::default()
+        ..Check::new("output", found, facts, tried.err())
     }
 }
 
@@ -387,14 +379,9 @@ fn clock(newest: Option<Timestamp>, now: Timestamp) -> Check {
             .map(|ahead| format!("the database has times up to {ahead}: the clock is or was wrong"))
     };
     let hint = "set the clock; rows that wait for an answer become unknown when it jumps";
-    Check {
-        topic: "clock",
-        found: now.rfc3339(),
-        ok: message.is_none(),
-        facts: vec![("now", now.rfc3339().into())],
-        error: message.map(|message| Problem::new(code::CLOCK_SKEW, message).with_hint(hint)),
-        ..Check::default()
-    }
+    let error = message.map(|message| Problem::new(code::CLOCK_SKEW, message).with_hint(hint));
+    let now = now.rfc3339();
+    Check::new("clock", now.clone(), vec![("now", now.into())], error)
 }
 
 #[cfg(test)]
@@ -437,19 +424,19 @@ mod tests {
             ok: false,
             version: "1.2.3",
             sqlite_version: "3.51.3",
-            key: Check {
-                topic: "key",
-                found: "HEYGEN_API_KEY, for https://api.heygen.com".to_owned(),
-                error: Some(problem("refused \x1b[2J")),
-                ..Check::default()
-            },
+            key: Check::new(
+                "key",
+                "HEYGEN_API_KEY, for https://api.heygen.com".to_owned(),
+                Vec::new(),
+                Some(problem("refused \x1b[2J")),
+            ),
             balance: None,
-            database: Check {
-                topic: "database",
-                found: "/data/tracker.db, 1.2 MB, schema 1, 3 of 214 videos unfinished".to_owned(),
-                ok: true,
-                ..Check::default()
-            },
+            database: Check::new(
+                "database",
+                "/data/tracker.db, 1.2 MB, schema 1, 3 of 214 videos unfinished".to_owned(),
+                Vec::new(),
+                None,
+            ),
             output_dirs: vec![
                 output_dir(Path::new("/a"), true, Ok(())),
                 output_dir(Path::new("/b"), true, bad()),

@@ -17,16 +17,10 @@ pub(super) fn run(new: &Path, context: &Context) -> Result<Exit, Problem> {
     let database = context.database()?;
     let output_dir = context.output_dir(None)?;
     let rescued = rescue(&database, new, &output_dir, time::now())?;
-    if context.screen.json {
-        context.screen.json_row(&rescued);
-    } else {
-        context.screen.block(&report(&rescued, &database));
-    }
-    Ok(if rescued.missing.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::Trouble
-    })
+    let lines = || report(&rescued, &database);
+    context.screen.result(&rescued, lines);
+    let is_whole = rescued.missing.is_empty();
+    Ok(if is_whole { Exit::Ok } else { Exit::Trouble })
 }
 
 fn report(rescued: &Rescued, database: &Path) -> String {

@@ -69,20 +69,14 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         request: request.as_deref(),
         events: &events,
     };
-    if context.screen.json {
-        context.screen.json_row(&object);
-    } else {
-        let text = show(&object, retried_as, &context.view());
-        context.screen.painted(&text);
-    }
+    let ticket = || show(&object, retried_as, &context.view());
+    context.screen.result(&object, ticket);
     pulse::note_silence(&store, context)?;
     Ok(Exit::Ok)
 }
 
-/// A saved file that is not what it was, and why.
-type Gone = (File, &'static str);
-
-fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<Gone>> {
+/// The saved files that are not what they were, and why.
+fn look_at_files(store: &Store, id: RowId, context: &Context) -> Result<Vec<(File, &'static str)>> {
     let video = store.read(|tx| tx.video(id))?;
     let files = video.map(|video| video.files).unwrap_or_default();
     let mut gone = Vec::new();
@@ -136,7 +130,7 @@ fn is_untouched(meta: &Metadata, bytes: u64, saved_at: Option<Timestamp>) -> boo
 }
 
 /// Writes down what is gone, where the database can be written: looking must work everywhere.
-fn record(store: &mut Store, id: RowId, gone: &[Gone], context: &Context) {
+fn record(store: &mut Store, id: RowId, gone: &[(File, &'static str)], context: &Context) {
     if gone.is_empty() {
         return;
     }

@@ -6,9 +6,7 @@ use crate::error::Problem;
 
 /// The variables of the process, read once. An empty variable counts as not set.
 #[derive(Clone, Debug, Default)]
-pub struct Environment {
-    vars: BTreeMap<OsString, OsString>,
-}
+pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
     #[allow(
@@ -20,10 +18,8 @@ impl Environment {
     }
 
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.vars
-            .get(OsStr::new(name))
-            .filter(|value| !value.is_empty())
-            .map(OsString::as_os_str)
+        let value = self.0.get(OsStr::new(name)).map(OsString::as_os_str);
+        value.filter(|value| !value.is_empty())
     }
 
     pub fn path(&self, name: &str) -> Option<PathBuf> {
@@ -40,8 +36,6 @@ impl Environment {
 
 impl FromIterator<(OsString, OsString)> for Environment {
     fn from_iter<T: IntoIterator<Item = (OsString, OsString)>>(vars: T) -> Self {
-        Self {
-            vars: vars.into_iter().collect(),
-        }
+        Self(vars.into_iter().collect())
     }
 }
