@@ -1,8 +1,9 @@
 //! `tracker list`: the history, newest first.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use chrono::{Local, NaiveDate};
+use chrono::NaiveDate;
 
 use super::kind_options::kinds;
 use super::options::{Suggest, time_of};
@@ -101,35 +102,30 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             "choose one of them",
         ));
     }
-    let view = context.view();
-    let mut filter = args.filter.filter(&view)?;
-    let listing = Listing {
-        fields: args.fields.as_deref().map(Field::parse_list).transpose()?,
-        csv: args.csv,
-        wide: args.wide,
-        view,
-        context,
-    };
+    let mut filter = args.filter.filter(&context.view())?;
+    let fields = args.fields.as_deref().map(Field::parse_list).transpose()?;
     let Some(store) = context.open_if_there()? else {
-        let path = context.database()?;
-        let note = format!("no videos yet ({})", path.display());
-        context.screen.note(&note);
+        context.screen.note(&none_yet(&context.database()?));
         return Ok(Exit::Ok);
     };
     filter.statuses = args.filter.statuses(&store, context)?;
     if args.stats {
         stats::print(&store, &filter, args.csv, context)?;
     } else {
-        listing.print(&store, &filter, args.limit)?;
+        print(&store, &filter, &args, fields.as_deref(), context)?;
     }
     pulse::note_damaged(&store, context);
     pulse::note_silence(&store, context)?;
     Ok(Exit::Ok)
 }
 
+fn none_yet(database: &Path) -> String {
+    format!("no videos yet ({})", database.display())
+}
+
 impl FilterArgs {
     /// All but the status words, which need the database.
-    pub(super) fn filter(&self, view: &View<Local>) -> Result<Filter> {
+    pub(super) fn filter(&self, view: &View) -> Result<Filter> {
         let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
         let when = |flag: &str, text: &Option<String>| {
             let text = text.as_deref();
@@ -187,82 +183,56 @@ fn end_of_day(text: &str) -> String {
         .map_or_else(|| text.to_owned(), |next| next.to_string())
 }
 
-struct Listing<'a> {
-    /// Chosen ones; otherwise each form of output has its own.
-    fields: Option<Vec<Field>>,
-    csv: bool,
-    wide: bool,
-    view: View<Local>,
-    context: &'a Context,
-}
-
-impl Listing<'_> {
-    fn print(&self, store: &Store, filter: &Filter, limit: u32) -> Result<()> {
-        let screen = &self.context.screen;
-        if self.csv {
-            screen.block(&csv::header(self.fields()).map_err(|source| Problem::output(&source))?);
-        }
-        let mut shown = 0;
-        let cut = store.pages(filter, limit, |videos| {
-            shown += videos.len() as u64;
-            self.page(store, videos)?;
-            Ok(!screen.is_closed())
-        })?;
-        self.note_what_is_not_shown(store, filter, shown, cut)
+/// `fields`: chosen ones; otherwise each form of output has its own.
+fn print(
+    store: &Store,
+    filter: &Filter,
+    args: &Args,
+    fields: Option<&[Field]>,
+    context: &Context,
+) -> Result<()> {
+    let screen = &context.screen;
+    let is_table = screen.out_is_terminal && !screen.json && fields.is_none();
+    let fields = fields.unwrap_or(match screen.json {
+        true => Field::DEFAULT,
+        false => Field::LIST,
+    });
+    if args.csv {
+        screen.block(&csv::header(fields)?);
     }
-
-    fn fields(&self) -> &[Field] {
-        let default = match self.context.screen.json {
-            true => Field::DEFAULT,
-            false => Field::LIST,
-        };
-        self.fields.as_deref().unwrap_or(default)
-    }
-
-    fn page(&self, store: &Store, videos: &[Video]) -> Result<()> {
-        let screen = &self.context.screen;
-        if self.csv {
-            let rows = csv::rows(videos, self.fields(), screen.out_is_terminal);
-            screen.block(&rows.map_err(|source| Problem::output(&source))?);
-        } else if screen.out_is_terminal && !screen.json && self.fields.is_none() {
+    let mut shown = 0;
+    let cut = store.pages(filter, args.limit, |videos| {
+        shown += videos.len() as u64;
+        if args.csv {
+            screen.block(&csv::rows(videos, fields, screen.out_is_terminal)?);
+        } else if is_table {
             let retries = retries(store, videos)?;
-            screen.painted(&table::list(videos, &retries, self.wide, &self.view));
+            let table = table::list(videos, &retries, args.wide, &context.view());
+            screen.painted(&table);
         } else {
-            self.context.print_fields(videos, self.fields());
+            context.print_fields(videos, fields);
         }
-        Ok(())
+        Ok(!screen.is_closed())
+    })?;
+    if screen.quiet || screen.is_closed() {
+        return Ok(());
     }
-
-    /// Counts only when rows were cut, below the last one shown, and after they are on the screen: a filter may have to
-    /// read the whole history.
-    fn note_what_is_not_shown(
-        &self,
-        store: &Store,
-        filter: &Filter,
-        shown: u64,
-        cut: Option<RowId>,
-    ) -> Result<()> {
-        let screen = &self.context.screen;
-        if screen.quiet || screen.is_closed() {
-            return Ok(());
-        }
-        if shown == 0 {
-            screen.note(&if *filter == Filter::default() {
-                format!("no videos yet ({})", store.path().display())
-            } else {
-                "no video matches".to_owned()
-            });
-        } else if let Some(below) = cut {
+    match cut {
+        _ if shown == 0 && *filter == Filter::default() => screen.note(&none_yet(store.path())),
+        _ if shown == 0 => screen.note("no video matches"),
+        None => {}
+        // A filter may have to read the whole history to count the rows below the last one shown; these are on the
+        // screen by now.
+        Some(below) => {
             let rest = store.read(|tx| tx.count_below(filter, below, COUNTED))?;
-            let all = shown + rest;
             let capped = rest == u64::from(COUNTED);
-            let more = if capped { "at least " } else { "" };
+            let (more, all) = (if capped { "at least " } else { "" }, shown + rest);
             if rest > 0 {
                 screen.note(&format!("showing {shown} of {more}{all}; -L 0 for all"));
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Which rows submit again those of the page that ended badly.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Context;
 use crate::error::{Exit, Result, code};
 use crate::render::human;
-use crate::store::{Store, Trouble, make_directory_of};
+use crate::store::{Store, make_directory_of};
 use crate::time::Timestamp;
 use crate::video::RowId;
 
@@ -31,8 +31,14 @@ pub(super) fn note_silence(store: &Store, context: &Context) -> Result<()> {
     }
     let (last_sign, troubles) = store.read(|tx| Ok((tx.last_sign()?, tx.troubles()?)))?;
     if let Some(since) = silent_since(waiting, last_sign, view.now) {
-        let since = human::clock(since, view.now, &view.tz);
-        context.screen.note(&note(&since, &troubles));
+        let since = human::clock(since, view.now, view.local);
+        // A run-wide trouble means that cron runs: what it met is the better news.
+        let why = match troubles.first() {
+            Some(trouble) => format!(": {}", trouble.message),
+            None => "; is cron running?".to_owned(),
+        };
+        let note = format!("note: nothing checked since {since}{why}");
+        context.screen.note(&note);
     }
     Ok(())
 }
@@ -105,14 +111,6 @@ fn renew(marker: &Path) -> io::Result<()> {
 
 fn damaged(row: RowId, why: &str) -> String {
     format!("row {row} cannot be read and is left alone: {why}; tracker doctor says more")
-}
-
-/// A run-wide trouble means that cron runs: what it met is the better news.
-fn note(since: &str, troubles: &[Trouble]) -> String {
-    match troubles.first() {
-        None => format!("note: nothing checked since {since}; is cron running?"),
-        Some(trouble) => format!("note: nothing checked since {since}: {}", trouble.message),
-    }
 }
 
 /// Since when nobody has worked on the unfinished rows, if that is too long ago.

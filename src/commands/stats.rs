@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Context;
-use crate::error::{Problem, Result};
+use crate::error::Result;
 use crate::render::{csv, human, text};
 use crate::store::{Filter, Group, RenderTimes, Stats, Store};
 
@@ -34,7 +34,7 @@ pub(super) fn print(store: &Store, filter: &Filter, csv: bool, context: &Context
         screen.json_row(&stats);
     } else if csv {
         let records = csv_records(&stats, screen.out_is_terminal);
-        screen.block(&csv::records(records).map_err(|source| Problem::output(&source))?);
+        screen.block(&csv::records(records)?);
     } else {
         let room = match screen.out_is_terminal {
             true => screen.width.saturating_sub(LINE).min(BAR),

@@ -302,7 +302,7 @@ fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<()> {
     let hint = match first {
         Some(first) if first < now => format!(
             "nothing was recorded; the oldest of them is 24 h old at {}",
-            human::clock(first.after(CAP_PERIOD), now, &chrono::Local)
+            human::clock(first.after(CAP_PERIOD), now, human::here)
         ),
         _ => "nothing was recorded; submit fewer at once".to_owned(),
     };

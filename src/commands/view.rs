@@ -1,17 +1,15 @@
 //! What renderings for people depend on, taken from the outside once.
 
-use chrono::Local;
-
 use super::Context;
-use crate::render::View;
+use crate::render::{View, human};
 use crate::time;
 
 impl Context {
     /// The terminal, the time zone and the directories of whoever is looking.
-    pub(super) fn view(&self) -> View<Local> {
+    pub(super) fn view(&self) -> View {
         View {
             now: time::now(),
-            tz: Local,
+            local: human::here,
             width: self.screen.width,
             wraps: self.screen.out_is_terminal,
             verbose: self.screen.verbose > 0,

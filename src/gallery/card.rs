@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use askama::Template;
-use chrono::Local;
 
 use crate::net::percent_encoded;
 use crate::render::table::failure;

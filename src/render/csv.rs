@@ -3,18 +3,17 @@
 //! Cells are data and come back exactly as they were. That includes a title that starts with `=`: whoever imports
 //! untrusted text into a spreadsheet as formulas has to say so there.
 
-use std::io;
-
+use crate::error::{Problem, Result};
 use crate::render::fields::Field;
 use crate::render::text;
 use crate::video::Video;
 
-pub fn header(fields: &[Field]) -> io::Result<String> {
+pub fn header(fields: &[Field]) -> Result<String> {
     records([fields.iter().map(|field| field.name())])
 }
 
 /// One line per video. With `for_terminal`, cells are sanitized instead of exact.
-pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> io::Result<String> {
+pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> Result<String> {
     records(videos.iter().map(|video| {
         fields.iter().map(move |field| {
             let cell = field.of(video).to_text();
@@ -26,20 +25,20 @@ pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> io::Resul
     }))
 }
 
-pub fn records<R>(records: impl IntoIterator<Item = R>) -> io::Result<String>
+pub fn records<R>(records: impl IntoIterator<Item = R>) -> Result<String>
 where
     R: IntoIterator<Item: AsRef<[u8]>>,
 {
     let mut writer = ::csv::WriterBuilder::new()
         .terminator(::csv::Terminator::CRLF)
         .from_writer(Vec::new());
-    for record in records {
-        writer.write_record(record)?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(::csv::IntoInnerError::into_error)?;
-    String::from_utf8(bytes).map_err(io::Error::other)
+    let written = records
+        .into_iter()
+        .try_for_each(|record| writer.write_record(record));
+    written.map_err(|error| Problem::output(&error.into()))?;
+    // In memory, and of texts: neither can fail.
+    let bytes = writer.into_inner().unwrap_or_default();
+    Ok(String::from_utf8(bytes).unwrap_or_default())
 }
 
 #[cfg(test)]

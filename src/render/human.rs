@@ -13,6 +13,9 @@ const DAY: u64 = 24 * HOUR;
 const WEEK: u64 = 7 * DAY;
 const YEAR: u64 = 365 * DAY;
 
+/// What a clock on the wall shows.
+pub type Local = fn(Timestamp) -> NaiveDateTime;
+
 /// How long ago `then` was, in one unit: `just now`, `6m`, `3h`, `2d`, `5w`, `2y`.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
     match now.since(then).as_secs() {
@@ -26,9 +29,9 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// [`ago`] for a column: what is older than two months has a date.
-pub fn age_or_date<Tz: TimeZone>(then: Timestamp, now: Timestamp, tz: &Tz) -> String {
+pub fn age_or_date(then: Timestamp, now: Timestamp, local: Local) -> String {
     if now.since(then).as_secs() > 60 * DAY {
-        local(then, tz).format("%Y-%m-%d").to_string()
+        local(then).format("%Y-%m-%d").to_string()
     } else {
         ago(then, now)
     }
@@ -86,25 +89,30 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// A recent time by its weekday, any other by its date: `Tue 09:12`, `2026-11-23 09:12`.
-pub fn clock<Tz: TimeZone>(at: Timestamp, now: Timestamp, tz: &Tz) -> String {
+pub fn clock(at: Timestamp, now: Timestamp, local: Local) -> String {
     let recent = now >= at && now.since(at).as_secs() < 6 * DAY;
     match recent {
-        true => local(at, tz).format("%a %H:%M").to_string(),
-        false => clock_minute(at, tz),
+        true => local(at).format("%a %H:%M").to_string(),
+        false => clock_minute(at, local),
     }
 }
 
 /// `2026-11-23 09:12`.
-pub fn clock_minute<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> String {
-    local(at, tz).format("%Y-%m-%d %H:%M").to_string()
+pub fn clock_minute(at: Timestamp, local: Local) -> String {
+    local(at).format("%Y-%m-%d %H:%M").to_string()
 }
 
 /// `2026-11-23 09:12:03`.
-pub fn clock_exact<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> String {
-    local(at, tz).format("%Y-%m-%d %H:%M:%S").to_string()
+pub fn clock_exact(at: Timestamp, local: Local) -> String {
+    local(at).format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn local<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> NaiveDateTime {
+/// The clock on the wall.
+pub fn here(at: Timestamp) -> NaiveDateTime {
+    in_zone(at, &chrono::Local)
+}
+
+pub(in crate::render) fn in_zone(at: Timestamp, tz: &impl TimeZone) -> NaiveDateTime {
     let utc = at.to_chrono().naive_utc();
     let offset = chrono::Offset::fix(&tz.offset_from_utc_datetime(&utc));
     // Fails only at the ends of chrono's calendar, far outside a Timestamp's years.
@@ -115,6 +123,10 @@ fn local<Tz: TimeZone>(at: Timestamp, tz: &Tz) -> NaiveDateTime {
 mod tests {
     use super::*;
     use chrono::{FixedOffset, Utc};
+
+    fn utc(at: Timestamp) -> NaiveDateTime {
+        in_zone(at, &Utc)
+    }
 
     fn at(secs: u64) -> Timestamp {
         Timestamp::from_secs(secs.try_into().unwrap())
@@ -142,8 +154,8 @@ mod tests {
         assert_eq!(ago_phrase(at(104), at(100)), "just now");
         assert_eq!(ago_phrase(at(130), at(100)), "in 31s");
         assert_eq!(ago_phrase(at(MINUTE), at(0)), "in 1m");
-        assert_eq!(age_or_date(at(60 * DAY), at(120 * DAY), &Utc), "8w");
-        assert_eq!(age_or_date(at(60 * DAY), at(121 * DAY), &Utc), "1970-03-02");
+        assert_eq!(age_or_date(at(60 * DAY), at(120 * DAY), utc), "8w");
+        assert_eq!(age_or_date(at(60 * DAY), at(121 * DAY), utc), "1970-03-02");
     }
 
     #[test]
@@ -183,7 +195,7 @@ mod tests {
 
     #[test]
     fn clock_times_are_local_and_dated_when_old() {
-        let zurich = FixedOffset::east_opt(3600).unwrap();
+        let zurich: Local = |at| in_zone(at, &FixedOffset::east_opt(3600).unwrap());
         let then = Timestamp::from_secs(1_763_453_523); // Tue 2025-11-18 08:12:03 UTC
         for (passed, said) in [
             (HOUR, "Tue 09:12"),
@@ -191,19 +203,20 @@ mod tests {
             (6 * DAY, "2025-11-18 09:12"),
         ] {
             let now = then.after(Duration::from_secs(passed));
-            assert_eq!(clock(then, now, &zurich), said);
+            assert_eq!(clock(then, now, zurich), said);
         }
         let earlier = then.before(Duration::from_secs(1));
-        assert_eq!(clock(then, earlier, &zurich), "2025-11-18 09:12");
-        assert_eq!(clock_exact(then, &zurich), "2025-11-18 09:12:03");
+        assert_eq!(clock(then, earlier, zurich), "2025-11-18 09:12");
+        assert_eq!(clock_exact(then, zurich), "2025-11-18 09:12:03");
     }
 
     #[test]
     fn the_ends_of_time_have_a_clock_too() {
+        let west: Local = |at| in_zone(at, &FixedOffset::west_opt(86_399).unwrap());
         for millis in [i64::MIN, i64::MAX] {
             let at = Timestamp::from_millis(millis);
-            assert!(!clock_exact(at, &Utc).is_empty());
-            assert!(!clock(at, at, &FixedOffset::west_opt(86_399).unwrap()).is_empty());
+            assert!(!clock_exact(at, utc).is_empty());
+            assert!(!clock(at, at, west).is_empty());
         }
     }
 }

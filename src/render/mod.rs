@@ -29,9 +29,9 @@ use crate::video::{Account, Phase, Video};
 
 /// What a person's rendering depends on besides the rows: handed in, so that rendering stays pure.
 #[derive(Clone, Debug)]
-pub struct View<Tz> {
+pub struct View {
     pub now: Timestamp,
-    pub tz: Tz,
+    pub local: human::Local,
     pub width: usize,
     /// Whether long text is broken into lines of that width: at a terminal, but not for `grep`.
     pub wraps: bool,
@@ -43,7 +43,7 @@ pub struct View<Tz> {
     pub home: Option<PathBuf>,
 }
 
-impl<Tz> View<Tz> {
+impl View {
     /// Whether `video` waits for a run with another key.
     fn is_another_accounts(&self, video: &Video) -> bool {
         let waits = matches!(video.phase, Phase::Unsent | Phase::Sending);

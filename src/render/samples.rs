@@ -6,7 +6,7 @@ use chrono::FixedOffset;
 use serde_json::json;
 
 use crate::event::TimelineEntry;
-use crate::render::View;
+use crate::render::{View, human};
 use crate::time::Timestamp;
 use crate::video::{
     Account, Asset, File, FileState, IdempotencyKey, LastError, Part, Phase, RemoteStatus, RowId,
@@ -25,10 +25,10 @@ pub(super) fn minute(minutes: u64) -> Timestamp {
 }
 
 /// Three hours later, in Zürich, at Ada's.
-pub(super) fn view(width: usize) -> View<FixedOffset> {
+pub(super) fn view(width: usize) -> View {
     View {
         now: minute(180),
-        tz: FixedOffset::east_opt(3600).unwrap(),
+        local: |at| human::in_zone(at, &FixedOffset::east_opt(3600).unwrap()),
         width,
         wraps: true,
         verbose: false,

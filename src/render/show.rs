@@ -4,7 +4,6 @@
 
 use anstream::adapter::strip_str;
 use anstyle::Style;
-use chrono::TimeZone;
 use serde_json::Value;
 
 use crate::decide::{self, Trace};
@@ -29,11 +28,7 @@ const LABEL: usize = 13;
 
 /// Everything about a row: its facts, files, the request body as it was sent, its timeline (oldest first), and what a
 /// support desk asks for. Presigned URLs, secrets of a kind, only where somebody asked to see more.
-pub fn show<Tz: TimeZone>(
-    row: &TicketObject<'_>,
-    retried_as: Option<RowId>,
-    view: &View<Tz>,
-) -> String {
+pub fn show(row: &TicketObject<'_>, retried_as: Option<RowId>, view: &View) -> String {
     let mut ticket = Ticket {
         out: String::new(),
         view,
@@ -53,12 +48,12 @@ pub fn show<Tz: TimeZone>(
     ticket.out
 }
 
-struct Ticket<'a, Tz> {
+struct Ticket<'a> {
     out: String,
-    view: &'a View<Tz>,
+    view: &'a View,
 }
 
-impl<Tz: TimeZone> Ticket<'_, Tz> {
+impl Ticket<'_> {
     fn facts(&mut self, video: &Video) {
         let mark = video.may_recover().then_some(" (may recover)");
         let status = format!("{}{}", video.status(), mark.unwrap_or_default());
@@ -212,7 +207,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
         }
         self.heading("timeline");
         for event in events {
-            let at = human::clock_exact(event.at, &self.view.tz);
+            let at = human::clock_exact(event.at, self.view.local);
             let indent = at.len() + 4;
             let mut line = format!("  {}  {:<11}", paint(&at, style::DIM), event.kind);
             if event.count > 1 {
@@ -293,7 +288,7 @@ impl<Tz: TimeZone> Ticket<'_, Tz> {
     }
 
     fn when(&self, at: Timestamp) -> String {
-        let clock = human::clock_exact(at, &self.view.tz);
+        let clock = human::clock_exact(at, self.view.local);
         format!("{clock} ({})", human::ago_phrase(at, self.view.now))
     }
 }

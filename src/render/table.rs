@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::TimeZone;
-
 use crate::render::fields::{Field, is_stalled};
 use crate::render::grid::{Cell, Grid};
 use crate::render::style::{self, status_tone};
@@ -17,20 +15,15 @@ const MAX_SCRIPT: usize = 48;
 
 /// One line per video: number, status, title, age, and what became of it (the file, the reason, the error, the row
 /// that submits it again); date and tags where `wide` or where nothing need be cut for them.
-pub fn list<Tz: TimeZone>(
-    videos: &[Video],
-    retries: &HashMap<RowId, RowId>,
-    wide: bool,
-    view: &View<Tz>,
-) -> String {
+pub fn list(videos: &[Video], retries: &HashMap<RowId, RowId>, wide: bool, view: &View) -> String {
     let row = |video: &Video| {
         let at = video.submitted_at;
         vec![
             Cell::new(video.id.to_string(), style::DIM),
             Cell::new(text::fit(video.status(), MAX_STATUS), status_tone(video)),
             title(video),
-            Cell::new(human::age_or_date(at, view.now, &view.tz), style::DIM),
-            Cell::new(human::clock_minute(at, &view.tz), style::DIM),
+            Cell::new(human::age_or_date(at, view.now, view.local), style::DIM),
+            Cell::new(human::clock_minute(at, view.local), style::DIM),
             Cell::new(video.tags.join(","), style::PLAIN),
             result(video, retries, view),
         ]
@@ -49,7 +42,7 @@ pub fn list<Tz: TimeZone>(
     grid.render(view.width)
 }
 
-pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> String {
+pub fn fields_table(videos: &[Video], fields: &[Field], view: &View) -> String {
     let cells = |video| {
         let cell = |&field| field_cell(field, video, view);
         fields.iter().map(cell).collect()
@@ -61,7 +54,7 @@ pub fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> 
     grid.render(view.width)
 }
 
-fn field_cell<Tz>(field: Field, video: &Video, view: &View<Tz>) -> Cell {
+fn field_cell(field: Field, video: &Video, view: &View) -> Cell {
     let path = |path| Cell::path(view.shorten(path), style::PLAIN);
     let tone = match (field, video.saved_path()) {
         (Field::Path, Some(saved)) => return path(saved),
@@ -86,7 +79,7 @@ fn title(video: &Video) -> Cell {
 }
 
 /// What became of it, in order of how much it matters: another try, what is wrong, how far it got, the file.
-fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -> Cell {
+fn result(video: &Video, retries: &HashMap<RowId, RowId>, view: &View) -> Cell {
     if let Some(retry) = retries.get(&video.id) {
         Cell::new(format!("retried as {retry}"), style::DIM)
     } else if let Some(trouble) = trouble(video, view) {
@@ -102,7 +95,7 @@ fn result<Tz>(video: &Video, retries: &HashMap<RowId, RowId>, view: &View<Tz>) -
     }
 }
 
-fn trouble<Tz>(video: &Video, view: &View<Tz>) -> Option<String> {
+fn trouble(video: &Video, view: &View) -> Option<String> {
     let text = match (video.phase, &video.last_error) {
         (Phase::Unknown, _) => "no answer came; perhaps created".to_owned(),
         (Phase::Missing, _) => "HeyGen does not have it".to_owned(),
@@ -119,7 +112,7 @@ fn trouble<Tz>(video: &Video, view: &View<Tz>) -> Option<String> {
 }
 
 /// The main video's file, else the first that was wanted.
-fn file<Tz>(video: &Video, view: &View<Tz>) -> Cell {
+fn file(video: &Video, view: &View) -> Cell {
     let Some(file) = video.file(Asset::Video).or(video.files.first()) else {
         return Cell::new("", style::PLAIN);
     };
@@ -157,11 +150,11 @@ mod tests {
     use anstream::adapter::strip_str;
     use insta::assert_snapshot;
 
-    fn list<Tz: TimeZone>(videos: &[Video], view: &View<Tz>) -> String {
+    fn list(videos: &[Video], view: &View) -> String {
         strip_str(&super::list(videos, &HashMap::new(), false, view)).to_string()
     }
 
-    fn fields_table<Tz>(videos: &[Video], fields: &[Field], view: &View<Tz>) -> String {
+    fn fields_table(videos: &[Video], fields: &[Field], view: &View) -> String {
         strip_str(&super::fields_table(videos, fields, view)).to_string()
     }
 

@@ -2,12 +2,7 @@ use super::*;
 use crate::render::samples;
 use insta::assert_snapshot;
 
-fn show<Tz: TimeZone>(
-    video: &Video,
-    request: Option<&str>,
-    events: &[TimelineEntry],
-    view: &View<Tz>,
-) -> String {
+fn show(video: &Video, request: Option<&str>, events: &[TimelineEntry], view: &View) -> String {
     let row = TicketObject {
         video,
         request,
