@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::each::{Line, utf8};
 use crate::error::{Problem, Result};
 use crate::kind::Kind;
+use crate::store::NewVideo;
+use crate::video::{IdempotencyKey, Video};
 
 /// The longest body; HeyGen takes scripts of 5,000 characters, so this is generous.
 const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -28,51 +30,12 @@ pub(crate) struct Body {
     pub template: Option<String>,
 }
 
-/// Top-level fields given as flags; they win over the body's.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Overrides {
-    pub avatar_id: Option<String>,
-    pub voice_id: Option<String>,
-    pub script: Option<String>,
-    pub title: Option<String>,
-}
-
-impl Overrides {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fields().next().is_none()
+/// A body made of flags; those that are `null` were not given.
+pub(crate) fn of_flags(mut flags: Value) -> Result<Body> {
+    if let Some(fields) = flags.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
     }
-
-    fn fields(&self) -> impl Iterator<Item = (&'static str, &String)> {
-        [
-            ("avatar_id", &self.avatar_id),
-            ("voice_id", &self.voice_id),
-            ("script", &self.script),
-            ("title", &self.title),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
-    }
-
-    pub(crate) fn alone(&self) -> Result<Body> {
-        self.over(one("the flags".to_owned(), r#"{"type":"avatar"}"#)?)
-    }
-
-    /// `body` with these fields set.
-    pub(crate) fn over(&self, body: Body) -> Result<Body> {
-        if self.is_empty() {
-            return Ok(body);
-        }
-        let invalid = |error: serde_json::Error| Problem::invalid_body(&body.place, error);
-        // Raw values, so that the fields that stay keep their bytes.
-        let mut fields: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(&body.raw).map_err(invalid)?;
-        for (name, value) in self.fields() {
-            let value = serde_json::value::to_raw_value(value).map_err(invalid)?;
-            fields.insert(name.to_owned(), value);
-        }
-        let raw = serde_json::to_string(&fields).map_err(invalid)?;
-        body.with_raw(body.place.clone(), &raw)
-    }
+    one("the flags".to_owned(), &flags.to_string())
 }
 
 /// All bodies in one text; `origin` names it in errors.
@@ -124,8 +87,25 @@ fn one(place: String, raw: &str) -> Result<Body> {
 }
 
 impl Body {
-    pub(crate) fn for_line(&self, line: &Line, allow_empty: bool) -> Result<Self> {
-        let raw = line.fill_json(&self.raw, allow_empty)?;
+    /// With these top-level fields, which win over its own.
+    pub(crate) fn with(self, fields: &BTreeMap<&str, String>) -> Result<Self> {
+        if fields.is_empty() {
+            return Ok(self);
+        }
+        let invalid = |error: serde_json::Error| Problem::invalid_body(&self.place, error);
+        // Raw values, so that the fields that stay keep their bytes.
+        let mut all: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(&self.raw).map_err(invalid)?;
+        for (name, value) in fields {
+            let value = serde_json::value::to_raw_value(value).map_err(invalid)?;
+            all.insert((*name).to_owned(), value);
+        }
+        let raw = serde_json::to_string(&all).map_err(invalid)?;
+        self.with_raw(self.place.clone(), &raw)
+    }
+
+    pub(crate) fn for_line(&self, line: &Line) -> Result<Self> {
+        let raw = line.fill_json(&self.raw)?;
         let mut body = self.with_raw(line.place.clone(), &raw)?;
         body.data = Some(line.values.clone());
         Ok(body)
@@ -140,25 +120,33 @@ impl Body {
         })
     }
 
-    pub(crate) fn title(&self) -> Option<String> {
-        text(&self.value, "/title")
-    }
-
-    /// The script: flat (v3), an agent's prompt, or of the first of the older `video_inputs`.
-    pub(crate) fn script(&self) -> Option<String> {
-        text(&self.value, "/script")
-            .or_else(|| text(&self.value, "/prompt"))
-            .or_else(|| text(&self.value, "/video_inputs/0/voice/input_text"))
-    }
-
-    pub(crate) fn avatar_id(&self) -> Option<String> {
-        text(&self.value, "/avatar_id")
-            .or_else(|| text(&self.value, "/video_inputs/0/character/avatar_id"))
-    }
-
-    pub(crate) fn voice_id(&self) -> Option<String> {
-        text(&self.value, "/voice_id")
-            .or_else(|| text(&self.value, "/video_inputs/0/voice/voice_id"))
+    /// The row that asks for this, and what else is in `base`.
+    pub(crate) fn row(&self, mut base: Video) -> NewVideo {
+        base.files.retain(|file| self.kind.has(file.asset));
+        // Flat (v3), an agent's prompt, or of the first of the older `video_inputs`.
+        let text = |pointers: &[&str]| {
+            let mut found = pointers
+                .iter()
+                .filter_map(|at| self.value.pointer(at)?.as_str());
+            found.next().map(str::to_owned)
+        };
+        let video = Video {
+            kind: self.kind,
+            template_id: self.template.clone(),
+            idempotency_key: Some(IdempotencyKey::random()),
+            data: self.data.clone(),
+            title: text(&["/title"]),
+            script: text(&["/script", "/prompt", "/video_inputs/0/voice/input_text"]),
+            avatar_id: text(&["/avatar_id", "/video_inputs/0/character/avatar_id"]),
+            voice_id: text(&["/voice_id", "/video_inputs/0/voice/voice_id"]),
+            ..base
+        };
+        NewVideo {
+            video,
+            request: Some(self.raw.clone()),
+            body_hash: Some(self.hash()),
+            request_key: None,
+        }
     }
 
     /// Equal for bodies that are equal as JSON values and ask for the same: keys in any order, white space ignored.
@@ -171,18 +159,14 @@ impl Body {
             let template = self.template.as_deref().unwrap_or_default();
             canonical = format!("{} {template} {canonical}", self.kind);
         }
-        let digest = Sha256::digest(canonical);
-        crate::net::hex(&digest)
+        crate::net::hex(&Sha256::digest(canonical))
     }
-}
-
-fn text(value: &Value, pointer: &str) -> Option<String> {
-    value.pointer(pointer)?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn raws(text: &str) -> Vec<String> {
         let bodies = parse("b.json", text.as_bytes()).unwrap();
@@ -232,16 +216,14 @@ mod tests {
         let body = parse("b", br#"{"script":"old","n":1.50}"#)
             .unwrap()
             .remove(0);
-        let flags = Overrides {
-            script: Some("new".to_owned()),
-            ..Overrides::default()
-        };
+        let flags = BTreeMap::from([("script", "new".to_owned())]);
         assert_eq!(
-            flags.over(body).unwrap().raw,
+            body.with(&flags).unwrap().raw,
             r#"{"n":1.50,"script":"new"}"#
         );
+        let alone = of_flags(json!({"type": "avatar", "title": null})).unwrap();
         assert_eq!(
-            flags.alone().unwrap().raw,
+            alone.with(&flags).unwrap().raw,
             r#"{"script":"new","type":"avatar"}"#
         );
     }
@@ -260,8 +242,9 @@ mod tests {
     fn the_older_shape_is_searchable_too() {
         let text = br#"{"video_inputs":[{"character":{"avatar_id":"A"},"voice":{"input_text":"Hi","voice_id":"V"}}]}"#;
         let body = parse("b", text).unwrap().remove(0);
-        assert_eq!(body.script().as_deref(), Some("Hi"));
-        assert_eq!(body.avatar_id().as_deref(), Some("A"));
-        assert_eq!(body.voice_id().as_deref(), Some("V"));
+        let row = body.row(Video::default()).video;
+        assert_eq!(row.script.as_deref(), Some("Hi"));
+        assert_eq!(row.avatar_id.as_deref(), Some("A"));
+        assert_eq!(row.voice_id.as_deref(), Some("V"));
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Line {
     /// For error messages: `people.csv, line 3`.
     pub place: String,
     pub values: Map<String, Value>,
+    allow_empty: bool,
 }
 
 /// Text as editors save it: some begin a file with a byte order mark.
@@ -26,36 +27,36 @@ pub(crate) fn utf8<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str> {
 }
 
 /// Reads CSV with a header (`,`, `;` or tab) or JSON Lines of flat objects; `origin` names it in errors.
-pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Line>> {
+/// `allow_empty`: an empty value is taken, too.
+pub(crate) fn parse(origin: &str, bytes: &[u8], allow_empty: bool) -> Result<Vec<Line>> {
     let text = utf8(origin, bytes)?;
     let lines = if text.trim_start().starts_with('{') {
         json_lines(origin, text)?
     } else {
         csv_lines(origin, text)?
     };
-    match lines.len() {
-        0 => {
-            let why = "has no lines below its header";
-            Err(Problem::invalid_body(origin, why))
+    let why = match lines.len() {
+        0 => "has no lines below its header".to_owned(),
+        1..=MAX_LINES => {
+            let line = |(place, values)| Line {
+                place,
+                values,
+                allow_empty,
+            };
+            return Ok(lines.into_iter().map(line).collect());
         }
-        count if count > MAX_LINES => {
-            let why = format!("has {count} lines; at most {MAX_LINES} are taken");
-            Err(Problem::invalid_body(origin, why))
-        }
-        _ => Ok(lines),
-    }
+        count => format!("has {count} lines; at most {MAX_LINES} are taken"),
+    };
+    Err(Problem::invalid_body(origin, why))
 }
 
-fn csv_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
+fn csv_lines(origin: &str, text: &str) -> Result<Vec<(String, Map<String, Value>)>> {
     let header = text.lines().next().unwrap_or_default();
     let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
     // Of equally frequent ones the last wins, so the comma stands last.
-    let delimiter = *[b'\t', b';', b',']
-        .iter()
-        .max_by_key(|delimiter| count(delimiter))
-        .unwrap_or(&b',');
+    let delimiter = [b'\t', b';', b','].into_iter().max_by_key(count);
     let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
+        .delimiter(delimiter.unwrap_or(b','))
         .flexible(true)
         .has_headers(false)
         .from_reader(text.as_bytes());
@@ -66,8 +67,9 @@ fn csv_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
             .map_err(|error| Problem::invalid_body(origin, format!("is not CSV: {error}")))?;
         let number = record.position().map_or(0, csv::Position::line);
         let place = format!("{origin}, line {number}");
+        let cells = record.iter().map(str::trim);
         if names.is_empty() {
-            names = record.iter().map(|name| name.trim().to_owned()).collect();
+            names = cells.map(str::to_owned).collect();
             for (index, name) in names.iter().enumerate() {
                 if name.is_empty() || names[..index].contains(name) {
                     let why = format!("column {} has no name of its own: {name:?}", index + 1);
@@ -80,33 +82,31 @@ fn csv_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
             let why = format!("has {} cells, the header {}", record.len(), names.len());
             return Err(Problem::invalid_body(place, why));
         }
-        let cells = record.iter().map(|cell| Value::from(cell.trim()));
-        let values = names.iter().cloned().zip(cells).collect();
-        lines.push(Line { place, values });
+        let values = names.iter().cloned().zip(cells.map(Value::from));
+        lines.push((place, values.collect()));
     }
     Ok(lines)
 }
 
-fn json_lines(origin: &str, text: &str) -> Result<Vec<Line>> {
-    let mut lines: Vec<Line> = Vec::new();
+fn json_lines(origin: &str, text: &str) -> Result<Vec<(String, Map<String, Value>)>> {
+    let mut lines: Vec<(String, Map<String, Value>)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
         }
         let place = format!("{origin}, line {}", index + 1);
-        let values: Map<String, Value> = serde_json::from_str(line).map_err(|error| {
-            Problem::invalid_body(&place, format!("is not a JSON object: {error}"))
-        })?;
+        let invalid = |why: String| Problem::invalid_body(&place, why);
+        let values: Map<String, Value> = serde_json::from_str(line)
+            .map_err(|error| invalid(format!("is not a JSON object: {error}")))?;
         if let Some((name, _)) = values.iter().find(|(_, v)| v.is_object() || v.is_array()) {
-            let why = format!("{name:?} is not a plain value");
-            return Err(Problem::invalid_body(place, why));
+            return Err(invalid(format!("{name:?} is not a plain value")));
         }
-        let first = lines.first();
-        if first.is_some_and(|first| !first.values.keys().eq(values.keys())) {
-            let why = "has other names than the first line";
-            return Err(Problem::invalid_body(place, why));
+        if let Some((_, first)) = lines.first()
+            && !first.keys().eq(values.keys())
+        {
+            return Err(invalid("has other names than the first line".to_owned()));
         }
-        lines.push(Line { place, values });
+        lines.push((place, values));
     }
     Ok(lines)
 }
@@ -117,57 +117,55 @@ fn as_typed(name: &str) -> Option<String> {
 
 impl Line {
     /// `text` with each `{{column}}` replaced by this line's value.
-    pub(crate) fn fill(&self, text: &str, allow_empty: bool) -> Result<String> {
-        self.replace(text, allow_empty, as_typed, str::to_owned)
+    pub(crate) fn fill(&self, text: &str) -> Result<String> {
+        self.replace(text, as_typed, str::to_owned)
     }
 
     /// `body`, which is JSON, likewise: names and values are the contents of JSON strings. Two braces in a row occur
     /// nowhere else in JSON, so everything that is not replaced keeps its bytes.
-    pub(crate) fn fill_json(&self, body: &str, allow_empty: bool) -> Result<String> {
+    pub(crate) fn fill_json(&self, body: &str) -> Result<String> {
         let unescaped = |name: &str| serde_json::from_str(&format!("\"{name}\"")).ok();
         let escaped = |value: &str| {
             let quoted = Value::from(value).to_string();
             quoted[1..quoted.len() - 1].to_owned()
         };
-        self.replace(body, allow_empty, unescaped, escaped)
+        self.replace(body, unescaped, escaped)
     }
 
     /// A file name template, likewise. What would be a directory or a placeholder of ours becomes `_`.
-    pub(crate) fn fill_name(&self, template: &str, allow_empty: bool) -> Result<String> {
+    pub(crate) fn fill_name(&self, template: &str) -> Result<String> {
         let legal = |c: char| c == '/' || c == '{' || c == '}' || c.is_control();
-        let cleaned = |value: &str| value.replace(legal, "_");
-        self.replace(template, allow_empty, as_typed, cleaned)
+        self.replace(template, as_typed, |value| value.replace(legal, "_"))
     }
 
     fn replace(
         &self,
         text: &str,
-        allow_empty: bool,
         unescaped: impl Fn(&str) -> Option<String>,
         escaped: impl Fn(&str) -> String,
     ) -> Result<String> {
+        let unusable = |why: String| Problem::invalid_body(&self.place, why);
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
-            let unusable = |why: String| Problem::invalid_body(&self.place, why);
             let named = after
                 .split_once("}}")
                 .and_then(|(name, rest)| Some((unescaped(name)?.trim().to_owned(), rest)));
             let Some((name, behind)) = named else {
                 return Err(unusable("a {{ in the body has no }} of its own".to_owned()));
             };
-            let Some(value) = self.values.get(&name) else {
-                let names: Vec<&str> = self.values.keys().map(String::as_str).collect();
-                let names = names.join(", ");
-                let why = format!("there is no column {name:?}, only {names}");
-                return Err(unusable(why));
+            let value = match self.values.get(&name) {
+                Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+                None => {
+                    let names: Vec<&str> = self.values.keys().map(String::as_str).collect();
+                    let names = names.join(", ");
+                    let why = format!("there is no column {name:?}, only {names}");
+                    return Err(unusable(why));
+                }
             };
-            let value = match value {
-                Value::Null => String::new(),
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            if value.trim().is_empty() && !allow_empty {
+            if value.trim().is_empty() && !self.allow_empty {
                 let problem = unusable(format!("{name:?} is empty"));
                 return Err(problem.with_hint("--allow-empty takes it all the same"));
             }
@@ -186,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(text: &str) -> Vec<Line> {
-        parse("t", text.as_bytes()).unwrap()
+        parse("t", text.as_bytes(), false).unwrap()
     }
 
     #[test]
@@ -200,11 +198,11 @@ mod tests {
         ] {
             let table = table(text);
             assert_eq!(table.len(), 1, "{text:?}");
-            let filled = table[0].fill("{{name}} <{{ mail }}>", false);
+            let filled = table[0].fill("{{name}} <{{ mail }}>");
             assert_eq!(filled.unwrap(), "Ann <a@x>", "{text:?}");
         }
         let quoted = table("name,line\n\"A, \"\"B\"\"\nC\",2\nD,3\n");
-        assert_eq!(quoted[0].fill("{{name}}", false).unwrap(), "A, \"B\"\nC");
+        assert_eq!(quoted[0].fill("{{name}}").unwrap(), "A, \"B\"\nC");
         assert_eq!(quoted[1].place, "t, line 4");
     }
 
@@ -219,12 +217,12 @@ mod tests {
             ("{\"a\":[1]}\n", "t, line 1: \"a\" is not a plain value"),
             ("{\"a\":1}\nnonsense\n", "t, line 2: is not a JSON object"),
         ] {
-            let problem = parse("t", text.as_bytes()).unwrap_err();
+            let problem = parse("t", text.as_bytes(), false).unwrap_err();
             assert!(problem.message.starts_with(message), "{}", problem.message);
         }
         let many = format!("a\n{}", "1\n".repeat(MAX_LINES + 1));
-        assert!(parse("t", many.as_bytes()).is_err());
-        assert!(parse("t", b"a\n\xff\n").is_err());
+        assert!(parse("t", many.as_bytes(), false).is_err());
+        assert!(parse("t", b"a\n\xff\n", false).is_err());
     }
 
     #[test]
@@ -240,17 +238,18 @@ mod tests {
             ("{{note}}", "t, line 2: \"note\" is empty"),
         ] {
             assert_eq!(
-                line.fill(text, false).unwrap_err().message[..message.len()],
+                line.fill(text).unwrap_err().message[..message.len()],
                 *message
             );
         }
-        assert_eq!(line.fill("[{{note}}]", true).unwrap(), "[]");
+        let table = parse("t", b"name,note\nAnn,\n", true).unwrap();
+        assert_eq!(table[0].fill("[{{note}}]").unwrap(), "[]");
     }
 
     #[test]
     fn values_in_file_names_stay_in_their_directory() {
         let table = table("name\n../{id}\n");
-        let filled = table[0].fill_name("{{name}} {id}", false);
+        let filled = table[0].fill_name("{{name}} {id}");
         assert_eq!(filled.unwrap(), ".._{id}_ {id}".replace("{id}_", "_id_"));
     }
 
@@ -260,8 +259,9 @@ mod tests {
             let line = Line {
                 place: String::new(),
                 values: [("a".to_owned(), Value::from(value.as_str()))].into_iter().collect(),
+                allow_empty: true,
             };
-            if let Ok(body) = line.fill_json(r#"{"n":1.50,"x":"<{{a}}>"}"#, true) {
+            if let Ok(body) = line.fill_json(r#"{"n":1.50,"x":"<{{a}}>"}"#) {
                 let read: Value = serde_json::from_str(&body).unwrap();
                 prop_assert_eq!(read["x"].as_str().unwrap(), format!("<{value}>"));
             }

@@ -9,7 +9,7 @@ use crate::download::{self, name};
 use crate::each;
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::video::{Asset, RowId, VideoId};
+use crate::video::{Asset, RowId, Video, VideoId};
 use crate::webhook::{self, SignedRequest};
 use crate::{heygen, http, import};
 
@@ -57,11 +57,15 @@ fn webhooks(bytes: &[u8]) {
 
 /// A file for `add`: nothing in it, something skipped, or ids.
 fn imports(bytes: &[u8]) {
-    if let Ok(import) = import::parse(bytes, now(), &chrono::Utc) {
-        let ids = import.videos.iter().map(|made| made.video_id.as_str());
-        assert!(ids.clone().count() + import.skipped <= bytes.len());
-        for id in ids {
-            assert!(VideoId::new(id).is_some(), "{id:?}");
+    let base = Video {
+        submitted_at: now(),
+        ..Video::default()
+    };
+    if let Ok((rows, skipped)) = import::parse("f", bytes, &base, &chrono::Utc) {
+        assert!(rows.len() + skipped <= bytes.len());
+        for row in rows {
+            let id = row.job().map(|job| job.id);
+            assert!(id.is_some_and(|id| VideoId::new(id.as_str()).is_some()));
         }
     }
 }
@@ -73,13 +77,13 @@ fn submitted(bytes: &[u8]) {
     let (body, table) = at.map_or((bytes, &[][..]), |at| {
         (&bytes[..at], &bytes[at + LINE.len()..])
     });
-    let lines = each::parse("t", table).unwrap_or_default();
+    let lines = each::parse("t", table, true).unwrap_or_default();
     for body in bodies::parse("b", body).unwrap_or_default() {
         let pretty = serde_json::to_vec_pretty(&body.value).unwrap_or_default();
         let again = bodies::parse("b", &pretty).unwrap_or_default();
         assert_eq!(again.first().map(bodies::Body::hash), Some(body.hash()));
         for line in &lines {
-            if let Ok(filled) = body.for_line(line, true) {
+            if let Ok(filled) = body.for_line(line) {
                 let fields =
                     |value: &serde_json::Value| value.as_object().map(serde_json::Map::len);
                 assert!(fields(&filled.value) <= fields(&body.value));

@@ -12,13 +12,17 @@
 //! ignored. Nothing is guessed: what has no video id anywhere is an error, so that a failed `create` in a pipe is
 //! not mistaken for "nothing to do".
 
+use std::fmt::Display;
+
 use chrono::TimeZone;
 use serde_json::value::RawValue;
 
+use crate::each::utf8;
+use crate::error::{Problem, Result};
 use crate::kind::Kind;
 use crate::object::{self, Fields, is_array, is_null};
 use crate::time::Timestamp;
-use crate::video::VideoId;
+use crate::video::{Video, VideoId};
 use crate::when::parse_when;
 
 /// Larger than any listing the official client prints; a document is held in memory.
@@ -27,77 +31,46 @@ pub(crate) const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// From this number on a `createdAt` counts milliseconds: as seconds it would be the year 5138.
 const MILLIS_FROM: f64 = 1e11;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Made {
-    pub kind: Option<Kind>,
-    /// HeyGen's id: a session's for an agent.
-    pub video_id: VideoId,
-    pub title: Option<String>,
-    pub script: Option<String>,
-    pub avatar_id: Option<String>,
-    pub voice_id: Option<String>,
-    pub created_at: Option<Timestamp>,
+/// The row of a job that was made elsewhere; `base` says everything else about it, and what time it is.
+pub(crate) fn made(kind: Kind, id: VideoId, created_at: Option<Timestamp>, base: &Video) -> Video {
+    let (session_id, video_id) = match kind {
+        Kind::Agent => (Some(id), None),
+        _ => (None, Some(id)),
+    };
+    let mut row = Video {
+        kind,
+        session_id,
+        video_id,
+        // Whatever another clock said, nothing was submitted later than now.
+        submitted_at: created_at.map_or(base.submitted_at, |at| at.min(base.submitted_at)),
+        ..base.clone()
+    };
+    row.files.retain(|file| kind.has(file.asset));
+    row
 }
 
-impl Made {
-    pub(crate) fn new(video_id: VideoId) -> Self {
-        Self {
-            kind: None,
-            video_id,
-            title: None,
-            script: None,
-            avatar_id: None,
-            voice_id: None,
-            created_at: None,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Import {
-    /// In the document's order; an id may occur more than once.
-    pub videos: Vec<Made>,
-    /// Entries whose id is `null`: HeyGen has not named them (yet).
-    pub skipped: usize,
-}
-
-/// Why a document cannot be used. No part of it repeats the document, which anybody may have written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ImportError {
-    /// Where in the document: a line, or a path such as `data[3].id`; empty for all of it.
-    pub place: String,
-    pub why: String,
-}
-
-impl ImportError {
-    fn new(place: &str, why: impl Into<String>) -> Self {
-        Self {
-            place: place.to_owned(),
-            why: why.into(),
-        }
-    }
-}
-
-/// Reads one document. Times without a zone are in `tz`.
+/// Reads one document, which `origin` names in errors. Times without a zone are in `tz`. Returns the rows in the
+/// document's order, where an id may occur more than once, and how many ids were `null`: HeyGen has not named them (yet).
 ///
 /// # Errors
 /// At the first thing that cannot be used, and when there is no id at all (an empty list is fine: it says so).
 pub(crate) fn parse<Tz: TimeZone>(
+    origin: &str,
     bytes: &[u8],
-    now: Timestamp,
+    base: &Video,
     tz: &Tz,
-) -> Result<Import, ImportError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| ImportError::new("", format!("not UTF-8: {error}")))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+) -> Result<(Vec<Video>, usize)> {
+    let text = utf8(origin, bytes)?;
     let mut reader = Reader {
-        import: Import::default(),
-        now,
+        origin,
+        base,
         tz,
+        rows: Vec::new(),
+        skipped: 0,
     };
     let mut documents = 0_usize;
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
-        let value = value.map_err(|error| ImportError::new("", format!("not JSON: {error}")))?;
+        let value = value.map_err(|error| reader.error("", format!("not JSON: {error}")))?;
         documents += 1;
         // A single document needs no number.
         let place = if documents == 1 {
@@ -107,145 +80,143 @@ pub(crate) fn parse<Tz: TimeZone>(
         };
         reader.read(value, &place, &["data", "items"])?;
     }
-    let import = reader.import;
     if documents == 0 {
-        return Err(ImportError::new("", "it is empty"));
+        return Err(reader.error("", "it is empty"));
     }
-    if import.videos.is_empty() && import.skipped > 0 {
-        return Err(ImportError::new("", "every video id in it is null"));
+    if reader.rows.is_empty() && reader.skipped > 0 {
+        return Err(reader.error("", "every video id in it is null"));
     }
-    Ok(import)
+    Ok((reader.rows, reader.skipped))
 }
 
-struct Reader<'t, Tz> {
-    import: Import,
-    now: Timestamp,
-    tz: &'t Tz,
+struct Reader<'a, Tz> {
+    origin: &'a str,
+    base: &'a Video,
+    tz: &'a Tz,
+    rows: Vec<Video>,
+    skipped: usize,
 }
 
 impl<Tz: TimeZone> Reader<'_, Tz> {
+    /// `place`: a path such as `data[3].id`, empty for all of it. `why` does not repeat the document, which anybody may
+    /// have written.
+    fn error(&self, place: &str, why: impl Display) -> Problem {
+        match place {
+            "" => Problem::invalid_body(self.origin, why),
+            _ => Problem::invalid_body(format!("{}: {place}", self.origin), why),
+        }
+    }
+
+    fn fields<'v>(&self, value: &'v RawValue, place: &str) -> Result<Fields<'v>> {
+        if !value.get().starts_with('{') {
+            return Err(self.error(place, "not a JSON object"));
+        }
+        object::fields(value.get()).map_err(|error| self.error(place, error))
+    }
+
     /// A video, an array of videos, or an object around one of them under the first of `around`.
-    fn read(&mut self, value: &RawValue, place: &str, around: &[&str]) -> Result<(), ImportError> {
+    fn read(&mut self, value: &RawValue, place: &str, around: &[&str]) -> Result<()> {
         if is_array(value) {
             return self.list(value, place);
         }
-        let entry = entry(value, place)?;
-        match around {
-            _ if named(&entry, &IDS).is_some() || kind_of(&entry).is_some() => {
-                self.video(&entry, place)
-            }
-            [name, deeper @ ..] => match entry.get(*name) {
-                Some(value) if deeper.is_empty() => self.list(value, &below(place, name)),
-                Some(value) => self.read(value, &below(place, name), deeper),
-                None => Err(ImportError::new(
-                    place,
-                    "no video id in it (videoId, video_id, id, or data with one)",
-                )),
-            },
-            [] => Err(ImportError::new(place, "no video id in it")),
+        let entry = self.fields(value, place)?;
+        if named(&entry, &IDS).is_some() || kind_of(&entry).is_some() {
+            return self.video(&entry, place);
+        }
+        let [name, deeper @ ..] = around else {
+            return Err(self.error(place, "no video id in it"));
+        };
+        match entry.get(*name) {
+            Some(value) if deeper.is_empty() => self.list(value, &below(place, name)),
+            Some(value) => self.read(value, &below(place, name), deeper),
+            None => Err(self.error(
+                place,
+                "no video id in it (videoId, video_id, id, or data with one)",
+            )),
         }
     }
 
-    fn list(&mut self, value: &RawValue, place: &str) -> Result<(), ImportError> {
+    fn list(&mut self, value: &RawValue, place: &str) -> Result<()> {
         let values: Vec<&RawValue> = serde_json::from_str(value.get())
-            .map_err(|_| ImportError::new(place, "not an array of videos"))?;
+            .map_err(|_| self.error(place, "not an array of videos"))?;
         for (index, value) in values.into_iter().enumerate() {
             let place = format!("{place}[{index}]");
             if is_null(value) {
-                self.import.skipped += 1;
+                self.skipped += 1;
             } else {
-                self.video(&entry(value, &place)?, &place)?;
+                self.video(&self.fields(value, &place)?, &place)?;
             }
         }
         Ok(())
     }
 
-    fn video(&mut self, entry: &Fields<'_>, place: &str) -> Result<(), ImportError> {
-        if let Some((kind, name)) = kind_of(entry)
-            && let Some(value) = entry.get(name).filter(|value| !is_null(value))
-        {
-            let ids = if is_array(value) {
-                serde_json::from_str(value.get()).unwrap_or_default()
-            } else {
-                vec![*value]
-            };
-            return ids
-                .into_iter()
-                .try_for_each(|id| self.made(entry, Some(kind), (name, id), place));
-        }
-        // In HeyGen's lists a field that is left out means null.
-        let Some((key, id)) = named(entry, &IDS).filter(|(_, id)| !is_null(id)) else {
-            self.import.skipped += 1;
-            return Ok(());
-        };
-        self.made(entry, None, (key, id), place)
-    }
-
-    fn made(
-        &mut self,
-        entry: &Fields<'_>,
-        kind: Option<Kind>,
-        (key, id): (&str, &RawValue),
-        place: &str,
-    ) -> Result<(), ImportError> {
-        let place_of = |key: &str| below(place, key);
-        let Some(id) = object::string(Some(&id)) else {
-            return Err(ImportError::new(&place_of(key), "a video id is text"));
-        };
-        let Some(video_id) = VideoId::new(id) else {
-            let why = format!("a video id has 1 to {} bytes", VideoId::MAX_BYTES);
-            return Err(ImportError::new(&place_of(key), why));
+    fn video(&mut self, entry: &Fields<'_>, place: &str) -> Result<()> {
+        let (kind, name, ids) = match (kind_of(entry), named(entry, &IDS)) {
+            (Some((kind, name, ids)), _) if is_array(ids) => {
+                let ids = serde_json::from_str(ids.get()).unwrap_or_default();
+                (kind, name, ids)
+            }
+            (Some((kind, name, id)), _) => (kind, name, vec![id]),
+            (None, Some((name, id))) if !is_null(id) => (self.base.kind, name, vec![id]),
+            // In HeyGen's lists a field that is left out means null.
+            (None, _) => {
+                self.skipped += 1;
+                return Ok(());
+            }
         };
         let created_at = match named(entry, &["createdAt", "created_at"]) {
-            Some((key, value)) => self
-                .instant(value)
-                .map_err(|why| ImportError::new(&place_of(key), why))?,
+            Some((name, value)) => instant(value, self.base.submitted_at, self.tz)
+                .map_err(|why| self.error(&below(place, name), why))?,
             None => None,
         };
         let text = |names: &[&'static str]| object::string(Some(&named(entry, names)?.1));
-        self.import.videos.push(Made {
-            kind,
-            video_id,
-            title: text(&["title"]),
-            script: text(&["script"]),
-            avatar_id: text(&["avatarId", "avatar_id"]),
-            voice_id: text(&["voiceId", "voice_id"]),
-            created_at,
-        });
+        for id in ids {
+            let error = |why: String| self.error(&below(place, name), why);
+            let Some(id) = object::string(Some(&id)) else {
+                return Err(error("a video id is text".to_owned()));
+            };
+            let Some(id) = VideoId::new(id) else {
+                let most = VideoId::MAX_BYTES;
+                return Err(error(format!("a video id has 1 to {most} bytes")));
+            };
+            self.rows.push(Video {
+                title: text(&["title"]),
+                script: text(&["script"]),
+                avatar_id: text(&["avatarId", "avatar_id"]),
+                voice_id: text(&["voiceId", "voice_id"]),
+                ..made(kind, id, created_at, self.base)
+            });
+        }
         Ok(())
     }
+}
 
-    /// ISO 8601 text, or a Unix time in seconds or milliseconds as number or text. `null`, an empty text and times
-    /// before 1970 mean that it is not known.
-    fn instant(&self, value: &RawValue) -> Result<Option<Timestamp>, &'static str> {
-        const WHY: &str = "not a time: use 2026-11-23T10:00:00Z or Unix seconds";
-        if is_null(value) {
-            return Ok(None);
-        }
-        let text = object::string(Some(&value)).unwrap_or_else(|| value.get().to_owned());
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        if let Ok(number) = text.parse::<f64>()
-            && number.is_finite()
-        {
-            let millis = if number < MILLIS_FROM {
-                number * 1000.0
-            } else {
-                number
-            };
-            // The cast saturates, and so does the timestamp.
-            return Ok((millis >= 1.0).then(|| Timestamp::from_millis(millis as i64)));
-        }
-        // Ages such as `7d`, which parse_when also reads, are no date that a program wrote down.
-        if text.as_bytes().get(4) != Some(&b'-') {
-            return Err(WHY);
-        }
-        parse_when(text, self.now, self.tz)
-            .map(Some)
-            .map_err(|_| WHY)
+/// ISO 8601 text, or a Unix time in seconds or milliseconds as number or text. `null`, an empty text and times before
+/// 1970 mean that it is not known.
+fn instant<Tz: TimeZone>(
+    value: &RawValue,
+    now: Timestamp,
+    tz: &Tz,
+) -> Result<Option<Timestamp>, &'static str> {
+    const WHY: &str = "not a time: use 2026-11-23T10:00:00Z or Unix seconds";
+    let text = object::string(Some(&value)).unwrap_or_else(|| value.get().to_owned());
+    let text = text.trim();
+    if is_null(value) || text.is_empty() {
+        return Ok(None);
     }
+    if let Ok(number) = text.parse::<f64>()
+        && number.is_finite()
+    {
+        let unit = if number < MILLIS_FROM { 1000.0 } else { 1.0 };
+        let millis = number * unit;
+        // The cast saturates, and so does the timestamp.
+        return Ok((millis >= 1.0).then(|| Timestamp::from_millis(millis as i64)));
+    }
+    // Ages such as `7d`, which parse_when also reads, are no date that a program wrote down.
+    if text.as_bytes().get(4) != Some(&b'-') {
+        return Err(WHY);
+    }
+    parse_when(text, now, tz).map(Some).map_err(|_| WHY)
 }
 
 const IDS: [&str; 3] = ["videoId", "video_id", "id"];
@@ -258,35 +229,28 @@ const OF_KINDS: [(Kind, &str); 4] = [
     (Kind::Lipsync, "lipsync_id"),
 ];
 
-fn kind_of(entry: &Fields<'_>) -> Option<(Kind, &'static str)> {
-    let is_there = |name: &str| entry.get(name).is_some_and(|value| !is_null(value));
-    OF_KINDS.into_iter().find(|(_, name)| is_there(name))
+fn kind_of<'a>(entry: &Fields<'a>) -> Option<(Kind, &'static str, &'a RawValue)> {
+    let value = |name: &str| entry.get(name).copied().filter(|value| !is_null(value));
+    let mut named = OF_KINDS.into_iter();
+    named.find_map(|(kind, name)| Some((kind, name, value(name)?)))
 }
 
 /// The first of the names that has a value, else the first that is there with `null`.
 fn named<'a>(entry: &Fields<'a>, names: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {
-    let mut there = names
+    let there = names
         .iter()
         .filter_map(|name| Some((*name, *entry.get(*name)?)));
-    let first = there.next()?;
-    let value = std::iter::once(first)
-        .chain(there)
-        .find(|(_, value)| !is_null(value));
-    Some(value.unwrap_or(first))
-}
-
-fn entry<'a>(value: &'a RawValue, place: &str) -> Result<Fields<'a>, ImportError> {
-    if !value.get().starts_with('{') {
-        return Err(ImportError::new(place, "not a JSON object"));
-    }
-    object::fields(value.get()).map_err(|error| ImportError::new(place, error.to_string()))
+    let has_value = |(_, value): &(&str, &RawValue)| !is_null(value);
+    there
+        .clone()
+        .find(has_value)
+        .or_else(|| there.clone().next())
 }
 
 fn below(place: &str, key: &str) -> String {
-    if place.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{place}.{key}")
+    match place {
+        "" => key.to_owned(),
+        _ => format!("{place}.{key}"),
     }
 }
 
@@ -296,19 +260,29 @@ mod tests {
     use chrono::FixedOffset;
     use proptest::prelude::*;
 
-    fn read(text: &str) -> Result<Import, ImportError> {
-        let zurich = FixedOffset::east_opt(3600).unwrap();
-        parse(
-            text.as_bytes(),
-            Timestamp::from_secs(1_764_000_000),
-            &zurich,
-        )
+    const NOW: i64 = 1_764_000_000;
+
+    fn zurich() -> FixedOffset {
+        FixedOffset::east_opt(3600).unwrap()
+    }
+
+    fn base() -> Video {
+        Video {
+            submitted_at: Timestamp::from_secs(NOW),
+            ..Video::default()
+        }
+    }
+
+    fn read(text: &str) -> Result<(Vec<Video>, usize)> {
+        parse("f", text.as_bytes(), &base(), &zurich())
     }
 
     fn ids(text: &str) -> (Vec<String>, usize) {
-        let import = read(text).unwrap();
-        let ids = import.videos.iter().map(|made| made.video_id.to_string());
-        (ids.collect(), import.skipped)
+        let (rows, skipped) = read(text).unwrap();
+        let ids = rows
+            .into_iter()
+            .map(|row| row.video_id.unwrap().to_string());
+        (ids.collect(), skipped)
     }
 
     #[test]
@@ -350,16 +324,22 @@ mod tests {
     fn what_a_script_knew_is_kept() {
         let text = r#"{"videoId":"a","createdAt":"2025-11-24T13:00:00.123Z","script":"Hi","avatarId":"av",
             "voiceId":"vo","title":"T","videoUrl":"https://x","extra":{"deep":[]}}"#;
-        let made = read(text).unwrap().videos.remove(0);
-        assert_eq!(made.created_at.unwrap().rfc3339(), "2025-11-24T13:00:00Z");
-        let texts = [made.title, made.script, made.avatar_id, made.voice_id];
+        let row = read(text).unwrap().0.remove(0);
+        assert_eq!(row.submitted_at.rfc3339(), "2025-11-24T13:00:00Z");
+        let texts = [row.title, row.script, row.avatar_id, row.voice_id];
         assert_eq!(texts.map(Option::unwrap), ["T", "Hi", "av", "vo"]);
-        assert_eq!(
-            read(r#"{"id":"a","title":5,"script":null}"#)
-                .unwrap()
-                .videos,
-            [Made::new(VideoId::new("a").unwrap())]
-        );
+        let row = read(r#"{"id":"a","title":5,"script":null}"#)
+            .unwrap()
+            .0
+            .remove(0);
+        assert_eq!(row.submitted_at, Timestamp::from_secs(NOW));
+        let texts = [row.title, row.script, row.avatar_id, row.voice_id];
+        assert_eq!(texts, [None, None, None, None]);
+        let later = read(r#"{"id":"a","createdAt":"2026-11-24"}"#)
+            .unwrap()
+            .0
+            .remove(0);
+        assert_eq!(later.submitted_at, Timestamp::from_secs(NOW));
     }
 
     #[test]
@@ -384,8 +364,8 @@ mod tests {
             ("null", None),
             ("\"\"", None),
         ] {
-            let text = format!(r#"{{"videoId":"a","createdAt":{value}}}"#);
-            let at = read(&text).unwrap().videos.remove(0).created_at;
+            let raw = serde_json::from_str(value).unwrap();
+            let at = instant(raw, Timestamp::from_secs(NOW), &zurich()).unwrap();
             assert_eq!(at.map(Timestamp::rfc3339).as_deref(), utc, "{value}");
         }
     }
@@ -398,7 +378,7 @@ mod tests {
             ("", "", "it is empty"),
             (" \n", "", "it is empty"),
             ("not json", "", "not JSON"),
-            ("{\"videoId\":\"a\"}\n{\"videoId\":", "", "line 2"),
+            ("{\"videoId\":\"a\"}\n{\"videoId\":", "", "not JSON"),
             ("\"abc\"", "", "not a JSON object"),
             ("42", "", "not a JSON object"),
             ("{}", "", "no video id"),
@@ -406,16 +386,28 @@ mod tests {
             (r#"{"data":{"status":"x"}}"#, "data", "no video id"),
             (r#"{"data":null}"#, "data", "not a JSON object"),
             (r#"{"data":{"items":{}}}"#, "data.items", "not an array"),
-            (r#"{"data":[{"id":"a"},{"id":7}]}"#, "data[1].id", "is text"),
+            (
+                r#"{"data":[{"id":"a"},{"id":7}]}"#,
+                "data[1].id",
+                "a video id is text",
+            ),
             (
                 r#"{"data":[{"id":"a"},[]]}"#,
                 "data[1]",
                 "not a JSON object",
             ),
-            ("{\"id\":\"a\"}\n{\"id\":{}}", "value 2.id", "is text"),
-            (r#"{"videoId":""}"#, "videoId", "1 to 512 bytes"),
-            (&long, "[0].id", "1 to 512 bytes"),
-            (r#"{"videoId":null}"#, "", "is null"),
+            (
+                "{\"id\":\"a\"}\n{\"id\":{}}",
+                "value 2.id",
+                "a video id is text",
+            ),
+            (
+                r#"{"videoId":""}"#,
+                "videoId",
+                "a video id has 1 to 512 bytes",
+            ),
+            (&long, "[0].id", "a video id has 1 to 512 bytes"),
+            (r#"{"videoId":null}"#, "", "every video id in it is null"),
             (
                 r#"{"id":"a","createdAt":"soon"}"#,
                 "createdAt",
@@ -427,12 +419,17 @@ mod tests {
             (&deep, "", "not JSON"),
         ] {
             let error = read(text).unwrap_err();
-            assert_eq!(error.place, place, "{error:?}");
-            assert!(error.why.contains(why), "{error:?}");
+            let place = match place {
+                "" => String::new(),
+                _ => format!("{place}: "),
+            };
+            let expected = format!("f: {place}{why}");
+            assert!(error.message.starts_with(&expected), "{error:?}");
         }
-        let now = Timestamp::from_secs(0);
-        let error = parse(b"{\"id\":\"\xff\"}", now, &chrono::Utc).unwrap_err();
-        assert!(error.why.starts_with("not UTF-8"));
+        let second = read("{\"videoId\":\"a\"}\n{\"videoId\":").unwrap_err();
+        assert!(second.message.contains("line 2"), "{second:?}");
+        let error = parse("f", b"{\"id\":\"\xff\"}", &base(), &chrono::Utc).unwrap_err();
+        assert!(error.message.starts_with("f: is not UTF-8"));
     }
 
     #[test]
@@ -445,7 +442,7 @@ mod tests {
         #[test]
         fn every_value_of_a_created_at_is_a_time_or_an_error(value in "\"\\PC{0,24}\"|-?[0-9]{1,30}(\\.[0-9]{1,5})?") {
             let text = format!(r#"{{"id":"a","createdAt":{value}}}"#);
-            let _any = parse(text.as_bytes(), Timestamp::from_secs(0), &chrono::Utc);
+            let _any = parse("f", text.as_bytes(), &base(), &chrono::Utc);
         }
     }
 }

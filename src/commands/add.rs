@@ -18,10 +18,10 @@ use super::file_options::FileOptions;
 use super::kind_options::kinds;
 use super::options::read_input;
 use crate::error::{Exit, Problem, Result};
-use crate::import::{self, Import, Made};
+use crate::import;
 use crate::kind::Kind;
-use crate::time::{self, Timestamp};
-use crate::video::VideoId;
+use crate::time;
+use crate::video::{Video, VideoId};
 
 use record::{MadeElsewhere, Recorder};
 
@@ -91,45 +91,58 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if let Some(id) = &args.batch {
         return account::batch(id, &args, context);
     }
-    let import = read_all(&args.what, args.force, time::now())?;
-    if import.skipped > 0 {
-        let entries = counted(import.skipped, "entry", "entries");
+    // With --as only the id counts.
+    let base = match args.as_row {
+        Some(_) => Video::default(),
+        None => args.row(context)?,
+    };
+    let (rows, skipped) = read_all(&args.what, args.force, &base)?;
+    if skipped > 0 {
+        let entries = counted(skipped, "entry", "entries");
         let note = format!("{entries} without a video id skipped");
         context.screen.note(&note);
     }
     if let Some(row) = &args.as_row {
-        becomes::run(row, &import.videos, context)?;
-    } else if import.videos.is_empty() {
+        becomes::run(row, &rows, context)?;
+    } else if rows.is_empty() {
         context.screen.note("nothing to add");
     } else {
-        let mut recorder = Recorder::new(&args, None, context)?;
-        let videos = import.videos.into_iter();
-        let found: Vec<_> = videos.map(|made| MadeElsewhere::Job(made, None)).collect();
-        recorder.record(&found)?;
+        let mut recorder = Recorder::new(base, args.dry_run, context)?;
+        let found = rows.into_iter().map(|row| MadeElsewhere::job(row, None));
+        recorder.record(&found.collect::<Vec<_>>())?;
         recorder.finish(true)?;
     }
     Ok(Exit::Ok)
 }
 
-/// Every argument's videos, each id once.
-fn read_all(what: &[OsString], force: bool, now: Timestamp) -> Result<Import> {
-    let mut all = Import::default();
+impl Args {
+    /// What all rows of this command have in common.
+    fn row(&self, context: &Context) -> Result<Video> {
+        Ok(Video {
+            kind: self.kind.unwrap_or_default(),
+            tags: self.tag.iter().map(|tag| tag.trim().to_owned()).collect(),
+            submitted_at: time::now(),
+            ..self.files.row(context)?
+        })
+    }
+}
+
+/// Every argument's videos, each id once, and how many entries have none.
+fn read_all(what: &[OsString], force: bool, base: &Video) -> Result<(Vec<Video>, usize)> {
+    let (mut all, mut skipped) = (Vec::new(), 0);
     for argument in what {
-        let import = if argument == "-" || is_file(argument) {
+        if argument == "-" || is_file(argument) {
             let (place, bytes) = read_input(Path::new(argument), import::MAX_BYTES)?;
-            parse(&place, &bytes, now)?
+            let (rows, without) = import::parse(&place, &bytes, base, &Local)?;
+            all.extend(rows);
+            skipped += without;
         } else {
-            Import {
-                videos: vec![Made::new(id(argument, force)?)],
-                skipped: 0,
-            }
-        };
-        all.videos.extend(import.videos);
-        all.skipped += import.skipped;
+            all.push(import::made(base.kind, id(argument, force)?, None, base));
+        }
     }
     let mut seen = HashSet::new();
-    all.videos.retain(|made| seen.insert(made.video_id.clone()));
-    Ok(all)
+    all.retain(|row| seen.insert(row.job().map(|job| job.id)));
+    Ok((all, skipped))
 }
 
 /// A directory that happens to be called like an id does not make it a file.
@@ -153,16 +166,6 @@ fn id(argument: &OsStr, force: bool) -> Result<VideoId> {
                 "an id as HeyGen shows it (--force takes any), or a file; a file in this directory: ./NAME",
             )
         })
-}
-
-fn parse(place: &str, bytes: &[u8], now: Timestamp) -> Result<Import> {
-    import::parse(bytes, now, &Local).map_err(|unusable| {
-        let (inside, why) = (unusable.place, unusable.why);
-        match inside.as_str() {
-            "" => Problem::invalid_body(place, why),
-            _ => Problem::invalid_body(format!("{place}: {inside}"), why),
-        }
-    })
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn an_id_given_twice_is_one_video() {
         let what = ["a", "b", "a"].map(OsString::from);
-        let import = read_all(&what, true, time::now()).unwrap();
-        assert_eq!(import.videos.len(), 2);
+        let (rows, _) = read_all(&what, true, &Video::default()).unwrap();
+        assert_eq!(rows.len(), 2);
     }
 }

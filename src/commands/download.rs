@@ -10,7 +10,7 @@ use crate::decide;
 use crate::download::{OnDisk, discard};
 use crate::error::{Exit, Problem, Result};
 use crate::locks::{Locks, Purpose};
-use crate::pass::{self, Level, PassOptions, Reporter, Scope};
+use crate::pass::{Level, PassOptions, Scope};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{Asset, File, FileState, Phase, RowId, Video};
@@ -55,14 +55,12 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     for row in &rows {
         want(&mut store, &locks, *row, assets, output_dir)?;
     }
-    let mut reporter = Reporter::new(&context.screen, Level::Events, true);
-    let scope = Scope::Asked(rows.clone());
-    let options = context.with_hook(PassOptions {
+    let options = PassOptions {
         replace: args.force,
         ..args.tuning.options()
-    })?;
-    pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
-    let exit = reporter.tally.exit(false);
+    };
+    let scope = Scope::Asked(rows.clone());
+    let exit = context.pass(&mut store, scope, Level::Events, options)?;
     Ok(report_rest(context, &load(&store, &rows)?, begun, exit))
 }
 

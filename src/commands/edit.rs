@@ -1,5 +1,7 @@
 //! `tracker edit`: another title, other labels. Local: HeyGen is not asked and keeps what it has.
 
+use clap::ArgGroup;
+
 use super::{Context, find_video};
 use crate::decide;
 use crate::error::{Exit, Result};
@@ -8,18 +10,12 @@ use crate::time;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  tracker edit 14 --title 'Launch, final cut' --tag launch --untag draft")]
+  tracker edit 14 --title 'Launch, final cut' --tag launch --untag draft",
+    group(ArgGroup::new("changes").args(["title", "tag", "untag"]).required(true).multiple(true)))]
 pub struct Args {
     /// Local number or exact HeyGen id
     #[arg(value_name = "ID")]
     id: String,
-    #[command(flatten)]
-    changes: Changes,
-}
-
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
-struct Changes {
     /// The title shown here
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
@@ -32,21 +28,20 @@ struct Changes {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let changes = args.changes;
     let mut store = context.open()?;
     let video = store.write(|tx| {
         let mut video = find_video(tx, &args.id, false)?;
         let before = video.clone();
-        if let Some(title) = &changes.title {
+        if let Some(title) = &args.title {
             video.title = Some(title.clone());
             video.title_edited = true;
         }
         let trimmed = |words: &[String]| -> Vec<String> {
             words.iter().map(|word| word.trim().to_owned()).collect()
         };
-        let untag = trimmed(&changes.untag);
+        let untag = trimmed(&args.untag);
         video.tags.retain(|tag| !untag.contains(tag));
-        for tag in trimmed(&changes.tag) {
+        for tag in trimmed(&args.tag) {
             if !video.tags.contains(&tag) {
                 video.tags.push(tag);
             }

@@ -6,19 +6,7 @@ use super::Context;
 use super::options::Suggest;
 use crate::download::name::check_template;
 use crate::error::{Problem, Result};
-use crate::video::Asset;
-
-/// What `--assets` takes, with commas between.
-pub(super) const ASSETS: &[&str] = &[
-    "video",
-    "captioned",
-    "subtitle",
-    "thumbnail",
-    "gif",
-    "audio",
-    "vtt",
-    "none",
-];
+use crate::video::{Asset, File, Video};
 
 /// The options as typed.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -27,23 +15,16 @@ pub(crate) struct FileOptions {
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub output_dir: Option<PathBuf>,
     /// Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt, or none [default: video]
-    #[arg(long, value_name = "LIST", value_parser = Suggest(ASSETS), hide_possible_values = true, help_heading = "Files")]
+    #[arg(long, value_name = "LIST", value_parser = Suggest(asset_words()), hide_possible_values = true, help_heading = "Files")]
     pub assets: Option<String>,
     /// How they are named, from {id}, {video_id}, {title} and {date} [env: TRACKER_NAME]
     #[arg(long, value_name = "TEMPLATE", help_heading = "Files")]
     pub name: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WantedFiles {
-    pub output_dir: PathBuf,
-    pub assets: Vec<Asset>,
-    /// `None` for `{video_id}`.
-    pub name_template: Option<String>,
-}
-
 impl FileOptions {
-    pub(crate) fn resolve(&self, context: &Context) -> Result<WantedFiles> {
+    /// The beginning of a row: where which of its files go.
+    pub(crate) fn row(&self, context: &Context) -> Result<Video> {
         let (origin, template) = match &self.name {
             Some(template) => ("--name", Some(template.as_str())),
             None => ("TRACKER_NAME", context.env.text("TRACKER_NAME")?),
@@ -56,15 +37,23 @@ impl FileOptions {
                 )
             })?;
         }
-        Ok(WantedFiles {
+        let assets = match &self.assets {
+            Some(list) => parse_assets(list)?,
+            None => vec![Asset::Video],
+        };
+        Ok(Video {
             output_dir: context.output_dir(self.output_dir.as_deref())?,
-            assets: match &self.assets {
-                Some(list) => parse_assets(list)?,
-                None => vec![Asset::Video],
-            },
+            files: assets.into_iter().map(File::wanted).collect(),
             name_template: template.map(str::to_owned),
+            ..Video::default()
         })
     }
+}
+
+/// What `--assets` takes, with commas between.
+pub(super) fn asset_words() -> Vec<&'static str> {
+    let words = Asset::ALL.iter().map(|asset| asset.word());
+    words.chain(["none"]).collect()
 }
 
 /// A comma-separated list of assets, each kept once; `none` is the empty list.
@@ -75,10 +64,10 @@ pub(crate) fn parse_assets(list: &str) -> Result<Vec<Asset>> {
     }
     for word in list.split(',').map(str::trim) {
         let asset: Asset = word.parse().map_err(|()| {
-            let known: Vec<_> = Asset::ALL.iter().map(|asset| asset.word()).collect();
+            let known = asset_words().join(", ").replace(", none", ", or none");
             Problem::usage(
                 format!("--assets: there is no {word:?}"),
-                format!("a comma-separated list of {}, or none", known.join(", ")),
+                format!("a comma-separated list of {known}"),
             )
         })?;
         if !assets.contains(&asset) {

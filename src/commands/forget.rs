@@ -54,17 +54,11 @@ pub struct Args {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
-    let forget = Forget {
-        by_age: args.older_than.is_some(),
-        force: args.force,
-        dry_run: args.dry_run,
-        context,
-    };
     let in_use = match args.older_than {
-        Some(age) => forget.old(&mut store, age)?,
+        Some(age) => args.forget_old(age, &mut store, context)?,
         None => {
             let rows = find_all(&store, &args.ids, false)?;
-            forget.rows(&mut store, &rows)?;
+            args.forget_rows(&rows, &mut store, context)?;
             0
         }
     };
@@ -74,28 +68,20 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(if in_use == 0 { Exit::Ok } else { Exit::Trouble })
 }
 
-struct Forget<'a> {
-    /// Rows in use and unfinished ones are passed over; of named ones all are dropped or none.
-    by_age: bool,
-    force: bool,
-    dry_run: bool,
-    context: &'a Context,
-}
-
-impl Forget<'_> {
+impl Args {
     /// Everything finished that is old enough, page by page. Returns how many rows are in use and stay.
-    fn old(&self, store: &mut Store, age: Duration) -> Result<usize> {
+    fn forget_old(&self, age: Duration, store: &mut Store, context: &Context) -> Result<usize> {
         let cutoff = time::now().before(age);
         let (mut dropped, mut in_use, mut after) = (0, 0, RowId(0));
         loop {
             let page = store.read(|tx| tx.finished_before(cutoff, self.force, after, PAGE))?;
             let Some(&last) = page.last() else { break };
             after = last;
-            let (gone, busy) = self.rows(store, &page)?;
+            let (gone, busy) = self.forget_rows(&page, store, context)?;
             dropped += gone;
             in_use += busy;
         }
-        let screen = &self.context.screen;
+        let screen = &context.screen;
         if dropped == 0 && in_use == 0 {
             screen.note("no finished video is that old");
         }
@@ -106,14 +92,21 @@ impl Forget<'_> {
         Ok(in_use)
     }
 
-    /// Drops rows and prints them as they were; returns how many, and how many are in use.
-    fn rows(&self, store: &mut Store, all: &[RowId]) -> Result<(usize, usize)> {
+    /// Drops rows and prints them as they were; returns how many, and how many are in use. Of those found by their age the
+    /// ones in use or unfinished are passed over; of named ones all are dropped or none.
+    fn forget_rows(
+        &self,
+        all: &[RowId],
+        store: &mut Store,
+        context: &Context,
+    ) -> Result<(usize, usize)> {
+        let by_age = self.older_than.is_some();
         let locks = store.locks()?;
         let (mut rows, mut guards) = (Vec::new(), Vec::new());
         for &row in all {
             match lock(&locks, row)? {
                 Some(guard) => guards.push(guard),
-                None if self.by_age => continue,
+                None if by_age => continue,
                 None if self.dry_run => {}
                 None => return Err(Problem::in_use(row)),
             }
@@ -121,14 +114,14 @@ impl Forget<'_> {
         }
         let drop_rows = |tx: &Tx<'_>| {
             let mut videos = read(tx, &rows)?;
-            if self.by_age {
+            if by_age {
                 // What became unfinished since it was found is not old any more.
                 videos.retain(|video| video.finished);
             } else if !self.force {
                 refuse(&videos)?;
             }
             // With --force those, too, that cannot be read.
-            let unreadable = self.force && !self.by_age;
+            let unreadable = self.force && !by_age;
             let goes = |row: &&RowId| unreadable || videos.iter().any(|video| video.id == **row);
             for row in rows.iter().filter(goes).filter(|_| !self.dry_run) {
                 tx.forget(*row)?;
@@ -140,17 +133,17 @@ impl Forget<'_> {
         } else {
             store.write(drop_rows)?
         };
-        self.print(&videos);
+        self.print(&videos, context);
         Ok((videos.len(), all.len() - rows.len()))
     }
 
-    fn print(&self, videos: &[Video]) {
-        let screen = &self.context.screen;
+    fn print(&self, videos: &[Video], context: &Context) {
+        let screen = &context.screen;
         for video in videos {
             if screen.out_is_terminal && !screen.json {
                 screen.row(&sentence(video, self.dry_run));
             } else {
-                self.context.print_rows(from_ref(video), Field::SUBMIT);
+                context.print_rows(from_ref(video), Field::SUBMIT);
             }
             for part in video.files.iter().filter_map(|file| file.part.as_ref()) {
                 let path = video.output_dir.join(&part.name);

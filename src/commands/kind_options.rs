@@ -1,13 +1,16 @@
 //! What HeyGen is asked to make: the options of `submit` for every kind of job, and what a body of that kind must have.
 
+use std::collections::BTreeMap;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
-use crate::bodies::{self, Body, Overrides};
+use crate::bodies::{self, Body};
 use crate::commands::options::script_text;
 use crate::error::{Problem, Result};
 use crate::kind::Kind;
 use crate::store::NewVideo;
+use crate::video::Video;
 
 /// HeyGen's limit.
 const LONGEST_PROMPT: usize = 10_000;
@@ -94,71 +97,62 @@ impl KindOptions {
                 "tracker submit --template ID BODY.json",
             ));
         }
-        let agents_only = [
-            ("--nudge", self.nudge.is_some()),
-            ("--auto-proceed", self.auto_proceed),
-        ];
-        match agents_only.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) if kind != Kind::Agent => Err(Problem::usage(
+        let flag = match self.nudge {
+            Some(_) => "--nudge",
+            None => "--auto-proceed",
+        };
+        if kind != Kind::Agent && (self.nudge.is_some() || self.auto_proceed) {
+            return Err(Problem::usage(
                 format!("{flag} is for agents, not for the kind {kind}"),
                 "use it with --prompt or --kind agent",
-            )),
-            _ => Ok(kind),
+            ));
         }
+        Ok(kind)
     }
 
-    /// The bodies that flags alone make: one for each language of a translation. `None` where they make none.
-    pub(super) fn bodies(&self, fields: &Overrides) -> Result<Option<Vec<Body>>> {
-        let of_flags = |mut body: Value| {
-            if let Some(fields) = body.as_object_mut() {
-                fields.retain(|_, value| !value.is_null());
-            }
-            bodies::parse("the flags", body.to_string().as_bytes())
-        };
+    /// The bodies that flags alone make: one for each language of a translation. None where a body must be named.
+    pub(super) fn bodies(&self, fields: &BTreeMap<&str, String>) -> Result<Vec<Body>> {
         if let Some(prompt) = &self.prompt {
-            let body = of_flags(json!({
+            let body = bodies::of_flags(json!({
                 "prompt": script_text(prompt)?,
-                "avatar_id": fields.avatar_id,
-                "voice_id": fields.voice_id,
                 "style_id": self.style_id,
                 "orientation": self.orientation,
-            }));
-            return body.map(Some);
+            }))?;
+            return Ok(vec![body.with(fields)?]);
         }
         let Some(video) = &self.translate else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let video = if video.contains("://") {
             json!({"type": "url", "url": video})
         } else {
             json!({"type": "asset_id", "asset_id": video})
         };
-        let mut all: Vec<Body> = Vec::new();
-        for language in &self.to {
-            all.extend(of_flags(json!({
+        let body = |language: &String| {
+            bodies::of_flags(json!({
                 "video": video,
                 "output_languages": [language.trim()],
-                "title": fields.title,
-            }))?);
-        }
-        Ok(Some(all))
+                "title": fields.get("title"),
+            }))
+        };
+        self.to.iter().map(body).collect()
     }
 
-    /// Says of bodies what they are for, and refuses those that HeyGen would not understand.
-    pub(super) fn check(&self, kind: Kind, bodies: &mut [Body]) -> Result<()> {
-        for body in bodies {
-            body.kind = kind;
-            body.template.clone_from(&self.template);
-            refuse_incomplete(body)?;
-        }
-        Ok(())
+    /// The body as one of `kind`, which is complete.
+    pub(super) fn of_kind(&self, kind: Kind, mut body: Body) -> Result<Body> {
+        body.kind = kind;
+        body.template.clone_from(&self.template);
+        refuse_incomplete(&body)?;
+        Ok(body)
     }
 
-    /// The row that is recorded, with what the program is to do on its own.
-    pub(super) fn over(&self, mut new: NewVideo) -> NewVideo {
-        new.video.nudges_left = self.nudge.unwrap_or_default().into();
-        new.video.auto_proceed = self.auto_proceed;
-        new
+    /// The row of a body, with what the program is to do on its own.
+    pub(super) fn row(&self, body: &Body, base: Video) -> NewVideo {
+        body.row(Video {
+            nudges_left: self.nudge.unwrap_or_default().into(),
+            auto_proceed: self.auto_proceed,
+            ..base
+        })
     }
 }
 

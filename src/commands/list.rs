@@ -70,7 +70,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FilterArgs {
     /// Only these status words, comma-separated
-    #[arg(short, long, value_name = "S", value_delimiter = ',', value_parser = Suggest(STATUSES), hide_possible_values = true)]
+    #[arg(short, long, value_name = "S", value_delimiter = ',', value_parser = Suggest(STATUSES.to_vec()), hide_possible_values = true)]
     status: Vec<String>,
     /// Only what check still has to work on
     #[arg(long)]

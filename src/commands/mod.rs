@@ -39,9 +39,9 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::config::{self, Environment};
 use crate::download::{OnDisk, verify};
-use crate::error::{Problem, Result, code};
+use crate::error::{Exit, Problem, Result, code};
 use crate::heygen;
-use crate::pass::PassOptions;
+use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
@@ -132,10 +132,19 @@ impl Context {
         Some(heygen::account(&base, &key.secret))
     }
 
-    /// These options with the hook of the environment.
-    fn with_hook(&self, options: PassOptions) -> Result<PassOptions> {
+    /// One pass, with the hook of the environment.
+    fn pass(
+        &self,
+        store: &mut Store,
+        scope: Scope,
+        level: Level,
+        options: PassOptions,
+    ) -> Result<Exit> {
         let hook = self.hook(None)?;
-        Ok(PassOptions { hook, ..options })
+        let options = PassOptions { hook, ..options };
+        let mut reporter = Reporter::new(&self.screen, level, true);
+        pass::run(store, &self.env, scope, &options, &mut reporter)?;
+        Ok(reporter.tally.exit(false))
     }
 
     pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>> {

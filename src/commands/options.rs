@@ -1,6 +1,7 @@
 //! Options that several verbs share, and reading the files they name. Each option names its help heading itself: clap
 //! hands a heading of a flattened struct on to every option after it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
@@ -11,7 +12,6 @@ use chrono::Local;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
 
-use crate::bodies::Overrides;
 use crate::each::utf8;
 use crate::error::{Problem, Result};
 use crate::pass::{PassOptions, Wait};
@@ -105,11 +105,8 @@ fn bytes_of(text: &str) -> Option<u64> {
         "tb" => 1_000_000_000_000,
         _ => return None,
     };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let thousandths = format!("{:0<3}", part.get(..3.min(part.len()))?);
-    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
-    let part = thousandths.parse::<u64>().ok()?.checked_mul(unit)? / 1000;
-    whole.checked_add(part)
+    let bytes = number.parse::<f64>().ok()? * unit as f64;
+    (bytes < u64::MAX as f64).then_some(bytes as u64)
 }
 
 impl Tuning {
@@ -143,13 +140,19 @@ pub(super) struct FieldArgs {
 }
 
 impl FieldArgs {
-    pub(super) fn overrides(&self) -> Result<Overrides> {
-        Ok(Overrides {
-            avatar_id: self.avatar_id.clone(),
-            voice_id: self.voice_id.clone(),
-            script: self.script.as_deref().map(script_text).transpose()?,
-            title: self.title.clone(),
-        })
+    /// Those that were given, by name.
+    pub(super) fn given(&self) -> Result<BTreeMap<&'static str, String>> {
+        let script = self.script.as_deref().map(script_text).transpose()?;
+        let all = [
+            ("avatar_id", self.avatar_id.clone()),
+            ("voice_id", self.voice_id.clone()),
+            ("script", script),
+            ("title", self.title.clone()),
+        ];
+        let given = all
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        Ok(given.collect())
     }
 }
 
@@ -163,7 +166,7 @@ pub(super) fn script_text(given: &str) -> Result<String> {
 
 /// What `--since` and `--until` mean.
 pub(super) fn time_of(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
-    parse_when(text, now, &Local).map_err(|error| Problem::misuse(format!("--{flag}: {error}")))
+    parse_when(text, now, &Local).map_err(|problem| Problem::misuse(format!("--{flag}: {problem}")))
 }
 
 /// A file's content, or standard input's for `-`, with a name for error messages; at most `limit` bytes of it.
@@ -212,8 +215,8 @@ pub(super) fn refuse_tilde(path: &Path) -> Result<()> {
 }
 
 /// Any text, with words that completions and manual pages suggest.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Suggest(pub(super) &'static [&'static str]);
+#[derive(Clone, Debug)]
+pub(super) struct Suggest(pub(super) Vec<&'static str>);
 
 impl TypedValueParser for Suggest {
     type Value = String;

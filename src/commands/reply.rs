@@ -4,9 +4,9 @@ use super::options::script_text;
 use super::{Context, find_video, load};
 use crate::decide;
 use crate::error::{Exit, Problem, Result};
-use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
+use crate::pass::{Access, Level, PassOptions, Scope};
 use crate::render::fields::Field;
-use crate::store::Tx;
+use crate::store::{Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{MessageKind, MessageState, RemoteStatus, RowId};
 
@@ -38,17 +38,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut store = context.open()?;
     let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
-    let scope = Scope::Asked(vec![row]);
-    let options = context.with_hook(PassOptions::default())?;
-    let mut reporter = Reporter::new(&context.screen, Level::Events, true);
-    pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+    let pass = |store: &mut Store, scope| {
+        context.pass(store, scope, Level::Events, PassOptions::default())
+    };
+    let mut exit = pass(&mut store, Scope::Asked(vec![row]))?;
     let state = store.read(|tx| tx.last_message_state(row))?;
     if state == Some(MessageState::Sent) {
         // What it waits for now, so that the same reply again is seen to make no sense.
-        let scope = Scope::Named(vec![row]);
-        pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+        exit = exit.or(pass(&mut store, Scope::Named(vec![row]))?);
     }
-    let exit = reporter.tally.exit(false);
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     let screen = &context.screen;
     Ok(match state {

@@ -1,14 +1,15 @@
 //! `tracker retry`: submit again what brought no video.
 
-use crate::bodies::{self, Body, Overrides};
+use std::collections::BTreeMap;
+
+use crate::bodies::{self, Body};
 use crate::commands::file_options::FileOptions;
 use crate::commands::options::FieldArgs;
-use crate::commands::submission::{self, SubmitOptions, new_video};
+use crate::commands::submission::{self, SubmitOptions};
 use crate::commands::{Context, find_all, load};
 use crate::error::{Exit, Problem, Result};
 use crate::store::{NewVideo, Store, Tx};
-use crate::time::{self, Timestamp};
-use crate::video::{IdempotencyKey, Phase, RowId, Video};
+use crate::video::{Asset, File, IdempotencyKey, Phase, RowId, Video};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -48,52 +49,21 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     } else {
         find_all(&store, &args.ids, false)?
     };
-    let overrides = args.fields.overrides()?;
-    let now = time::now();
-    let mut bodies = Vec::new();
+    let fields = args.fields.given()?;
     let mut new = Vec::new();
     for video in load(&store, &rows)? {
-        let body = body_of(&store, &video, &overrides)?;
+        new.push(args.row(&store, &video, &fields, context)?);
         if video.has_unanswered_attempt() {
             submission::warn_unanswered(&video, context);
         }
-        let nudges = store.read(|tx| tx.nudges_sent(video.id))?;
-        let mut new_row = args.again(context, &video, &body, now)?;
-        new_row.video.nudges_left = video.nudges_left.saturating_add(nudges);
-        new.push(new_row);
-        bodies.push((Some(video.id), body));
     }
     if new.is_empty() {
         let note = "nothing failed that was not retried already";
         context.screen.note(note);
         return Ok(Exit::Ok);
     }
-    if args.submission.dry_run {
-        let known = dry_settle(&store, new, args.again)?;
-        for (original, retry) in &known {
-            let note = format!("{original} was retried already: {retry}");
-            context.screen.note(&note);
-        }
-        bodies.retain(|(row, _)| !known.iter().any(|(original, _)| Some(*original) == *row));
-        return submission::dry_run(&bodies, context);
-    }
     drop(store);
-    args.submission.submit(context, &new, args.again)
-}
-
-/// The rows that a retry would find instead of submitting.
-fn dry_settle(store: &Store, new: Vec<NewVideo>, again: bool) -> Result<Vec<(RowId, RowId)>> {
-    store.read(|tx| {
-        let mut known = Vec::new();
-        for mut video in new {
-            let Some(original) = video.video.retry_of else {
-                continue;
-            };
-            let found = settle(tx, &mut video, original, again)?;
-            known.extend(found.map(|row| (original, row)));
-        }
-        Ok(known)
-    })
+    args.submission.submit(context, new, args.again)
 }
 
 /// Inside the transaction that records it: the earlier retry that this one repeats, else `new` gets its key.
@@ -103,12 +73,10 @@ fn dry_settle(store: &Store, new: Vec<NewVideo>, again: bool) -> Result<Vec<(Row
 ///
 /// # Errors
 /// A usage error for another retry than the earlier one, or of a row that meanwhile has or may get its video.
-pub(super) fn settle(
-    tx: &Tx<'_>,
-    new: &mut NewVideo,
-    original: RowId,
-    again: bool,
-) -> Result<Option<RowId>> {
+pub(super) fn settle(tx: &Tx<'_>, new: &mut NewVideo, again: bool) -> Result<Option<RowId>> {
+    let Some(original) = new.video.retry_of else {
+        return Ok(None);
+    };
     let earlier = tx.retries(original)?;
     if let Some((row, hash)) = earlier.last().filter(|_| !again) {
         let (before, retry) = (tx.video(original)?, tx.video(*row)?);
@@ -137,7 +105,6 @@ fn asks_for_no_more(new: &Video, original: &Video, retry: &Video) -> bool {
     fn fits<T: PartialEq>(new: &T, original: &T, retry: &T) -> bool {
         new == original || new == retry
     }
-    let assets = |video: &Video| -> Vec<_> { video.files.iter().map(|file| file.asset).collect() };
     fits(&new.tags, &original.tags, &retry.tags)
         && fits(&new.output_dir, &original.output_dir, &retry.output_dir)
         && fits(
@@ -145,7 +112,7 @@ fn asks_for_no_more(new: &Video, original: &Video, retry: &Video) -> bool {
             &original.name_template,
             &retry.name_template,
         )
-        && fits(&assets(new), &assets(original), &assets(retry))
+        && fits(&assets_of(new), &assets_of(original), &assets_of(retry))
 }
 
 /// Only what ended without a video can be retried.
@@ -170,50 +137,56 @@ fn refuse_unless_over(video: &Video) -> Result<()> {
     Err(Problem::usage(format!("{id} {why}"), hint))
 }
 
-fn body_of(store: &Store, video: &Video, overrides: &Overrides) -> Result<Body> {
-    let id = video.id;
-    refuse_unless_over(video)?;
-    let Some(request) = store.read(|tx| tx.request(id))? else {
-        return Err(Problem::usage(
-            format!("{id} was made elsewhere, so its body is not known here"),
-            "submit its body: tracker submit BODY.json",
-        ));
-    };
-    let body = bodies::parse(&format!("the body of {id}"), request.as_bytes())?.remove(0);
-    let body = Body {
-        kind: video.kind,
-        template: video.template_id.clone(),
-        data: video.data.clone(),
-        ..body
-    };
-    overrides.over(body)
-}
-
 impl Args {
-    fn again(
+    /// The row that submits `original` once more, and where its body is from.
+    fn row(
         &self,
-        context: &Context,
+        store: &Store,
         original: &Video,
-        body: &Body,
-        now: Timestamp,
-    ) -> Result<NewVideo> {
-        let mut files = self.files.resolve(context)?;
+        fields: &BTreeMap<&str, String>,
+        context: &Context,
+    ) -> Result<(NewVideo, String)> {
+        let id = original.id;
+        refuse_unless_over(original)?;
+        let (request, nudges) = store.read(|tx| Ok((tx.request(id)?, tx.nudges_sent(id)?)))?;
+        let Some(request) = request else {
+            return Err(Problem::usage(
+                format!("{id} was made elsewhere, so its body is not known here"),
+                "submit its body: tracker submit BODY.json",
+            ));
+        };
+        let body = bodies::parse(&format!("the body of {id}"), request.as_bytes())?.remove(0);
+        let body = Body {
+            kind: original.kind,
+            template: original.template_id.clone(),
+            data: original.data.clone(),
+            ..body
+        };
+        let body = body.with(fields)?;
+        let mut base = Video {
+            retry_of: Some(id),
+            auto_proceed: original.auto_proceed,
+            nudges_left: original.nudges_left.saturating_add(nudges),
+            tags: self.tags.clone(),
+            ..self.files.row(context)?
+        };
+        if self.tags.is_empty() {
+            base.tags.clone_from(&original.tags);
+        }
         if self.files.output_dir.is_none() {
-            files.output_dir.clone_from(&original.output_dir);
+            base.output_dir.clone_from(&original.output_dir);
         }
         if self.files.name.is_none() {
-            files.name_template.clone_from(&original.name_template);
+            base.name_template.clone_from(&original.name_template);
         }
         if self.files.assets.is_none() {
-            files.assets = original.files.iter().map(|file| file.asset).collect();
+            let assets = assets_of(original).into_iter();
+            base.files = assets.map(File::wanted).collect();
         }
-        let tags = match self.tags.as_slice() {
-            [] => &original.tags,
-            _ => &self.tags,
-        };
-        let mut new = new_video(body, tags.clone(), files, now);
-        new.video.retry_of = Some(original.id);
-        new.video.auto_proceed = original.auto_proceed;
-        Ok(new)
+        Ok((body.row(base), body.place))
     }
+}
+
+fn assets_of(video: &Video) -> Vec<Asset> {
+    video.files.iter().map(|file| file.asset).collect()
 }

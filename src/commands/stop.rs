@@ -2,7 +2,7 @@
 
 use super::{Context, find_video, load};
 use crate::error::{Exit, Problem, Result};
-use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
+use crate::pass::{Access, Level, PassOptions, Scope};
 use crate::render::fields::Field;
 
 #[derive(Debug, clap::Args)]
@@ -20,32 +20,30 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     let video = store.read(|tx| find_video(tx, &args.id, false))?;
     let row = video.id;
+    let refused = |why: String, hint: String| Err(Problem::usage(format!("{row} {why}"), hint));
+    let (kind, status) = (video.kind, video.status());
+    let show = format!("tracker show {row}");
     let Some(session) = &video.session_id else {
-        let (kind, status) = (video.kind, video.status());
-        return Err(Problem::usage(
-            format!("{row} is no agent's session but a {kind} ({status}); HeyGen cannot stop it"),
-            format!("tracker show {row}"),
-        ));
+        let why = format!("is no agent's session but a {kind} ({status}); HeyGen cannot stop it");
+        return refused(why, show);
     };
     if video.outcome.is_some() {
-        return Err(Problem::usage(
-            format!("{row} has ended: {}", video.status()),
-            format!("tracker show {row}"),
-        ));
+        return refused(format!("has ended: {status}"), show);
     }
-    let owner = video.account.as_ref();
-    if owner.is_some_and(|owner| *owner != access.account) {
-        return Err(Problem::usage(
-            format!("{row} belongs to another account than this key's"),
-            "give the right key with HEYGEN_API_KEY_FILE",
-        ));
+    if video
+        .account
+        .as_ref()
+        .is_some_and(|owner| *owner != access.account)
+    {
+        return refused(
+            "belongs to another account than this key's".to_owned(),
+            "give the right key with HEYGEN_API_KEY_FILE".to_owned(),
+        );
     }
     // Stopped twice is stopped: nothing has to be recorded before.
     access.client.stop(session)?;
-    let scope = Scope::Named(vec![row]);
-    let options = context.with_hook(PassOptions::default())?;
-    let mut reporter = Reporter::new(&context.screen, Level::Events, true);
-    pass::run(&mut store, &context.env, scope, &options, &mut reporter)?;
+    let (scope, options) = (Scope::Named(vec![row]), PassOptions::default());
+    let exit = context.pass(&mut store, scope, Level::Events, options)?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
-    Ok(reporter.tally.exit(false))
+    Ok(exit)
 }

@@ -1,27 +1,24 @@
-//! What `submit` and `retry` share, in this order: [`record`] everything, send it, [`report`] what became of it.
+//! What `submit` and `retry` share, in this order: record everything, send it, report what became of it.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bodies::Body;
-use crate::commands::file_options::WantedFiles;
 use crate::commands::options::WaitArgs;
 use crate::commands::{Context, load, pulse, retry};
 use crate::error::{Exit, Problem, Result, code};
-use crate::locks::{Guard, Locks, Purpose};
-use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope, Tally};
+use crate::locks::{Guard, Purpose};
+use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
 use crate::render::json::RequestBody;
 use crate::render::show::lost_hint;
 use crate::render::{human, text};
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, Timestamp};
-use crate::video::{Account, File, IdempotencyKey, Phase, RowId, Video};
+use crate::video::{Phase, RowId, Video};
 
-/// A completed duplicate older than this is submitted again by `--if-new`.
-const DUPLICATE_AGE: Duration = Duration::from_secs(24 * 3600);
-const CAP_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// A completed duplicate older than this is submitted again by `--if-new`, and the cap counts what is younger.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a row is tried before it is left to `check`.
 const BUDGET: Duration = Duration::from_secs(10);
 /// Why a row is rejected whose answer named a video that another row has.
@@ -54,45 +51,21 @@ pub(super) struct SubmitOptions {
     waiting: WaitArgs,
 }
 
-/// What a row is made of: a body, labels, and where its files go.
-pub(super) fn new_video(
-    body: &Body,
-    tags: Vec<String>,
-    mut files: WantedFiles,
-    now: Timestamp,
-) -> NewVideo {
-    files.assets.retain(|asset| body.kind.has(*asset));
-    let video = Video {
-        kind: body.kind,
-        template_id: body.template.clone(),
-        idempotency_key: Some(IdempotencyKey::random()),
-        data: body.data.clone(),
-        title: body.title(),
-        script: body.script(),
-        avatar_id: body.avatar_id(),
-        voice_id: body.voice_id(),
-        tags,
-        submitted_at: now,
-        output_dir: files.output_dir,
-        name_template: files.name_template,
-        files: files.assets.into_iter().map(File::wanted).collect(),
-        ..Video::default()
-    };
-    NewVideo {
-        video,
-        request: Some(body.raw.clone()),
-        body_hash: Some(body.hash()),
-        request_key: None,
-    }
-}
-
 impl SubmitOptions {
-    /// Records `new`, sends it, and prints one line per body. `again`: rows that were retried before are retried once
-    /// more.
+    /// Records `new`, sends it, and prints one line per row; with each row the place where its body was read. `again`:
+    /// rows that were retried before are retried once more.
     ///
     /// # Errors
-    /// Nothing was recorded then. Once it is, this succeeds: see [`exit`].
-    pub(super) fn submit(&self, context: &Context, new: &[NewVideo], again: bool) -> Result<Exit> {
+    /// Nothing was recorded then. Once it is, this succeeds.
+    pub(super) fn submit(
+        &self,
+        context: &Context,
+        new: Vec<(NewVideo, String)>,
+        again: bool,
+    ) -> Result<Exit> {
+        if self.dry_run {
+            return dry_run(context, new, again);
+        }
         let account = match Access::resolve(&context.env) {
             Ok(access) => Some(access.account),
             Err(_) if self.queue => None,
@@ -101,45 +74,126 @@ impl SubmitOptions {
         };
         context.heed_signals();
         let mut store = context.open_or_create()?;
-        let rules = Rules {
-            if_new: self.if_new,
-            again,
-            account,
-            max_per_day: self.max_per_day(context)?,
-            request_key: self.request_key.as_deref(),
-            now: time::now(),
-        };
-        let recorded = record(&mut store, new, &rules)?;
+        let now = time::now();
+        let new = new.into_iter().map(|(mut new, _)| {
+            // Whom it belongs to: no run with another key may submit it.
+            new.video.account.clone_from(&account);
+            new.video.submitted_at = now;
+            new.request_key.clone_from(&self.request_key);
+            new
+        });
+        let most = self.max_per_day(context)?;
+        let recorded = self.record(&mut store, new, again, most, now)?;
         // Before anything is sent: there is still time for Ctrl-C and forget.
-        recorded.note_duplicates(context, rules.now);
+        note_duplicates(context, &recorded.duplicates, recorded.rows.len(), now);
+        Ok(self.send_and_report(context, &mut store, recorded))
+    }
 
+    /// Everything is recorded: what goes wrong from here on is reported, and is no reason to submit again. Hence 0 where
+    /// nothing is refused: a script that retries on failure must never submit twice.
+    fn send_and_report(&self, context: &Context, store: &mut Store, recorded: Recorded) -> Exit {
+        let screen = &context.screen;
         // At a terminal what becomes of the videos is said as it happens; a pipe gets one line per body at the end.
-        let live = self.wait && context.screen.out_is_terminal && !context.screen.json;
+        let live = self.wait && screen.out_is_terminal && !screen.json;
         let voice = if live { Level::Events } else { Level::Outages };
-        let mut reporter = Reporter::new(&context.screen, voice, true);
-        // From here on everything is recorded: what goes wrong is reported, and is no reason to submit again.
-        let (fresh, rows) = (recorded.fresh, &recorded.rows);
-        let sent = self.send(&mut store, context, fresh, rows, &mut reporter);
-        let sent = sent.unwrap_or_else(|error| context.screen.problem(&error));
-        let videos = match load(&store, rows) {
+        let mut reporter = Reporter::new(screen, voice, true);
+        let (rows, known) = (recorded.rows, recorded.known);
+        let sent = self.send(store, context, recorded.fresh, &rows, &mut reporter);
+        let sent = sent.unwrap_or_else(|error| screen.problem(&error));
+        let videos = match load(store, &rows) {
             Ok(videos) => videos,
             Err(error) => {
-                context.screen.problem(&error);
+                screen.problem(&error);
                 let all = rows.len();
-                context.screen.warn(&format!(
+                screen.warn(&format!(
                     "all {all} were recorded; do not submit again: check sends the rest"
                 ));
-                return Ok(if self.wait { Exit::Trouble } else { Exit::Ok });
+                return if self.wait { Exit::Trouble } else { Exit::Ok };
             }
         };
         if !live {
             self.print(context, &videos);
         }
-        report(context, &videos, recorded.known, self.queue);
-        if let Err(error) = pulse::note_silence(&store, context) {
-            context.screen.problem(&error);
+        if known > 0 {
+            let all = videos.len();
+            screen.note(&format!(
+                "{known} of {all} had been submitted before and were not submitted again"
+            ));
         }
-        Ok(exit(&reporter.tally, &videos, self.wait.then_some(sent)))
+        self.report(context, &videos);
+        if let Err(error) = pulse::note_silence(store, context) {
+            screen.problem(&error);
+        }
+        if reporter.tally.auth {
+            Exit::Auth
+        } else if videos.iter().any(|video| video.phase == Phase::Rejected) {
+            Exit::Trouble
+        } else if self.wait {
+            sent
+        } else {
+            Exit::Ok
+        }
+    }
+
+    /// Writes all of it down in one transaction: all or nothing. Each new row's send lock is taken before the row becomes
+    /// visible, so that no `check` comes between recording and sending.
+    fn record(
+        &self,
+        store: &mut Store,
+        new: impl Iterator<Item = NewVideo>,
+        again: bool,
+        most: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Recorded> {
+        let locks = store.locks()?;
+        store.write(|tx| {
+            let mut recorded = Recorded::default();
+            for mut new in new {
+                if let Some(row) = self.recorded_before(tx, &mut new, again)? {
+                    recorded.known += 1;
+                    recorded.rows.push(row);
+                    continue;
+                }
+                // A retry has the body of its original, and is asked for by name.
+                let duplicate = match &new.body_hash {
+                    Some(hash) if new.video.retry_of.is_none() => {
+                        tx.duplicates(hash)?.into_iter().next()
+                    }
+                    _ => None,
+                };
+                let row = tx.insert(&new, now)?;
+                let guard = locks.try_row(Purpose::Send, row)?;
+                recorded.rows.push(row);
+                recorded.fresh.extend(guard.map(|guard| (row, guard)));
+                let duplicate = duplicate.map(|video| (row, video));
+                recorded.duplicates.extend(duplicate);
+            }
+            match most {
+                Some(most) if !recorded.fresh.is_empty() => refuse_over_cap(tx, most, now)?,
+                _ => {}
+            }
+            Ok(recorded)
+        })
+    }
+
+    /// The row that makes recording another one needless.
+    fn recorded_before(
+        &self,
+        tx: &Tx<'_>,
+        new: &mut NewVideo,
+        again: bool,
+    ) -> Result<Option<RowId>> {
+        if let Some(key) = &new.request_key
+            && let Some(row) = tx.by_request_key(key)?
+        {
+            return Ok(Some(row));
+        }
+        match (retry::settle(tx, new, again)?, &new.body_hash) {
+            (None, Some(hash)) if self.if_new => {
+                tx.recent_duplicate(hash, new.video.submitted_at.before(DAY), new.video.retry_of)
+            }
+            (found, _) => Ok(found),
+        }
     }
 
     fn send(
@@ -153,7 +207,10 @@ impl SubmitOptions {
         if self.queue {
             return Ok(Exit::Ok);
         }
-        let options = context.with_hook(PassOptions::default())?;
+        let options = PassOptions {
+            hook: context.hook(None)?,
+            ..PassOptions::default()
+        };
         let wait = self.waiting.wait(Some(rows.to_vec()));
         let impatient = PassOptions {
             budget: BUDGET,
@@ -192,29 +249,55 @@ impl SubmitOptions {
             screen.note(&format!("files go to {}", video.output_dir.display()));
         }
     }
-}
 
-/// 0 once everything is recorded and nothing refused: a script that retries on failure must never submit twice.
-fn exit(tally: &Tally, videos: &[Video], waited: Option<Exit>) -> Exit {
-    let rejected = videos.iter().any(|video| video.phase == Phase::Rejected);
-    if tally.auth {
-        Exit::Auth
-    } else if rejected {
-        Exit::Trouble
-    } else {
-        waited.unwrap_or(Exit::Ok)
+    /// What the status column does not say loudly enough.
+    fn report(&self, context: &Context, videos: &[Video]) {
+        let screen = &context.screen;
+        for video in videos.iter().filter(|video| video.is_lost()) {
+            warn_unanswered(video, context);
+        }
+        for video in videos.iter().filter(|v| v.phase == Phase::Rejected) {
+            let (id, code) = (video.id, video.failure_code.as_deref());
+            let message = video.failure_message.as_deref().unwrap_or_default();
+            let (why, message) = (text::fit(code.unwrap_or("?"), 80), text::fit(message, 400));
+            screen.error(&format!("{id} rejected: {why}: {message}"));
+            screen.hint(&match code {
+                Some(ALREADY_TRACKED) => format!("tracker show {id} shows which row has the video"),
+                _ => format!(
+                    "fix what it says: tracker retry {id} with other fields, or submit another body"
+                ),
+            });
+        }
+        let in_phase = |phase| videos.iter().filter(|video| video.phase == phase).count();
+        let (unsent, sending) = (in_phase(Phase::Unsent), in_phase(Phase::Sending));
+        if unsent + sending > 0 && !self.queue {
+            // Not a note that -q drops: whoever misses this may submit twice.
+            screen.warn(&not_sent(videos.len(), unsent, sending));
+        } else if screen.out_is_terminal && videos.iter().any(|video| !video.finished) {
+            let ids = videos.iter().map(|video| format!(" {}", video.id));
+            let which: String = ids.filter(|_| videos.len() <= 3).collect();
+            screen.note(&format!(
+                "follow up with: tracker check (from cron), or tracker check --wait{which}"
+            ));
+        }
     }
 }
 
-/// What makes submitting a body needless.
-struct Rules<'a> {
-    if_new: bool,
-    again: bool,
-    /// Whom the new rows belong to: no run with another key may submit them.
-    account: Option<Account>,
-    max_per_day: Option<u64>,
-    request_key: Option<&'a str>,
-    now: Timestamp,
+fn not_sent(all: usize, unsent: usize, sending: usize) -> String {
+    let sent = all - unsent - sending;
+    match (all, sending) {
+        (1, 0) => "it is recorded but not sent yet; do not submit again: check sends it".to_owned(),
+        (1, _) => "it is recorded and was sent, but no answer came yet; do not submit again: \
+                   check repeats it under the same key"
+            .to_owned(),
+        (_, 0) => format!(
+            "all {all} are recorded, {sent} sent; do not submit again: check sends the rest"
+        ),
+        _ => format!(
+            "all {all} are recorded, {sent} sent, {sending} sent without an answer yet; \
+             do not submit again: check sends the rest"
+        ),
+    }
 }
 
 #[derive(Default)]
@@ -229,72 +312,9 @@ struct Recorded {
     duplicates: Vec<(RowId, Video)>,
 }
 
-/// Writes all bodies down in one transaction: all of them or none. Each new row's send lock is taken before the row
-/// becomes visible, so that no `check` comes between recording and sending.
-fn record(store: &mut Store, new: &[NewVideo], rules: &Rules<'_>) -> Result<Recorded> {
-    let locks = store.locks()?;
-    store.write(|tx| {
-        let mut recorded = Recorded::default();
-        for video in new {
-            let row = record_one(tx, &locks, video, rules, &mut recorded)?;
-            recorded.rows.push(row);
-        }
-        if let Some(most) = rules.max_per_day
-            && !recorded.fresh.is_empty()
-        {
-            refuse_over_cap(tx, most, rules.now)?;
-        }
-        Ok(recorded)
-    })
-}
-
-fn record_one(
-    tx: &Tx<'_>,
-    locks: &Locks,
-    new: &NewVideo,
-    rules: &Rules<'_>,
-    recorded: &mut Recorded,
-) -> Result<RowId> {
-    let mut new = new.clone();
-    new.video.account.clone_from(&rules.account);
-    if let Some(key) = rules.request_key {
-        if let Some(row) = tx.by_request_key(key)? {
-            recorded.known += 1;
-            return Ok(row);
-        }
-        new.request_key = Some(key.to_owned());
-    }
-    let found = match new.video.retry_of {
-        Some(original) => retry::settle(tx, &mut new, original, rules.again)?,
-        None => None,
-    };
-    let found = match (&new.body_hash, found) {
-        (Some(hash), None) if rules.if_new => {
-            tx.recent_duplicate(hash, rules.now.before(DUPLICATE_AGE), new.video.retry_of)?
-        }
-        (_, found) => found,
-    };
-    if let Some(row) = found {
-        recorded.known += 1;
-        return Ok(row);
-    }
-    // A retry has the body of its original, and is asked for by name.
-    let duplicate = match &new.body_hash {
-        Some(hash) if new.video.retry_of.is_none() => tx.duplicates(hash)?.into_iter().next(),
-        _ => None,
-    };
-    let row = tx.insert(&new, rules.now)?;
-    recorded
-        .duplicates
-        .extend(duplicate.map(|video| (row, video)));
-    let guard = locks.try_row(Purpose::Send, row)?;
-    recorded.fresh.extend(guard.map(|guard| (row, guard)));
-    Ok(row)
-}
-
 /// Counts what is recorded by now, this transaction included, so that submissions at once do not pass the cap together.
 fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<()> {
-    let since = now.before(CAP_PERIOD);
+    let since = now.before(DAY);
     let (count, first) = tx.submitted_since(since)?;
     if count <= most {
         return Ok(());
@@ -302,7 +322,7 @@ fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<()> {
     let hint = match first {
         Some(first) if first < now => format!(
             "nothing was recorded; the oldest of them is 24 h old at {}",
-            human::clock(first.after(CAP_PERIOD), now, human::here)
+            human::clock(first.after(DAY), now, human::here)
         ),
         _ => "nothing was recorded; submit fewer at once".to_owned(),
     };
@@ -310,22 +330,20 @@ fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<()> {
     Err(Problem::new(code::CAP_REACHED, message).with_hint(hint))
 }
 
-impl Recorded {
-    /// Not notes that `-q` drops: they are about money.
-    fn note_duplicates(&self, context: &Context, now: Timestamp) {
-        for (row, other) in self.duplicates.iter().take(NAMED) {
-            let (id, status) = (other.id, other.status());
-            let ago = human::ago_phrase(other.submitted_at, now);
-            context.screen.warn(&format!(
-                "{row} has the same body as {id} ({status}, submitted {ago}); --if-new skips such a body"
-            ));
-        }
-        if self.duplicates.len() > NAMED {
-            let (known, all) = (self.duplicates.len(), self.rows.len());
-            context.screen.warn(&format!(
-                "{known} of these {all} bodies are in other rows, too; --if-new skips such bodies"
-            ));
-        }
+/// Not notes that `-q` drops: they are about money.
+fn note_duplicates(context: &Context, found: &[(RowId, Video)], all: usize, now: Timestamp) {
+    for (row, other) in found.iter().take(NAMED) {
+        let (id, status) = (other.id, other.status());
+        let ago = human::ago_phrase(other.submitted_at, now);
+        context.screen.warn(&format!(
+            "{row} has the same body as {id} ({status}, submitted {ago}); --if-new skips such a body"
+        ));
+    }
+    if found.len() > NAMED {
+        let known = found.len();
+        context.screen.warn(&format!(
+            "{known} of these {all} bodies are in other rows, too; --if-new skips such bodies"
+        ));
     }
 }
 
@@ -336,74 +354,36 @@ pub(super) fn warn_unanswered(video: &Video, context: &Context) {
     context.screen.warn(&warning);
 }
 
-/// What the status column does not say loudly enough.
-fn report(context: &Context, videos: &[Video], known: usize, queued: bool) {
-    let screen = &context.screen;
-    if known > 0 {
-        let all = videos.len();
-        screen.note(&format!(
-            "{known} of {all} had been submitted before and were not submitted again"
-        ));
-    }
-    for video in videos.iter().filter(|video| video.is_lost()) {
-        warn_unanswered(video, context);
-    }
-    for video in videos.iter().filter(|v| v.phase == Phase::Rejected) {
-        let (id, code) = (video.id, video.failure_code.as_deref());
-        let message = video.failure_message.as_deref().unwrap_or_default();
-        let (why, message) = (text::fit(code.unwrap_or("?"), 80), text::fit(message, 400));
-        screen.error(&format!("{id} rejected: {why}: {message}"));
-        screen.hint(&match code {
-            Some(ALREADY_TRACKED) => format!("tracker show {id} shows which row has the video"),
-            _ => format!(
-                "fix what it says: tracker retry {id} with other fields, or submit another body"
-            ),
-        });
-    }
-    let in_phase = |phase| videos.iter().filter(|video| video.phase == phase).count();
-    let (unsent, sending) = (in_phase(Phase::Unsent), in_phase(Phase::Sending));
-    let sent = videos.len() - unsent - sending;
-    if unsent + sending > 0 && !queued {
-        // Not a note that -q drops: whoever misses this may submit twice.
-        screen.warn(&match (videos.len(), sending) {
-            (1, 0) => {
-                "it is recorded but not sent yet; do not submit again: check sends it".to_owned()
-            }
-            (1, _) => "it is recorded and was sent, but no answer came yet; do not submit again: \
-                       check repeats it under the same key"
-                .to_owned(),
-            (all, 0) => format!(
-                "all {all} are recorded, {sent} sent; do not submit again: check sends the rest"
-            ),
-            (all, _) => format!(
-                "all {all} are recorded, {sent} sent, {sending} sent without an answer yet; \
-                 do not submit again: check sends the rest"
-            ),
-        });
-    } else if screen.out_is_terminal && videos.iter().any(|video| !video.finished) {
-        let ids = videos.iter().map(|video| format!(" {}", video.id));
-        let which: String = ids.filter(|_| videos.len() <= 3).collect();
-        screen.note(&format!(
-            "follow up with: tracker check (from cron), or tracker check --wait{which}"
-        ));
-    }
-}
-
 /// Prints what would be sent, and every row with the same body; a row that is to be retried is no duplicate of itself.
-pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Result<Exit> {
+pub(super) fn dry_run(
+    context: &Context,
+    new: impl IntoIterator<Item = (NewVideo, String)>,
+    again: bool,
+) -> Result<Exit> {
     let screen = &context.screen;
     let store = context.open_if_there()?;
-    for (original, body) in bodies {
-        let mut duplicates = match &store {
-            Some(store) => store.read(|tx| tx.duplicates(&body.hash()))?,
-            None => Vec::new(),
-        };
-        duplicates.retain(|video| Some(video.id) != *original);
-        let request = RequestBody::new(&body.raw);
+    let mut count = 0;
+    for (mut new, place) in new {
+        let (mut known, mut duplicates) = (None, Vec::new());
+        let hash = new.body_hash.clone().unwrap_or_default();
+        if let Some(store) = &store {
+            (known, duplicates) = store
+                .read(|tx| Ok((retry::settle(tx, &mut new, again)?, tx.duplicates(&hash)?)))?;
+        }
+        let original = new.video.retry_of;
+        if let (Some(original), Some(retry)) = (original, known) {
+            let note = format!("{original} was retried already: {retry}");
+            screen.note(&note);
+            continue;
+        }
+        duplicates.retain(|video| Some(video.id) != original);
+        let body = new.request.unwrap_or_default();
+        let request = RequestBody::new(&body);
+        count += 1;
         if screen.json {
             screen.json_row(&DryRun {
                 kind: "dry_run",
-                place: &body.place,
+                place: &place,
                 request,
                 duplicates: duplicates.iter().map(|video| video.id.0).collect(),
             });
@@ -411,16 +391,12 @@ pub(super) fn dry_run(bodies: &[(Option<RowId>, Body)], context: &Context) -> Re
         }
         screen.row(&text::sanitize(request.text()));
         for video in duplicates {
+            let (id, status, at) = (video.id, video.status(), video.submitted_at);
             screen.note(&format!(
-                "{}: the same body is {} ({}), submitted {}",
-                body.place,
-                video.id,
-                video.status(),
-                video.submitted_at
+                "{place}: the same body is {id} ({status}), submitted {at}"
             ));
         }
     }
-    let count = bodies.len();
     screen.note(&format!(
         "{count} would be submitted; nothing was sent or recorded"
     ));

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bodies::{self, Body, Overrides};
+use serde_json::json;
+
+use crate::bodies::{self, Body};
 use crate::commands::Context;
 use crate::commands::file_options::FileOptions;
 use crate::commands::kind_options::KindOptions;
 use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
-use crate::commands::submission::{self, SubmitOptions, new_video};
+use crate::commands::submission::{self, SubmitOptions};
 use crate::each::{self, Line};
 use crate::error::{Exit, Problem, Result};
 use crate::store::NewVideo;
-use crate::time::{self, Timestamp};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -58,111 +59,100 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let bodies = read_bodies(&args)?;
-    let now = time::now();
+    let kind = args.kind.kind()?;
+    let bodies = args.bodies()?;
+    let bodies = bodies.into_iter().map(|body| args.kind.of_kind(kind, body));
+    let bodies: Vec<Body> = bodies.collect::<Result<_>>()?;
     let new = match &args.each {
-        Some(table) => for_each(&args, table, &bodies, context, now)?,
+        Some(table) => args.each(table, &bodies, context)?,
         None => {
-            let files = args.files.resolve(context)?;
-            let new = |body: &Body| new_video(body, args.tags.clone(), files.clone(), now);
-            bodies.into_iter().map(|body| (new(&body), body)).collect()
+            let mut base = args.files.row(context)?;
+            base.tags.clone_from(&args.tags);
+            let row = |body: Body| (args.kind.row(&body, base.clone()), body.place);
+            bodies.into_iter().map(row).collect()
         }
     };
-    let (new, mut bodies): (Vec<NewVideo>, Vec<Body>) = new.into_iter().unzip();
-    // A line of a table may have made them longer.
-    args.kind.check(args.kind.kind()?, &mut bodies)?;
-    let new: Vec<NewVideo> = new.into_iter().map(|new| args.kind.over(new)).collect();
-    if args.submission.dry_run {
-        if args.each.is_some() {
-            return preview(&bodies, context);
-        }
-        let bodies: Vec<_> = bodies.into_iter().map(|body| (None, body)).collect();
-        return submission::dry_run(&bodies, context);
+    if args.each.is_some() && args.submission.dry_run {
+        return preview(&new, context);
     }
-    args.submission.submit(context, &new, false)
+    args.submission.submit(context, new, false)
 }
 
-fn for_each(
-    args: &Args,
-    table: &Path,
-    bodies: &[Body],
-    context: &Context,
-    now: Timestamp,
-) -> Result<Vec<(NewVideo, Body)>> {
-    let [body] = bodies else {
-        return Err(Problem::usage(
-            format!("--each takes one body, not {}", bodies.len()),
-            "run it once for each body",
-        ));
-    };
-    if table == Path::new("-") && args.bodies.iter().any(|path| path == table) {
-        return Err(Problem::usage(
-            "standard input cannot be both the body and the table",
-            "put one of them into a file",
-        ));
+impl Args {
+    fn bodies(&self) -> Result<Vec<Body>> {
+        let fields = self.fields.given()?;
+        let of_flags = self.kind.bodies(&fields)?;
+        if !of_flags.is_empty() {
+            return Ok(of_flags);
+        }
+        let mut all = Vec::new();
+        for path in &self.bodies {
+            let (origin, bytes) = read_input(path, MAX_BODIES)?;
+            all.extend(bodies::parse(&origin, &bytes)?);
+        }
+        if all.is_empty() && fields.is_empty() {
+            return Err(Problem::usage(
+                "nothing to submit",
+                "name a file with a request body, - for standard input, or use --avatar-id, --voice-id and --script",
+            ));
+        }
+        if all.is_empty() {
+            all.push(bodies::of_flags(json!({"type": "avatar"}))?);
+        }
+        all.into_iter().map(|body| body.with(&fields)).collect()
     }
-    let (origin, bytes) = read_input(table, MAX_BODIES)?;
-    let lines = each::parse(&origin, &bytes)?;
-    let for_line = |line: &Line| {
-        let body = body.for_line(line, args.allow_empty)?;
-        let tags = args.tags.iter();
-        let tags = tags.map(|tag| line.fill(tag, args.allow_empty));
-        let name = args.files.name.as_ref();
-        let name = name.map(|name| line.fill_name(name, args.allow_empty));
-        let files = FileOptions {
-            name: name.transpose()?,
-            ..args.files.clone()
+
+    /// A row for each line of the table.
+    fn each(
+        &self,
+        table: &Path,
+        bodies: &[Body],
+        context: &Context,
+    ) -> Result<Vec<(NewVideo, String)>> {
+        let [body] = bodies else {
+            return Err(Problem::usage(
+                format!("--each takes one body, not {}", bodies.len()),
+                "run it once for each body",
+            ));
         };
-        let files = files.resolve(context)?;
-        let new = new_video(&body, tags.collect::<Result<_, _>>()?, files, now);
-        Ok((new, body))
-    };
-    lines.iter().map(for_line).collect()
+        if table == Path::new("-") && self.bodies.iter().any(|path| path == table) {
+            return Err(Problem::usage(
+                "standard input cannot be both the body and the table",
+                "put one of them into a file",
+            ));
+        }
+        let (origin, bytes) = read_input(table, MAX_BODIES)?;
+        let row = |line: &Line| {
+            // The line may have made it longer than what HeyGen takes.
+            let body = self.kind.of_kind(body.kind, body.for_line(line)?)?;
+            let tags = self.tags.iter().map(|tag| line.fill(tag));
+            let name = self.files.name.as_ref().map(|name| line.fill_name(name));
+            let files = FileOptions {
+                name: name.transpose()?,
+                ..self.files.clone()
+            };
+            let mut base = files.row(context)?;
+            base.tags = tags.collect::<Result<_>>()?;
+            Ok((self.kind.row(&body, base), body.place))
+        };
+        let lines = each::parse(&origin, &bytes, self.allow_empty)?;
+        lines.iter().map(row).collect()
+    }
 }
 
 /// What a table would become: how many, the first of them, and the script that takes longest to say.
-fn preview(bodies: &[Body], context: &Context) -> Result<Exit> {
-    let first = bodies.iter().take(1).map(|body| (None, body.clone()));
-    submission::dry_run(&first.collect::<Vec<_>>(), context)?;
-    let longest = bodies
+fn preview(new: &[(NewVideo, String)], context: &Context) -> Result<Exit> {
+    let longest = new
         .iter()
-        .filter_map(|body| Some((body.script()?.chars().count(), &body.place)))
+        .filter_map(|(row, place)| Some((row.video.script.as_ref()?.chars().count(), place)))
         .max_by_key(|(length, _)| *length);
+    submission::dry_run(context, new.iter().take(1).cloned(), false)?;
     let screen = &context.screen;
-    let lines = bodies.len();
+    let lines = new.len();
     screen.note(&format!("{lines} lines, a video each; the first is shown"));
     if let Some((length, place)) = longest {
         let note = format!("the longest script has {length} characters ({place})");
         screen.note(&note);
     }
     Ok(Exit::Ok)
-}
-
-fn read_bodies(args: &Args) -> Result<Vec<Body>> {
-    let kind = args.kind.kind()?;
-    let overrides = args.fields.overrides()?;
-    let mut bodies = match args.kind.bodies(&overrides)? {
-        Some(bodies) => bodies,
-        None => typed_bodies(args, &overrides)?,
-    };
-    args.kind.check(kind, &mut bodies)?;
-    Ok(bodies)
-}
-
-fn typed_bodies(args: &Args, overrides: &Overrides) -> Result<Vec<Body>> {
-    if args.bodies.is_empty() {
-        if overrides.is_empty() {
-            return Err(Problem::usage(
-                "nothing to submit",
-                "name a file with a request body, - for standard input, or use --avatar-id, --voice-id and --script",
-            ));
-        }
-        return Ok(vec![overrides.alone()?]);
-    }
-    let mut all = Vec::new();
-    for path in &args.bodies {
-        let (origin, bytes) = read_input(path, MAX_BODIES)?;
-        all.extend(bodies::parse(&origin, &bytes)?);
-    }
-    all.into_iter().map(|body| overrides.over(body)).collect()
 }

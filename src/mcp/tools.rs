@@ -244,7 +244,6 @@ impl McpServer {
         let when = |text: Option<String>| {
             text.map(|text| parse_when(&text, time::now(), &Local))
                 .transpose()
-                .map_err(|error| Problem::misuse(error.to_string()))
         };
         let below = asked.cursor.map(|cursor| {
             cursor.parse().map(RowId).map_err(|_| {

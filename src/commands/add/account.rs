@@ -9,11 +9,12 @@ use crate::commands::options::time_of;
 use crate::decide::{self, Verdict};
 use crate::error::{Exit, Problem, Result};
 use crate::heygen::{BatchItem, RemoteVideo};
-use crate::import::Made;
+use crate::import;
 use crate::kind::Kind;
-use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
+use crate::pass::{self, Access, Level, Lost, PassOptions, Scope};
+use crate::store::NewVideo;
 use crate::time::{self, Timestamp};
-use crate::video::{Job, RowId};
+use crate::video::{Account, RowId, Video};
 
 /// Adds everything of a kind that no row knows. What was added before a cut stays; the next run adds the rest.
 pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
@@ -29,14 +30,14 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
     let since = since.transpose()?;
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
-    let mut recorder = Recorder::new(args, Some(access.account.clone()), context)?;
+    let mut recorder = recorder(args, &access, context)?;
     if kind == Kind::Video {
         let exit = learn_videos_of_sessions(&mut recorder, context)?;
         if exit != Exit::Ok {
             return Ok(exit);
         }
     }
-    let lost = recorder.lost(&access.account)?;
+    let lost = lost(&recorder, &access.account)?;
     let (mut left_out, mut withheld, mut may_have) = (0, 0, BTreeSet::new());
     let read = access.pages(
         |client, token| client.jobs(kind, token),
@@ -48,14 +49,15 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
             for job in page.items.into_iter().filter(|job| !is_old(job)) {
                 let rows = lost.iter().filter(|lost| lost.may_be(kind, &job));
                 let rows: Vec<RowId> = rows.map(|lost| lost.video.id).collect();
-                let made = MadeElsewhere::listed(kind, job.clone());
-                if !rows.is_empty() && recorder.known(&made)?.is_none() {
+                let listed = found_job(kind, job, &recorder.base);
+                let is_new = recorder.known(&listed)?.is_none();
+                if !rows.is_empty() && is_new {
                     withheld += 1;
                     may_have.extend(rows);
-                } else if kind == Kind::Agent {
-                    found.push(session(job, &recorder, &access)?);
+                } else if kind == Kind::Agent && is_new {
+                    found.push(session(listed, &recorder.base, &access)?);
                 } else {
-                    found.push(made);
+                    found.push(listed);
                 }
             }
             recorder.record(&found)?;
@@ -87,34 +89,60 @@ fn is_before(job: &RemoteVideo, since: Timestamp) -> bool {
     job.created_at.is_some_and(|at| at < since)
 }
 
+fn recorder<'a>(args: &Args, access: &Access, context: &'a Context) -> Result<Recorder<'a>> {
+    let base = Video {
+        account: Some(access.account.clone()),
+        ..args.row(context)?
+    };
+    Recorder::new(base, args.dry_run, context)
+}
+
+/// Rows of the account that may have become a job which no row knows.
+fn lost(recorder: &Recorder<'_>, account: &Account) -> Result<Vec<Lost>> {
+    let Some(store) = &recorder.store else {
+        return Ok(Vec::new());
+    };
+    store.read(|tx| {
+        let rows = tx.unanswered()?.into_iter();
+        rows.filter_map(|row| Lost::read(tx, row, account).transpose())
+            .collect()
+    })
+}
+
 /// The list of videos has those of sessions, too, and does not tell: a session that we track and whose video we do not
 /// know yet is asked for it, or it would get a second row.
 fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> Result<Exit> {
-    let Some(store) = recorder.store() else {
+    let store = recorder.store.as_mut().filter(|_| !recorder.dry_run);
+    let Some(store) = store else {
         return Ok(Exit::Ok);
     };
     let rows = store.read(|tx| tx.sessions_without_video())?;
-    let options = context.with_hook(PassOptions {
+    let options = PassOptions {
         download: false,
         ..PassOptions::default()
-    })?;
-    let scope = Scope::Named(rows);
-    let mut reporter = Reporter::new(&context.screen, Level::Outages, true);
-    pass::run(store, &context.env, scope, &options, &mut reporter)?;
-    Ok(reporter.tally.exit(false))
+    };
+    context.pass(store, Scope::Named(rows), Level::Outages, options)
+}
+
+fn found_job(kind: Kind, job: RemoteVideo, base: &Video) -> MadeElsewhere {
+    let mut video = import::made(kind, job.id.clone(), job.created_at, base);
+    video.title.clone_from(&job.title);
+    if let Some(session) = &job.session
+        && kind == Kind::Agent
+    {
+        video.video_id.clone_from(&session.video_id);
+    }
+    MadeElsewhere::job(video, Some(job))
 }
 
 /// The list of sessions tells next to nothing: neither how far each is nor which video it made.
-fn session(listed: RemoteVideo, recorder: &Recorder<'_>, access: &Access) -> Result<MadeElsewhere> {
-    let kind = Kind::Agent;
-    let id = listed.id.clone();
-    let found = MadeElsewhere::listed(kind, listed);
-    if recorder.known(&found)?.is_some() {
-        return Ok(found);
-    }
-    match access.job(&Job { kind, id }) {
-        Ok(session) => Ok(MadeElsewhere::listed(kind, session)),
-        Err(error) if Verdict::of(&error).is_heygens() => Ok(found),
+fn session(listed: MadeElsewhere, base: &Video, access: &Access) -> Result<MadeElsewhere> {
+    let Some(job) = listed.new.video.job() else {
+        return Ok(listed);
+    };
+    match access.job(&job) {
+        Ok(session) => Ok(found_job(Kind::Agent, session, base)),
+        Err(error) if Verdict::of(&error).is_heygens() => Ok(listed),
         Err(error) => Err(pass::unread(error)),
     }
 }
@@ -123,7 +151,7 @@ fn session(listed: RemoteVideo, recorder: &Recorder<'_>, access: &Access) -> Res
 pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
-    let mut recorder = Recorder::new(args, Some(access.account.clone()), context)?;
+    let mut recorder = recorder(args, &access, context)?;
     let (mut left_out, mut waiting) = (0, 0);
     let read = access.pages(
         |client, token| client.batch(id, token),
@@ -131,7 +159,8 @@ pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
             left_out += page.skipped;
             let all = page.items.len();
             let found = page.items.into_iter();
-            let found: Vec<_> = found.filter_map(|item| from_batch(id, item)).collect();
+            let found = found.filter_map(|item| found_item(id, item, &recorder.base));
+            let found: Vec<_> = found.collect();
             waiting += all - found.len();
             recorder.record(&found)?;
             Ok(true)
@@ -150,17 +179,23 @@ pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
     read.map(|()| Exit::Ok)
 }
 
-/// Its place in the batch is all that tells one refused body from another.
-fn from_batch(batch: &str, item: BatchItem) -> Option<MadeElsewhere> {
+fn found_item(batch: &str, item: BatchItem, base: &Video) -> Option<MadeElsewhere> {
+    let Some(why) = decide::refusal(&item) else {
+        let video = import::made(Kind::Video, item.video_id?, None, base);
+        return Some(MadeElsewhere::job(video, None));
+    };
+    let video = Video {
+        files: Vec::new(),
+        ..base.clone()
+    };
+    // Its place in the batch is all that tells one refused body from another.
     let name = format!("batch:{batch}:{}", item.index);
-    match decide::refusal(&item) {
-        Some(why) => Some(MadeElsewhere::Refused(name, why)),
-        None => item.video_id.map(|id| {
-            let made = Made {
-                kind: Some(Kind::Video),
-                ..Made::new(id)
-            };
-            MadeElsewhere::Job(made, None)
-        }),
-    }
+    Some(MadeElsewhere {
+        new: NewVideo {
+            video,
+            request_key: Some(name),
+            ..NewVideo::default()
+        },
+        said: Some(Err(why)),
+    })
 }

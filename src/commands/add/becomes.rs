@@ -3,18 +3,21 @@
 use crate::commands::{Context, find};
 use crate::decide;
 use crate::error::{Problem, Result};
-use crate::import::Made;
 use crate::locks::Purpose;
 use crate::render::fields::Field;
 use crate::rows::load;
 use crate::store::Tx;
 use crate::time::{self, Timestamp};
-use crate::video::{RowId, VideoId};
+use crate::video::{Job, RowId, Video, VideoId};
 
-pub(super) fn run(row: &str, videos: &[Made], context: &Context) -> Result<()> {
-    let [made] = videos else {
+pub(super) fn run(row: &str, found: &[Video], context: &Context) -> Result<()> {
+    let Some(Job { id: video_id, .. }) = found
+        .first()
+        .and_then(Video::job)
+        .filter(|_| found.len() == 1)
+    else {
         return Err(Problem::usage(
-            format!("--as takes one video id, not {}", videos.len()),
+            format!("--as takes one video id, not {}", found.len()),
             "tracker add VIDEO_ID --as ROW",
         ));
     };
@@ -24,10 +27,10 @@ pub(super) fn run(row: &str, videos: &[Made], context: &Context) -> Result<()> {
     let Some(_guard) = store.locks()?.try_row(Purpose::Send, row)? else {
         return Err(Problem::in_use(row));
     };
-    let changed = store.write(|tx| become_video(tx, row, &made.video_id, time::now()))?;
+    let changed = store.write(|tx| become_video(tx, row, &video_id, time::now()))?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     if !changed {
-        let note = format!("already tracked as {row}: {}", made.video_id);
+        let note = format!("already tracked as {row}: {video_id}");
         context.screen.note(&note);
     }
     Ok(())
