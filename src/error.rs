@@ -182,7 +182,10 @@ impl Problem {
     }
 
     fn io(message: String, source: &io::Error) -> Self {
-        let full = source.kind() == io::ErrorKind::StorageFull;
+        let full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
         Self::new(if full { code::DISK_FULL } else { code::FILE }, message)
     }
 }

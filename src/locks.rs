@@ -46,7 +46,7 @@ pub(crate) fn witness(database: &Path) -> i64 {
     look.read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let read = look
-        .open(lock_path(database))
+        .open(beside(database, "-lock"))
         .and_then(|file| file.read_exact_at(&mut found, WITNESS_AT));
     let (mark, number) = found.split_at(WITNESS.len());
     match number.try_into() {
@@ -72,7 +72,7 @@ pub struct Guard {
 impl Locks {
     /// Opens the lock file of the database at `database`, creating it with mode 0600.
     pub fn open(database: &Path) -> Result<Self> {
-        Self::at(&lock_path(database))
+        Self::at(&beside(database, "-lock"))
     }
 
     fn at(path: &Path) -> Result<Self> {
@@ -177,11 +177,11 @@ pub(crate) fn nap(naps: u32, most: u32) -> Duration {
     Duration::from_millis(u64::from(naps.clamp(1, most))).mul_f64(0.5 + fastrand::f64())
 }
 
-/// `<database>-lock`, in the manner of SQLite's own `-wal` and `-shm`.
-pub(crate) fn lock_path(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push("-lock");
-    PathBuf::from(name)
+/// `<database>-lock` and the like, in the manner of SQLite's own `-wal` and `-shm`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 #[allow(

@@ -294,8 +294,8 @@ fn note(store: &Store, context: &Context) -> Result<Option<Problem>> {
     }
     let now = time::now();
     let restored = store.read(|tx| tx.restored())?;
-    if let Some(restored) = restored.filter(|restored| now.since(restored.at) < LATELY) {
-        let at = restored.at.rfc3339();
+    if let Some((at, _)) = restored.filter(|(at, _)| now.since(*at) < LATELY) {
+        let at = at.rfc3339();
         let what =
             format!("at {at} it was older than what its lock file says: was a backup put back?");
         let hint = "what was submitted since the backup is at HeyGen only: tracker add VIDEO_ID";

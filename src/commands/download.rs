@@ -136,9 +136,9 @@ fn same_directory(one: &Path, other: &Path) -> bool {
 /// Whether a file is saved and still as it was saved. One that cannot be looked at is left alone.
 fn is_there(video: &Video, asset: Asset) -> Result<bool> {
     match video.file(asset).and_then(saved_file) {
-        Some((_, OnDisk::Intact)) => Ok(true),
-        None | Some((_, OnDisk::Missing | OnDisk::Changed)) => Ok(false),
-        Some((path, OnDisk::Unreadable(source))) => Err(Problem::file("read", path, &source)),
+        None => Ok(false),
+        Some((_, Ok(found))) => Ok(found == OnDisk::Intact),
+        Some((path, Err(source))) => Err(Problem::file("read", path, &source)),
     }
 }
 

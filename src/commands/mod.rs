@@ -178,7 +178,7 @@ impl Context {
 }
 
 /// A file that was saved, and what is in its place now.
-fn saved_file(file: &File) -> Option<(&Path, OnDisk)> {
+fn saved_file(file: &File) -> Option<(&Path, io::Result<OnDisk>)> {
     let (path, sha256) = (file.path.as_deref()?, file.sha256.as_ref()?);
     let bytes = file.bytes.filter(|_| file.state == FileState::Saved)?;
     Some((path, verify(path, bytes, sha256)))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::error::{Exit, Result, code};
+use crate::locks::beside;
 use crate::render::human;
 use crate::store::{Store, make_directory_of};
 use crate::time::Timestamp;
@@ -69,9 +70,7 @@ const BESIDE: [(&str, &str); 2] = [(code::NO_DATABASE, "-missing"), (code::DISK_
 pub(super) fn report_once_a_day(result: Result<Exit>, context: &Context) -> Result<Exit> {
     let database = context.database()?;
     for (code, suffix) in BESIDE {
-        let mut marker = database.clone().into_os_string();
-        marker.push(suffix);
-        let marker = Path::new(&marker);
+        let marker = &beside(&database, suffix);
         // A database of no bytes is there, and what was in it is gone.
         let is_lost = code == code::NO_DATABASE && database.exists();
         match &result {

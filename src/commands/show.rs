@@ -107,10 +107,10 @@ fn look(file: &File) -> Result<Option<&'static str>, (&Path, io::Error)> {
         return Ok(None);
     }
     match saved_file(file) {
-        None | Some((_, OnDisk::Intact)) => Ok(None),
-        Some((_, OnDisk::Missing)) => Ok(Some("missing")),
-        Some((_, OnDisk::Changed)) => Ok(Some("changed")),
-        Some((path, OnDisk::Unreadable(error))) => Err((path, error)),
+        None | Some((_, Ok(OnDisk::Intact))) => Ok(None),
+        Some((_, Ok(OnDisk::Missing))) => Ok(Some("missing")),
+        Some((_, Ok(OnDisk::Changed))) => Ok(Some("changed")),
+        Some((path, Err(error))) => Err((path, error)),
     }
 }
 

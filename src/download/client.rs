@@ -9,6 +9,7 @@ use ureq::Agent;
 use ureq::http::Uri;
 use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
+use ureq::http::uri::Scheme;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
 use super::error::{DownloadError, DownloadResult, shown};
@@ -31,13 +32,7 @@ pub(crate) struct FileClient {
     agents: Arc<[OnceLock<Agent>; 3]>,
 }
 
-/// The final answer to a request, its body still on the wire. Dropping it unread closes the connection.
-pub(super) struct FileAnswer {
-    pub(super) head: Parts,
-    pub(super) body: FileBody,
-}
-
-/// A body on its way, judged as it comes.
+/// A body on its way, judged as it comes. Dropping it unread closes the connection.
 pub(super) struct FileBody {
     reader: ureq::BodyReader<'static>,
     pub(super) from: String,
@@ -112,13 +107,17 @@ impl FileClient {
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
-    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> DownloadResult<FileAnswer> {
+    pub(super) fn get(
+        &self,
+        url: &str,
+        rest_of: Option<&Part>,
+    ) -> DownloadResult<(Parts, FileBody)> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);
             let bad_url = |why| DownloadError::bad_url(&from, why);
-            let target = FileUrl::parse(&url, self.allow_loopback_http).map_err(bad_url)?;
-            let mut request = self.agent(&target).get(&target.uri);
+            let uri = usable(&url, self.allow_loopback_http).map_err(bad_url)?;
+            let mut request = self.agent(&uri).get(&uri);
             if let Some(part) = rest_of
                 && let Some(etag) = &part.etag
             {
@@ -136,10 +135,10 @@ impl FileClient {
                 (head.status.as_u16(), head.headers.get(LOCATION))
             {
                 let location = location.to_str().map_err(|_| bad_url(MALFORMED))?;
-                url = resolve(&target.uri, location);
+                url = resolve(&uri, location);
                 continue;
             }
-            if head.status.is_success() && is_named_otherwise(&target.uri, &head) {
+            if head.status.is_success() && is_named_otherwise(&uri, &head) {
                 return Err(DownloadError::mixed_up(&from));
             }
             let body = FileBody {
@@ -151,14 +150,15 @@ impl FileClient {
                 patience: self.silence.saturating_mul(5),
                 then: (Instant::now(), 0),
             };
-            return Ok(FileAnswer { head, body });
+            return Ok((head, body));
         }
         let why = format_args!("redirected more than {MAX_REDIRECTS} times");
         Err(DownloadError::bad_url(&shown(&url), why))
     }
 
-    fn agent(&self, target: &FileUrl) -> &Agent {
-        let (https, loopback) = (target.https, target.loopback);
+    fn agent(&self, uri: &Uri) -> &Agent {
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let loopback = uri.host().is_some_and(net::is_loopback);
         let one = usize::from(https) + usize::from(https && loopback);
         self.agents[one].get_or_init(|| {
             let options = AgentOptions {
@@ -199,37 +199,22 @@ const SCHEME: &str = "refused, only https is fetched from";
 /// It would be sent as `Authorization`.
 const USER_INFO: &str = "refused, it contains a user name";
 
-/// A URL that may be asked.
-struct FileUrl {
-    uri: Uri,
-    https: bool,
-    loopback: bool,
-}
-
-impl FileUrl {
-    fn parse(url: &str, allow_loopback_http: bool) -> Result<Self, &'static str> {
-        let scheme = url.split(':').next().unwrap_or_default();
-        let https = scheme.eq_ignore_ascii_case("https");
-        if !https && !scheme.eq_ignore_ascii_case("http") {
-            return Err(SCHEME);
-        }
-        let uri: Uri = url.parse().map_err(|_| MALFORMED)?;
-        let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else {
-            return Err(MALFORMED);
-        };
-        if authority.as_str().contains('@') {
-            return Err(USER_INFO);
-        }
-        let loopback = net::is_loopback(host);
-        if !(https || loopback && allow_loopback_http) {
-            return Err(SCHEME);
-        }
-        Ok(Self {
-            uri,
-            https,
-            loopback,
-        })
+/// The URL if it may be asked.
+fn usable(url: &str, allow_loopback_http: bool) -> Result<Uri, &'static str> {
+    let scheme = url.split(':').next().unwrap_or_default();
+    let https = scheme.eq_ignore_ascii_case("https");
+    if !https && !scheme.eq_ignore_ascii_case("http") {
+        return Err(SCHEME);
     }
+    let uri: Uri = url.parse().map_err(|_| MALFORMED)?;
+    let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else {
+        return Err(MALFORMED);
+    };
+    if authority.as_str().contains('@') {
+        return Err(USER_INFO);
+    }
+    let allowed = https || allow_loopback_http && net::is_loopback(host);
+    allowed.then_some(uri).ok_or(SCHEME)
 }
 
 /// A `Location` relative to the URL that sent it (RFC 3986 §5.2; dot segments are left to the server).
@@ -281,8 +266,8 @@ mod tests {
             ("https://", Some(MALFORMED), Some(MALFORMED)),
             ("https://a b/v", Some(MALFORMED), Some(MALFORMED)),
         ] {
-            assert_eq!(FileUrl::parse(url, true).err(), with, "{url}");
-            assert_eq!(FileUrl::parse(url, false).err(), without, "{url}");
+            assert_eq!(usable(url, true).err(), with, "{url}");
+            assert_eq!(usable(url, false).err(), without, "{url}");
         }
     }
 

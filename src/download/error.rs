@@ -27,8 +27,6 @@ pub(crate) enum Next {
     Retry(Option<Duration>),
     /// Nothing in this run.
     GiveUp,
-    /// No room (`ENOSPC`, `EDQUOT`): nor has any other file.
-    Full,
     /// A signal: what is here is recorded.
     Stop,
     /// What must be durable could not be recorded; the ledger knows why.
@@ -118,14 +116,9 @@ impl DownloadError {
 
     pub(super) fn disk(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| {
-            let message = format!("cannot {op} {}: {source}", path.display());
-            match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Self::new(Next::Full, code::DISK_FULL, message)
-                }
-                _ => Self::new(Next::GiveUp, code::FILE, message),
-            }
+        move |source| Self {
+            next: Next::GiveUp,
+            problem: Problem::file(op, &path, &source),
         }
     }
 

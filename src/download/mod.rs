@@ -42,14 +42,13 @@ pub(crate) use range::fuzz;
 use sha2::{Digest, Sha256};
 
 use crate::video::{Asset, Part, RowId};
-use client::{FileAnswer, FileBody};
+use client::FileBody;
 use content::HEAD;
 use part::PartFile;
 use range::{Rest, Whole};
 
 const BUFFER: usize = 64 * 1024;
 
-#[derive(Clone, Debug)]
 pub(crate) struct FileRequest<'a> {
     pub(crate) row: RowId,
     /// Presigned; its query is a secret.
@@ -65,6 +64,7 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) max_size: u64,
     /// What the ledger last heard of an unfinished download of this file.
     pub(crate) part: Option<Part>,
+    pub(crate) ledger: &'a dyn Ledger,
 }
 
 /// Writes down what a crash must not forget. An error ends the download as [`DownloadError::unrecorded`].
@@ -74,9 +74,8 @@ pub(crate) struct FileRequest<'a> {
 pub(crate) trait Ledger {
     /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
     /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
-    fn part(&self, part: &Part) -> DownloadResult<()>;
-    /// The part was removed; may lag behind.
-    fn no_part(&self) -> DownloadResult<()>;
+    /// `None`: the part was removed; may lag behind, too.
+    fn part(&self, part: Option<&Part>) -> DownloadResult<()>;
     /// The part is complete and durable, the rename comes next. Must be durable on return.
     fn publishing(&self, finished: &Finished) -> DownloadResult<()>;
     /// Bytes of the whole file here so far, and of how many; called often.
@@ -86,13 +85,9 @@ pub(crate) trait Ledger {
 /// Downloads one file to its final name, going on from `request.part` where that is provably right.
 ///
 /// The caller must hold the file's lock: two fetches of one file would not corrupt it, but would do the work twice.
-pub(crate) fn fetch(
-    client: &FileClient,
-    request: &FileRequest<'_>,
-    ledger: &dyn Ledger,
-) -> DownloadResult<Finished> {
+pub(crate) fn fetch(client: &FileClient, request: &FileRequest<'_>) -> DownloadResult<Finished> {
     let _under_way = stop::UnderWay::begin();
-    let result = fetch_file(client, request, ledger);
+    let result = request.fetch(client);
     // Whatever ended it: at a signal nothing is the file's own trouble.
     match result {
         Err(_) if stop::is_requested() => Err(DownloadError::stopped()),
@@ -100,58 +95,41 @@ pub(crate) fn fetch(
     }
 }
 
-fn fetch_file(
-    client: &FileClient,
-    request: &FileRequest<'_>,
-    ledger: &dyn Ledger,
-) -> DownloadResult<Finished> {
-    let fetch = Fetch::prepare(request, ledger)?;
-    let asset = request.asset;
-    let recorded = request.part.as_ref();
-    let part = recorded.map(|recorded| PartFile::reopen(&fetch.dir, request, recorded));
-    if let Some(part) = part.transpose()?.flatten() {
-        let FileAnswer { head, body } = client.get(request.url, Some(&part.now))?;
-        match range::rest(asset, &body.from, &part.now, &head)? {
-            Rest::Append { total } => return fetch.go_on(body, part, total),
-            Rest::Complete => return fetch.finish(part, &body.from),
-            Rest::Whole(whole) => return fetch.start(body, whole),
-            Rest::Again => {}
+impl FileRequest<'_> {
+    fn fetch(&self, client: &FileClient) -> DownloadResult<Finished> {
+        self.refuse_hopeless()?;
+        if let Some(part) = PartFile::reopen(self)? {
+            let (head, body) = client.get(self.url, Some(&part.now))?;
+            match range::rest(self.asset, &body.from, &part.now, &head)? {
+                Rest::Append { total } => return self.go_on(body, part, total),
+                Rest::Complete => return self.finish(part, &body.from, Ok(())),
+                Rest::Whole(whole) => return self.start(body, whole),
+                Rest::Again => {}
+            }
         }
+        let (head, body) = client.get(self.url, None)?;
+        let whole = range::whole(self.asset, &body.from, &head)?;
+        self.start(body, whole)
     }
-    let FileAnswer { head, body } = client.get(request.url, None)?;
-    let whole = range::whole(asset, &body.from, &head)?;
-    fetch.start(body, whole)
-}
 
-struct Fetch<'a> {
-    request: &'a FileRequest<'a>,
-    ledger: &'a dyn Ledger,
-    dir: PathBuf,
-}
-
-impl<'a> Fetch<'a> {
     /// No request is made for a file that could not be put where it belongs.
-    fn prepare(request: &'a FileRequest<'a>, ledger: &'a dyn Ledger) -> DownloadResult<Self> {
-        let usable = if name::is_safe_stem(request.stem) {
-            std::path::absolute(request.dir)
-        } else {
-            Err(io::ErrorKind::InvalidFilename.into())
-        };
-        let dir = usable.map_err(DownloadError::disk("use the name", Path::new(request.stem)))?;
-        publish::create_dir(&dir)?;
-        for name in name::candidates(request.stem, request.asset) {
-            publish::size_under(&dir.join(name))?;
+    fn refuse_hopeless(&self) -> DownloadResult<()> {
+        if !name::is_safe_stem(self.stem) {
+            let unusable = io::ErrorKind::InvalidFilename.into();
+            return Err(DownloadError::disk("use the name", Path::new(self.stem))(
+                unusable,
+            ));
         }
-        Ok(Self {
-            request,
-            ledger,
-            dir,
-        })
+        publish::create_dir(self.dir)?;
+        for name in name::candidates(self.stem, self.asset) {
+            publish::size_under(&self.dir.join(name))?;
+        }
+        Ok(())
     }
 
     /// The whole file from byte 0, in a part file of its own. Nothing is created for what is not the file.
     fn start(&self, body: FileBody, whole: Whole) -> DownloadResult<Finished> {
-        let mut body = body.expect(0, whole.length, self.request.max_size)?;
+        let mut body = body.expect(0, whole.length, self.max_size)?;
         let mut head = vec![0; HEAD];
         let mut filled = 0;
         while filled < HEAD {
@@ -161,23 +139,28 @@ impl<'a> Fetch<'a> {
             }
         }
         head.truncate(filled);
-        if let Some(what) = content::wrong_beginning(self.request.asset, &head) {
+        if let Some(what) = content::wrong_beginning(self.asset, &head) {
             return Err(DownloadError::content(&body.from, what));
         }
         self.check_target(&head, whole.length)?;
         // Removed before the new one is recorded: a crash in between leaves a record of nothing.
-        if let Some(old) = &self.request.part
-            && part::is_part_of(&old.name, self.request.row, Some(self.request.stem))
+        if let Some(old) = &self.part
+            && part::is_part_of(&old.name, self.row, Some(self.stem))
         {
-            part::discard(&self.dir, &old.name, self.request.row)?;
+            part::discard(self.dir, &old.name, self.row)?;
         }
-        let part = PartFile::create(&self.dir, self.request, whole, self.ledger)?;
+        let part = PartFile::create(self, whole)?;
         self.receive(body, part, &head)
     }
 
     /// The rest of the file behind what `part` holds.
-    fn go_on(&self, body: FileBody, mut part: PartFile, total: u64) -> DownloadResult<Finished> {
-        let body = body.expect(part.now.bytes, Some(total), self.request.max_size)?;
+    fn go_on(
+        &self,
+        body: FileBody,
+        mut part: PartFile<'_>,
+        total: u64,
+    ) -> DownloadResult<Finished> {
+        let body = body.expect(part.now.bytes, Some(total), self.max_size)?;
         part.now.total = Some(total);
         self.check_target(&part.head()?, Some(total))?;
         self.receive(body, part, &[])
@@ -187,7 +170,7 @@ impl<'a> Fetch<'a> {
     fn check_target(&self, head: &[u8], total: Option<u64>) -> DownloadResult<()> {
         let path = self.final_path(head);
         match (publish::size_under(&path)?, total) {
-            (Some(size), Some(total)) if size != total && !self.request.replace => {
+            (Some(size), Some(total)) if size != total && !self.replace => {
                 Err(DownloadError::taken(&path))
             }
             _ => Ok(()),
@@ -195,67 +178,65 @@ impl<'a> Fetch<'a> {
     }
 
     fn final_path(&self, head: &[u8]) -> PathBuf {
-        let FileRequest { stem, asset, .. } = *self.request;
-        self.dir.join(name::file_name(stem, asset, head))
+        self.dir.join(name::file_name(self.stem, self.asset, head))
     }
 
     /// Appends `head` and what follows it until the proven end.
     fn receive(
         &self,
         mut body: FileBody,
-        mut part: PartFile,
+        mut part: PartFile<'_>,
         head: &[u8],
     ) -> DownloadResult<Finished> {
-        match self.append(&mut body, &mut part, head) {
-            Ok(()) => self.finish(part, &body.from),
-            Err(error) => Err(part.end(error, self.ledger)),
-        }
-    }
-
-    fn append(&self, body: &mut FileBody, part: &mut PartFile, head: &[u8]) -> DownloadResult<()> {
-        part.write(head, self.ledger)?;
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            self.ledger.progress(part.now.bytes, body.total);
-            match body.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(bytes) => part.write(&buffer[..bytes], self.ledger)?,
-                Err(error) => {
-                    if error.next == Next::GiveUp {
-                        part.distrust();
+        let mut append = || {
+            part.write(head)?;
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                self.ledger.progress(part.now.bytes, body.total);
+                match body.read(&mut buffer) {
+                    Ok(0) => return Ok(()),
+                    Ok(bytes) => part.write(&buffer[..bytes])?,
+                    Err(error) => {
+                        if error.next == Next::GiveUp {
+                            part.distrust();
+                        }
+                        return Err(error);
                     }
-                    return Err(error);
                 }
             }
-        }
+        };
+        let received = append();
+        self.finish(part, &body.from, received)
     }
 
-    /// Every byte is here: make it durable, record it, rename it.
-    fn finish(&self, mut part: PartFile, from: &str) -> DownloadResult<Finished> {
-        let head = part.head()?;
-        let path = self.final_path(&head);
-        if let Some(what) = content::wrong_beginning(self.request.asset, &head) {
-            part.distrust();
-            return Err(part.end(DownloadError::content(from, what), self.ledger));
-        }
-        let sha256 = match part.seal(publish::final_mode(), self.ledger) {
-            Ok(sha256) => sha256,
-            Err(error) => return Err(part.end(error, self.ledger)),
-        };
-        if !part.is_untouched()? {
-            part.discard(self.ledger)?;
-            return Err(DownloadError::meddled(&self.dir.join(&part.now.name)));
-        }
-        let finished = Finished {
-            part_name: part.now.name.clone(),
-            path,
-            bytes: part.now.bytes,
-            sha256,
+    /// Every byte is here, if all was `received`: make it durable, record it, rename it.
+    fn finish(
+        &self,
+        mut part: PartFile<'_>,
+        from: &str,
+        received: DownloadResult<()>,
+    ) -> DownloadResult<Finished> {
+        let finished = match received.and_then(|()| self.complete(&mut part, from)) {
+            Ok(finished) => finished,
+            Err(error) => return Err(part.end(error)),
         };
         self.ledger.publishing(&finished)?;
-        let FileRequest { row, replace, .. } = *self.request;
-        publish::place(&self.dir, row, &part.file, &finished, replace)?;
+        publish::place(self.dir, self.row, &part.file, &finished, self.replace)?;
         Ok(finished)
+    }
+
+    fn complete(&self, part: &mut PartFile<'_>, from: &str) -> DownloadResult<Finished> {
+        let head = part.head()?;
+        if let Some(what) = content::wrong_beginning(self.asset, &head) {
+            part.distrust();
+            return Err(DownloadError::content(from, what));
+        }
+        Ok(Finished {
+            path: self.final_path(&head),
+            sha256: part.seal(publish::final_mode())?,
+            bytes: part.now.bytes,
+            part_name: part.now.name.clone(),
+        })
     }
 }
 

@@ -19,21 +19,10 @@ const MAX_TITLE: usize = 80;
 const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 
 const PLACEHOLDERS: [&str; 4] = ["id", "video_id", "title", "date"];
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TemplateError {
-    #[error("unknown placeholder {{{0}}}; there are {{id}}, {{video_id}}, {{title}} and {{date}}")]
-    Unknown(String),
-    #[error("unbalanced brace")]
-    Unbalanced,
-    #[error("must contain {{id}} or {{video_id}}, or two videos would share a name")]
-    NoId,
-    #[error("must not contain {0:?}: it names files, not directories")]
-    Illegal(char),
-}
+const NO_ID: &str = "must contain {id} or {video_id}, or two videos would share a name";
 
 /// Whether `template` can name files: see [`stem`].
-pub(crate) fn check_template(template: &str) -> Result<(), TemplateError> {
+pub(crate) fn check_template(template: &str) -> Result<(), String> {
     filled(template, |_| String::new()).map(drop)
 }
 
@@ -69,9 +58,11 @@ pub(crate) fn own(stem: &str, id: RowId) -> String {
     cut(stem, MAX_STEM - end.len()).to_owned() + &end
 }
 
-fn filled(template: &str, value: impl Fn(&str) -> String) -> Result<String, TemplateError> {
+fn filled(template: &str, value: impl Fn(&str) -> String) -> Result<String, String> {
     if let Some(c) = template.chars().find(|c| *c == '/' || c.is_control()) {
-        return Err(TemplateError::Illegal(c));
+        return Err(format!(
+            "must not contain {c:?}: it names files, not directories"
+        ));
     }
     let (mut filled, mut has_id, mut rest) = (String::new(), false, template);
     while let Some(brace) = rest.find(['{', '}']) {
@@ -80,16 +71,18 @@ fn filled(template: &str, value: impl Fn(&str) -> String) -> Result<String, Temp
         let (name, after) = from_brace
             .strip_prefix('{')
             .and_then(|inner| inner.split_once('}'))
-            .ok_or(TemplateError::Unbalanced)?;
+            .ok_or("unbalanced brace")?;
         if !PLACEHOLDERS.contains(&name) {
-            return Err(TemplateError::Unknown(name.to_owned()));
+            return Err(format!(
+                "unknown placeholder {{{name}}}; there are {{id}}, {{video_id}}, {{title}} and {{date}}"
+            ));
         }
         filled += &value(name);
         has_id |= matches!(name, "id" | "video_id");
         rest = after;
     }
     filled.extend(rest.chars().map(legal));
-    has_id.then_some(filled).ok_or(TemplateError::NoId)
+    has_id.then_some(filled).ok_or_else(|| NO_ID.to_owned())
 }
 
 fn escaped(id: &str) -> String {
@@ -234,20 +227,30 @@ mod tests {
 
     #[test]
     fn templates_are_checked() {
-        use TemplateError::*;
+        let unknown = |name: &str| {
+            Err(format!(
+                "unknown placeholder {{{name}}}; there are {{id}}, {{video_id}}, {{title}} and {{date}}"
+            ))
+        };
+        let unbalanced = Err("unbalanced brace".to_owned());
+        let illegal = |c: char| {
+            Err(format!(
+                "must not contain {c:?}: it names files, not directories"
+            ))
+        };
         for (template, result) in [
             ("{video_id}", Ok(())),
             ("{title} ({id})", Ok(())),
             ("{date} {video_id}", Ok(())),
-            ("{date}", Err(NoId)),
-            ("", Err(NoId)),
-            ("{title}", Err(NoId)),
-            ("{ID}", Err(Unknown("ID".to_owned()))),
-            ("{id", Err(Unbalanced)),
-            ("id}", Err(Unbalanced)),
-            ("{{id}}", Err(Unknown("{id".to_owned()))),
-            ("a/{id}", Err(Illegal('/'))),
-            ("{id}\n", Err(Illegal('\n'))),
+            ("{date}", Err(NO_ID.to_owned())),
+            ("", Err(NO_ID.to_owned())),
+            ("{title}", Err(NO_ID.to_owned())),
+            ("{ID}", unknown("ID")),
+            ("{id", unbalanced.clone()),
+            ("id}", unbalanced),
+            ("{{id}}", unknown("{id")),
+            ("a/{id}", illegal('/')),
+            ("{id}\n", illegal('\n')),
         ] {
             assert_eq!(check_template(template), result, "{template}");
         }

@@ -27,7 +27,8 @@ const CHECKPOINT: u64 = 16 * 1024 * 1024;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(3);
 const SUFFIX: &str = ".part";
 
-pub(super) struct PartFile {
+pub(super) struct PartFile<'a> {
+    ledger: &'a dyn Ledger,
     path: PathBuf,
     /// Shared with the thread that syncs: a second descriptor may be one too many (`ulimit -n`).
     pub(super) file: Arc<File>,
@@ -42,10 +43,11 @@ pub(super) struct PartFile {
     sync_failed: bool,
 }
 
-impl PartFile {
-    fn new(path: PathBuf, file: File, hash: Sha256, now: Part) -> Self {
+impl<'a> PartFile<'a> {
+    fn new(request: &FileRequest<'a>, file: File, hash: Sha256, now: Part) -> Self {
         Self {
-            path,
+            ledger: request.ledger,
+            path: request.dir.join(&now.name),
             file: Arc::new(file),
             hash,
             recorded: now.bytes,
@@ -58,16 +60,11 @@ impl PartFile {
 
     /// A new, empty part. Recorded before it is created: a crash in between leaves a record of nothing, not a file
     /// nobody knows.
-    pub(super) fn create(
-        dir: &Path,
-        request: &FileRequest<'_>,
-        whole: Whole,
-        ledger: &dyn Ledger,
-    ) -> DownloadResult<Self> {
+    pub(super) fn create(request: &FileRequest<'a>, whole: Whole) -> DownloadResult<Self> {
         let random = Uuid::new_v4().simple().to_string();
         let FileRequest { stem, row, .. } = request;
         let name = format!(".{stem}.{row}-{}{SUFFIX}", &random[..12]);
-        let path = dir.join(&name);
+        let path = request.dir.join(&name);
         let hash = Sha256::new();
         let now = Part {
             name,
@@ -76,13 +73,13 @@ impl PartFile {
             etag: whole.etag,
             total: whole.length,
         };
-        ledger.part(&now)?;
+        request.ledger.part(Some(&now))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         match options.open(&path) {
-            Ok(file) => Ok(Self::new(path, file, hash, now)),
+            Ok(file) => Ok(Self::new(request, file, hash, now)),
             Err(error) => {
-                ledger.no_part()?;
+                request.ledger.part(None)?;
                 Err(DownloadError::disk("create", &path)(error))
             }
         }
@@ -90,35 +87,33 @@ impl PartFile {
 
     /// The recorded part, cut back to what was recorded; `None` when it is not that file any more or could not be
     /// resumed anyway.
-    pub(super) fn reopen(
-        dir: &Path,
-        request: &FileRequest<'_>,
-        recorded: &Part,
-    ) -> DownloadResult<Option<Self>> {
-        let strong = recorded.etag.as_deref().is_some_and(range::is_strong);
-        let ours = is_part_of(&recorded.name, request.row, Some(request.stem));
-        if !strong || recorded.bytes == 0 || !ours {
+    pub(super) fn reopen(request: &FileRequest<'a>) -> DownloadResult<Option<Self>> {
+        let may_resume = |recorded: &&Part| {
+            let strong = recorded.etag.as_deref().is_some_and(range::is_strong);
+            let ours = is_part_of(&recorded.name, request.row, Some(request.stem));
+            strong && recorded.bytes > 0 && ours
+        };
+        let Some(recorded) = request.part.as_ref().filter(may_resume) else {
             return Ok(None);
-        }
-        let path = dir.join(&recorded.name);
+        };
+        let path = request.dir.join(&recorded.name);
         let Some(mut file) = open_own(&path).map_err(DownloadError::disk("open", &path))? else {
             return Ok(None);
         };
-        let read = |file: &mut File| -> io::Result<Option<Sha256>> {
-            let len = file.metadata()?.len();
-            if len < recorded.bytes || recorded.total.is_some_and(|total| len > total) {
+        let mut read = || -> io::Result<Option<Sha256>> {
+            let total = recorded.total.unwrap_or(u64::MAX);
+            if !(recorded.bytes..=total).contains(&file.metadata()?.len()) {
                 return Ok(None);
             }
-            let hash = hash_of(file, recorded.bytes)?;
-            if hex(hash.clone()) != recorded.sha256 {
-                return Ok(None);
+            let hash = beginning(&mut file, recorded.bytes, &recorded.sha256)?;
+            if hash.is_some() {
+                file.set_len(recorded.bytes)?;
+                file.seek(SeekFrom::Start(recorded.bytes))?;
             }
-            file.set_len(recorded.bytes)?;
-            file.seek(SeekFrom::Start(recorded.bytes))?;
-            Ok(Some(hash))
+            Ok(hash)
         };
-        let hash = read(&mut file).map_err(DownloadError::disk("read", &path))?;
-        Ok(hash.map(|hash| Self::new(path, file, hash, recorded.clone())))
+        let hash = read().map_err(DownloadError::disk("read", &path))?;
+        Ok(hash.map(|hash| Self::new(request, file, hash, recorded.clone())))
     }
 
     pub(super) fn head(&self) -> DownloadResult<Vec<u8>> {
@@ -129,25 +124,13 @@ impl PartFile {
         Ok(head)
     }
 
-    /// Nothing of it may be resumed: it is not what it was taken for.
-    pub(super) fn distrust(&mut self) {
-        self.now.etag = None;
-    }
-
-    /// Only what was written here is published: the name must still lead to it, and to it alone.
-    pub(super) fn is_untouched(&self) -> DownloadResult<bool> {
-        is_under(&self.file, &self.path, self.now.bytes)
-            .map_err(DownloadError::disk("look at", &self.path))
-    }
-
     /// Appends; every 16 MiB, or few seconds, what is there is made durable in the background, and recorded when it is.
-    pub(super) fn write(&mut self, bytes: &[u8], ledger: &dyn Ledger) -> DownloadResult<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> DownloadResult<()> {
         let found = self.file.metadata();
         let found = found.map_err(DownloadError::disk("look at", &self.path))?;
         // Cut shorter by another program, it would get a hole here and its right length again.
         if found.len() != self.now.bytes {
-            self.distrust();
-            return Err(DownloadError::meddled(&self.path));
+            return Err(self.meddled());
         }
         let written = self.file.write_all(bytes);
         written.map_err(DownloadError::disk("write", &self.path))?;
@@ -162,13 +145,13 @@ impl PartFile {
         let wait = pending >= 2 * CHECKPOINT;
         let due = pending >= CHECKPOINT || self.recorded_at.elapsed() >= CHECKPOINT_EVERY;
         match &self.syncing {
-            Some((thread, _)) if wait || thread.is_finished() => self.synced(ledger),
+            Some((thread, _)) if wait || thread.is_finished() => self.synced(),
             None if due => {
                 let file = Arc::clone(&self.file);
                 match thread::Builder::new().spawn(move || file.sync_data()) {
                     Ok(thread) => self.syncing = Some((thread, self.so_far())),
                     // No thread to be had: in the foreground, then.
-                    Err(_) => self.record(ledger)?,
+                    Err(_) => self.record()?,
                 }
                 Ok(())
             }
@@ -176,50 +159,55 @@ impl PartFile {
         }
     }
 
+    fn so_far(&self) -> Part {
+        Part {
+            sha256: hex(self.hash.clone()),
+            ..self.now.clone()
+        }
+    }
+
     /// Waits for the sync under way, if any, and records what it made durable.
-    fn synced(&mut self, ledger: &dyn Ledger) -> DownloadResult<()> {
+    fn synced(&mut self) -> DownloadResult<()> {
         let Some((thread, beginning)) = self.syncing.take() else {
             return Ok(());
         };
-        let result = thread
-            .join()
-            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
-        self.checked(result)?;
-        self.note(&beginning, ledger)
+        let result = thread.join();
+        let result = result.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        self.note(result, &beginning)
     }
 
-    fn note(&mut self, durable: &Part, ledger: &dyn Ledger) -> DownloadResult<()> {
-        ledger.part(durable)?;
+    fn record(&mut self) -> DownloadResult<()> {
+        self.synced()?;
+        let result = self.file.sync_data();
+        self.note(result, &self.so_far())
+    }
+
+    fn note(&mut self, sync: io::Result<()>, durable: &Part) -> DownloadResult<()> {
+        self.checked(sync)?;
+        self.ledger.part(Some(durable))?;
         self.recorded = durable.bytes;
         self.recorded_at = Instant::now();
         Ok(())
     }
 
-    fn so_far(&self) -> Part {
-        let mut part = self.now.clone();
-        part.sha256 = hex(self.hash.clone());
-        part
+    fn checked(&mut self, sync: io::Result<()>) -> DownloadResult<()> {
+        self.sync_failed |= sync.is_err();
+        sync.map_err(DownloadError::disk("sync", &self.path))
     }
 
-    fn checked(&mut self, result: io::Result<()>) -> DownloadResult<()> {
-        self.sync_failed |= result.is_err();
-        result.map_err(DownloadError::disk("sync", &self.path))
+    /// Nothing of it may be resumed: it is not what it was taken for.
+    pub(super) fn distrust(&mut self) {
+        self.now.etag = None;
     }
 
-    fn record(&mut self, ledger: &dyn Ledger) -> DownloadResult<()> {
-        self.synced(ledger)?;
-        let result = self.file.sync_data();
-        self.checked(result)?;
-        self.note(&self.so_far(), ledger)
+    fn meddled(&mut self) -> DownloadError {
+        self.distrust();
+        DownloadError::meddled(&self.path)
     }
 
     /// Complete: durable, with a final file's permissions. Returns its digest.
-    pub(super) fn seal(
-        &mut self,
-        mode: fs::Permissions,
-        ledger: &dyn Ledger,
-    ) -> DownloadResult<String> {
-        self.synced(ledger)?;
+    pub(super) fn seal(&mut self, mode: fs::Permissions) -> DownloadResult<String> {
+        self.synced()?;
         match self.file.set_permissions(mode) {
             // FAT and its kind have no permissions to set.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
@@ -227,36 +215,41 @@ impl PartFile {
         }
         let result = self.file.sync_all();
         self.checked(result)?;
+        // Only what was written here is published: the name must still lead to it, and to it alone.
+        match is_under(&self.file, &self.path, self.now.bytes) {
+            Ok(false) => Err(self.meddled()),
+            found => found.map_err(DownloadError::disk("look at", &self.path)),
+        }?;
         Ok(hex(self.hash.clone()))
     }
 
     /// Leaves as much as can be resumed, recorded exactly, and returns why it ended; the ledger failing comes first.
-    pub(super) fn end(mut self, error: DownloadError, ledger: &dyn Ledger) -> DownloadError {
+    pub(super) fn end(mut self, error: DownloadError) -> DownloadError {
         if error.next == Next::Unrecorded {
             return error;
         }
         if self.now.etag.is_none() || self.now.bytes == 0 {
-            return self.discard(ledger).err().unwrap_or(error);
+            return self.discard().err().unwrap_or(error);
         }
         // A failed write may have added a piece that is not in the hash.
         if self.file.set_len(self.now.bytes).is_ok() && !self.sync_failed {
-            match self.record(ledger) {
+            match self.record() {
                 Ok(()) => return error,
                 Err(error) if error.next == Next::Unrecorded => return error,
                 Err(_) => {}
             }
         }
         if self.recorded == 0 {
-            return self.discard(ledger).err().unwrap_or(error);
+            return self.discard().err().unwrap_or(error);
         }
         // Only what an earlier sync covered is trusted. If it cannot be cut back now, `reopen` does.
         self.file.set_len(self.recorded).ok();
         error
     }
 
-    pub(super) fn discard(&self, ledger: &dyn Ledger) -> DownloadResult<()> {
+    fn discard(&self) -> DownloadResult<()> {
         discard_in(&self.path)?;
-        ledger.no_part()
+        self.ledger.part(None)
     }
 }
 
@@ -336,7 +329,8 @@ pub(super) fn is_under(file: &File, path: &Path, bytes: u64) -> io::Result<bool>
         && open.len() == bytes)
 }
 
-pub(super) fn hash_of(file: &mut File, bytes: u64) -> io::Result<Sha256> {
+/// The hash of the first `bytes` bytes of `file`, if this is their digest.
+pub(super) fn beginning(file: &mut File, bytes: u64, sha256: &str) -> io::Result<Option<Sha256>> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER];
     let mut left = bytes;
@@ -346,5 +340,10 @@ pub(super) fn hash_of(file: &mut File, bytes: u64) -> io::Result<Sha256> {
         hash.update(&buffer[..wanted]);
         left -= wanted as u64;
     }
-    Ok(hash)
+    Ok((hex(hash.clone()) == sha256).then_some(hash))
+}
+
+/// Whether all of an open file is this.
+pub(super) fn is_whole(file: &mut File, bytes: u64, sha256: &str) -> io::Result<bool> {
+    Ok(file.metadata()?.len() == bytes && beginning(file, bytes, sha256)?.is_some())
 }

@@ -9,8 +9,7 @@ use std::sync::OnceLock;
 use nix::fcntl::OFlag;
 
 use super::error::{DownloadError, DownloadResult};
-use super::hex;
-use super::part::{self, hash_of, is_missing, is_under};
+use super::part::{self, is_missing, is_under, is_whole};
 use crate::video::RowId;
 
 /// A complete file, durable under its part name and about to get, or already having, its final one.
@@ -32,18 +31,16 @@ pub(crate) enum Recovered {
     Lost,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDisk {
     Intact,
     Missing,
     Changed,
-    /// It could not be looked at, which says nothing about it.
-    Unreadable(io::Error),
 }
 
 /// Whether `path` is a regular file of `bytes` bytes with this digest. Follows no link; reads the file only if its
-/// size is right.
-pub(crate) fn verify(path: &Path, bytes: u64, sha256: &str) -> OnDisk {
+/// size is right. That it cannot be looked at says nothing about it.
+pub(crate) fn verify(path: &Path, bytes: u64, sha256: &str) -> io::Result<OnDisk> {
     let matches = || -> io::Result<bool> {
         let found = fs::symlink_metadata(path)?;
         if !found.is_file() || found.len() != bytes {
@@ -53,15 +50,22 @@ pub(crate) fn verify(path: &Path, bytes: u64, sha256: &str) -> OnDisk {
             .read(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(path)?;
-        Ok(hex(hash_of(&mut file, bytes)?) == sha256)
+        is_whole(&mut file, bytes, sha256)
     };
     match matches() {
-        Ok(true) => OnDisk::Intact,
-        Ok(false) => OnDisk::Changed,
-        Err(error) if is_missing(&error) => OnDisk::Missing,
+        Ok(true) => Ok(OnDisk::Intact),
+        Ok(false) => Ok(OnDisk::Changed),
+        Err(error) if is_missing(&error) => Ok(OnDisk::Missing),
         // It became shorter while it was read.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => OnDisk::Changed,
-        Err(error) => OnDisk::Unreadable(error),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(OnDisk::Changed),
+        Err(error) => Err(error),
+    }
+}
+
+impl Finished {
+    fn verify(&self) -> DownloadResult<OnDisk> {
+        verify(&self.path, self.bytes, &self.sha256)
+            .map_err(DownloadError::disk("read", &self.path))
     }
 }
 
@@ -73,12 +77,8 @@ pub(crate) fn recover(
     finished: &Finished,
     replace: bool,
 ) -> DownloadResult<Recovered> {
-    match verify(&finished.path, finished.bytes, &finished.sha256) {
-        OnDisk::Intact => return adopt(dir, row, finished).map(|()| Recovered::Adopted),
-        OnDisk::Unreadable(error) => {
-            return Err(DownloadError::disk("read", &finished.path)(error));
-        }
-        OnDisk::Missing | OnDisk::Changed => {}
+    if finished.verify()? == OnDisk::Intact {
+        return adopt(dir, row, finished).map(|()| Recovered::Adopted);
     }
     let Some(part) = complete_part(dir, row, finished)? else {
         part::discard(dir, &finished.part_name, row)?;
@@ -96,8 +96,7 @@ fn complete_part(dir: &Path, row: RowId, finished: &Finished) -> DownloadResult<
         let Some(mut file) = part::open_own(&path)? else {
             return Ok(None);
         };
-        let whole = file.metadata()?.len() == finished.bytes
-            && hex(hash_of(&mut file, finished.bytes)?) == finished.sha256;
+        let whole = is_whole(&mut file, finished.bytes, &finished.sha256)?;
         Ok(whole.then_some(file))
     };
     complete().map_err(DownloadError::disk("read", &path))
@@ -119,26 +118,18 @@ pub(super) fn place(
     if !is_ours(&path)? {
         return Err(DownloadError::meddled(&path));
     }
-    match rename_new(&path, &finished.path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            match verify(&finished.path, finished.bytes, &finished.sha256) {
-                OnDisk::Intact => return adopt(dir, row, finished),
-                OnDisk::Unreadable(error) => {
-                    return Err(DownloadError::disk("read", &finished.path)(error));
-                }
-                // Atomic: at every instant the name has the old file or the new one.
-                OnDisk::Changed if replace && is_regular(&finished.path) => {
-                    fs::rename(&path, &finished.path)
-                        .map_err(DownloadError::disk("rename to", &finished.path))?;
-                }
-                OnDisk::Changed | OnDisk::Missing => {
-                    return Err(DownloadError::taken(&finished.path));
-                }
+    let renamed = match rename_new(&path, &finished.path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match finished.verify()? {
+            OnDisk::Intact => return adopt(dir, row, finished),
+            // Atomic: at every instant the name has the old file or the new one.
+            OnDisk::Changed if replace && is_regular(&finished.path) => {
+                fs::rename(&path, &finished.path)
             }
-        }
-        Err(error) => return Err(DownloadError::disk("rename to", &finished.path)(error)),
-    }
+            OnDisk::Changed | OnDisk::Missing => return Err(DownloadError::taken(&finished.path)),
+        },
+        renamed => renamed,
+    };
+    renamed.map_err(DownloadError::disk("rename to", &finished.path))?;
     // Whatever came under the part's name between the look at it and its renaming must not keep the final one.
     if !is_ours(&finished.path)? {
         rename_new(&finished.path, &path)

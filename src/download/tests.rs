@@ -148,14 +148,12 @@ impl Notes {
 }
 
 impl Ledger for Notes {
-    fn part(&self, part: &Part) -> Result<(), DownloadError> {
-        self.say(format!("part {}", part.bytes))?;
-        self.part.replace(Some(part.clone()));
-        Ok(())
-    }
-    fn no_part(&self) -> Result<(), DownloadError> {
-        self.say("no part".to_owned())?;
-        self.part.replace(None);
+    fn part(&self, part: Option<&Part>) -> Result<(), DownloadError> {
+        self.say(match part {
+            Some(part) => format!("part {}", part.bytes),
+            None => "no part".to_owned(),
+        })?;
+        self.part.replace(part.cloned());
         Ok(())
     }
     fn publishing(&self, finished: &Finished) -> Result<(), DownloadError> {
@@ -223,8 +221,9 @@ impl Row {
             stem: "v",
             asset: Asset::Video,
             part: self.notes.part.borrow().clone(),
+            ledger: &self.notes,
         };
-        let result = fetch(&client, &request, &self.notes);
+        let result = fetch(&client, &request);
         self.check_disk();
         result
     }
@@ -246,7 +245,7 @@ impl Row {
         assert_eq!(self.files(), ["v.mp4"]);
         assert!(fs::read(&finished.path).unwrap() == content, "another file");
         let verdict = verify(&finished.path, finished.bytes, &finished.sha256);
-        assert!(matches!(verdict, OnDisk::Intact));
+        assert_eq!(verdict.unwrap(), OnDisk::Intact);
     }
 
     fn files(&self) -> Vec<String> {
@@ -279,7 +278,7 @@ impl Row {
             let path = self.home.path().join("beginning");
             fs::write(&path, content).unwrap();
             let verdict = verify(&path, part.bytes, &part.sha256);
-            assert!(matches!(verdict, OnDisk::Intact), "{verdict:?}");
+            assert_eq!(verdict.unwrap(), OnDisk::Intact);
         }
     }
 
@@ -574,8 +573,9 @@ fn a_part_that_became_a_symlink_is_neither_followed_nor_written() {
         stem: "v",
         asset: Asset::Video,
         part: row.notes.part.borrow().clone(),
+        ledger: &row.notes,
     };
-    fetch(&FileClient::new(true, read, None), &request, &row.notes).unwrap();
+    fetch(&FileClient::new(true, read, None), &request).unwrap();
     assert!(fs::read(victim).unwrap() == film()[..100_000]);
     assert_eq!(row.files(), [name.as_str(), "v.mp4"]);
 }
@@ -639,8 +639,9 @@ fn plain_http_needs_permission() {
         stem: "v",
         asset: Asset::Video,
         part: None,
+        ledger: &row.notes,
     };
-    let error = fetch(&client, &request, &row.notes).unwrap_err();
+    let error = fetch(&client, &request).unwrap_err();
     assert!(error.problem.message.contains("only https"), "{error:?}");
 }
 
@@ -728,13 +729,11 @@ fn names_that_leave_the_directory_are_refused() {
             stem,
             asset: Asset::Video,
             part: None,
+            ledger: &row.notes,
         };
         let client = FileClient::new(true, Duration::from_secs(1), None);
         assert_eq!(
-            fetch(&client, &request, &row.notes)
-                .unwrap_err()
-                .problem
-                .code,
+            fetch(&client, &request).unwrap_err().problem.code,
             "file_error"
         );
     }
@@ -804,23 +803,16 @@ fn verify_tells_missing_from_changed() {
     let row = Row::new().with("a", b"abc");
     let sha256 = hex(Sha256::new_with_prefix("abc"));
     symlink(row.path("a"), row.path("link")).unwrap();
-    assert!(matches!(verify(&row.path("a"), 3, &sha256), OnDisk::Intact));
-    assert!(matches!(
-        verify(&row.path("b"), 3, &sha256),
-        OnDisk::Missing
-    ));
-    assert!(matches!(
-        verify(&row.path("link"), 3, &sha256),
-        OnDisk::Changed
-    ));
-    assert!(matches!(verify(&row.dir(), 3, &sha256), OnDisk::Changed));
-    assert!(matches!(
-        verify(&row.path("a"), 4, &sha256),
-        OnDisk::Changed
-    ));
+    for (path, bytes, found) in [
+        (row.path("a"), 3, OnDisk::Intact),
+        (row.path("b"), 3, OnDisk::Missing),
+        (row.path("link"), 3, OnDisk::Changed),
+        (row.dir(), 3, OnDisk::Changed),
+        (row.path("a"), 4, OnDisk::Changed),
+    ] {
+        assert_eq!(verify(&path, bytes, &sha256).unwrap(), found, "{path:?}");
+    }
     fs::write(row.path("a"), b"abd").unwrap();
-    assert!(matches!(
-        verify(&row.path("a"), 3, &sha256),
-        OnDisk::Changed
-    ));
+    let verdict = verify(&row.path("a"), 3, &sha256);
+    assert_eq!(verdict.unwrap(), OnDisk::Changed);
 }

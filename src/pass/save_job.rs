@@ -126,8 +126,9 @@ impl SaveJob {
             replace: self.options.replace,
             max_size: self.options.max_size,
             part: ledger.recorded(),
+            ledger,
         };
-        download::fetch(&self.files, &request, ledger)
+        download::fetch(&self.files, &request)
     }
 
     /// Presigned URLs expire; asking for the video mints new ones.
@@ -164,10 +165,6 @@ impl JobLedger<'_> {
             .clone()
     }
 
-    fn remember(&self, part: Option<Part>) {
-        *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
-    }
-
     fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<(), DownloadError> {
         let (row, asset) = (self.row, self.asset);
         let delivered = (self.deliver)(Message::new(move |run, tx| {
@@ -187,20 +184,15 @@ impl JobLedger<'_> {
 }
 
 impl Ledger for JobLedger<'_> {
-    fn part(&self, part: &Part) -> Result<(), DownloadError> {
-        self.remember(Some(part.clone()));
-        let fact = FileFact::Part(Some(part.clone()));
+    fn part(&self, part: Option<&Part>) -> Result<(), DownloadError> {
+        *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part.cloned();
+        let fact = FileFact::Part(part.cloned());
         // About to be created: a crash must not leave a file nobody knows. Or this is the last word before the end.
-        if part.bytes == 0 || stop::is_requested() {
+        if part.is_some_and(|part| part.bytes == 0 || stop::is_requested()) {
             self.commit(fact)
         } else {
             self.say(fact, None)
         }
-    }
-
-    fn no_part(&self) -> Result<(), DownloadError> {
-        self.remember(None);
-        self.say(FileFact::Part(None), None)
     }
 
     fn publishing(&self, finished: &Finished) -> Result<(), DownloadError> {

@@ -233,7 +233,7 @@ impl Run<'_, '_> {
             account: Some(&account),
             now: now.max(self.heygen_now()),
             outbox_seen_at: self.sends.outbox_seen_at,
-            restored: tx.restored()?.map(|restored| restored.last),
+            restored: tx.restored()?.map(|(_, last)| last),
             ignore_backoff: self.ignore_backoff,
         };
         match decide::due(&video, &moment) {

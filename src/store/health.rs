@@ -36,15 +36,11 @@ impl Store {
     pub fn damaged_rows(&self, limit: usize) -> Result<Vec<(RowId, String)>> {
         self.pages(&Filter::default(), 0, |_| Ok(true))?;
         self.read(|tx| {
-            tx.all(
-                "SELECT id FROM videos NOT INDEXED WHERE rev = 9223372036854775807",
-                [],
-                |row| {
-                    let why = "rev is at its maximum, so no change can be recorded";
-                    tx.set_damaged(row.get(0)?, why);
-                    Ok(())
-                },
-            )
+            let sql = "SELECT id FROM videos NOT INDEXED WHERE rev = 9223372036854775807";
+            for row in tx.values(sql, [])? {
+                tx.set_damaged(row, "rev is at its maximum, so no change can be recorded");
+            }
+            Ok(())
         })?;
         Ok(self.damaged().into_iter().take(limit).collect())
     }

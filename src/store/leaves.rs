@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use rusqlite::types::{Value, ValueRef};
 
-use super::open::beside;
+use crate::error::{Problem, Result};
+use crate::locks::beside;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 /// What SQLite chooses, and nobody here chooses otherwise.
@@ -92,9 +93,10 @@ impl Leaves {
     /// Hands over every row of every table.
     pub(super) fn each_row(
         &self,
-        mut take: impl FnMut(LeafRow) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        let conn = self.with_one_table()?;
+        failed: impl Fn(rusqlite::Error) -> Problem,
+        mut take: impl FnMut(LeafRow) -> Result<()>,
+    ) -> Result<()> {
+        let conn = self.with_one_table().map_err(&failed)?;
         let free = self.free();
         let count = self.file.metadata().map_or(0, |meta| meta.len()) / self.page_size as u64;
         for root in (2..=count as u32).filter(|number| !free.contains(number)) {
@@ -106,7 +108,8 @@ impl Leaves {
                 "PRAGMA writable_schema = ON;
                  UPDATE sqlite_schema SET rootpage = {root};
                  PRAGMA writable_schema = RESET;"
-            ))?;
+            ))
+            .map_err(&failed)?;
             let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
             for cell in 0..cells.min(self.page_size / 6) {
                 if let Some(row) = row(&conn, cell) {
@@ -174,7 +177,7 @@ pub(super) fn identity(header: &[u8]) -> Option<(i64, i64)> {
     header.starts_with(MAGIC).then_some(values)
 }
 
-pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
+fn number(bytes: &[u8], at: usize) -> u32 {
     let bytes = &bytes[at..at + 4];
     bytes.iter().fold(0, |n, byte| n << 8 | u32::from(*byte))
 }

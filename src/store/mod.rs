@@ -61,7 +61,6 @@ pub use runs::Trouble;
 pub use stats::{Group, RenderTimes, Stats};
 pub use videos::{Asked, NewVideo, OpenWork};
 pub use webhooks::{PendingWebhook, Taken};
-pub use witness::Restored;
 
 use crate::error::{Problem, Result};
 use crate::locks::Locks;

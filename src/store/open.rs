@@ -1,7 +1,7 @@
 //! Opening: who may create, what is checked before anything is believed.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags};
 
-use super::leaves::number;
-use super::{APPLICATION_ID, Store, error, migrate};
+use super::{APPLICATION_ID, Store, error, leaves, migrate};
 use crate::error::Result;
-use crate::locks;
+use crate::locks::{self, beside};
 
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -59,11 +58,23 @@ pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
 }
 
 /// Whether the file says that it is a database of ours, of a version we know; SQLite leaves traces where it looks.
-fn header_is_ours(path: &Path) -> io::Result<bool> {
-    let mut header = [0; 100];
-    fs::File::open(path)?.read_exact(&mut header)?;
-    let version = i64::from(number(&header, 60));
-    Ok(number(&header, 68) == APPLICATION_ID as u32 && (1..=migrate::LATEST).contains(&version))
+fn header_is_ours(path: &Path) -> bool {
+    let header = leaves::header(path).unwrap_or_default();
+    let identity = leaves::identity(&header);
+    identity.is_some_and(|(application, version)| {
+        version > 0 && known_schema(path, application, version).is_ok()
+    })
+}
+
+/// The version of a schema, if it is ours and not from the future.
+pub(super) fn known_schema(path: &Path, application: i64, version: i64) -> Result<i64> {
+    if application != i64::from(APPLICATION_ID) {
+        Err(error::not_ours(path))
+    } else if version > migrate::LATEST {
+        Err(error::newer(path, version, migrate::LATEST))
+    } else {
+        Ok(version)
+    }
 }
 
 /// SQLite can read what nobody may write, unless a crash left a log to replay.
@@ -87,12 +98,6 @@ fn read_only(path: &Path) -> Result<Store> {
         migrate::LATEST => Ok(store),
         found => Err(error::older(&path, found, migrate::LATEST)),
     }
-}
-
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn no_log_beside(path: &Path) -> bool {
@@ -144,8 +149,8 @@ impl Store {
     /// Opens an existing database for looking only; works on read-only directories and mounts too.
     pub fn open_for_reading(path: &Path) -> Result<Self> {
         Self::open(path).or_else(|refused| match header_is_ours(path) {
-            Ok(true) => read_only(path).map_err(|_| refused),
-            _ => Err(refused),
+            true => read_only(path).map_err(|_| refused),
+            false => Err(refused),
         })
     }
 
@@ -213,20 +218,16 @@ impl Store {
 
     /// The schema version, after making sure that the database is ours and not from the future.
     fn version(&self) -> Result<i64> {
-        let (application, version, tables): (i32, i64, bool) = self.tx(&self.conn).one(
+        let (application, version, tables): (i64, i64, bool) = self.tx(&self.conn).one(
             "SELECT (SELECT application_id FROM pragma_application_id),
                         (SELECT user_version FROM pragma_user_version),
                         EXISTS (SELECT 1 FROM sqlite_schema)",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
-        match application {
-            APPLICATION_ID if version > migrate::LATEST => {
-                Err(error::newer(&self.path, version, migrate::LATEST))
-            }
-            APPLICATION_ID => Ok(version),
-            0 if version == 0 && !tables => Ok(0),
-            _ => Err(error::not_ours(&self.path)),
+        match (application, version, tables) {
+            (0, 0, false) => Ok(0),
+            _ => known_schema(&self.path, application, version),
         }
     }
 

@@ -4,6 +4,8 @@
 //! durable, so a kill leaves nothing that could be taken for a result. Rows that wait to be sent are held back: what
 //! was read may be an old version of a page, and the row may have been sent since.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -15,10 +17,11 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 
 use super::leaves::{self, LeafRow, Leaves};
-use super::open::{beside, sync_directory};
-use super::{APPLICATION_ID, Tx, error, migrate};
+use super::open::{known_schema, sync_directory};
+use super::{Tx, error, migrate};
 use crate::decide::{self, Expiry};
-use crate::error::Problem;
+use crate::error::Result;
+use crate::locks::beside;
 use crate::time::Timestamp;
 use crate::video::RowId;
 
@@ -40,12 +43,7 @@ pub struct Rescued {
 }
 
 /// Copies what can be read of the database `from` into a new one, `to`. `output_dir`: for rows that lost theirs.
-pub fn rescue(
-    from: &Path,
-    to: &Path,
-    output_dir: &Path,
-    now: Timestamp,
-) -> Result<Rescued, Problem> {
+pub fn rescue(from: &Path, to: &Path, output_dir: &Path, now: Timestamp) -> Result<Rescued> {
     let io_error = |source| error::open(to, &source);
     if to.symlink_metadata().is_ok() {
         return Err(io_error(io::ErrorKind::AlreadyExists.into()));
@@ -55,7 +53,7 @@ pub fn rescue(
         _ => error::open(from, &source),
     })?;
     // What is not ours SQLite must not even open; the copy is asked again, for what only the log has.
-    check_identity(from, leaves::identity(&header))?;
+    schema_of(from, leaves::identity(&header))?;
     let dir = beside(to, &format!(".unfinished-{:08x}", fastrand::u32(..)));
     DirBuilder::new()
         .mode(0o700)
@@ -66,6 +64,7 @@ pub fn rescue(
         to,
         output_dir,
         now,
+        damaged: RefCell::default(),
     };
     let made = rescue.make(&dir);
     fs::remove_dir_all(&dir).ok();
@@ -73,17 +72,10 @@ pub fn rescue(
 }
 
 /// The version of the schema that its rows are read by.
-fn check_identity(from: &Path, identity: Option<(i64, i64)>) -> Result<i64, Problem> {
-    match identity {
-        Some((application, _)) if application != i64::from(APPLICATION_ID) => {
-            Err(error::not_ours(from))
-        }
-        Some((_, version)) if version > migrate::LATEST => {
-            Err(error::newer(from, version, migrate::LATEST))
-        }
-        Some((_, version)) if version > 0 => Ok(version),
-        _ => Ok(migrate::LATEST),
-    }
+fn schema_of(from: &Path, identity: Option<(i64, i64)>) -> Result<i64> {
+    let version = identity.map(|(application, version)| known_schema(from, application, version));
+    let version = version.transpose()?.filter(|version| *version > 0);
+    Ok(version.unwrap_or(migrate::LATEST))
 }
 
 /// Keeps others from writing while the file is read, where the damage lets SQLite do so.
@@ -103,25 +95,18 @@ struct Rescue<'a> {
     to: &'a Path,
     output_dir: &'a Path,
     now: Timestamp,
-}
-
-struct TableInsert {
-    name: &'static str,
-    columns: usize,
-    insert: String,
+    damaged: RefCell<BTreeMap<RowId, String>>,
 }
 
 impl Rescue<'_> {
-    fn make(&self, dir: &Path) -> Result<Rescued, Problem> {
-        let _quiet = hold_writers(self.from);
-        let leaves = Leaves::copy(self.from, dir).map_err(|e| error::open(self.to, &e))?;
-        let version = check_identity(self.from, leaves.identity())?;
-        let new = dir.join("new");
+    fn make(&self, dir: &Path) -> Result<Rescued> {
         let io_error = |source| error::open(self.to, &source);
+        let _quiet = hold_writers(self.from);
+        let leaves = Leaves::copy(self.from, dir).map_err(io_error)?;
+        let version = schema_of(self.from, leaves.identity())?;
+        let new = dir.join("new");
         let private = File::create_new(&new).map_err(io_error)?;
-        let rescued = self
-            .fill(&new, &leaves, version)
-            .map_err(|source| error::sqlite(self.to, &source))?;
+        let rescued = self.fill(&new, &leaves, version)?;
         let publish = || {
             private.set_permissions(Permissions::from_mode(0o600))?;
             private.sync_all()?;
@@ -134,130 +119,130 @@ impl Rescue<'_> {
         Ok(rescued)
     }
 
-    fn fill(&self, new: &Path, leaves: &Leaves, version: i64) -> rusqlite::Result<Rescued> {
-        let mut conn = Connection::open(new)?;
+    fn fill(&self, new: &Path, leaves: &Leaves, version: i64) -> Result<Rescued> {
+        let sqlite_error = |source| error::sqlite(self.to, &source);
+        let mut conn = Connection::open(new).map_err(sqlite_error)?;
         // Nobody reads the file before it is whole.
-        conn.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
-        migrate::apply(&mut conn, version)?;
+        conn.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
+            .and_then(|()| migrate::apply(&mut conn, version))
+            .map_err(sqlite_error)?;
         let mut rescued = Rescued {
             path: self.to.to_owned(),
             ..Rescued::default()
         };
-        conn.execute_batch(
-            "BEGIN; INSERT INTO sqlite_sequence (name, seq)
-             SELECT name, 0 FROM sqlite_schema WHERE sql LIKE '%AUTOINCREMENT%'",
-        )?;
-        let targets = TABLES
-            .iter()
-            .map(|table| self.target(&conn, table))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        leaves.each_row(|row| put(&conn, &targets, row, &mut rescued))?;
-        conn.execute_batch("COMMIT")?;
-        migrate::apply(&mut conn, migrate::LATEST)?;
-        self.settle(&conn, &mut rescued)?;
+        self.copy(&self.tx(&conn), leaves, &mut rescued)?;
+        migrate::apply(&mut conn, migrate::LATEST).map_err(sqlite_error)?;
+        self.settle(&self.tx(&conn), &mut rescued)?;
         Ok(rescued)
     }
 
-    fn target(&self, conn: &Connection, name: &'static str) -> rusqlite::Result<TableInsert> {
-        let columns: Vec<(String, Option<String>)> = conn
-            .prepare(
-                "SELECT name, CASE WHEN \"notnull\" THEN dflt_value END FROM pragma_table_xinfo(?1)
-                 WHERE hidden = 0 ORDER BY cid",
-            )?
-            .query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
+    fn tx<'a>(&'a self, conn: &'a Connection) -> Tx<'a> {
+        Tx {
+            conn,
+            path: self.to,
+            damaged: &self.damaged,
+        }
+    }
+
+    fn copy(&self, tx: &Tx<'_>, leaves: &Leaves, rescued: &mut Rescued) -> Result<()> {
+        tx.run("BEGIN", [])?;
+        tx.run(
+            "INSERT INTO sqlite_sequence (name, seq)
+             SELECT name, 0 FROM sqlite_schema WHERE sql LIKE '%AUTOINCREMENT%'",
+            [],
+        )?;
+        let targets = TABLES.iter().map(|table| self.target(tx, table));
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        let failed = |source: rusqlite::Error| error::sqlite(self.to, &source);
+        leaves.each_row(failed, |row| put(tx, &targets, row, rescued))?;
+        tx.run("COMMIT", [])
+    }
+
+    /// What inserts a row into a table.
+    fn target(&self, tx: &Tx<'_>, table: &'static str) -> Result<Target> {
+        let columns: Vec<(String, Option<String>)> = tx.all(
+            "SELECT name, CASE WHEN \"notnull\" THEN dflt_value END FROM pragma_table_xinfo(?1)
+             WHERE hidden = 0 ORDER BY cid",
+            [table],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         let value = |(index, (column, default)): (usize, &(String, Option<String>))| {
             let value = format!("?{}", index + 1);
-            match column.as_str() {
-                "phase" => format!("iif({value} IN ('unsent', 'sending'), 'unknown', {value})"),
+            match (column.as_str(), default) {
+                ("phase", _) => {
+                    format!("iif({value} IN ('unsent', 'sending'), 'unknown', {value})")
+                }
                 // A message may have gone out as well.
-                "state" => format!("iif({value} = 'unsent', 'sending', {value})"),
-                "submitted_at" => format!("coalesce({value}, {})", self.now.millis()),
-                "output_dir" => {
+                ("state", _) => format!("iif({value} = 'unsent', 'sending', {value})"),
+                ("submitted_at", _) => format!("coalesce({value}, {})", self.now.millis()),
+                ("output_dir", _) => {
                     let dir = self.output_dir.to_string_lossy().replace('\'', "''");
                     format!("coalesce({value}, '{dir}')")
                 }
-                _ => match default {
-                    Some(default) => format!("coalesce({value}, {default})"),
-                    None => value,
-                },
+                (_, Some(default)) => format!("coalesce({value}, {default})"),
+                (_, None) => value,
             }
         };
         let values: Vec<String> = columns.iter().enumerate().map(value).collect();
-        Ok(TableInsert {
-            name,
-            columns: columns.len(),
-            insert: format!("INSERT INTO {name} VALUES ({})", values.join(", ")),
-        })
+        let insert = format!("INSERT INTO {table} VALUES ({})", values.join(", "));
+        Ok((table, columns.len(), insert))
     }
 
-    fn settle(&self, conn: &Connection, rescued: &mut Rescued) -> rusqlite::Result<()> {
+    fn settle(&self, tx: &Tx<'_>, rescued: &mut Rescued) -> Result<()> {
+        tx.run("BEGIN", [])?;
         // Numbers of rows are not used again, whatever is left of them.
-        conn.execute_batch(
-            "BEGIN;
-             UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(video), 0) FROM (
+        tx.run(
+            "UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(video), 0) FROM (
                 SELECT video FROM files UNION ALL SELECT video FROM events UNION ALL SELECT video FROM messages)))
-                WHERE name = 'videos';",
+             WHERE name = 'videos'",
+            [],
         )?;
         for table in &TABLES[1..] {
             let orphans = format!("DELETE FROM {table} WHERE video NOT IN (SELECT id FROM videos)");
-            conn.execute(&orphans, [])?;
+            tx.run(&orphans, [])?;
         }
-        rescued.to_fetch = conn.execute(
+        rescued.to_fetch = tx.query(
             "INSERT INTO files (video, asset) SELECT id, 'video' FROM videos
              WHERE phase <> 'rejected' AND outcome IS NOT 'failed' AND id NOT IN (SELECT video FROM files)",
-            [],
+            |insert| insert.execute([]),
         )? as u64;
-        conn.execute_batch("UPDATE videos SET phase = phase")?;
-        rescued.videos = conn.query_row("SELECT count(*) FROM videos", [], |row| row.get(0))?;
+        tx.run("UPDATE videos SET phase = phase", [])?;
+        rescued.videos = tx.value("SELECT count(*) FROM videos", [])?;
         rescued.held.sort_unstable();
         rescued.shortened.sort_unstable();
-        rescued.missing = conn
-            .prepare(
-                "SELECT before + 1, id - 1 FROM (SELECT id, lag(id, 1, 0) OVER (ORDER BY id) AS before FROM
-                    (SELECT id FROM videos UNION ALL SELECT seq + 1 FROM sqlite_sequence WHERE name = 'videos'))
-                 WHERE id > before + 1",
-            )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        self.say_held(conn, rescued)?;
-        conn.execute_batch("COMMIT")
-    }
-
-    fn say_held(&self, conn: &Connection, rescued: &Rescued) -> rusqlite::Result<()> {
-        let damaged = std::cell::RefCell::default();
-        let tx = Tx {
-            conn,
-            path: Path::new(""),
-            damaged: &damaged,
-        };
+        rescued.missing = tx.all(
+            "SELECT before + 1, id - 1 FROM (SELECT id, lag(id, 1, 0) OVER (ORDER BY id) AS before FROM
+                (SELECT id FROM videos UNION ALL SELECT seq + 1 FROM sqlite_sequence WHERE name = 'videos'))
+             WHERE id > before + 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         for row in &rescued.held {
             // A row that cannot be read as one is left alone by every run.
             if let Ok(Some(video)) = tx.video(*row) {
-                tx.apply(&decide::expire(&video, Expiry::Rescued, self.now), self.now)
-                    .ok();
+                let held = decide::expire(&video, Expiry::Rescued, self.now);
+                tx.apply(&held, self.now).ok();
             }
         }
-        Ok(())
+        tx.run("COMMIT", [])
     }
 }
 
+/// A table, how many columns it has, and what inserts a row.
+type Target = (&'static str, usize, String);
+
 /// Tries the tables that have as many columns: their types refuse what is another's.
-fn put(
-    conn: &Connection,
-    targets: &[TableInsert],
-    row: LeafRow,
-    rescued: &mut Rescued,
-) -> rusqlite::Result<()> {
+fn put(tx: &Tx<'_>, targets: &[Target], row: LeafRow, rescued: &mut Rescued) -> Result<()> {
     let mut values = row.values;
     if let [Value::Text(table), Value::Integer(last)] = &values[..] {
         let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
-        return conn.execute(sql, (table, last)).map(drop);
+        return tx.run(sql, (table, last));
     }
-    let columns = values.len();
-    let fitting = |target: &&TableInsert| columns > 0 && target.columns == columns;
-    for target in targets.iter().filter(fitting) {
-        let is_video = target.name == "videos";
+    for (table, columns, insert) in targets {
+        if values.is_empty() || *columns != values.len() {
+            continue;
+        }
+        let is_video = *table == "videos";
         let whole = row.whole && (!is_video || has_sound_body(&values));
         // Half an entry of the timeline says nothing; the beginning of a row has the id that was paid for.
         if !whole && !is_video {
@@ -267,16 +252,13 @@ fn put(
         values[0] = Value::Integer(row.rowid);
         if is_video {
             let older = "DELETE FROM videos WHERE id = ?1 AND rev < ?2";
-            conn.execute(older, (&values[0], &values[1]))?;
+            tx.run(older, (&values[0], &values[1]))?;
         }
-        let inserted = conn
-            .prepare_cached(&target.insert)?
-            .execute(params_from_iter(&values));
-        match inserted {
+        match tx.run(insert, params_from_iter(&values)) {
             // It is no row of that table, or an older version of one that is there.
-            Err(error) if error::is_one_rows(error.sqlite_error_code(), &error) => continue,
+            Err(problem) if problem.one_row => continue,
             inserted => inserted?,
-        };
+        }
         if is_video {
             let id = RowId(row.rowid);
             for (list, belongs) in [(&mut rescued.held, held), (&mut rescued.shortened, !whole)] {

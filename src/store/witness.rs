@@ -5,18 +5,10 @@
 
 use rusqlite::params;
 
-use super::row::noun;
 use super::{Result, Store, Tx};
 use crate::locks;
 use crate::time::{self, Timestamp};
 use crate::video::RowId;
-
-#[derive(Clone, Copy, Debug)]
-pub struct Restored {
-    pub at: Timestamp,
-    /// The newest row it had: newer ones were recorded here.
-    pub last: RowId,
-}
 
 impl Store {
     /// Looks at the witness before anything is written, since that would bring the numbers up to it.
@@ -54,9 +46,12 @@ impl Tx<'_> {
         Ok(self.value_if_any(sql, [])?.unwrap_or(0))
     }
 
-    pub fn restored(&self) -> Result<Option<Restored>> {
+    /// When an older database was put in this one's place, and the newest row it had: newer ones were recorded here.
+    pub fn restored(&self) -> Result<Option<(Timestamp, RowId)>> {
         let sql = "SELECT at, CAST(substr(name, 10) AS INTEGER) AS last FROM marks WHERE name LIKE 'restored %'
              ORDER BY last DESC LIMIT 1";
-        Ok(self.all(sql, [], noun!(Restored: at, last))?.pop())
+        Ok(self
+            .all(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .pop())
     }
 }
