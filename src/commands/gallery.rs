@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::list::FilterArgs;
-use super::{Context, find_all, open};
+use super::{Context, find_all, load, open};
 use crate::error::{Exit, Result};
 use crate::gallery::{self, Selection};
 use crate::store::Store;
@@ -39,24 +39,21 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut filter = args.filter.filter(&context.view())?;
     let store = context.open_for_reading()?;
     filter.statuses = args.filter.statuses(&store, context)?;
-    let rows = match args.ids.as_slice() {
+    let chosen = match args.ids.as_slice() {
         [] => None,
-        ids => Some(find_all(&store, ids, true)?),
+        ids => Some(load(&store, &find_all(&store, ids, true)?)?),
     };
     let selection = Selection {
         filter,
-        rows,
+        chosen,
         limit: args.limit,
     };
-    let written = gallery::write(&store, &selection, args.output.as_deref())?;
-    let path = written.path.to_string_lossy();
+    let (path, changed) = gallery::write(&store, &selection, args.output.as_deref())?;
+    let path = path.to_string_lossy();
     if context.screen.json {
-        context.screen.json_row(&serde_json::json!({
-            "type": "gallery",
-            "path": path,
-            "changed": written.changed,
-        }));
-    } else if written.changed || context.screen.out_is_terminal {
+        let written = serde_json::json!({"type": "gallery", "path": path, "changed": changed});
+        context.screen.json_row(&written);
+    } else if changed || context.screen.out_is_terminal {
         context.screen.line(&crate::render::text::sanitize(&path));
     }
     if args.open {
@@ -72,7 +69,7 @@ pub(super) fn refresh(store: &Store, context: &Context) -> Result<()> {
     };
     let selection = Selection {
         filter: crate::store::Filter::default(),
-        rows: None,
+        chosen: None,
         limit: LIMIT,
     };
     gallery::write(store, &selection, Some(&path)).map(drop)

@@ -38,7 +38,7 @@ impl Verdict {
         match error.kind {
             ErrorKind::NotAsked => Self::NotAsked,
             ErrorKind::NotSent => Self::NotSent,
-            ErrorKind::NoAnswer { .. } => Self::Unanswered,
+            ErrorKind::NoAnswer => Self::Unanswered,
             ErrorKind::BadResponse(_) => Self::Garbled,
             ErrorKind::Status(status) => Self::of_status(status, error.own_word),
         }
@@ -171,18 +171,7 @@ mod tests {
         // kind; verdict, a POST may have been acted on, worth repeating
         let table = [
             (NotSent, Verdict::NotSent, false, true),
-            (
-                NoAnswer { timed_out: true },
-                Verdict::Unanswered,
-                true,
-                true,
-            ),
-            (
-                NoAnswer { timed_out: false },
-                Verdict::Unanswered,
-                true,
-                true,
-            ),
+            (NoAnswer, Verdict::Unanswered, true, true),
             (BadResponse(200), Verdict::Garbled, true, false),
             (Status(302), Verdict::Unanswered, true, false),
             (Status(408), Verdict::Unanswered, true, true),

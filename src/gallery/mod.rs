@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Problem, code};
 use crate::render::{human, text};
 use crate::store::{Filter, Stats, Store};
-use crate::video::{RowId, Video};
+use crate::video::Video;
 use card::Card;
 use plots::{Observed, Plot};
 
@@ -33,23 +33,19 @@ const GENERATOR: &str = "<meta name=\"generator\" content=\"tracker gallery\">";
 
 pub(crate) struct Selection {
     pub(crate) filter: Filter,
-    /// These rows only; the filter is not asked then.
-    pub(crate) rows: Option<Vec<RowId>>,
+    /// These only; the filter is not asked then.
+    pub(crate) chosen: Option<Vec<Video>>,
     /// At most so many, 0 for all.
     pub(crate) limit: u32,
 }
 
-pub(crate) struct Written {
-    pub(crate) path: PathBuf,
-    pub(crate) changed: bool,
-}
-
-/// Writes the page to `output`, or else beside the files if they all lie in one directory.
+/// Writes the page to `output`, or else beside the files if they all lie in one directory; says where that is and whether
+/// it changed.
 pub(crate) fn write(
     store: &Store,
     selection: &Selection,
     output: Option<&Path>,
-) -> Result<Written, Problem> {
+) -> Result<(PathBuf, bool), Problem> {
     let path = match output {
         Some(path) => path.to_owned(),
         None => beside_the_files(store, selection)?,
@@ -58,22 +54,20 @@ pub(crate) fn write(
     let page = GalleryPage::read(&path, store, selection)?;
     let page = page.render().map_err(unrenderable)?;
     let changed = publish(&path, page.as_bytes())?;
-    Ok(Written { path, changed })
+    Ok((path, changed))
 }
 
 fn beside_the_files(store: &Store, selection: &Selection) -> Result<PathBuf, Problem> {
-    let mut dirs = BTreeSet::new();
-    match &selection.rows {
-        Some(rows) => {
-            for row in rows {
-                let video = store.read(|tx| tx.video(*row))?;
-                dirs.extend(video.map(|video| video.output_dir));
-            }
-        }
+    let dirs: BTreeSet<PathBuf> = match &selection.chosen {
+        Some(videos) => videos
+            .iter()
+            .map(|video| video.output_dir.clone())
+            .collect(),
         None => {
-            dirs.extend(store.read(|tx| tx.output_dirs(&selection.filter, 2))?);
+            let found = store.read(|tx| tx.output_dirs(&selection.filter, 2))?;
+            found.into_iter().collect()
         }
-    }
+    };
     let mut dirs = dirs.into_iter();
     match (dirs.next(), dirs.next()) {
         (Some(dir), None) => Ok(dir.join("index.html")),
@@ -159,12 +153,8 @@ impl GalleryPage {
                 .unwrap_or_default(),
             ..Self::default()
         };
-        if let Some(rows) = &selection.rows {
-            for row in rows {
-                if let Some(video) = store.read(|tx| tx.video(*row))? {
-                    page.add(&video)?;
-                }
-            }
+        if let Some(videos) = &selection.chosen {
+            videos.iter().try_for_each(|video| page.add(video))?;
         } else {
             page.stats = Some(store.read(|tx| tx.stats(&selection.filter))?);
             store.pages(&selection.filter, selection.limit, |videos| {

@@ -173,8 +173,7 @@ impl Client {
     pub fn message(&self, session: &VideoId, text: &str) -> Result<Option<String>, ApiError> {
         let path = job_path(Kind::Agent, session);
         let body = serde_json::json!({ "message": text }).to_string();
-        let answer = self.post(&path, None, body.as_bytes(), wire::run_id);
-        answer.map(|(run_id, _)| run_id)
+        Ok(self.post(&path, None, body.as_bytes(), wire::run_id)?.0)
     }
 
     /// `POST /v3/video-agents/{id}/stop`: ends a session and frees its slot.
@@ -233,8 +232,7 @@ impl Client {
         read: impl FnOnce(&AnswerPart<'_>) -> Result<T, Unusable>,
     ) -> Result<T, ApiError> {
         let request = self.request(Method::GET, path).body(());
-        let answer = self.exchange(request, Reuse::Checked, read);
-        answer.map(|(found, _)| found)
+        Ok(self.exchange(request, Reuse::Checked, read)?.0)
     }
 
     fn post<T>(
@@ -340,22 +338,21 @@ impl Client {
     }
 
     fn no_answer(&self, what: &str, error: &ureq::Error) -> ApiError {
-        let (timed_out, cause) = match error {
-            ureq::Error::Timeout(budget) => (true, format!("timed out ({budget})")),
-            ureq::Error::Io(error) => (error.kind() == io::ErrorKind::TimedOut, error.to_string()),
-            other => (false, other.to_string()),
+        let (code, cause) = match error {
+            ureq::Error::Timeout(budget) => ("timeout", format!("timed out ({budget})")),
+            ureq::Error::Io(error) => match error.kind() {
+                io::ErrorKind::TimedOut => ("timeout", error.to_string()),
+                _ => ("network_error", error.to_string()),
+            },
+            other => ("network_error", other.to_string()),
         };
         let authority = self.base.authority();
         let proxy = self.proxy.as_ref();
         let route = proxy.and_then(|proxy| proxy.on_the_way_to(self.base.as_str()));
         let route = route.unwrap_or_default();
         let message = format!("{what} ({authority}{route}): {cause}");
-        let code = match timed_out {
-            true => "timeout",
-            false => "network_error",
-        };
         let message = self.redactor.clean(&message, MAX_MESSAGE);
-        ApiError::new(ErrorKind::NoAnswer { timed_out }, code, message)
+        ApiError::new(ErrorKind::NoAnswer, code, message)
     }
 
     /// `text/html, 167 bytes`: what can be said about any body.

@@ -27,9 +27,7 @@ pub enum ErrorKind {
     /// The connection was never established (DNS, refused, connect time-out, TLS): not one byte of the request went out.
     NotSent,
     /// Something went out and no complete answer came back.
-    NoAnswer {
-        timed_out: bool,
-    },
+    NoAnswer,
     /// An HTTP status other than 2xx; redirects included, they are never followed.
     Status(u16),
     BadResponse(u16),
@@ -39,7 +37,7 @@ impl ApiError {
     pub fn http_status(&self) -> Option<u16> {
         match self.kind {
             ErrorKind::Status(status) | ErrorKind::BadResponse(status) => Some(status),
-            ErrorKind::NotAsked | ErrorKind::NotSent | ErrorKind::NoAnswer { .. } => None,
+            ErrorKind::NotAsked | ErrorKind::NotSent | ErrorKind::NoAnswer => None,
         }
     }
 

@@ -22,14 +22,14 @@ use serde_json::{Map, Value, json};
 use super::McpServer;
 use super::child::{self, Asking, local, problem};
 use super::types::{
-    CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo, Rows,
+    CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo,
     StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
 };
 use crate::error::{Problem, code};
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
-use crate::rows::find;
+use crate::rows::find_video;
 use crate::store::{Filter, Store, Tx};
 use crate::time;
 use crate::video::{RowId, Video, VideoId};
@@ -223,10 +223,7 @@ impl McpServer {
     }
 
     fn row(&self, id: &str) -> Result<Video, Problem> {
-        self.read(|tx| {
-            let row = find(tx, id, true)?;
-            tx.video(row)?.ok_or_else(|| Problem::not_found(id))
-        })
+        self.read(|tx| find_video(tx, id, true))
     }
 
     /// What HeyGen says now of a video that no row knows.
@@ -321,21 +318,16 @@ impl ToolCall<'_> {
         }
     }
 
-    fn rows(self, id: &str) -> Result<Rows, Problem> {
-        Ok(Rows {
+    fn only(self, id: &str) -> Result<VideoList, Problem> {
+        Ok(VideoList {
             videos: vec![info(&self.server.row(id)?)],
+            next_cursor: None,
         })
     }
 
     async fn get_video(self, asked: GetVideo) -> Result<VideoAnswer, Problem> {
         let id = asked.id.text();
-        let found = self.server.row(&id);
-        let found = if id.is_empty() {
-            found.map(Some)
-        } else {
-            or_none(found)
-        };
-        let Some(mut video) = found? else {
+        let Some(mut video) = or_none(self.server.row(&id))? else {
             return Ok(VideoAnswer {
                 video: self.server.untracked(id).await?,
                 tracked: false,
@@ -387,26 +379,26 @@ impl ToolCall<'_> {
         Ok(answer)
     }
 
-    async fn download_video(self, asked: DownloadVideo) -> Result<Rows, Problem> {
+    async fn download_video(self, asked: DownloadVideo) -> Result<VideoList, Problem> {
         let id = asked.id.text();
         let assets = (!asked.assets.is_empty()).then(|| asked.assets.join(","));
         let assets = options("assets", &assets);
         self.verb("download", assets, &[&id], Vec::new()).await?;
-        self.rows(&id)
+        self.only(&id)
     }
 
-    async fn track_video(self, asked: TrackVideo) -> Result<Rows, Problem> {
+    async fn track_video(self, asked: TrackVideo) -> Result<VideoList, Problem> {
         let (id, tags) = (&asked.video_id, options("tag", &asked.tags));
         self.verb("add", tags, &[id], Vec::new()).await?;
-        self.rows(id)
+        self.only(id)
     }
 
-    async fn reply_to_agent(self, asked: ReplyToAgent) -> Result<Rows, Problem> {
+    async fn reply_to_agent(self, asked: ReplyToAgent) -> Result<VideoList, Problem> {
         let id = asked.id.text();
         // Over stdin: an argument that begins with @ would name a file.
         let said = asked.text.into_bytes();
         self.verb("reply", None, &[&id, "@-"], said).await?;
-        self.rows(&id)
+        self.only(&id)
     }
 
     async fn submit_video(self, asked: SubmitVideo) -> Result<Submission, Problem> {

@@ -109,7 +109,7 @@ pub(super) struct VideoAnswer {
 pub(super) struct VideoList {
     /// Newest first.
     pub(super) videos: Vec<VideoInfo>,
-    /// Give it to list_videos for the next page; null at the end.
+    /// Give it to list_videos for the next page; null at the end, and where it is not a list.
     pub(super) next_cursor: Option<String>,
 }
 
@@ -131,11 +131,6 @@ pub(super) struct CheckAnswer {
     pub(super) unfinished: Option<u64>,
     /// When checking again makes sense; null when nothing is unfinished.
     pub(super) next_check_seconds: Option<u64>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Rows {
-    pub(super) videos: Vec<VideoInfo>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -176,12 +171,6 @@ impl fmt::Display for CheckAnswer {
             f,
             "{changes} changed, {saved} files saved, {errors} in trouble, {unfinished} unfinished"
         )
-    }
-}
-
-impl fmt::Display for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.videos.iter().try_for_each(|video| video.fmt(f))
     }
 }
 

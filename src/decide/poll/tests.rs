@@ -402,7 +402,7 @@ fn a_failed_poll_changes_nothing_but_the_last_error() {
     for word in WORDS {
         for kind in [
             ErrorKind::NotSent,
-            ErrorKind::NoAnswer { timed_out: true },
+            ErrorKind::NoAnswer,
             ErrorKind::Status(403),
             ErrorKind::Status(500),
             ErrorKind::BadResponse(200),
