@@ -46,17 +46,15 @@ const WAITING_LINES: usize = 256;
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What one client may cost: everybody on the internet can be one.
-fn limits() -> Limits {
-    Limits {
-        connections: 256,
-        idle: Duration::from_secs(10),
-        header: Duration::from_secs(5),
-        body: Duration::from_secs(10),
-        write: Duration::from_secs(5),
-        max_header: 16 * 1024,
-        max_body: MAX_BODY,
-    }
-}
+const LIMITS: Limits = Limits {
+    connections: 256,
+    idle: Duration::from_secs(10),
+    header: Duration::from_secs(5),
+    body: Duration::from_secs(10),
+    write: Duration::from_secs(5),
+    max_header: 16 * 1024,
+    max_body: MAX_BODY,
+};
 
 #[derive(Debug)]
 pub(crate) enum Signal {
@@ -76,20 +74,27 @@ pub(crate) fn start(
     signals: Sender<Signal>,
     screen: &Arc<Screen>,
 ) -> io::Result<Server> {
-    let log = Arc::new(Log::start(screen)?);
-    let receiver = Reception {
+    let (lines, waiting) = sync_channel(WAITING_LINES);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let (counted, shown_on) = (Arc::clone(&dropped), Arc::clone(screen));
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || print_all(&waiting, &counted, &shown_on))?;
+    let reception = Arc::new(Reception {
         path,
         secret,
         store: Mutex::new(store),
         signals,
-        log: Arc::clone(&log),
+        lines,
+        dropped,
         verbose: screen.verbose > 0,
-    };
+    });
+    let refusing = Arc::clone(&reception);
     Server::start(
         listener,
-        limits(),
-        move |request, wire| wire.send(receiver.answer(request)),
-        move |peer, status| log.refusal(peer, status, refused_unread(status)),
+        LIMITS,
+        move |request, wire| wire.send(reception.answer(request)),
+        move |peer, status| refusing.log_refusal(peer, status, refused_unread(status)),
     )
 }
 
@@ -98,7 +103,9 @@ struct Reception {
     secret: Secret,
     store: Mutex<Store>,
     signals: Sender<Signal>,
-    log: Arc<Log>,
+    /// On their way to stderr, which nobody may be reading.
+    lines: SyncSender<LogLine>,
+    dropped: Arc<AtomicU64>,
     verbose: bool,
 }
 
@@ -149,7 +156,7 @@ impl Reception {
         match taken {
             Ok(taken) => {
                 if self.verbose {
-                    self.log.line(Screen::note, step(delivery, taken));
+                    self.log(Screen::note, step(delivery, taken));
                 }
                 !matches!(taken, Taken::Accepted(_)) || self.signals.send(Signal::Pending).is_ok()
             }
@@ -162,42 +169,24 @@ impl Reception {
     }
 
     fn refuse(&self, request: &Request, status: u16, why: &str) -> Response {
-        self.log.refusal(request.peer, status, why);
+        self.log_refusal(request.peer, status, why);
         Response::new(status)
     }
-}
 
-type LogLine = (fn(&Screen, &str), String);
-
-/// Lines on their way to stderr, which nobody may be reading.
-struct Log {
-    lines: SyncSender<LogLine>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Log {
-    fn start(screen: &Arc<Screen>) -> io::Result<Self> {
-        let (lines, waiting) = sync_channel(WAITING_LINES);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let (theirs, screen) = (Arc::clone(&dropped), Arc::clone(screen));
-        thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || print_all(&waiting, &theirs, &screen))?;
-        Ok(Self { lines, dropped })
+    /// Nothing of what was sent is repeated: a log is no place for a stranger's text.
+    fn log_refusal(&self, peer: SocketAddr, status: u16, why: &str) {
+        let text = format!("refused a request from {peer}: {status}, {why}");
+        self.log(Screen::warn, text);
     }
 
-    fn line(&self, say: fn(&Screen, &str), text: String) {
+    fn log(&self, say: fn(&Screen, &str), text: String) {
         if self.lines.try_send((say, text)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
-
-    /// Nothing of what was sent is repeated: a log is no place for a stranger's text.
-    fn refusal(&self, peer: SocketAddr, status: u16, why: &str) {
-        let text = format!("refused a request from {peer}: {status}, {why}");
-        self.line(Screen::warn, text);
-    }
 }
+
+type LogLine = (fn(&Screen, &str), String);
 
 /// Waits for room before it prints: whoever waits inside the screen holds up everybody who has something to say there.
 fn print_all(lines: &Receiver<LogLine>, dropped: &AtomicU64, screen: &Screen) {
