@@ -17,7 +17,7 @@ mod wire;
 #[cfg(any(test, fuzzing))]
 pub(crate) use incoming::fuzz;
 pub use request::Request;
-pub use response::{Ending, Payload, Response};
+pub use response::{Payload, Response};
 pub(crate) use server::lock;
 pub use server::{Limits, Server};
 pub use wire::Wire;

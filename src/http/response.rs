@@ -20,15 +20,6 @@ pub enum Payload {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The answer was well-formed: the next request may follow.
-    KeepAlive,
-    Close,
-    /// An abortive close (RST).
-    Reset,
-}
-
 impl Response {
     pub fn new(status: u16) -> Self {
         Self {

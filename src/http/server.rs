@@ -6,11 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-
 use super::incoming::{Incoming, Patient, Unread};
 use super::request::Request;
-use super::response::{Ending, Response};
+use super::response::Response;
 use super::wire::Wire;
 
 #[derive(Clone, Debug)]
@@ -47,7 +45,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long and how much of an unwanted request is read, so that the client gets to see the refusal.
 const DRAIN: (Duration, u64) = (Duration::from_millis(500), 8 * 1024 * 1024);
 
-type Handler = dyn Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync;
+type Handler = dyn Fn(&Request, &mut Wire<'_>) -> io::Result<()> + Send + Sync;
 type Observer = dyn Fn(SocketAddr, u16) + Send + Sync;
 
 pub(super) struct House {
@@ -84,7 +82,7 @@ impl Server {
     pub fn start(
         listener: TcpListener,
         limits: Limits,
-        handler: impl Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync + 'static,
+        handler: impl Fn(&Request, &mut Wire<'_>) -> io::Result<()> + Send + Sync + 'static,
         refused: impl Fn(SocketAddr, u16) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
@@ -213,10 +211,9 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
             head_only: request.method == "HEAD",
             keep_alive: request.keep_alive,
         };
-        match (house.handler)(&request, &mut wire)? {
-            Ending::KeepAlive if request.keep_alive => {}
-            Ending::KeepAlive | Ending::Close => return stream.shutdown(Shutdown::Write),
-            Ending::Reset => return SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+        (house.handler)(&request, &mut wire)?;
+        if !request.keep_alive {
+            return stream.shutdown(Shutdown::Write);
         }
     }
 }

@@ -129,7 +129,8 @@ fn a_reset_is_a_reset() {
     let reset = |_: &Request, wire: &mut Wire<'_>| {
         wire.write_all(b"HTTP/1.1 200 OK\r\n")?;
         wire.pause(Duration::from_millis(50))?;
-        Ok(Ending::Reset)
+        socket2::SockRef::from(wire.stream()).set_linger(Some(Duration::ZERO))?;
+        Err(std::io::ErrorKind::ConnectionAborted.into())
     };
     let server = Server::start(listener, Limits::default(), reset, |_, _| {}).unwrap();
     for request in [
@@ -213,10 +214,7 @@ fn draining_answers_what_has_arrived_and_nothing_else() {
 #[test]
 fn stopping_ends_open_connections_and_sleeping_handlers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sleep = |_: &Request, wire: &mut Wire<'_>| {
-        wire.pause(Duration::from_secs(60))?;
-        Ok(Ending::Close)
-    };
+    let sleep = |_: &Request, wire: &mut Wire<'_>| wire.pause(Duration::from_secs(60));
     let server = Server::start(listener, Limits::default(), sleep, |_, _| {}).unwrap();
     let address = server.address();
     let mut asleep = TcpStream::connect(server.address()).unwrap();

@@ -4,7 +4,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::response::{Ending, Payload, Response};
+use super::response::{Payload, Response};
 use super::server::House;
 
 const SMALL: usize = 64 * 1024;
@@ -27,7 +27,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Writes a well-formed response. A stream shorter than it promised is an error, so the connection ends.
-    pub fn send(&mut self, mut response: Response) -> io::Result<Ending> {
+    pub fn send(&mut self, mut response: Response) -> io::Result<()> {
         let bodiless = matches!(response.status, 100..=199 | 204 | 304);
         if !bodiless && !response.has_header("Content-Length") {
             response.set_header("Content-Length", response.body.length().to_string());
@@ -50,7 +50,12 @@ impl<'a> Wire<'a> {
                 }
             }
         }
-        Ok(Ending::KeepAlive)
+        Ok(())
+    }
+
+    /// The connection: a handler that ends it returns an error.
+    pub fn stream(&self) -> &TcpStream {
+        self.stream
     }
 
     /// Writes everything `source` gives, in large pieces; says how much that was.

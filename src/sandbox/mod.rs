@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use webhooks::Webhook;
 pub use world::{Creation, RenderState, World};
 
-use crate::http::{Ending, Limits, Request, Response, Server, Wire, lock};
+use crate::http::{Limits, Request, Response, Server, Wire, lock};
 use files::Signer;
 
 /// The API key of the first account.
@@ -123,7 +123,7 @@ impl Sandbox {
 
 pub fn serve(
     listener: TcpListener,
-    handler: impl Fn(&Request, &mut Wire<'_>) -> io::Result<Ending> + Send + Sync + 'static,
+    handler: impl Fn(&Request, &mut Wire<'_>) -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<Server> {
     // Clients under test are stopped, killed and made to wait: only bodies need a larger bound than usual.
     let limits = Limits {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use heygen_tracker::http::{Ending, Limits, Request, Response, Server, Wire};
+use heygen_tracker::http::{Limits, Request, Response, Server, Wire};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -37,7 +37,7 @@ impl Relay {
         let pass_on = move |request: &Request, wire: &mut Wire<'_>| {
             let Some(target) = *to.lock().unwrap() else {
                 missed.fetch_add(1, Ordering::Relaxed);
-                return Ok(Ending::Close);
+                return Err(std::io::ErrorKind::ConnectionAborted.into());
             };
             let mut post = ureq::post(format!("http://{target}{}", request.path));
             for name in ["Heygen-Event-Id", "Heygen-Timestamp", "Heygen-Signature"] {

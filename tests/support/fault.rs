@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use heygen_tracker::http::Ending;
-
 /// Something that goes wrong with a request.
 ///
 /// It is three independent choices, each with a default, put together by one-line constructors:
@@ -96,6 +94,14 @@ pub(super) enum Framing {
 pub(super) struct Cut {
     pub(super) after: u64,
     pub(super) then: Then,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending {
+    Close,
+    /// An abortive close (RST).
+    Reset,
 }
 
 #[derive(Clone, Copy, Debug)]

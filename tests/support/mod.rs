@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use heygen_tracker::http::{Ending, Payload, Request, Response, Server, Wire};
+use heygen_tracker::http::{Payload, Request, Response, Server, Wire};
 use heygen_tracker::sandbox::{Creation, RenderState, Sandbox, SandboxOptions, World, serve};
 use serde_json::Value;
 
@@ -368,7 +368,7 @@ impl Around {
         })
     }
 
-    fn answer_api(&self, request: &Request, wire: &mut Wire<'_>) -> io::Result<Ending> {
+    fn answer_api(&self, request: &Request, wire: &mut Wire<'_>) -> io::Result<()> {
         let number = lock(&self.log).arrived(Host::Api, request);
         let scripted = lock(&self.script).take(request);
         let fault = scripted.unwrap_or_else(|| self.too_many().unwrap_or_default());
@@ -479,7 +479,7 @@ impl Around {
         (!within).then(|| Fault::retry_after(429, &seconds))
     }
 
-    fn answer_file(&self, request: &Request, wire: &mut Wire<'_>) -> io::Result<Ending> {
+    fn answer_file(&self, request: &Request, wire: &mut Wire<'_>) -> io::Result<()> {
         let number = lock(&self.log).arrived(Host::Files, request);
         let mut fault = lock(&self.script).take(request).unwrap_or_default();
         let real = fault.does_work().then(|| {

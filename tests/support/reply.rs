@@ -1,13 +1,15 @@
 //! From a fault and the real answer to bytes on the wire.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::time::Duration;
 
-use heygen_tracker::http::{Ending, Payload, Response, Wire};
+use heygen_tracker::http::{Payload, Response, Wire};
 use heygen_tracker::sandbox::Host;
 use serde_json::{Value, json};
+use socket2::SockRef;
 
-use super::fault::{Content, Cut, Fault, Framing, Manner, Then};
+use super::fault::{Content, Cut, Ending, Fault, Framing, Manner, Then};
 
 /// After this much even an endless answer ends.
 const ENDLESS: u64 = 1024 * 1024 * 1024;
@@ -137,7 +139,7 @@ pub(super) fn deliver(
     wait: Duration,
     wire: &mut Wire<'_>,
     told: impl FnOnce(u16),
-) -> io::Result<Ending> {
+) -> io::Result<()> {
     let plain = matches!(fault.manner, Manner::Answer)
         && fault.framing == Framing::Length
         && fault.cut.is_none()
@@ -146,7 +148,7 @@ pub(super) fn deliver(
     wire.pause(wait)?;
     if let Manner::Silence(silence) = fault.manner {
         wire.pause(silence)?;
-        return Ok(Ending::Close);
+        return end(wire, Ending::Close);
     }
     told(response.status);
     match fault.manner {
@@ -157,8 +159,17 @@ pub(super) fn deliver(
     }
 }
 
+/// The server closes a connection after an error.
+fn end(wire: &Wire<'_>, ending: Ending) -> io::Result<()> {
+    match ending {
+        Ending::Close => wire.stream().shutdown(Shutdown::Write)?,
+        Ending::Reset => SockRef::from(wire.stream()).set_linger(Some(Duration::ZERO))?,
+    }
+    Err(io::ErrorKind::ConnectionAborted.into())
+}
+
 /// Head and body with the fault's framing, cut and extra bytes; the connection ends with it.
-fn send(wire: &mut Wire<'_>, fault: &Fault, mut response: Response) -> io::Result<Ending> {
+fn send(wire: &mut Wire<'_>, fault: &Fault, mut response: Response) -> io::Result<()> {
     match fault.framing {
         Framing::Length if response.has_header("Content-Length") => {}
         Framing::Length => {
@@ -173,7 +184,7 @@ fn send(wire: &mut Wire<'_>, fault: &Fault, mut response: Response) -> io::Resul
     if let Some(Cut { after, then }) = fault.cut {
         frame(wire, fault.framing, &mut body.as_mut().take(after))?;
         match then {
-            Then::End(ending) => return Ok(ending),
+            Then::End(ending) => return end(wire, ending),
             Then::GoOnAfter(silence) => wire.pause(silence)?,
         }
     }
@@ -182,7 +193,7 @@ fn send(wire: &mut Wire<'_>, fault: &Fault, mut response: Response) -> io::Resul
     if fault.framing == (Framing::Chunked { terminated: true }) {
         wire.write_all(b"0\r\n\r\n")?;
     }
-    Ok(Ending::Close)
+    end(wire, Ending::Close)
 }
 
 /// Everything `source` gives, in chunks where the framing says so.
@@ -202,7 +213,7 @@ fn frame(wire: &mut Wire<'_>, framing: Framing, source: &mut dyn Read) -> io::Re
     }
 }
 
-fn endless_headers(wire: &mut Wire<'_>, status: u16) -> io::Result<Ending> {
+fn endless_headers(wire: &mut Wire<'_>, status: u16) -> io::Result<()> {
     let mut start = Response::new(status).head();
     start.truncate(start.len() - 2);
     wire.write_all(&start)?;
@@ -210,10 +221,10 @@ fn endless_headers(wire: &mut Wire<'_>, status: u16) -> io::Result<Ending> {
     for _ in 0..ENDLESS / line.len() as u64 {
         wire.write_all(&line)?;
     }
-    Ok(Ending::Close)
+    end(wire, Ending::Close)
 }
 
-fn drip(wire: &mut Wire<'_>, pause: Duration, mut response: Response) -> io::Result<Ending> {
+fn drip(wire: &mut Wire<'_>, pause: Duration, mut response: Response) -> io::Result<()> {
     response.set_header("Content-Length", response.body.length().to_string());
     let mut answer = io::Cursor::new(response.head()).chain(response.body.into_reader());
     let mut byte = [0];
@@ -221,5 +232,5 @@ fn drip(wire: &mut Wire<'_>, pause: Duration, mut response: Response) -> io::Res
         wire.write_all(&byte)?;
         wire.pause(pause)?;
     }
-    Ok(Ending::Close)
+    end(wire, Ending::Close)
 }
