@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
-use crate::render::screen::Screen;
 use crate::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
 use crate::shell;
 
@@ -24,6 +23,10 @@ const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"
 {"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
 "#;
 const PROMPT: &str = "Weekly news";
+/// What a person set for how things look still holds; key, database and base URL of theirs do not.
+const LOOKS: [&str; 7] = [
+    "TERM", "COLUMNS", "NO_COLOR", "LANG", "LC_ALL", "TZ", "PATH",
+];
 
 pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
     let options = SandboxOptions {
@@ -88,61 +91,49 @@ fn agent_is(sandbox: &Sandbox, state: RenderState) {
 }
 
 struct Stage<'a> {
-    screen: &'a Screen,
+    context: &'a Context,
     dir: PathBuf,
     program: PathBuf,
-    variables: Vec<(&'static str, String)>,
+    base: String,
 }
 
 impl<'a> Stage<'a> {
     fn set(context: &'a Context, sandbox: &Sandbox) -> Result<Self> {
-        let id = uuid::Uuid::new_v4().simple();
-        let dir = context
-            .temporary()
-            .join(format!("heygen-tracker-demo-{id}"));
+        let name = format!("heygen-tracker-demo-{}", uuid::Uuid::new_v4().simple());
+        let dir = context.temporary().join(name);
         std::fs::create_dir(&dir).map_err(|source| Problem::file("use", &dir, &source))?;
         let bodies = dir.join("bodies.jsonl");
         std::fs::write(&bodies, BODIES).map_err(|source| Problem::file("use", &bodies, &source))?;
         let program = std::env::current_exe()
             .map_err(|source| Problem::system("find this program", &source))?;
-        let database = dir.join("tracker.db");
-        let mut variables = vec![
-            ("HEYGEN_API_BASE", sandbox.base(Host::Api)),
-            ("HEYGEN_API_KEY", KEY.to_owned()),
-            ("TRACKER_DB", database.to_string_lossy().into_owned()),
-            ("HOME", dir.to_string_lossy().into_owned()),
-        ];
-        // What a person set for how things look still holds; key, database and base URL of theirs do not.
-        for name in [
-            "TERM", "COLUMNS", "NO_COLOR", "LANG", "LC_ALL", "TZ", "PATH",
-        ] {
-            if let Some(value) = context.env.get(name).and_then(|value| value.to_str()) {
-                variables.push((name, value.to_owned()));
-            }
-        }
         Ok(Self {
-            screen: &context.screen,
+            context,
             dir,
             program,
-            variables,
+            base: sandbox.base(Host::Api),
         })
     }
 
     fn step(&self, text: &str, arguments: &[&str]) -> Result<()> {
-        self.screen.line(text);
+        self.context.screen.line(text);
         self.tracker(arguments)
     }
 
     fn tracker(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new(&self.program);
-        command
+        let typed: Vec<_> = arguments.iter().map(|word| shell::word(word)).collect();
+        let screen = &self.context.screen;
+        screen.line(&format!("$ tracker {}", typed.join(" ")));
+        let theirs = |name| Some((name, self.context.env.get(name)?));
+        let status = Command::new(&self.program)
             .args(arguments)
             .current_dir(&self.dir)
             .env_clear()
-            .envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let typed: Vec<_> = arguments.iter().map(|word| shell::word(word)).collect();
-        self.screen.line(&format!("$ tracker {}", typed.join(" ")));
-        let status = command.status();
+            .envs(LOOKS.into_iter().filter_map(theirs))
+            .env("HEYGEN_API_BASE", &self.base)
+            .env("HEYGEN_API_KEY", KEY)
+            .env("TRACKER_DB", self.dir.join("tracker.db"))
+            .env("HOME", &self.dir)
+            .status();
         status.map_err(|source| Problem::system("run this program", &source))?;
         Ok(())
     }

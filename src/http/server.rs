@@ -208,8 +208,7 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
         let mut wire = Wire {
             stream,
             house,
-            head_only: request.method == "HEAD",
-            keep_alive: request.keep_alive,
+            request: Some(&request),
         };
         (house.handler)(&request, &mut wire)?;
         if !request.keep_alive {
@@ -220,7 +219,13 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
 
 /// Answers a request that was not read to its end. Closing at once would reset the connection and take the answer along.
 fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
-    Wire::last(stream, house).send(Response::new(status))?;
+    let request = None;
+    Wire {
+        stream,
+        house,
+        request,
+    }
+    .send(Response::new(status))?;
     stream.shutdown(Shutdown::Write)?;
     let (patience, most) = DRAIN;
     let deadline = Instant::now() + patience;
@@ -231,7 +236,12 @@ fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
 /// Over the cap: a best effort that costs the accepting thread nothing.
 fn turn_away(mut stream: &TcpStream, house: &House) {
     let busy = Response::new(503).with_header("Retry-After", "1");
-    let mut wire = Wire::last(stream, house);
+    let request = None;
+    let mut wire = Wire {
+        stream,
+        house,
+        request,
+    };
     if stream.set_nonblocking(true).is_ok() && wire.send(busy).is_ok() {
         // What has arrived is read, so that the close is not a reset.
         while matches!(stream.read(&mut [0; 8192]), Ok(1..)) {}

@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::request::Request;
 use super::response::{Payload, Response};
 use super::server::House;
 
@@ -12,32 +13,24 @@ const SMALL: usize = 64 * 1024;
 pub struct Wire<'a> {
     pub(super) stream: &'a TcpStream,
     pub(super) house: &'a House,
-    pub(super) head_only: bool,
-    pub(super) keep_alive: bool,
+    /// `None` where it was not read to its end: the connection ends with the answer.
+    pub(super) request: Option<&'a Request>,
 }
 
-impl<'a> Wire<'a> {
-    pub(super) fn last(stream: &'a TcpStream, house: &'a House) -> Self {
-        Self {
-            stream,
-            house,
-            head_only: false,
-            keep_alive: false,
-        }
-    }
-
+impl Wire<'_> {
     /// Writes a well-formed response. A stream shorter than it promised is an error, so the connection ends.
     pub fn send(&mut self, mut response: Response) -> io::Result<()> {
         let bodiless = matches!(response.status, 100..=199 | 204 | 304);
         if !bodiless && !response.has_header("Content-Length") {
             response.set_header("Content-Length", response.body.length().to_string());
         }
-        if !self.keep_alive {
+        if !self.request.is_some_and(|request| request.keep_alive) {
             response.set_header("Connection", "close");
         }
         let mut head = response.head();
+        let head_only = self.request.is_some_and(|request| request.method == "HEAD");
         match response.body {
-            _ if bodiless || self.head_only => self.write_all(&head)?,
+            _ if bodiless || head_only => self.write_all(&head)?,
             Payload::Bytes(bytes) if bytes.len() <= SMALL => {
                 head.extend(bytes);
                 self.write_all(&head)?;
