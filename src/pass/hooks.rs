@@ -63,7 +63,7 @@ impl Run<'_, '_> {
         let Some(command) = self.options.hook.clone().filter(|_| self.options.run_hooks) else {
             return Ok(());
         };
-        while self.hooks.running.is_none() {
+        while self.hooks.until.is_none() {
             if self.hooks.queue.is_empty() && std::mem::take(&mut self.hooks.look) {
                 let due = store.read(|tx| tx.due_hooks(PAGE))?;
                 let Hooks { queue, seen, .. } = &mut self.hooks;
@@ -87,7 +87,7 @@ impl Run<'_, '_> {
             })?;
             if let Some(video) = video {
                 let command = command_of(&command, &hook, &video, store.path());
-                self.start_hook(command, Hooked { hook, video, guard });
+                self.start_hook(command, hook, video, guard);
             }
         }
         Ok(())
@@ -115,24 +115,31 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn start_hook(&mut self, command: Result<(Command, String), String>, hooked: Hooked) {
+    fn start_hook(
+        &mut self,
+        command: Result<(Command, String), String>,
+        hook: DueHook,
+        video: Video,
+        guard: Guard,
+    ) {
         let started = Instant::now();
         let spawned = command.and_then(|(mut command, input)| {
-            hooked.guard.hand_on(true);
+            guard.hand_on(true);
             let child = command.spawn();
-            hooked.guard.hand_on(false);
+            guard.hand_on(false);
             Ok((child.map_err(|error| error.to_string())?, input))
         });
         let group = |(child, _): &(Child, String)| Pid::from_raw(child.id().cast_signed());
-        self.hooks.running = Some(Running {
-            child: spawned.as_ref().ok().map(group).map(signals::Child::of),
-            until: started + PATIENCE,
-        });
+        self.hooks.child = spawned.as_ref().ok().map(group).map(signals::Child::of);
+        self.hooks.until = Some(started + PATIENCE);
         let has_child = spawned.is_ok();
         let outbox = self.outbox.clone();
         let wait = move || {
             let outcome = spawned.and_then(|(child, input)| outcome(child, &input, started));
-            let message = Message::new(move |run, tx| run.hooked(tx, hooked, outcome));
+            let message = Message::new(move |run, tx| {
+                run.after.guards.push(guard);
+                run.hooked(tx, &hook, video, outcome)
+            });
             outbox.send(message).ok();
         };
         if !has_child {
@@ -148,12 +155,16 @@ impl Run<'_, '_> {
         }
     }
 
-    fn hooked(&mut self, tx: &Tx<'_>, hooked: Hooked, outcome: Result<(), String>) -> Result<()> {
-        let Hooked { hook, video, guard } = hooked;
-        self.hooks.running = None;
+    fn hooked(
+        &mut self,
+        tx: &Tx<'_>,
+        hook: &DueHook,
+        video: Video,
+        outcome: Result<(), String>,
+    ) -> Result<()> {
+        (self.hooks.until, self.hooks.child) = (None, None);
         // A failed one may have left others waiting that it held up.
         self.hooks.look = true;
-        self.after.guards.push(guard);
         let tries = hook.tries + 1;
         if outcome.is_ok() || tries >= TRIES {
             tx.hook_over(hook.id)?;
@@ -188,18 +199,6 @@ fn outcome(mut child: Child, input: &str, started: Instant) -> Result<(), String
     }
 }
 
-struct Hooked {
-    hook: DueHook,
-    video: Video,
-    guard: Guard,
-}
-
-struct Running {
-    /// `None` when it could not be started.
-    child: Option<signals::Child>,
-    until: Instant,
-}
-
 /// The hooks of one run: one after the other, beside everything else.
 #[derive(Default)]
 pub(super) struct Hooks {
@@ -208,7 +207,10 @@ pub(super) struct Hooks {
     look: bool,
     /// Those this run has tried: what fails is tried again by the next.
     seen: HashSet<RowId>,
-    running: Option<Running>,
+    /// While one is running: when it is killed.
+    pub(super) until: Option<Instant>,
+    /// `None` when it could not be started.
+    child: Option<signals::Child>,
 }
 
 impl Hooks {
@@ -217,11 +219,7 @@ impl Hooks {
     }
 
     pub(super) fn are_over(&self) -> bool {
-        self.running.is_none() && self.queue.is_empty() && !self.look
-    }
-
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.running.as_ref().map(|running| running.until)
+        self.until.is_none() && self.queue.is_empty() && !self.look
     }
 
     pub(super) fn stop(&mut self) {
@@ -230,16 +228,15 @@ impl Hooks {
     }
 
     pub(super) fn kill(&mut self) {
-        if let Some(running) = &mut self.running {
-            running.child.iter().for_each(signals::Child::kill);
-            running.until = Instant::now() + PATIENCE;
-        }
+        self.child.iter().for_each(signals::Child::kill);
+        let later = Instant::now() + PATIENCE;
+        self.until = self.until.map(|_| later);
     }
 
     pub(super) fn end(&mut self) {
         self.stop();
         self.kill();
-        self.running = None;
+        (self.until, self.child) = (None, None);
     }
 }
 

@@ -214,7 +214,7 @@ impl<'a, 's> Run<'a, 's> {
     /// Waits for what the workers learnt, at most `until`, and takes it in. `false` when there was nothing by then.
     fn step(&mut self, store: &mut Store, until: Option<Instant>) -> Result<bool> {
         let first = loop {
-            let hook = self.hooks.until();
+            let hook = self.hooks.until;
             let received = match [until, hook].into_iter().flatten().min() {
                 // `self.outbox` keeps the channel open.
                 None => self.inbox.recv().ok(),
