@@ -8,11 +8,11 @@ use chrono::Local;
 
 use super::save_job::SaveJob;
 use super::{Run, Tx};
-use crate::decide::{self, FileFact, Observation, Verdict};
+use crate::decide::{self, FileFact, Observation};
 use crate::download::{self, DownloadError, FileClient, Finished, Next, Recovered, name};
-use crate::error::{Problem, Result, code};
+use crate::error::{Result, code};
 use crate::event::Failure;
-use crate::heygen::{ApiError, RemoteVideo};
+use crate::heygen::RemoteVideo;
 use crate::locks::{Guard, Purpose};
 use crate::store::Store;
 use crate::video::{Asset, File, FileState, Operation, Outage, RowId, Video};
@@ -66,38 +66,6 @@ impl Saves {
     }
 }
 
-pub(super) struct FileFailure {
-    pub(super) problem: Problem,
-    /// By whoever serves the file, not by this machine.
-    pub(super) refused: bool,
-    /// HeyGen refused the key when it was asked for fresh URLs.
-    pub(super) key_refused: bool,
-}
-
-impl From<DownloadError> for FileFailure {
-    fn from(DownloadError { next, problem }: DownloadError) -> Self {
-        Self {
-            refused: match next {
-                Next::Refresh => true,
-                Next::GiveUp => problem.code == "download_failed",
-                _ => false,
-            },
-            problem,
-            key_refused: false,
-        }
-    }
-}
-
-impl From<ApiError> for FileFailure {
-    fn from(error: ApiError) -> Self {
-        Self {
-            key_refused: Verdict::of(&error) == Verdict::KeyRefused,
-            refused: false,
-            problem: error.into(),
-        }
-    }
-}
-
 impl Run<'_, '_> {
     /// Finishes what a crash left between "complete" and "under its final name", of the rows that were named alone.
     pub(super) fn repair(&mut self, store: &mut Store, only: Option<&[RowId]>) -> Result<()> {
@@ -136,7 +104,7 @@ impl Run<'_, '_> {
                 run.file(tx, row, asset, FileFact::Saved { repaired: true })
             }
             Ok(Recovered::Lost) => run.file(tx, row, asset, FileFact::Lost),
-            Err(error) => run.not_saved(tx, row, asset, error.into()),
+            Err(error) => run.not_saved(tx, row, asset, error, false),
         })
     }
 
@@ -267,29 +235,37 @@ impl Run<'_, '_> {
         }
     }
 
+    /// `key_refused`: when HeyGen was asked for fresh URLs.
     pub(super) fn not_saved(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
         asset: Asset,
-        failure: FileFailure,
+        error: DownloadError,
+        key_refused: bool,
     ) -> Result<()> {
-        let problem = failure.problem;
+        let DownloadError { next, problem } = error;
+        // By whoever serves the file, not by this machine.
+        let refused = match next {
+            Next::Refresh => true,
+            Next::GiveUp => problem.code == "download_failed",
+            _ => false,
+        };
         let disk_is_full = problem.code == code::DISK_FULL;
         let local = Failure {
             asset: Some(asset),
             // One full disk strikes every row, and so does a key.
-            own: !failure.key_refused && !disk_is_full,
+            own: !key_refused && !disk_is_full,
             ..Failure::local(Operation::Save, &problem.code, &problem.message)
         };
-        if failure.key_refused {
+        if key_refused {
             self.stop(Outage::Key, problem);
         } else if disk_is_full {
             let hint = "free some room; the next check goes on where this one stopped";
             self.outage(Outage::Disk, problem.with_hint(hint));
         }
         let fact = FileFact::Failed {
-            refused: failure.refused && local.own,
+            refused: refused && local.own,
             failure: local,
             report: self.saves.with_error.insert(row),
         };

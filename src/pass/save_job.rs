@@ -3,14 +3,13 @@
 //! What the job must not forget goes through the main thread: a part before it is created and a digest before its
 //! rename wait for the commit, progress does not.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::commit::Message;
-use super::save::FileFailure;
 use super::{Access, PassOptions};
 use crate::decide::{FileFact, Verdict};
 use crate::download::{
@@ -26,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
 
+/// What is to be recorded of a failure, if anything, and whether it is the key's.
+type Failed = Option<(DownloadError, bool)>;
+
 pub(super) struct SaveJob {
     pub(super) video: Video,
     pub(super) disk: Option<PathBuf>,
@@ -38,7 +40,6 @@ pub(super) struct SaveJob {
 }
 
 impl SaveJob {
-    ///
     /// `deliver` takes its messages to the main thread; `false` when the run is over and nobody listens.
     pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard, deliver: &Deliver<'_>) {
         let row = self.video.id;
@@ -57,8 +58,8 @@ impl SaveJob {
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
                 Err(_) if stop::is_requested() => return,
                 Err(None) => continue,
-                Err(Some(failure)) => {
-                    Message::new(move |run, tx| run.not_saved(tx, row, asset, failure))
+                Err(Some((error, key_refused))) => {
+                    Message::new(move |run, tx| run.not_saved(tx, row, asset, error, key_refused))
                 }
             };
             deliver(message);
@@ -76,7 +77,7 @@ impl SaveJob {
     }
 
     /// Without a failure there is nothing to record.
-    fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<(), Option<FileFailure>> {
+    fn save(&mut self, asset: Asset, deliver: &Deliver<'_>) -> Result<(), Failed> {
         let tries = self.options.retries.saturating_add(1);
         let mut backoff = Backoff::new(tries, PATIENCE, self.options.retry_delay, PATIENCE);
         let mut waited = Duration::ZERO;
@@ -86,7 +87,7 @@ impl SaveJob {
             asset,
             deliver,
             transfer: self.progress.download(&self.label(asset)),
-            part: Mutex::new(part),
+            part: RefCell::new(part),
         };
         loop {
             let url = self.video.urls.get(asset).ok_or(None)?;
@@ -99,14 +100,14 @@ impl SaveJob {
                     if self.video.urls.get(asset).is_some() {
                         continue;
                     }
-                    return Err(Some(error.into()));
+                    return Err(Some((error, false)));
                 }
                 Next::Retry(after) => after,
                 Next::Stop | Next::Unrecorded => return Err(None),
-                _ => return Err(Some(error.into())),
+                _ => return Err(Some((error, false))),
             };
             let Some(pause) = backoff.next(waited, after, fastrand::f64()) else {
-                return Err(Some(error.into()));
+                return Err(Some((error, false)));
             };
             thread::sleep(pause);
             waited += pause;
@@ -125,23 +126,24 @@ impl SaveJob {
             asset: ledger.asset,
             replace: self.options.replace,
             max_size: self.options.max_size,
-            part: ledger.recorded(),
+            part: ledger.part.borrow().clone(),
             ledger,
         };
         download::fetch(&self.files, &request)
     }
 
     /// Presigned URLs expire; asking for the video mints new ones.
-    fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Option<FileFailure>> {
+    fn refresh(&mut self, deliver: &Deliver<'_>) -> Result<(), Failed> {
         self.refreshed = true;
         let job = self.video.job().ok_or(None)?;
-        let remote = self
-            .access
-            .job(&job)
-            .map_err(|error| match Verdict::of(&error) {
-                Verdict::NotAsked => None,
-                _ => Some(FileFailure::from(error)),
-            })?;
+        let remote = self.access.job(&job).map_err(|error| {
+            let verdict = Verdict::of(&error);
+            let failed = DownloadError {
+                next: Next::Retry(error.retry_after),
+                problem: error.into(),
+            };
+            (verdict != Verdict::NotAsked).then_some((failed, verdict == Verdict::KeyRefused))
+        })?;
         self.video.urls = remote.urls.clone();
         let row = self.video.id;
         deliver(Message::new(move |run, tx| run.refreshed(tx, row, &remote)));
@@ -154,17 +156,10 @@ struct JobLedger<'a> {
     asset: Asset,
     deliver: &'a Deliver<'a>,
     transfer: Transfer,
-    part: Mutex<Option<Part>>,
+    part: RefCell<Option<Part>>,
 }
 
 impl JobLedger<'_> {
-    fn recorded(&self) -> Option<Part> {
-        self.part
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
     fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<(), DownloadError> {
         let (row, asset) = (self.row, self.asset);
         let delivered = (self.deliver)(Message::new(move |run, tx| {
@@ -185,7 +180,7 @@ impl JobLedger<'_> {
 
 impl Ledger for JobLedger<'_> {
     fn part(&self, part: Option<&Part>) -> Result<(), DownloadError> {
-        *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part.cloned();
+        self.part.replace(part.cloned());
         let fact = FileFact::Part(part.cloned());
         // About to be created: a crash must not leave a file nobody knows. Or this is the last word before the end.
         if part.is_some_and(|part| part.bytes == 0 || stop::is_requested()) {
