@@ -278,29 +278,18 @@ fn reason(code: Option<&str>, message: Option<&str>) -> String {
 }
 
 fn sentence(video: &Video, event: &Event) -> String {
-    let verb = match event {
-        Event::Accepted { .. } => "sent",
-        Event::Postponed { .. } => "postponed",
-        Event::Stalled => "stalled",
-        Event::Message { message, .. } => message.word(),
-        Event::Recovered { .. } => "works again",
-        Event::Saved(_) => "saved",
-        Event::Repaired(_) | Event::Lost { .. } => "repaired",
-        Event::Unavailable { .. } => "unavailable",
-        _ => video.status(),
-    };
-    format!("{}{}", subject(video, verb), details(video, event))
-}
-
-fn details(video: &Video, event: &Event) -> String {
     let (id, fit) = (video.id, |text: &str| text::fit(text, REASON_WIDTH));
-    match event {
-        Event::Postponed { .. } => ": HeyGen asks to wait".to_owned(),
-        Event::Error(_) => last_error(video),
-        Event::Candidates { .. } => format!(": {}", lost_hint(video)),
-        Event::Stalled => format!(
-            ": renders unusually long, since {}; still asked about (tracker show {id})",
-            rendering_since(video)
+    let (verb, details) = match event {
+        Event::Accepted { .. } => ("sent", String::new()),
+        Event::Postponed { .. } => ("postponed", ": HeyGen asks to wait".to_owned()),
+        Event::Error(_) => (video.status(), last_error(video)),
+        Event::Candidates { .. } => (video.status(), format!(": {}", lost_hint(video))),
+        Event::Stalled => (
+            "stalled",
+            format!(
+                ": renders unusually long, since {}; still asked about (tracker show {id})",
+                rendering_since(video)
+            ),
         ),
         Event::Attention { said, page } => {
             let said = said.iter().map(|said| format!(": {}", fit(said)));
@@ -308,32 +297,51 @@ fn details(video: &Video, event: &Event) -> String {
                 .iter()
                 .map(|page| format!(", {}", text::sanitize(page)));
             let (said, page): (String, String) = (said.collect(), page.collect());
-            format!("{said} (tracker reply {id} TEXT{page})")
+            let reply = format!("{said} (tracker reply {id} TEXT{page})");
+            (video.status(), reply)
         }
-        Event::Message { state, why, .. } => match (state, why) {
-            (MessageState::Sent, _) => ": sent".to_owned(),
-            (MessageState::Refused, Some(why)) => format!(": refused: {}", fit(why)),
-            _ => format!(": no answer came, and it is not sent twice (tracker show {id})"),
-        },
-        Event::Recovered { code, .. } => format!(": no {} any more", text::sanitize(code)),
-        Event::Saved(file) | Event::Repaired(file) => saved(file),
-        Event::Lost { .. } => ": a finished download is gone and is fetched again".to_owned(),
-        Event::Unavailable { asset, why } => match why {
-            None => format!(": HeyGen has no {asset} file for it"),
-            Some(why) => format!(": its {asset} file is given up: {}", fit(why)),
-        },
+        Event::Message {
+            message,
+            state,
+            why,
+            ..
+        } => {
+            let end = match (state, why) {
+                (MessageState::Sent, _) => ": sent".to_owned(),
+                (MessageState::Refused, Some(why)) => format!(": refused: {}", fit(why)),
+                _ => format!(": no answer came, and it is not sent twice (tracker show {id})"),
+            };
+            (message.word(), end)
+        }
+        Event::Recovered { code, .. } => {
+            let code = text::sanitize(code);
+            ("works again", format!(": no {code} any more"))
+        }
+        Event::Saved(file) => ("saved", saved(file)),
+        Event::Repaired(file) => ("repaired", saved(file)),
+        Event::Lost { .. } => {
+            let lost = ": a finished download is gone and is fetched again";
+            ("repaired", lost.to_owned())
+        }
+        Event::Unavailable { asset, why } => {
+            let why = match why {
+                None => format!(": HeyGen has no {asset} file for it"),
+                Some(why) => format!(": its {asset} file is given up: {}", fit(why)),
+            };
+            ("unavailable", why)
+        }
         Event::Rejected(_)
         | Event::Unknown { .. }
         | Event::Status { .. }
         | Event::Missing { .. }
-        | Event::Found { .. } => end(video),
-        Event::Accepted { .. }
-        | Event::Recorded
+        | Event::Found { .. } => (video.status(), end(video)),
+        Event::Recorded
         | Event::Sending { .. }
         | Event::Gone { .. }
         | Event::Edited(_)
-        | Event::Hook { .. } => String::new(),
-    }
+        | Event::Hook { .. } => (video.status(), String::new()),
+    };
+    format!("{}{details}", subject(video, verb))
 }
 
 fn saved(file: &SavedFile) -> String {
