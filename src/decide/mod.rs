@@ -155,12 +155,6 @@ pub fn happened(video: &Video, event: Event) -> Decision {
     decision
 }
 
-pub fn failed(video: &Video, failure: Failure, now: Timestamp) -> Decision {
-    let mut decision = Decision::new(video);
-    record_failure(&mut decision, failure, now);
-    decision
-}
-
 fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp) {
     let last = decision.video.last_error.as_ref();
     // An outage must not overwrite the row's own error, or that error would be reported again after the outage.

@@ -33,9 +33,11 @@ pub enum Observation<'a> {
         witness: Witness,
         at: Timestamp,
     },
-    Failed(&'a ApiError),
-    /// A request for many rows failed, this one among them: reported once for all.
-    FailedForAll(&'a ApiError),
+    /// `own`: not with all others, for which it is reported once.
+    Failed {
+        error: &'a ApiError,
+        own: bool,
+    },
 }
 
 /// What else the run that met a 404 proves. A wrong key or base URL, or a HeyGen in trouble, also answers 404.
@@ -61,19 +63,11 @@ pub fn observed(
         Observation::NotFound { error, witness, at } => {
             not_found(video, error, witness, at, account, now)
         }
-        Observation::Failed(error) => {
-            super::failed(video, Failure::api(Operation::Poll, error), now)
-        }
-        Observation::FailedForAll(error) => {
+        Observation::Failed { error, own } => {
+            let mut decision = Decision::new(video);
             let failure = Failure::api(Operation::Poll, error);
-            super::failed(
-                video,
-                Failure {
-                    own: false,
-                    ..failure
-                },
-                now,
-            )
+            record_failure(&mut decision, Failure { own, ..failure }, now);
+            decision
         }
     }
 }

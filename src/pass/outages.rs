@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::report::Reporter;
 use super::{Access, Run};
-use crate::decide::REPORT_AGAIN;
+use crate::decide::{REPORT_AGAIN, Verdict};
 use crate::error::{Problem, Result};
-use crate::heygen::Timeouts;
+use crate::heygen::{ApiError, Timeouts};
 use crate::store::{Store, Trouble};
 use crate::time::Timestamp;
 use crate::video::{Account, Outage};
@@ -120,6 +120,17 @@ impl Run<'_, '_> {
         }
         self.outage(outage, problem);
         self.limiter.close();
+    }
+
+    /// The same for what lets no other request of this run succeed.
+    pub(super) fn stop_for(&mut self, verdict: Verdict, error: &ApiError) {
+        let outage = match verdict {
+            Verdict::KeyRefused => Outage::Key,
+            Verdict::Busy => Outage::RateLimit,
+            Verdict::NotSent => Outage::Network,
+            _ => return,
+        };
+        self.stop(outage, error.clone());
     }
 
     pub(super) fn works(&mut self, outage: Outage) {

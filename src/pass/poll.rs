@@ -144,24 +144,23 @@ impl Run<'_, '_> {
 
     pub(super) fn dispatch_polls(&mut self, store: &Store) -> Result<()> {
         while self.api.free() > 0 {
-            match self.polls.breaker.circuit() {
-                Circuit::Open => {
-                    self.polls.give_up();
-                    return Ok(());
-                }
-                Circuit::HalfOpen if !self.api.is_idle() => return Ok(()),
-                Circuit::HalfOpen if !self.polls.held.is_empty() => {
-                    let asked = any(&mut self.polls.held);
-                    return asked.map_or(Ok(()), |asked| self.ask_for_one(asked));
-                }
-                Circuit::HalfOpen | Circuit::Closed => {}
-            }
-            if self.limiter.is_closed() {
+            let circuit = self.polls.breaker.circuit();
+            if circuit == Circuit::Open || self.limiter.is_closed() {
                 self.polls.give_up();
                 return Ok(());
             }
-            self.refill(store)?;
-            if let Some(asked) = self.polls.details.pop_front() {
+            let mut next = None;
+            if circuit == Circuit::HalfOpen {
+                if !self.api.is_idle() {
+                    return Ok(());
+                }
+                next = any(&mut self.polls.held);
+            }
+            if next.is_none() {
+                self.refill(store)?;
+                next = self.polls.details.pop_front();
+            }
+            if let Some(asked) = next {
                 self.ask_for_one(asked)?;
             } else if !self.polls.bulk.is_empty() {
                 let (kind, rows) = self.polls.next_bulk();
@@ -246,15 +245,13 @@ impl Run<'_, '_> {
         let verdict = Verdict::of(&error);
         match verdict {
             Verdict::NotAsked => return Ok(()),
-            Verdict::KeyRefused => self.stop(Outage::Key, error.clone()),
             Verdict::Forbidden => self.stop(Outage::Forbidden, error.clone()),
-            Verdict::Busy => self.stop(Outage::RateLimit, error.clone()),
             Verdict::NotSent => self.outage(Outage::Network, error.clone()),
-            _ => {}
+            _ => self.stop_for(verdict, &error),
         }
-        let rows: Vec<Asked> = rows.into_iter().filter(|asked| !asked.missing).collect();
+        let rows = rows.into_iter().filter(|asked| !asked.missing);
         if verdict == Verdict::NotSent {
-            let failed = rows.into_iter().map(|asked| (asked, error.clone()));
+            let failed = rows.map(|asked| (asked, error.clone()));
             self.polls.failed.extend(failed);
         } else {
             self.polls.held.extend(rows);
@@ -320,10 +317,9 @@ impl Run<'_, '_> {
         let verdict = Verdict::of(&error);
         match verdict {
             Verdict::NotAsked => {}
-            Verdict::KeyRefused => self.stop(Outage::Key, error),
-            Verdict::Busy => self.stop(Outage::RateLimit, error),
+            Verdict::KeyRefused | Verdict::Busy => self.stop_for(verdict, &error),
             Verdict::NotSent => {
-                self.stop(Outage::Network, error.clone());
+                self.stop_for(verdict, &error);
                 self.polls.failed.push((asked, error));
             }
             Verdict::NotFound => {
@@ -333,7 +329,7 @@ impl Run<'_, '_> {
             }
             _ if verdict.is_heygens() => {
                 self.reached(tx)?;
-                self.observe(tx, &asked, Observation::Failed(&error))?;
+                self.failed(tx, &asked, &error, true)?;
             }
             _ => {
                 self.polls.failed.push((asked, error));
@@ -370,7 +366,7 @@ impl Run<'_, '_> {
         self.polls.breaker.success();
         self.polls.release_held();
         for (asked, error) in std::mem::take(&mut self.polls.failed) {
-            self.observe(tx, &asked, Observation::Failed(&error))?;
+            self.failed(tx, &asked, &error, true)?;
         }
         Ok(())
     }
@@ -398,11 +394,7 @@ impl Run<'_, '_> {
         let rest = held.into_iter().map(|asked| (asked, first.clone()));
         self.commit(store, |run, tx| {
             for (asked, error) in failed.into_iter().chain(rest) {
-                let observation = match everybodys {
-                    true => Observation::FailedForAll(&error),
-                    false => Observation::Failed(&error),
-                };
-                run.observe(tx, &asked, observation)?;
+                run.failed(tx, &asked, &error, !everybodys)?;
             }
             Ok(())
         })
@@ -483,6 +475,10 @@ impl Run<'_, '_> {
     fn is_of_other_account(&self, tx: &Tx<'_>, row: RowId) -> Result<bool> {
         let (owner, account) = (tx.owner(row)?, self.account()?);
         Ok(owner.is_some_and(|owner| owner != account))
+    }
+
+    fn failed(&mut self, tx: &Tx<'_>, asked: &Asked, error: &ApiError, own: bool) -> Result<()> {
+        self.observe(tx, asked, Observation::Failed { error, own })
     }
 
     fn observe(&mut self, tx: &Tx<'_>, asked: &Asked, observation: Observation<'_>) -> Result<()> {

@@ -77,26 +77,29 @@ impl Run<'_, '_> {
             restored: None,
             ignore_backoff: self.ignore_backoff,
         };
-        let expired = |video: &Video| match decide::due(video, &moment) {
-            Due::Expired(why) => Some(why),
-            _ => None,
-        };
-        let looks_old = store.read(|tx| tx.video(row))?.as_ref().and_then(expired);
-        if looks_old.is_none() {
+        let is_old = |video: &Video| matches!(decide::due(video, &moment), Due::Expired(_));
+        if !store.read(|tx| tx.video(row))?.as_ref().is_some_and(is_old) {
             return Ok(());
         }
         // Somebody who is at it right now knows better.
         let Some(_guard) = self.locks.try_row(Purpose::Send, row)? else {
             return Ok(());
         };
-        self.commit(store, |run, tx| {
-            if let Some(video) = tx.video(row)?
-                && let Some(why) = expired(&video)
-            {
-                run.write(tx, decide::expire(&video, why, run.now))?;
-            }
-            Ok(())
-        })
+        self.commit(store, |run, tx| run.due(tx, row, &moment).map(drop))
+    }
+
+    /// The row, when it is its turn. What is too old for that is given up.
+    fn due(&mut self, tx: &Tx<'_>, row: RowId, moment: &Moment<'_>) -> Result<Option<Video>> {
+        let Some(video) = tx.video(row)? else {
+            return Ok(None);
+        };
+        match decide::due(&video, moment) {
+            Due::Now => return Ok(Some(video)),
+            Due::Expired(why) => self.write(tx, decide::expire(&video, why, self.now))?,
+            Due::OtherAccount => self.sends.other_account += 1,
+            Due::Later(_) | Due::Not => {}
+        }
+        Ok(None)
     }
 
     pub(super) fn dispatch_sends(&mut self, store: &mut Store) -> Result<()> {
@@ -160,13 +163,15 @@ impl Run<'_, '_> {
             }
             Err(error) => error,
         };
-        match Verdict::of(&error) {
-            Verdict::NotAsked => {}
-            Verdict::KeyRefused => self.stop(Outage::Key, error),
-            Verdict::NotSent => self.stop(Outage::Network, error),
-            _ => return true,
+        let verdict = Verdict::of(&error);
+        let ends = matches!(
+            verdict,
+            Verdict::NotAsked | Verdict::KeyRefused | Verdict::NotSent
+        );
+        if ends {
+            self.stop_for(verdict, &error);
         }
-        false
+        !ends
     }
 
     /// Notes that this database is in use, so that its outbox is known to be unsent. What was too old by then is not
@@ -225,9 +230,6 @@ impl Run<'_, '_> {
 
     /// Marks a row `sending`; `None` when that is not its turn after all.
     fn mark(&mut self, tx: &Tx<'_>, row: RowId) -> Result<Option<Ready>> {
-        let Some(video) = tx.video(row)? else {
-            return Ok(None);
-        };
         let (account, now) = (self.account()?, self.now);
         let moment = Moment {
             account: Some(&account),
@@ -236,18 +238,9 @@ impl Run<'_, '_> {
             restored: tx.restored()?.map(|(_, last)| last),
             ignore_backoff: self.ignore_backoff,
         };
-        match decide::due(&video, &moment) {
-            Due::Now => {}
-            Due::OtherAccount => {
-                self.sends.other_account += 1;
-                return Ok(None);
-            }
-            Due::Expired(why) => {
-                self.write(tx, decide::expire(&video, why, now))?;
-                return Ok(None);
-            }
-            Due::Later(_) | Due::Not => return Ok(None),
-        }
+        let Some(video) = self.due(tx, row, &moment)? else {
+            return Ok(None);
+        };
         if video.phase == Phase::Unsent
             && let Some(room) = &mut self.sends.room
         {
@@ -370,13 +363,11 @@ impl Run<'_, '_> {
         let account = self.account()?;
         match verdict {
             Verdict::NotAsked => {}
-            Verdict::NotSent => {
-                self.stop(Outage::Network, error);
-                tx.release_account(&account, Some(&account.at_any_host()))?;
-            }
-            Verdict::KeyRefused => {
-                self.stop(Outage::Key, error);
-                tx.release_account(&account, None)?;
+            Verdict::NotSent | Verdict::KeyRefused => {
+                self.stop_for(verdict, &error);
+                let at_any_host = account.at_any_host();
+                let instead = (verdict == Verdict::NotSent).then_some(&at_any_host);
+                tx.release_account(&account, instead)?;
             }
             Verdict::Forbidden => self.stop(Outage::SubmitForbidden, error),
             Verdict::NoCredit => {

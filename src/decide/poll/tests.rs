@@ -159,7 +159,7 @@ fn errors(decision: &Decision) -> Vec<(bool, bool, bool)> {
 }
 
 fn fails(video: &Video, error: &ApiError, at: Timestamp) -> Decision {
-    observed(video, Observation::Failed(error), &mine(), at)
+    observed(video, Observation::Failed { error, own: true }, &mine(), at)
 }
 
 fn not_there(video: &Video, witness: Witness, at: Timestamp) -> Decision {
@@ -465,7 +465,10 @@ fn the_trouble_of_a_run_is_no_row_s_news() {
     let video = row(Phase::Accepted, "pending");
     let failed = observed(
         &video,
-        Observation::FailedForAll(&server_error()),
+        Observation::Failed {
+            error: &server_error(),
+            own: false,
+        },
         &mine(),
         now(),
     );
@@ -486,7 +489,11 @@ fn the_trouble_of_a_run_does_not_replace_a_row_s_that_was_told() {
         let mut video = row(Phase::Accepted, "completed");
         video.last_error = trouble(operation, "http_500", Some(now().before(MINUTE)));
         let error = error(ErrorKind::NotSent, "network_error");
-        let failed = observed(&video, Observation::FailedForAll(&error), &mine(), now());
+        let outage = Observation::Failed {
+            error: &error,
+            own: false,
+        };
+        let failed = observed(&video, outage, &mine(), now());
         assert_eq!(failed.video, video);
         assert!(!failed.changed && failed.events.is_empty());
     }
