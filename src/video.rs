@@ -533,6 +533,11 @@ impl Video {
         Some(end.since(start))
     }
 
+    /// When it was accepted, as far as that is known.
+    pub fn began_at(&self) -> Timestamp {
+        self.accepted_at.unwrap_or(self.submitted_at)
+    }
+
     pub fn file(&self, asset: Asset) -> Option<&File> {
         self.files.iter().find(|file| file.asset == asset)
     }

@@ -191,7 +191,12 @@ impl Decision {
                 continue;
             }
             if file.asset == Asset::Video {
-                self.withheld(file, now);
+                let why = "completed over an hour ago, and HeyGen still gives no link to the video";
+                let failure = Failure {
+                    asset: Some(file.asset),
+                    ..Failure::local(Operation::Save, "download_failed", why)
+                };
+                self.file_failed(file, failure, true, true, now);
             } else {
                 self.give_up(file, None);
                 given_up = true;
@@ -200,15 +205,6 @@ impl Decision {
         if given_up {
             self.files_settled();
         }
-    }
-
-    fn withheld(&mut self, file: File, now: Timestamp) {
-        let why = "completed over an hour ago, and HeyGen still gives no link to the video";
-        let failure = Failure {
-            asset: Some(file.asset),
-            ..Failure::local(Operation::Save, "download_failed", why)
-        };
-        self.file_failed(file, failure, true, true, now);
     }
 
     /// What is refused for long enough is given up, so that its row can finish.

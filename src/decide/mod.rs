@@ -92,8 +92,12 @@ impl Decision {
     }
 
     fn changes(&mut self, before: &Video, event: Event) {
+        self.changes_from(self.status_before(before), event);
+    }
+
+    fn changes_from(&mut self, was: Option<String>, event: Event) {
         self.events.push(Entry {
-            was: self.status_before(before),
+            was,
             ..Entry::new(event)
         });
     }

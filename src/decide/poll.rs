@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, Entry, agent, record_failure};
+use super::{Decision, agent, record_failure};
 use crate::event::{Event, Failure};
 use crate::heygen::{ApiError, RemoteVideo};
 use crate::kind::Kind;
@@ -139,16 +139,12 @@ impl Decision {
             failure_message: row.failure_message.clone(),
         };
         if before.phase == Phase::Missing {
-            self.events.push(Entry {
-                was: was.clone().filter(|_| !new_word),
-                ..Entry::new(Event::Found { there_again: true })
-            });
+            let was = was.clone().filter(|_| !new_word);
+            self.changes_from(was, Event::Found { there_again: true });
         }
         if new_word || ends_late {
-            self.events.push(Entry {
-                was: was.or_else(|| ends_late.then(|| before.status().to_owned())),
-                ..Entry::new(change)
-            });
+            let was = was.or_else(|| ends_late.then(|| before.status().to_owned()));
+            self.changes_from(was, change);
         }
     }
 }

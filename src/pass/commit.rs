@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::locks::Guard;
 use crate::store::{Store, Tx};
 use crate::time;
-use crate::video::{Operation, RowId, Video, VideoId};
+use crate::video::{HookEvent, Operation, RowId, Video, VideoId};
 
 /// How many answers about rows go into one transaction at most, give or take one bulk answer: bounds how long another
 /// writer waits.
@@ -141,8 +141,8 @@ impl Run<'_, '_> {
             }
             self.after.said.push((Rc::clone(&video), entry));
         }
-        if finishes {
-            self.maybe_idle(tx, row)?;
+        if finishes && self.options.hook.is_some() && !tx.has_unfinished()? {
+            self.due_hook(tx, row, HookEvent::Idle, None)?;
         }
         if !decision.fetch.is_empty() && self.options.download {
             self.saves.queue(row);

@@ -46,16 +46,8 @@ impl Run<'_, '_> {
         if self.options.hook.is_none() {
             return Ok(());
         }
-        self.hooks.look();
+        self.hooks.look = true;
         tx.hook(row, event, file, self.now)
-    }
-
-    /// Notes `idle` when this row was the last unfinished one.
-    pub(super) fn maybe_idle(&mut self, tx: &Tx<'_>, row: RowId) -> Result<()> {
-        if self.options.hook.is_none() || tx.has_unfinished()? {
-            return Ok(());
-        }
-        self.due_hook(tx, row, HookEvent::Idle, None)
     }
 
     /// Starts the next hook that is due, when none is running. Each try is counted before it is made.
@@ -204,7 +196,7 @@ fn outcome(mut child: Child, input: &str, started: Instant) -> Result<(), String
 pub(super) struct Hooks {
     queue: VecDeque<DueHook>,
     /// There may be more than the queue has.
-    look: bool,
+    pub(super) look: bool,
     /// Those this run has tried: what fails is tried again by the next.
     seen: HashSet<RowId>,
     /// While one is running: when it is killed.
@@ -214,10 +206,6 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    pub(super) fn look(&mut self) {
-        self.look = true;
-    }
-
     pub(super) fn are_over(&self) -> bool {
         self.until.is_none() && self.queue.is_empty() && !self.look
     }

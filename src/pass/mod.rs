@@ -76,7 +76,7 @@ pub(crate) fn run(
     let mut run = Run::new(store, env, options, reporter)?;
     run.gather(store, scope)?;
     if hooks {
-        run.hooks.look();
+        run.hooks.look = true;
     }
     let result = run.finish(store);
     run.hooks.end();
@@ -167,7 +167,7 @@ impl<'a, 's> Run<'a, 's> {
                 self.expire_old(store)?;
                 if store.read(has_work)? {
                     self.polls.everything();
-                    self.sends.everything();
+                    self.sends.everything = true;
                 }
             }
             Scope::Named(rows) | Scope::Asked(rows) => {

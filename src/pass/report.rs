@@ -1,7 +1,6 @@
 //! What a run says: one plain sentence or one JSON line per thing that happened, and what it all amounts to.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -87,26 +86,6 @@ impl<'a> Reporter<'a> {
     pub(super) fn begin_round(&mut self) {
         self.tally.errors = 0;
         self.tally.auth = false;
-    }
-
-    pub(super) fn progress_line(&self, video: &Video, elapsed: Duration, usual: &str) {
-        if !self.screen.json {
-            let elapsed = human::duration(elapsed);
-            let doing = subject(video, video.status());
-            self.screen.note(&format!("{doing}, {elapsed} ({usual})"));
-        }
-    }
-
-    pub(super) fn show_rendering(&self, videos: &[(Video, Duration)], usual: &str) {
-        let line = |(video, elapsed): &(Video, Duration)| {
-            let label = match video.progress {
-                Some(percent) => subject(video, &format!("{} {percent}%", video.status())),
-                None => subject(video, video.status()),
-            };
-            (video.id, label, *elapsed)
-        };
-        let lines: Vec<_> = videos.iter().map(line).collect();
-        self.screen.progress.rendering(&lines, usual);
     }
 
     /// Says what happened and is committed; `video` is the row afterwards.
@@ -257,7 +236,7 @@ impl<'a> Reporter<'a> {
 }
 
 /// `14 saved "Launch teaser"`: the beginning of every sentence about a row.
-fn subject(video: &Video, verb: &str) -> String {
+pub(super) fn subject(video: &Video, verb: &str) -> String {
     let title = video.title.as_deref().unwrap_or_default();
     let title = text::fit(title, 60);
     let title = match title.is_empty() {
@@ -288,7 +267,7 @@ fn sentence(video: &Video, event: &Event) -> String {
             "stalled",
             format!(
                 ": renders unusually long, since {}; still asked about (tracker show {id})",
-                rendering_since(video)
+                video.began_at()
             ),
         ),
         Event::Attention { said, page } => {
@@ -353,10 +332,6 @@ fn saved(file: &SavedFile) -> String {
     format!("{what}: {path} ({size})")
 }
 
-fn rendering_since(video: &Video) -> String {
-    video.accepted_at.unwrap_or(video.submitted_at).rfc3339()
-}
-
 fn end(video: &Video) -> String {
     let id = video.id;
     match video.phase {
@@ -406,7 +381,7 @@ fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
             "type": "candidates", "id": id, "candidates": Field::Candidates.of(video),
         })),
         Event::Stalled => Some(json!({
-            "type": "stalled", "id": id, "video_id": video_id, "since": rendering_since(video),
+            "type": "stalled", "id": id, "video_id": video_id, "since": video.began_at(),
         })),
         Event::Saved(file) | Event::Repaired(file) => Some(json!({
             "type": "saved", "id": id, "video_id": video_id, "asset": file.asset,

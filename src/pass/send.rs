@@ -17,7 +17,6 @@ use crate::store::{Store, Trouble};
 use crate::time::{self, LONGEST_WAIT, Timestamp};
 use crate::video::{IdempotencyKey, Job, Outage, Phase, RowId, Video};
 
-const PAGE: u32 = 256;
 /// POSTs in a row that came to nothing, after which the rest waits for the next run.
 const FAILURES: u32 = 3;
 /// When a run last looked at the outbox of this database.
@@ -27,8 +26,8 @@ const CANDIDATES: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Sends {
-    /// Replays first, then what was never sent; each with the row after which its next page begins.
-    pages: VecDeque<(Phase, RowId)>,
+    /// The whole outbox is to be queued.
+    pub(super) everything: bool,
     /// Rows to look at, with the lock where it is held already.
     pub(super) queue: VecDeque<(RowId, Option<Guard>)>,
     pub(super) begun: bool,
@@ -42,12 +41,8 @@ pub(super) struct Sends {
 }
 
 impl Sends {
-    pub(super) fn everything(&mut self) {
-        self.pages = VecDeque::from([(Phase::Sending, RowId(0)), (Phase::Unsent, RowId(0))]);
-    }
-
     fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.pages.is_empty()
+        self.queue.is_empty() && !self.everything
     }
 
     fn is_over(&self) -> bool {
@@ -124,8 +119,12 @@ impl Run<'_, '_> {
 
     /// Whether sending has a chance at all, and how much of it.
     fn begin_sending(&mut self, store: &mut Store) -> Result<bool> {
-        if self.sends.queue.is_empty() && !store.read(|tx| tx.has_outbox())? {
-            self.sends.pages.clear();
+        if std::mem::take(&mut self.sends.everything) {
+            let outbox = store.read(|tx| tx.outbox())?;
+            let outbox = outbox.into_iter().map(|row| (row, None));
+            self.sends.queue.extend(outbox);
+        }
+        if self.sends.queue.is_empty() {
             return Ok(false);
         }
         let Some(access) = self.access()? else {
@@ -189,7 +188,7 @@ impl Run<'_, '_> {
 
     fn take_ready(&mut self, store: &mut Store, hands: usize) -> Result<Vec<(Ready, Guard)>> {
         let mut ready = Vec::new();
-        while ready.len() < hands && !self.sends.is_over() && self.fill_queue(store)? {
+        while ready.len() < hands && !self.sends.is_over() && !self.sends.queue.is_empty() {
             self.commit(store, |run, tx| {
                 for _ in 0..CANDIDATES {
                     if ready.len() == hands || run.sends.is_over() {
@@ -211,21 +210,6 @@ impl Run<'_, '_> {
             })?;
         }
         Ok(ready)
-    }
-
-    fn fill_queue(&mut self, store: &Store) -> Result<bool> {
-        while self.sends.queue.is_empty()
-            && let Some((phase, after)) = self.sends.pages.pop_front()
-        {
-            let page = store.read(|tx| tx.outbox_after(phase, after, PAGE))?;
-            if let Some(last) = page.last() {
-                self.sends.pages.push_front((phase, *last));
-            }
-            self.sends
-                .queue
-                .extend(page.into_iter().map(|row| (row, None)));
-        }
-        Ok(!self.sends.queue.is_empty())
     }
 
     /// Marks a row `sending`; `None` when that is not its turn after all.

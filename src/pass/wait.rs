@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::report::subject;
 use super::{PassOptions, Reporter, Scope};
 use crate::config::Environment;
 use crate::error::{Exit, Result};
@@ -51,10 +52,11 @@ impl Wait {
                 reporter.screen.progress.rendering(&[], "");
                 break;
             }
-            reassure(reporter, open, &usual(store)?, &mut said);
+            reassure(reporter, &open, &usual(store)?, &mut said);
             let next = Instant::now() + pause;
             if self.deadline.is_some_and(|deadline| next > deadline) {
-                return Ok(worse(reporter.tally.exit(true), Exit::Timeout));
+                // 3 and 1 win over 4, and 4 over 5.
+                return Ok(reporter.tally.exit(false).or(Exit::Timeout));
             }
             thread::sleep(pause);
             pause = pause.mul_f64(1.5).min(LONGEST_PAUSE.max(self.interval));
@@ -91,42 +93,38 @@ struct Said {
     words: HashMap<RowId, String>,
 }
 
-/// 3 and 1 win over 4, and 4 over 5.
-fn worse(round: Exit, timeout: Exit) -> Exit {
-    match round {
-        Exit::Auth | Exit::Trouble | Exit::Usage => round,
-        Exit::Ok | Exit::BadEnd | Exit::Timeout => timeout,
-    }
-}
-
 /// At a terminal: a line per rendering video, moving. Elsewhere: a line when a status changes, and all of them now and
 /// then when none does.
-fn reassure(reporter: &Reporter<'_>, open: Vec<Video>, usual: &str, said: &mut Said) {
+fn reassure(reporter: &Reporter<'_>, open: &[Video], usual: &str, said: &mut Said) {
     let now = time::now();
-    let open: Vec<(Video, Duration)> = open
-        .into_iter()
-        .map(|video| {
-            let elapsed = now.since(video.accepted_at.unwrap_or(video.submitted_at));
-            (video, elapsed)
-        })
-        .collect();
+    let elapsed = |video: &Video| now.since(video.began_at());
     if reporter.screen.progress.is_live() {
-        reporter.show_rendering(&open, usual);
+        let line = |video: &Video| {
+            let doing = match video.progress {
+                Some(percent) => format!("{} {percent}%", video.status()),
+                None => video.status().to_owned(),
+            };
+            (video.id, subject(video, &doing), elapsed(video))
+        };
+        let lines: Vec<_> = open.iter().map(line).collect();
+        reporter.screen.progress.rendering(&lines, usual);
         return;
     }
-    let rendering = || open.iter().filter(|(video, _)| video.is_rendering());
+    let rendering = || open.iter().filter(|video| video.is_rendering());
     let news =
         |video: &Video| said.words.get(&video.id).map(String::as_str) != Some(video.status());
     let all = said.at.is_none_or(|at| at.elapsed() >= REASSURE);
-    for (video, elapsed) in rendering().filter(|(video, _)| all || news(video)) {
-        reporter.progress_line(video, *elapsed, usual);
+    for video in rendering().filter(|video| !reporter.screen.json && (all || news(video))) {
+        let (doing, elapsed) = (subject(video, video.status()), elapsed(video));
+        let elapsed = human::duration(elapsed);
+        let note = format!("{doing}, {elapsed} ({usual})");
+        reporter.screen.note(&note);
     }
     if all {
         said.at = Some(Instant::now());
     }
-    said.words = rendering()
-        .map(|(video, _)| (video.id, video.status().to_owned()))
-        .collect();
+    let words = rendering().map(|video| (video.id, video.status().to_owned()));
+    said.words = words.collect();
 }
 
 fn usual(store: &Store) -> Result<String> {

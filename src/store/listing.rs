@@ -210,7 +210,7 @@ impl Tx<'_> {
 mod tests {
     use super::*;
     use crate::store::{QUERIES, Store};
-    use crate::video::{Account, Phase};
+    use crate::video::Account;
 
     /// Everything that list, check and the outbox ask, over a history of one frequent and one rare status.
     fn ask_everything(store: &Store) {
@@ -244,9 +244,7 @@ mod tests {
                 tx.finished_before(Timestamp::from_secs(1), false, RowId(0), 10)?;
                 let account = Account::new("https://x#1".to_owned());
                 tx.unfinished_after(RowId(0), Some(&account), 50)?;
-                for phase in [Phase::Unsent, Phase::Sending] {
-                    tx.outbox_after(phase, RowId(0), 50)?;
-                }
+                tx.outbox()?;
                 tx.open_work()?;
                 tx.active_count()?;
                 tx.has_unfinished()?;

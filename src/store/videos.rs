@@ -315,11 +315,10 @@ impl Tx<'_> {
         )
     }
 
-    pub fn outbox_after(&self, phase: Phase, after: RowId, limit: u32) -> Result<Vec<RowId>> {
-        self.values(
-            &format!("SELECT id FROM {OUTBOX} AND phase = ? AND id > ? ORDER BY id LIMIT ?"),
-            params![phase, after, limit],
-        )
+    /// Replays first, then what was never sent.
+    pub fn outbox(&self) -> Result<Vec<RowId>> {
+        let sql = format!("SELECT id FROM {OUTBOX} ORDER BY phase = 'unsent', id");
+        self.values(&sql, [])
     }
 
     /// How many videos HeyGen has in work for us, unanswered submissions included.
