@@ -61,7 +61,7 @@ impl<'a> Card<'a> {
     }
 
     fn since(&self) -> Timestamp {
-        self.row.accepted_at.unwrap_or(self.row.submitted_at)
+        self.row.began_at()
     }
 
     fn length(&self) -> Option<Duration> {

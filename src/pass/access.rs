@@ -7,9 +7,9 @@ use super::commit::Message;
 use super::limiter::RateLimiter;
 use super::{PassOptions, Run};
 use crate::config::{self, Environment};
+use crate::download::FileClient;
 use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Client, Timeouts, account};
-use crate::net::Proxy;
 use crate::time::Timestamp;
 use crate::video::{Account, Outage, Video};
 
@@ -17,9 +17,7 @@ use crate::video::{Account, Outage, Video};
 pub(crate) struct Access {
     pub client: Client,
     pub account: Account,
-    /// Whether the API is on this machine, so that its files may be, too.
-    pub loopback: bool,
-    pub proxy: Option<Proxy>,
+    pub(super) files: FileClient,
     pub(super) limiter: Arc<RateLimiter>,
     /// How long one request may take, pauses between its tries included, before the next run has to go on.
     pub(super) budget: Duration,
@@ -27,16 +25,24 @@ pub(crate) struct Access {
 
 impl Access {
     pub(crate) fn resolve(env: &Environment) -> Result<Self> {
+        Self::of_run(env, &PassOptions::default(), Arc::default())
+    }
+
+    pub(super) fn of_run(
+        env: &Environment,
+        options: &PassOptions,
+        limiter: Arc<RateLimiter>,
+    ) -> Result<Self> {
         let base = config::base_url(env)?;
         let key = config::api_key(env)?.secret;
         let proxy = config::proxy(env)?;
         Ok(Self {
             account: account(&base, &key),
-            loopback: base.is_loopback(),
-            client: Client::new(&base, key, Timeouts::default(), proxy.clone()),
-            proxy,
-            limiter: Arc::default(),
-            budget: PassOptions::default().budget,
+            // Where the API is on this machine, its files may be, too.
+            files: FileClient::new(base.is_loopback(), options.read_timeout, proxy.clone()),
+            client: Client::new(&base, key, Timeouts::default(), proxy),
+            limiter,
+            budget: options.budget,
         })
     }
 }
@@ -49,11 +55,7 @@ pub(super) fn may_ask(account: &Account, video: &Video) -> bool {
 
 impl Run<'_, '_> {
     pub(super) fn resolve(&self) -> Result<Access> {
-        Ok(Access {
-            limiter: Arc::clone(&self.limiter),
-            budget: self.options.budget,
-            ..Access::resolve(self.env)?
-        })
+        Access::of_run(self.env, self.options, Arc::clone(&self.limiter))
     }
 
     /// Without a key the run goes on with what needs none.

@@ -106,6 +106,17 @@ impl Run<'_, '_> {
         after.moved.map_or(Ok(()), Err)
     }
 
+    /// Decides about a row as it is now, if it is there.
+    pub(super) fn change(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        decide: impl FnOnce(&Video) -> Decision,
+    ) -> Result<()> {
+        tx.video(row)?
+            .map_or(Ok(()), |video| self.write(tx, decide(&video)))
+    }
+
     /// Writes a decision about a row that was read in this transaction, and keeps what happened until that is durable.
     pub(super) fn write(&mut self, tx: &Tx<'_>, mut decision: Decision) -> Result<()> {
         let row = decision.video.id;

@@ -160,31 +160,29 @@ impl<'a, 's> Run<'a, 's> {
     /// What is to be done. What needs neither key nor network is done at once.
     fn gather(&mut self, store: &mut Store, scope: Scope) -> Result<()> {
         self.ignore_backoff = matches!(scope, Scope::Asked(_));
-        match scope {
+        let named = match scope {
             Scope::Unfinished => {
                 self.saves.one_at_a_time = store.read(|tx| tx.has_trouble("disk"))?;
-                self.repair(store, None)?;
-                self.expire_old(store)?;
-                if store.read(has_work)? {
-                    self.polls.everything();
-                    self.sends.everything = true;
-                }
+                None
             }
-            Scope::Named(rows) | Scope::Asked(rows) => {
-                self.repair(store, Some(&rows))?;
-                for row in &rows {
-                    self.expire_one(store, *row)?;
-                }
-                if self.ignore_backoff {
-                    self.lost.extend(&rows);
-                }
-                self.name(store, rows)?;
-            }
+            Scope::Named(rows) | Scope::Asked(rows) => Some(rows),
             Scope::Fresh(rows) => {
                 let rows = rows.into_iter().map(|(row, guard)| (row, Some(guard)));
                 self.sends.queue.extend(rows);
+                return Ok(());
             }
-            Scope::Hooks => {}
+            Scope::Hooks => return Ok(()),
+        };
+        self.repair(store, named.as_deref())?;
+        self.expire(store, named.as_deref())?;
+        if let Some(rows) = named {
+            if self.ignore_backoff {
+                self.lost.extend(&rows);
+            }
+            self.name(store, rows)?;
+        } else if store.read(has_work)? {
+            self.polls.everything();
+            self.sends.everything = true;
         }
         Ok(())
     }

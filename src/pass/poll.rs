@@ -60,11 +60,11 @@ impl Polls {
     }
 
     fn next_bulk(&mut self) -> (Kind, Vec<Asked>) {
-        let kind = self
-            .bulk
-            .first()
-            .map_or(Kind::Video, |asked| bulk_kind(&asked.job));
-        let same = |asked: &mut Asked| bulk_kind(&asked.job) == kind;
+        let first = self.bulk.first();
+        let kind = first.map_or(Kind::Video, |asked| asked.job.kind);
+        // What comes from a template is a video from then on.
+        let bulk = kind.strategy().bulk;
+        let same = |asked: &mut Asked| asked.job.kind.strategy().bulk == bulk;
         let rows = self.bulk.extract_if(.., same).take(MAX_BULK).collect();
         (kind, rows)
     }
@@ -99,14 +99,6 @@ fn any(rows: &mut Vec<Asked>) -> Option<Asked> {
 
 fn has_bulk(job: &Job) -> bool {
     job.kind.strategy().bulk.is_some() && fits_bulk(&job.id)
-}
-
-/// What comes from a template is a video from then on.
-fn bulk_kind(job: &Job) -> Kind {
-    match job.kind {
-        Kind::Template => Kind::Video,
-        kind => kind,
-    }
 }
 
 impl Run<'_, '_> {
@@ -189,7 +181,11 @@ impl Run<'_, '_> {
                 _ => None,
             };
             if self.polls.next_page.is_none() && !self.polls.without_bulk {
-                self.refill_missing(store)?;
+                // What HeyGen did not have for an hour may be there again: asked with the others, so that it costs nothing.
+                let since = crate::time::now().before(decide::MISSING_ASKED_FOR);
+                let rows = store.read(|tx| tx.missing_since(since, MISSING))?;
+                let rows = rows.into_iter().filter(|row| has_bulk(&row.job));
+                self.polls.bulk.extend(rows);
             }
             let whole = after == RowId(0) && page.len() == 1 && self.polls.bulk.is_empty();
             for asked in page {
@@ -202,15 +198,6 @@ impl Run<'_, '_> {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// What HeyGen did not have for an hour may be there again: asked with the others, so that it costs nothing.
-    fn refill_missing(&mut self, store: &Store) -> Result<()> {
-        let since = crate::time::now().before(decide::MISSING_ASKED_FOR);
-        let rows = store.read(|tx| tx.missing_since(since, MISSING))?;
-        let rows = rows.into_iter().filter(|row| has_bulk(&row.job));
-        self.polls.bulk.extend(rows);
         Ok(())
     }
 
@@ -444,9 +431,8 @@ impl Run<'_, '_> {
         }
         self.commit(store, |run, tx| {
             for row in rows {
-                if let Some(video) = tx.video(row)? {
-                    run.write(tx, decide::stalled(&video, run.now))?;
-                }
+                let now = run.now;
+                run.change(tx, row, |video| decide::stalled(video, now))?;
             }
             Ok(())
         })

@@ -9,7 +9,7 @@ use chrono::Local;
 use super::save_job::SaveJob;
 use super::{Run, Tx};
 use crate::decide::{self, FileFact, Observation};
-use crate::download::{self, DownloadError, FileClient, Finished, Next, Recovered, name};
+use crate::download::{self, DownloadError, Finished, Next, Recovered, name};
 use crate::error::{Result, code};
 use crate::event::Failure;
 use crate::heygen::RemoteVideo;
@@ -19,7 +19,6 @@ use crate::video::{Asset, File, FileState, Operation, Outage, RowId, Video};
 
 #[derive(Default)]
 pub(super) struct Saves {
-    client: Option<FileClient>,
     queue: VecDeque<RowId>,
     /// The disk was full in the last run: one row at a time, so that what room there is makes whole files.
     pub(super) one_at_a_time: bool,
@@ -140,24 +139,12 @@ impl Run<'_, '_> {
                 refreshed: false,
                 video,
                 access,
-                files: self.file_client(),
                 options: self.options.clone(),
                 progress: self.reporter.screen.progress.clone(),
             };
             self.start_saving(store, job, assets, guard)?;
         }
         Ok(())
-    }
-
-    fn file_client(&mut self) -> FileClient {
-        let access = self.access.as_ref();
-        let loopback = access.is_some_and(|access| access.loopback);
-        let proxy = access.and_then(|access| access.proxy.clone());
-        let silence = self.options.read_timeout;
-        let client = &mut self.saves.client;
-        client
-            .get_or_insert_with(|| FileClient::new(loopback, silence, proxy))
-            .clone()
     }
 
     /// Without a thread it is done here, and what it says is taken in at once.
@@ -205,10 +192,8 @@ impl Run<'_, '_> {
             self.works(Outage::Disk);
             self.saves.one_at_a_time = false;
         }
-        match tx.video(row)? {
-            Some(video) => self.write(tx, decide::file(&video, asset, fact, self.now)),
-            None => Ok(()),
-        }
+        let now = self.now;
+        self.change(tx, row, |video| decide::file(video, asset, fact, now))
     }
 
     pub(super) fn refreshed(
@@ -217,12 +202,10 @@ impl Run<'_, '_> {
         row: RowId,
         remote: &RemoteVideo,
     ) -> Result<()> {
-        let Some(video) = tx.video(row)? else {
-            return Ok(());
-        };
-        let seen = Observation::Detail(remote);
-        let decision = decide::observed(&video, seen, &self.account()?, self.now);
-        self.write(tx, decision)
+        let (seen, account, now) = (Observation::Detail(remote), self.account()?, self.now);
+        self.change(tx, row, |video| {
+            decide::observed(video, seen, &account, now)
+        })
     }
 
     /// Removes a part that nobody will go on with. What cannot be removed does no harm.

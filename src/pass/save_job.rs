@@ -12,9 +12,7 @@ use std::time::Duration;
 use super::commit::Message;
 use super::{Access, PassOptions};
 use crate::decide::{FileFact, Verdict};
-use crate::download::{
-    self, DownloadError, FileClient, FileRequest, Finished, Ledger, Next, mount, stop,
-};
+use crate::download::{self, DownloadError, FileRequest, Finished, Ledger, Next, mount, stop};
 use crate::heygen::Backoff;
 use crate::locks::Guard;
 use crate::render::progress::{Progress, Transfer};
@@ -34,7 +32,6 @@ pub(super) struct SaveJob {
     pub(super) stem: String,
     pub(super) refreshed: bool,
     pub(super) access: Access,
-    pub(super) files: FileClient,
     pub(super) options: PassOptions,
     pub(super) progress: Progress,
 }
@@ -129,7 +126,7 @@ impl SaveJob {
             part: ledger.part.borrow().clone(),
             ledger,
         };
-        download::fetch(&self.files, &request)
+        download::fetch(&self.access.files, &request)
     }
 
     /// Presigned URLs expire; asking for the video mints new ones.

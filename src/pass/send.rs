@@ -51,36 +51,35 @@ impl Sends {
 }
 
 impl Run<'_, '_> {
-    /// What is too old to be sent needs no key and no network to be reported.
-    pub(super) fn expire_old(&mut self, store: &mut Store) -> Result<()> {
+    /// What is too old to be sent, of the rows that were named alone, needs no key and no network to be reported.
+    pub(super) fn expire(&mut self, store: &mut Store, only: Option<&[RowId]>) -> Result<()> {
         let now = time::now();
         let (before, after) = (
             now.before(decide::REPLAY_WINDOW),
             now.after(decide::CLOCK_TOLERANCE),
         );
-        for row in store.read(|tx| tx.expirable(before, after))? {
-            self.expire_one(store, row)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn expire_one(&mut self, store: &mut Store, row: RowId) -> Result<()> {
+        let (rows, outbox_seen_at) = store.read(|tx| {
+            let rows = only.map_or_else(|| tx.expirable(before, after), |rows| Ok(rows.to_vec()));
+            Ok((rows?, tx.mark(OUTBOX_SEEN)?))
+        })?;
         let moment = Moment {
             account: None,
-            now: time::now(),
-            outbox_seen_at: store.read(|tx| tx.mark(OUTBOX_SEEN))?,
+            now,
+            outbox_seen_at,
             restored: None,
             ignore_backoff: self.ignore_backoff,
         };
         let is_old = |video: &Video| matches!(decide::due(video, &moment), Due::Expired(_));
-        if !store.read(|tx| tx.video(row))?.as_ref().is_some_and(is_old) {
-            return Ok(());
+        for row in rows {
+            if !store.read(|tx| tx.video(row))?.as_ref().is_some_and(is_old) {
+                continue;
+            }
+            // Somebody who is at it right now knows better.
+            if let Some(_guard) = self.locks.try_row(Purpose::Send, row)? {
+                self.commit(store, |run, tx| run.due(tx, row, &moment).map(drop))?;
+            }
         }
-        // Somebody who is at it right now knows better.
-        let Some(_guard) = self.locks.try_row(Purpose::Send, row)? else {
-            return Ok(());
-        };
-        self.commit(store, |run, tx| run.due(tx, row, &moment).map(drop))
+        Ok(())
     }
 
     /// The row, when it is its turn. What is too old for that is given up.
