@@ -118,7 +118,12 @@ impl Run<'_, '_> {
     }
 
     /// Writes a decision about a row that was read in this transaction, and keeps what happened until that is durable.
-    pub(super) fn write(&mut self, tx: &Tx<'_>, mut decision: Decision) -> Result<()> {
+    pub(super) fn write(&mut self, tx: &Tx<'_>, decision: Decision) -> Result<()> {
+        self.written(tx, decision).map(drop)
+    }
+
+    /// The same, and whether the row could take it.
+    pub(super) fn written(&mut self, tx: &Tx<'_>, mut decision: Decision) -> Result<bool> {
         let row = decision.video.id;
         for Entry { event, .. } in &decision.events {
             if let Event::Error(failure) = event {
@@ -136,7 +141,7 @@ impl Run<'_, '_> {
             }
         }
         if !tx.apply(&decision, self.now)? {
-            return Ok(());
+            return Ok(false);
         }
         let finishes = decision.finishes();
         let video = Rc::new(decision.video);
@@ -158,7 +163,7 @@ impl Run<'_, '_> {
         if !decision.fetch.is_empty() && self.options.download {
             self.saves.queue(row);
         }
-        Ok(())
+        Ok(true)
     }
 }
 

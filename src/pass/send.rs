@@ -236,7 +236,10 @@ impl Run<'_, '_> {
         let (Some(body), Some(key)) = (tx.request(row)?, video.idempotency_key.clone()) else {
             return Ok(None);
         };
-        self.write(tx, decide::begin_send(&video, &account, now))?;
+        // What the row does not say on disk is not sent.
+        if !self.written(tx, decide::begin_send(&video, &account, now))? {
+            return Ok(None);
+        }
         Ok(Some(Ready {
             window: decide::post_window(&video, now),
             video,

@@ -498,6 +498,23 @@ fn what_cannot_be_recorded_of_one_row_stops_no_other() {
 }
 
 #[test]
+fn what_cannot_be_marked_as_sending_is_not_sent() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench.tracker("submit --queue body.json").exits(0);
+    bench.tracker("submit --queue body.json").exits(0);
+    bench
+        .db()
+        .execute_batch("UPDATE videos SET rev = 9223372036854775807 WHERE id = 1")
+        .unwrap();
+    let checked = bench.tracker("check");
+    assert!(checked.stderr.contains("row 1"), "{}", checked.screen());
+    assert_eq!(bench.heygen.posts().len(), 1, "{}", checked.screen());
+    let phases = bench.query("SELECT group_concat(phase) FROM videos ORDER BY id");
+    assert_eq!(phases, "unsent,accepted");
+}
+
+#[test]
 fn four_hundred_submits_at_once_are_all_recorded() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
