@@ -249,11 +249,14 @@ pub(super) fn subject(video: &Video, verb: &str) -> String {
 /// Reasons are bounded on screen; the database keeps them whole.
 const REASON_WIDTH: usize = 500;
 
-fn reason(code: Option<&str>, message: Option<&str>) -> String {
+fn because(row: RowId, code: Option<&str>, message: Option<&str>) -> String {
     let parts = [code, message].into_iter().flatten();
     let parts = parts.filter(|part| !part.is_empty());
     let parts: Vec<String> = parts.map(|part| text::fit(part, REASON_WIDTH)).collect();
-    parts.join(": ")
+    match parts.join(": ") {
+        why if why.is_empty() => format!(" (tracker show {row})"),
+        why => format!(": {why} (tracker show {row})"),
+    }
 }
 
 fn sentence(video: &Video, event: &Event) -> String {
@@ -261,7 +264,11 @@ fn sentence(video: &Video, event: &Event) -> String {
     let (verb, details) = match event {
         Event::Accepted { .. } => ("sent", String::new()),
         Event::Postponed { .. } => ("postponed", ": HeyGen asks to wait".to_owned()),
-        Event::Error(_) => (video.status(), last_error(video)),
+        Event::Error(_) => {
+            let error = video.last_error.as_ref();
+            let why = error.map(|error| because(id, Some(&error.code), Some(&error.message)));
+            (video.status(), why.unwrap_or_default())
+        }
         Event::Candidates { .. } => (video.status(), format!(": {}", lost_hint(video))),
         Event::Stalled => (
             "stalled",
@@ -338,22 +345,12 @@ fn end(video: &Video) -> String {
         _ if !video.ended_badly() => String::new(),
         Phase::Unknown => format!(": {}", lost_hint(video)),
         Phase::Missing => format!(": HeyGen does not have it any more (tracker show {id})"),
-        _ => {
-            let (code, message) = (&video.failure_code, &video.failure_message);
-            match reason(code.as_deref(), message.as_deref()) {
-                why if why.is_empty() => format!(" (tracker show {id})"),
-                why => format!(": {why} (tracker show {id})"),
-            }
-        }
+        _ => because(
+            id,
+            video.failure_code.as_deref(),
+            video.failure_message.as_deref(),
+        ),
     }
-}
-
-fn last_error(video: &Video) -> String {
-    let Some(error) = &video.last_error else {
-        return String::new();
-    };
-    let why = reason(Some(&error.code), Some(&error.message));
-    format!(": {why} (tracker show {})", video.id)
 }
 
 /// The JSON line of something that happened; `None` for what only sentences say.
