@@ -241,7 +241,7 @@ impl Decision {
             self.give_up(file, Some(why));
             // Its error is not over but understood.
             if !self.is_in_trouble() {
-                self.changed |= self.drop_error(Operation::Save).is_some();
+                self.drop_error(Operation::Save);
             }
             return;
         }
@@ -281,9 +281,7 @@ impl Decision {
     /// A file is not waited for any more: was it the one in trouble?
     fn files_settled(&mut self) {
         if !self.is_in_trouble() {
-            let before = self.video.last_error.is_some();
             self.works(Operation::Save);
-            self.changed |= before != self.video.last_error.is_some();
         }
     }
 

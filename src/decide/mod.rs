@@ -124,7 +124,9 @@ impl Decision {
     /// Drops the row's error without a word: it is not over, but understood.
     fn drop_error(&mut self, operation: Operation) -> Option<LastError> {
         let error = &mut self.video.last_error;
-        error.take_if(|error| error.operation == operation)
+        let dropped = error.take_if(|error| error.operation == operation);
+        self.changed |= dropped.is_some();
+        dropped
     }
 }
 
