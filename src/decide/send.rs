@@ -311,13 +311,15 @@ pub fn already_tracked(
     }
     decision.video.last_error = None;
     decision.video.first_unanswered_at = None;
-    let message = format!("this request became video {id}, which row {row} tracks");
     let rejection = Rejection {
         video_id: Some(id.to_string()),
         tracked_by: Some(row.0),
         ..Rejection::default()
     };
-    decision.reject(video, "already_tracked", &message, rejection);
+    decision.reject(video, rejection);
+    let message = format!("this request became video {id}, which row {row} tracks");
+    decision.video.failure_code = Some("already_tracked".to_owned());
+    decision.video.failure_message = Some(message);
     decision
 }
 
@@ -377,11 +379,11 @@ impl Decision {
         row.send_after = None;
     }
 
-    fn reject(&mut self, before: &Video, code: &str, message: &str, rejection: Rejection) {
+    pub(super) fn reject(&mut self, before: &Video, rejection: Rejection) {
         let row = &mut self.video;
         row.phase = Phase::Rejected;
-        row.failure_code = Some(code.to_owned());
-        row.failure_message = Some(message.to_owned());
+        row.failure_code.clone_from(&rejection.code);
+        row.failure_message.clone_from(&rejection.message);
         self.changes(before, Event::Rejected(rejection));
     }
 }
@@ -400,7 +402,7 @@ fn rejected(video: &Video, first: bool, error: &ApiError) -> Decision {
         request_id: error.request_id.clone(),
         ..Rejection::default()
     };
-    decision.reject(video, &error.code, &error.message, rejection);
+    decision.reject(video, rejection);
     decision
 }
 

@@ -59,15 +59,12 @@ pub fn refusal(item: &BatchItem) -> Option<heygen::ErrorBody> {
 /// HeyGen refused a body that somebody else's program sent.
 pub fn refused_elsewhere(video: &Video, why: &heygen::ErrorBody) -> Decision {
     let mut decision = Decision::change(video);
-    let row = &mut decision.video;
-    row.phase = Phase::Rejected;
-    row.failure_code.clone_from(&why.code);
-    row.failure_message.clone_from(&why.message);
-    decision.event(Event::Rejected(Rejection {
+    let rejection = Rejection {
         code: why.code.clone(),
         message: why.message.clone(),
         ..Rejection::default()
-    }));
+    };
+    decision.reject(video, rejection);
     decision
 }
 
