@@ -34,7 +34,7 @@ use crate::render::screen::Screen;
 use crate::secret::Secret;
 use crate::store::{Store, Taken};
 use crate::time;
-use crate::webhook::{self, Delivery, SignedRequest};
+use crate::webhook::{self, Delivery};
 
 /// Where anybody may ask whether the program is alive.
 pub(crate) const HEALTH: &str = "/health";
@@ -128,15 +128,8 @@ impl Reception {
     }
 
     fn delivery(&self, request: &Request) -> Response {
-        let signature = request
-            .header(webhook::SIGNATURE)
-            .or_else(|| request.header(webhook::SIGNATURE_FALLBACK));
-        let signed = SignedRequest {
-            signature,
-            timestamp: request.header(webhook::TIMESTAMP),
-            body: &request.body,
-        };
-        match webhook::read(&self.secret, signed, time::now()) {
+        let header = |name: &str| request.header(name);
+        match webhook::read(&self.secret, header, &request.body, time::now()) {
             Err((status, why)) => self.refuse(request, status, why),
             // What went wrong is said once, by the thread that acts.
             Ok(delivery) => Response::new(if self.record(&delivery) { 200 } else { 503 }),

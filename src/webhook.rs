@@ -20,7 +20,7 @@ use crate::video::VideoId;
 
 pub const SIGNATURE: &str = "Heygen-Signature";
 /// What some deployments were seen to call it.
-pub const SIGNATURE_FALLBACK: &str = "Signature";
+const SIGNATURE_FALLBACK: &str = "Signature";
 pub const TIMESTAMP: &str = "Heygen-Timestamp";
 /// How far the time of sending may be off, either way.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
@@ -39,14 +39,6 @@ pub fn sign(secret: &Secret, body: &[u8]) -> String {
 fn mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
     let mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
     Some(mac.chain_update(body))
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct SignedRequest<'a> {
-    /// [`SIGNATURE`], else [`SIGNATURE_FALLBACK`].
-    pub signature: Option<&'a str>,
-    pub timestamp: Option<&'a str>,
-    pub body: &'a [u8],
 }
 
 /// A delivery that was signed with the secret.
@@ -72,24 +64,26 @@ const NOT_JSON: Refusal = (400, "the body is not a JSON object");
 const NO_EVENT_TYPE: Refusal = (400, "the body has no event_type");
 
 /// Decides whether a request is a delivery, and reads it. The signature comes first: nothing of an unsigned body is ever parsed.
-pub fn read(
+pub fn read<'a>(
     secret: &Secret,
-    request: SignedRequest<'_>,
+    header: impl Fn(&str) -> Option<&'a str>,
+    body: &[u8],
     now: Timestamp,
 ) -> Result<Delivery, Refusal> {
-    let signature = request.signature.ok_or(NO_SIGNATURE)?;
+    let signature = header(SIGNATURE).or_else(|| header(SIGNATURE_FALLBACK));
+    let signature = signature.ok_or(NO_SIGNATURE)?;
     let signature = unhex(signature.trim()).ok_or(WRONG_SIGNATURE)?;
     // Takes equally long wherever the signatures differ.
-    if mac(secret, request.body).is_none_or(|mac| mac.verify_slice(&signature).is_err()) {
+    if mac(secret, body).is_none_or(|mac| mac.verify_slice(&signature).is_err()) {
         return Err(WRONG_SIGNATURE);
     }
-    let sent = request.timestamp.and_then(|text| text.trim().parse().ok());
+    let sent = header(TIMESTAMP).and_then(|text| text.trim().parse().ok());
     let sent: i64 = sent.ok_or(NO_TIMESTAMP)?;
     let off = (now.millis() / 1000).saturating_sub(sent).unsigned_abs();
     if off > TOLERANCE.as_secs() {
         return Err(STALE);
     }
-    parse(request.body)
+    parse(body)
 }
 
 /// Liberal in what it accepts: unknown fields, unknown events, `null` for what is missing.
@@ -131,13 +125,22 @@ mod tests {
         Secret::new("whsec_test").unwrap()
     }
 
-    fn signed(body: &str, at: i64) -> Result<Delivery, Refusal> {
-        let request = SignedRequest {
-            signature: Some(&sign(&secret(), body.as_bytes())),
-            timestamp: Some(&at.to_string()),
-            body: body.as_bytes(),
+    fn headed(
+        signature: Option<&str>,
+        timestamp: Option<&str>,
+        body: &[u8],
+    ) -> Result<Delivery, Refusal> {
+        let header = |name: &str| match name {
+            SIGNATURE => signature,
+            TIMESTAMP => timestamp,
+            _ => None,
         };
-        read(&secret(), request, Timestamp::from_secs(NOW))
+        read(&secret(), header, body, Timestamp::from_secs(NOW))
+    }
+
+    fn signed(body: &str, at: i64) -> Result<Delivery, Refusal> {
+        let signature = sign(&secret(), body.as_bytes());
+        headed(Some(&signature), Some(&at.to_string()), body.as_bytes())
     }
 
     #[test]
@@ -177,12 +180,7 @@ mod tests {
             (Some(&good), Some(&early), Some(STALE)),
             (Some(&good), Some(&huge), Some(STALE)),
         ] {
-            let request = SignedRequest {
-                signature,
-                timestamp,
-                body: body.as_bytes(),
-            };
-            let read = read(&secret(), request, Timestamp::from_secs(NOW));
+            let read = headed(signature, timestamp, body.as_bytes());
             assert_eq!(read.err(), refusal, "{signature:?} {timestamp:?}");
         }
     }
@@ -256,12 +254,7 @@ mod tests {
             let mut changed = body.into_bytes();
             let at = at.index(changed.len());
             changed[at] ^= 1 << bit;
-            let request = SignedRequest {
-                signature: Some(&signature),
-                timestamp: Some(&NOW.to_string()),
-                body: &changed,
-            };
-            let refused = read(&secret(), request, Timestamp::from_secs(NOW));
+            let refused = headed(Some(&signature), Some(&NOW.to_string()), &changed);
             prop_assert_eq!(refused, Err(WRONG_SIGNATURE));
         }
     }
