@@ -83,7 +83,7 @@ fn want(
     assets: Option<&[Asset]>,
     output_dir: Option<&Path>,
 ) -> Result<()> {
-    let guard = locks
+    let _guard = locks
         .try_row(Purpose::Save, row)?
         .ok_or_else(|| Problem::in_use(row))?;
     let Some(video) = store.read(|tx| tx.video(row))? else {
@@ -119,18 +119,13 @@ fn want(
         let dir = output_dir.filter(|_| moved);
         tx.apply(&decide::want_again(&video, &again, dir), now)?;
         Ok(())
-    })?;
-    drop(guard);
-    Ok(())
+    })
 }
 
 /// Whether two paths lead to one place, however they are written.
 fn same_directory(one: &Path, other: &Path) -> bool {
-    one == other
-        || matches!(
-            (fs::canonicalize(one), fs::canonicalize(other)),
-            (Ok(one), Ok(other)) if one == other
-        )
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    one == other || real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 /// Whether a file is saved and still as it was saved. One that cannot be looked at is left alone.
@@ -153,9 +148,8 @@ fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, mut exit: 
                 format!("tracker check {id} --wait waits for it")
             };
             let status = video.status();
-            screen.note(&format!(
-                "{id} is {status}: there is nothing to download; {hint}"
-            ));
+            let note = format!("{id} is {status}: there is nothing to download; {hint}");
+            screen.note(&note);
             exit = exit.or(Exit::Trouble);
             continue;
         }
