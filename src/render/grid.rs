@@ -1,5 +1,7 @@
 //! Cells in aligned columns that never exceed the width of the terminal, so that no line wraps.
 
+use std::iter;
+
 use anstyle::Style;
 
 use crate::render::style::{self, paint};
@@ -42,48 +44,54 @@ impl Cell {
     }
 }
 
-pub(in crate::render) struct Grid<'a> {
-    pub(in crate::render) headers: Vec<&'a str>,
-    pub(in crate::render) rows: Vec<Vec<Cell>>,
+pub(in crate::render) struct Grid {
+    /// The first are the headings.
+    rows: Vec<Vec<Cell>>,
 }
 
-impl Grid<'_> {
-    pub(in crate::render) fn drop(&mut self, header: &str) {
-        if let Some(at) = self.headers.iter().position(|found| *found == header) {
-            self.headers.remove(at);
+impl Grid {
+    pub(in crate::render) fn new(
+        headings: impl IntoIterator<Item = &'static str>,
+        rows: impl IntoIterator<Item = Vec<Cell>>,
+    ) -> Self {
+        let headings = headings.into_iter();
+        let headings = headings.map(|heading| Cell::new(heading, style::HEADING));
+        Self {
+            rows: iter::once(headings.collect()).chain(rows).collect(),
+        }
+    }
+
+    pub(in crate::render) fn drop(&mut self, heading: &str) {
+        let headings = self.rows.first().into_iter().flatten();
+        if let Some(at) = headings.into_iter().position(|cell| cell.text == heading) {
             self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
         }
+    }
+
+    fn columns(&self) -> usize {
+        self.rows.first().map_or(0, Vec::len)
     }
 
     pub(in crate::render) fn render(&self, width: usize) -> String {
         let widths = self.widths(width);
         let mut out = String::new();
-        let mut line = |cells: &mut dyn Iterator<Item = (String, Style)>| {
+        for (number, row) in self.rows.iter().enumerate() {
             // Only what is followed by another cell is padded.
             let mut owed = 0;
-            for ((text, tone), &width) in cells.zip(&widths) {
+            for (at, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+                let is_last = at + 1 == widths.len() && widths.len() < row.len();
+                let text = match width.checked_sub(GAP) {
+                    Some(own) if number == 0 && is_last => format!("{} {MORE}", cell.fit(own)),
+                    _ => cell.fit(width),
+                };
                 if !text.is_empty() {
                     out.push_str(&" ".repeat(owed));
                     owed = 0;
-                    out.push_str(&paint(&text, tone));
+                    out.push_str(&paint(&text, cell.tone));
                 }
                 owed += width.saturating_sub(text::shown_width(&text)) + GAP;
             }
             out.push('\n');
-        };
-        let last = widths.len().saturating_sub(1);
-        let is_cut = self.headers.len() > widths.len();
-        let title = |(at, (title, &width)): (usize, (&&str, &usize))| {
-            let title = match width.checked_sub(GAP).filter(|_| is_cut && at == last) {
-                Some(own) => format!("{} {MORE}", text::fit(title, own)),
-                None => text::fit(title, width),
-            };
-            (title, style::HEADING)
-        };
-        line(&mut self.headers.iter().zip(&widths).enumerate().map(title));
-        for row in &self.rows {
-            let cells = row.iter().zip(&widths);
-            line(&mut cells.map(|(cell, &width)| (cell.fit(width), cell.tone)));
         }
         out
     }
@@ -95,8 +103,7 @@ impl Grid<'_> {
 
     /// What each column would take if there were room, and at most the whole width.
     fn natural(&self, width: usize) -> Vec<usize> {
-        let headers = self.headers.iter();
-        let mut natural: Vec<_> = headers.map(|header| text::width(header)).collect();
+        let mut natural = vec![0; self.columns()];
         for row in &self.rows {
             for (column, cell) in natural.iter_mut().zip(row) {
                 // No cell can use more than the terminal; a megabyte is not measured to its end.
@@ -161,10 +168,7 @@ mod tests {
     fn columns_that_do_not_fit_are_announced() {
         let cell = |text: &str| Cell::new(text, style::PLAIN);
         let rows = [vec![cell("12345678"), cell("abcdefgh"), cell("ABCDEFGH")]];
-        let grid = Grid {
-            headers: vec!["one", "two", "three"],
-            rows: rows.into(),
-        };
+        let grid = Grid::new(["one", "two", "three"], rows);
         let table = grid.render(20);
         assert_eq!(
             strip_str(&table).to_string(),
@@ -178,14 +182,15 @@ mod tests {
             texts in prop::collection::vec(prop::collection::vec("\\PC{0,40}|.{0,20}", 4), 0..6),
             width in 0_usize..120,
         ) {
+            let count = texts.len();
             let cells = |row: Vec<String>| -> Vec<_> {
                 let cell = |(i, text)| if i % 2 == 0 { Cell::path(text, style::DIM) } else { Cell::new(text, style::PLAIN) };
                 row.into_iter().enumerate().map(cell).collect()
             };
-            let rows: Vec<_> = texts.into_iter().map(cells).collect();
-            let grid = Grid { headers: vec!["ID", "STATUS", "TITLE", "AGE"], rows };
+            let rows = texts.into_iter().map(cells);
+            let grid = Grid::new(["ID", "STATUS", "TITLE", "AGE"], rows);
             let table = strip_str(&grid.render(width)).to_string();
-            prop_assert_eq!(table.lines().count(), grid.rows.len() + 1);
+            prop_assert_eq!(table.lines().count(), count + 1);
             for line in table.lines() {
                 prop_assert!(line.width() <= width, "{line:?}");
                 prop_assert!(!line.contains(text::is_harmful));

@@ -21,9 +21,11 @@ const MOST_LINES: usize = 12;
 pub struct Progress {
     width: usize,
     all: MultiProgress,
-    /// A line per rendering video, and one that is about all of them.
-    rendering: Arc<Mutex<Vec<(Option<RowId>, ProgressBar)>>>,
+    rendering: Arc<Mutex<Vec<Line>>>,
 }
+
+/// Of a rendering video, or about all of them.
+type Line = (Option<RowId>, ProgressBar);
 
 /// From this many columns on a line also has the bytes, and a bar.
 const ROOM_FOR_BYTES: usize = 80;
@@ -120,13 +122,13 @@ impl Progress {
     }
 
     pub fn rendered(&self, row: RowId) {
-        let over = |(id, _): &mut (Option<RowId>, ProgressBar)| *id == Some(row);
+        let over = |(id, _): &mut Line| *id == Some(row);
         for (_, line) in self.lines().extract_if(.., over) {
             self.remove(&line);
         }
     }
 
-    fn lines(&self) -> MutexGuard<'_, Vec<(Option<RowId>, ProgressBar)>> {
+    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
         let lines = self.rendering.lock();
         lines.unwrap_or_else(PoisonError::into_inner)
     }

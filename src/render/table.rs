@@ -28,16 +28,14 @@ pub fn list(videos: &[Video], retries: &HashMap<RowId, RowId>, wide: bool, view:
             result(video, retries, view),
         ]
     };
-    let mut grid = Grid {
-        headers: vec!["ID", "STATUS", "TITLE", "AGE", "DATE", "TAGS", "RESULT"],
-        rows: videos.iter().map(row).collect(),
-    };
+    let headings = ["ID", "STATUS", "TITLE", "AGE", "DATE", "TAGS", "RESULT"];
+    let mut grid = Grid::new(headings, videos.iter().map(row));
     if videos.iter().all(|video| video.tags.is_empty()) {
         grid.drop("TAGS");
     }
     if !grid.fits(view.width) {
         let least: &[&str] = if wide { &["AGE"] } else { &["DATE", "TAGS"] };
-        least.iter().for_each(|header| grid.drop(header));
+        least.iter().for_each(|heading| grid.drop(heading));
     }
     grid.render(view.width)
 }
@@ -47,11 +45,8 @@ pub fn fields_table(videos: &[Video], fields: &[Field], view: &View) -> String {
         let cell = |&field| field_cell(field, video, view);
         fields.iter().map(cell).collect()
     };
-    let grid = Grid {
-        headers: fields.iter().map(|field| field.name()).collect(),
-        rows: videos.iter().map(cells).collect(),
-    };
-    grid.render(view.width)
+    let headings = fields.iter().map(|field| field.name());
+    Grid::new(headings, videos.iter().map(cells)).render(view.width)
 }
 
 fn field_cell(field: Field, video: &Video, view: &View) -> Cell {
