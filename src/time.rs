@@ -19,14 +19,18 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
     reason = "the one place that reads the clock"
 )]
 pub fn now() -> Timestamp {
-    // Not chrono's, which panics where a clock that was never set says that it is before 1970.
-    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(MAX_MILLIS);
-    Timestamp::from_millis(
-        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+    SystemTime::now().into()
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        // Not chrono's, which panics where a clock that was never set says that it is before 1970.
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(MAX_MILLIS);
+        Self::from_millis(match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => millis(after),
             Err(before) => -millis(before.duration()),
-        },
-    )
+        })
+    }
 }
 
 /// 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can name, in milliseconds.

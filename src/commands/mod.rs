@@ -28,7 +28,6 @@ mod stats;
 pub(crate) mod stop;
 mod submission;
 pub(crate) mod submit;
-mod view;
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -45,10 +44,11 @@ use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
-use crate::render::{table, tsv};
+use crate::render::{View, human, table, tsv};
 pub(crate) use crate::rows::{find, find_all, find_video, load};
 use crate::signals;
 use crate::store::Store;
+use crate::time;
 use crate::video::{Account, File, FileState, Video};
 
 /// Everything a verb gets from outside, besides its own arguments.
@@ -107,6 +107,21 @@ impl Context {
     /// Opens the database for looking, where SQLite allows it even read-only.
     pub fn open_for_reading(&self) -> Result<Store> {
         Store::open_for_reading(&self.database()?)
+    }
+
+    /// The terminal, the time zone and the directories of whoever is looking.
+    fn view(&self) -> View {
+        View {
+            now: time::now(),
+            local: human::here,
+            width: self.screen.width,
+            wraps: self.screen.out_is_terminal,
+            verbose: self.screen.verbose > 0,
+            account: self.account(),
+            // A working directory that was removed makes no path shorter, and nothing else depends on it here.
+            cwd: std::env::current_dir().ok(),
+            home: self.env.path("HOME"),
+        }
     }
 
     /// `None` where nothing was recorded yet.

@@ -6,7 +6,7 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{Context, find, pulse, saved_file};
 use crate::decide::{self, FileFact};
@@ -116,17 +116,10 @@ fn look(file: &File) -> Result<Option<&'static str>, (&Path, io::Error)> {
 
 /// As far as its size and time stamp tell.
 fn is_untouched(meta: &Metadata, bytes: u64, saved_at: Option<Timestamp>) -> bool {
-    let written = meta
-        .modified()
-        .ok()
-        .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
-        .and_then(|since| i64::try_from(since.as_millis()).ok())
-        .map(Timestamp::from_millis);
-    let before = match (written, saved_at) {
-        (Some(written), Some(saved)) => written.after(COARSE_CLOCK) < saved,
-        _ => false,
-    };
-    meta.is_file() && meta.len() == bytes && before
+    let written = meta.modified().ok().map(Timestamp::from);
+    let both = written.zip(saved_at);
+    let is_older = both.is_some_and(|(written, saved)| written.after(COARSE_CLOCK) < saved);
+    meta.is_file() && meta.len() == bytes && is_older
 }
 
 /// Writes down what is gone, where the database can be written: looking must work everywhere.

@@ -18,7 +18,7 @@ mod resolver;
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -43,11 +43,7 @@ pub(crate) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 /// Any of the three forms of an HTTP date (RFC 9110 §5.6.7), from 1970 on.
 pub(crate) fn http_date(value: &str) -> Option<Timestamp> {
-    let since_epoch = httpdate::parse_http_date(value)
-        .ok()?
-        .duration_since(UNIX_EPOCH);
-    let seconds = i64::try_from(since_epoch.ok()?.as_secs()).ok()?;
-    Some(Timestamp::from_secs(seconds))
+    httpdate::parse_http_date(value).ok().map(Timestamp::from)
 }
 
 /// Whether a host, as it stands in a URL, is this machine. Names are not resolved: any other name could point elsewhere

@@ -68,51 +68,34 @@ struct Streams {
 impl Screen {
     pub fn stdio(options: &ScreenOptions, env: &Environment) -> Self {
         let (out, err) = (io::stdout(), io::stderr());
-        let terminals = (out.is_terminal(), err.is_terminal());
+        let (out_is_terminal, err_is_terminal) = (out.is_terminal(), err.is_terminal());
         let size = terminal_size::terminal_size_of(&out)
             .or_else(|| terminal_size::terminal_size_of(&err))
             .map(|(columns, _)| usize::from(columns.0));
         let columns = env.get("COLUMNS").and_then(OsStr::to_str);
         let width = width(columns, size);
         let is_dumb = env.get("TERM").is_some_and(|term| term == "dumb");
-        let moves = terminals.1 && !options.quiet && !options.json && !is_dumb;
+        let moves = err_is_terminal && !options.quiet && !options.json && !is_dumb;
         let colors = (
             AutoStream::choice(&out) != ColorChoice::Never,
             AutoStream::choice(&err) != ColorChoice::Never,
         );
-        let outlet = (!terminals.0).then(Outlet::start).flatten();
+        let outlet = (!out_is_terminal).then(Outlet::start).flatten();
         let out: Box<dyn Write + Send> = match &outlet {
             Some(outlet) => Box::new(outlet.clone()),
             None => Box::new(out),
         };
-        let screen = Self::new(out, Box::new(err), terminals, width, options);
-        screen.lock().outlet = outlet;
-        Self {
-            progress: Progress::new(width, moves),
-            colors,
-            ..screen
-        }
-    }
-
-    /// Any two writers, without colours, and nothing moves: `terminals` says whether they are (stdout, stderr).
-    fn new(
-        out: Box<dyn Write + Send>,
-        err: Box<dyn Write + Send>,
-        (out_is_terminal, err_is_terminal): (bool, bool),
-        width: usize,
-        options: &ScreenOptions,
-    ) -> Self {
         Self {
             streams: Mutex::new(Streams {
                 out,
-                err,
-                outlet: None,
+                err: Box::new(err),
+                outlet,
                 pending: Vec::new(),
                 is_closed: false,
                 failed: None,
             }),
-            progress: Progress::new(width, false),
-            colors: (false, false),
+            progress: Progress::new(width, moves),
+            colors,
             out_is_terminal,
             err_is_terminal,
             width,

@@ -43,17 +43,37 @@ impl Write for Written {
     }
 }
 
+/// On any two writers, without colours.
+fn on_both(
+    out: impl Write + Send + 'static,
+    err: impl Write + Send + 'static,
+    terminals: bool,
+    options: &ScreenOptions,
+) -> Screen {
+    Screen {
+        streams: Mutex::new(Streams {
+            out: Box::new(out),
+            err: Box::new(err),
+            outlet: None,
+            pending: Vec::new(),
+            is_closed: false,
+            failed: None,
+        }),
+        progress: Progress::new(DEFAULT_WIDTH, false),
+        colors: (false, false),
+        out_is_terminal: terminals,
+        err_is_terminal: terminals,
+        width: DEFAULT_WIDTH,
+        quiet: options.quiet,
+        verbose: options.verbose,
+        json: options.json,
+    }
+}
+
 fn in_memory(options: &ScreenOptions) -> (Screen, Captured) {
     let captured = Captured::default();
     let (out, err) = (captured.out.clone(), captured.err.clone());
-    let screen = Screen::new(
-        Box::new(out),
-        Box::new(err),
-        (false, false),
-        DEFAULT_WIDTH,
-        options,
-    );
-    (screen, captured)
+    (on_both(out, err, false, options), captured)
 }
 
 /// Fails every write with `kind`, and counts the writes.
@@ -87,15 +107,7 @@ impl Write for Writes {
 }
 
 fn on(out: impl Write + Send + 'static, terminal: bool) -> Screen {
-    let terminals = (terminal, terminal);
-    let options = ScreenOptions::default();
-    Screen::new(
-        Box::new(out),
-        Box::new(io::sink()),
-        terminals,
-        DEFAULT_WIDTH,
-        &options,
-    )
+    on_both(out, io::sink(), terminal, &ScreenOptions::default())
 }
 
 #[test]
@@ -171,9 +183,8 @@ fn a_long_listing_is_not_kept_in_memory() {
 #[test]
 fn pending_rows_come_before_the_message_that_follows_them() {
     let both = Writes::default();
-    let options = ScreenOptions::default();
-    let (out, err) = (Box::new(both.clone()), Box::new(both.clone()));
-    let screen = Screen::new(out, err, (false, false), DEFAULT_WIDTH, &options);
+    let (out, err) = (both.clone(), both.clone());
+    let screen = on_both(out, err, false, &ScreenOptions::default());
     screen.row("row");
     screen.note("showing 1 of 2");
     assert_eq!(*both.0.lock().unwrap(), ["row\n", "showing 1 of 2\n"]);
