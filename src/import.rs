@@ -78,7 +78,7 @@ pub(crate) fn parse<Tz: TimeZone>(
         } else {
             format!("value {documents}")
         };
-        reader.read(value, &place, &["data", "items"])?;
+        reader.read(value, &place, "data")?;
     }
     if documents == 0 {
         return Err(reader.error("", "it is empty"));
@@ -114,8 +114,8 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         object::fields(value.get()).map_err(|error| self.error(place, error))
     }
 
-    /// A video, an array of videos, or an object around one of them under the first of `around`.
-    fn read(&mut self, value: &RawValue, place: &str, around: &[&str]) -> Result<()> {
+    /// A video, an array of videos, or an object around one of them that calls it `data`; in there a list may be `items`.
+    fn read(&mut self, value: &RawValue, place: &str, name: &str) -> Result<()> {
         if is_array(value) {
             return self.list(value, place);
         }
@@ -123,12 +123,9 @@ impl<Tz: TimeZone> Reader<'_, Tz> {
         if named(&entry, &IDS).is_some() || kind_of(&entry).is_some() {
             return self.video(&entry, place);
         }
-        let [name, deeper @ ..] = around else {
-            return Err(self.error(place, "no video id in it"));
-        };
-        match entry.get(*name) {
-            Some(value) if deeper.is_empty() => self.list(value, &below(place, name)),
-            Some(value) => self.read(value, &below(place, name), deeper),
+        match entry.get(name) {
+            Some(value) if name == "data" => self.read(value, &below(place, name), "items"),
+            Some(value) => self.list(value, &below(place, name)),
             None => Err(self.error(
                 place,
                 "no video id in it (videoId, video_id, id, or data with one)",

@@ -13,7 +13,7 @@ use crate::import;
 use crate::kind::Kind;
 use crate::pass::{self, Access, Level, Lost, PassOptions, Scope};
 use crate::store::NewVideo;
-use crate::time::{self, Timestamp};
+use crate::time;
 use crate::video::{Account, RowId, Video};
 
 /// Adds everything of a kind that no row knows. What was added before a cut stays; the next run adds the rest.
@@ -43,7 +43,11 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
         |client, token| client.jobs(kind, token),
         |page| {
             left_out += page.skipped;
-            let is_old = |job: &RemoteVideo| since.is_some_and(|since| is_before(job, since));
+            // Newest first: the first that is older ends the list. What has no date is taken.
+            let is_old = |job: &RemoteVideo| {
+                let both = job.created_at.zip(since);
+                both.is_some_and(|(at, since)| at < since)
+            };
             let go_on = !page.items.last().is_some_and(is_old);
             let mut found = Vec::new();
             for job in page.items.into_iter().filter(|job| !is_old(job)) {
@@ -82,11 +86,6 @@ fn note_withheld(jobs: usize, rows: &BTreeSet<RowId>, context: &Context) {
     context.screen.note(&format!(
         "{jobs} left out that the unanswered submission of {rows} may have created; tracker check {rows} finds out"
     ));
-}
-
-/// Newest first: the first that is older ends the list. What has no date is taken.
-fn is_before(job: &RemoteVideo, since: Timestamp) -> bool {
-    job.created_at.is_some_and(|at| at < since)
 }
 
 fn recorder<'a>(args: &Args, access: &Access, context: &'a Context) -> Result<Recorder<'a>> {

@@ -87,7 +87,6 @@ pub(super) struct Recorder<'a> {
     pub dry_run: bool,
     /// With what each is called.
     tracked: Vec<(Tracked, RowId, String)>,
-    shown: usize,
 }
 
 impl<'a> Recorder<'a> {
@@ -103,7 +102,6 @@ impl<'a> Recorder<'a> {
             store,
             dry_run,
             tracked: Vec::new(),
-            shown: 0,
         })
     }
 
@@ -131,14 +129,15 @@ impl<'a> Recorder<'a> {
     }
 
     fn show(&mut self, found: &MadeElsewhere) -> Result<()> {
-        let row = &found.new.video;
-        if let Some(known) = self.known(found)? {
-            self.tracked.push((Tracked::Known, known, found.name()));
+        let (known, video_id) = (self.known(found)?, found.name());
+        let how = known.map_or(Tracked::New, |_| Tracked::Known);
+        let tracked = (how, known.unwrap_or_default(), video_id.clone());
+        self.tracked.push(tracked);
+        if known.is_some() {
             return Ok(());
         }
-        self.shown += 1;
-        let (video_id, submitted_at) = (found.name(), row.submitted_at);
-        let title = row.title.as_deref();
+        let row = &found.new.video;
+        let (title, submitted_at) = (row.title.as_deref(), row.submitted_at);
         let screen = &self.context.screen;
         if screen.json {
             screen.json_row(&Preview {
@@ -186,12 +185,10 @@ impl<'a> Recorder<'a> {
             let note = format!("{row} was missing; tracker check asks for it again");
             screen.note(&note);
         }
-        if self.dry_run {
-            let shown = self.shown;
-            screen.note(&format!("{shown} would be added; nothing was recorded"));
-        }
         let new = self.tracked.len() - known;
-        if screen.err_is_terminal && new > 0 && !self.base.files.is_empty() {
+        if self.dry_run {
+            screen.note(&format!("{new} would be added; nothing was recorded"));
+        } else if screen.err_is_terminal && new > 0 && !self.base.files.is_empty() {
             let videos = counted(new, "video", "videos");
             let dir = self.base.output_dir.display();
             let note = format!("tracker check saves the files of {videos} in {dir}");
