@@ -12,7 +12,7 @@ use ureq::http::response::Parts;
 use ureq::http::uri::Scheme;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
 
-use super::error::{DownloadError, DownloadResult, shown};
+use super::error::{DownloadError, DownloadResult, NETWORK, shown};
 use super::stop;
 use super::surplus::{self, WatchConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
@@ -69,7 +69,8 @@ impl FileBody {
         let (from, total) = (&self.from, self.total);
         if self.then.0.elapsed() >= self.patience {
             if self.got - self.then.1 < SLOWEST {
-                return Err(DownloadError::too_slow(from));
+                let too_slow = ureq::Error::Timeout(ureq::Timeout::RecvBody);
+                return Err(DownloadError::network(&too_slow, from));
             }
             self.then = (Instant::now(), self.got);
         }
@@ -139,7 +140,9 @@ impl FileClient {
                 continue;
             }
             if head.status.is_success() && is_named_otherwise(&uri, &head) {
-                return Err(DownloadError::mixed_up(&from));
+                // From a proxy or a host that mixes up its connections.
+                let why = "the answer belongs to another file";
+                return Err(DownloadError::retry(NETWORK, &from, why));
             }
             let body = FileBody {
                 reader: body.into_reader(),

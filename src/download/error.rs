@@ -34,7 +34,7 @@ pub(crate) enum Next {
 }
 
 const FAILED: &str = "download_failed";
-const NETWORK: &str = "network_error";
+pub(super) const NETWORK: &str = "network_error";
 
 impl DownloadError {
     fn new(next: Next, code: &'static str, message: impl Into<String>) -> Self {
@@ -75,13 +75,8 @@ impl DownloadError {
         Self::new(Next::Retry(after), FAILED, format!("{from}: HTTP {status}"))
     }
 
-    fn retry(code: &'static str, from: &str, why: impl Display) -> Self {
+    pub(super) fn retry(code: &'static str, from: &str, why: impl Display) -> Self {
         Self::new(Next::Retry(None), code, format!("{from}: {why}"))
-    }
-
-    /// The answer to another question (a proxy or a host that mixes up its connections).
-    pub(super) fn mixed_up(from: &str) -> Self {
-        Self::retry(NETWORK, from, "the answer belongs to another file")
     }
 
     pub(super) fn taken(path: &Path) -> Self {
@@ -133,10 +128,6 @@ impl DownloadError {
             }
             other => Self::retry(NETWORK, from, other),
         }
-    }
-
-    pub(super) fn too_slow(from: &str) -> Self {
-        Self::network(&ureq::Error::Timeout(ureq::Timeout::RecvBody), from)
     }
 
     pub(super) fn cut_short(got: u64, of: Option<u64>, from: &str) -> Self {

@@ -6,7 +6,6 @@
 //! look at it there and leave word in a thread-local. What arrives more than [`GRACE`] after the end stays unseen.
 
 use std::cell::Cell;
-use std::fmt;
 use std::io;
 use std::time::{self, Instant};
 
@@ -53,6 +52,7 @@ impl<In: Transport> Connector<In> for WatchConnector {
     }
 }
 
+#[derive(Debug)]
 pub(super) struct Watched<T: Transport>(T);
 
 impl<T: Transport> Watched<T> {
@@ -123,11 +123,5 @@ impl<T: Transport> Transport for Watched<T> {
 impl<T: Transport> Drop for Watched<T> {
     fn drop(&mut self) {
         self.look();
-    }
-}
-
-impl<T: Transport> fmt::Debug for Watched<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

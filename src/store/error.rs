@@ -8,9 +8,6 @@ use rusqlite::ErrorCode;
 use crate::error::{Problem, code};
 use crate::shell;
 
-const FULL: &str = "free some room and run it again; nothing is lost";
-const PATH: &str = "check the path and its permissions";
-
 fn problem(path: &Path, before: &str, after: &str) -> Problem {
     let message = format!("{before}{}{after}", path.display());
     Problem::new(code::DATABASE, message)
@@ -67,7 +64,8 @@ pub(super) fn moved(path: &Path) -> Problem {
 }
 
 pub(super) fn open(path: &Path, source: &io::Error) -> Problem {
-    problem(path, "cannot open the database ", &format!(": {source}")).with_hint(PATH)
+    problem(path, "cannot open the database ", &format!(": {source}"))
+        .with_hint("check the path and its permissions")
 }
 
 pub(super) fn linked(path: &Path, names: u64) -> Problem {
@@ -88,7 +86,8 @@ pub(super) fn sqlite(path: &Path, source: &rusqlite::Error) -> Problem {
     let extended = source.sqlite_error().map(|error| error.extended_code);
     let full = || Problem {
         code: code::DISK_FULL.into(),
-        ..problem(path, "no room left for the database ", "").with_hint(FULL)
+        ..problem(path, "no room left for the database ", "")
+            .with_hint("free some room and run it again; nothing is lost")
     };
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

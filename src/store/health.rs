@@ -8,10 +8,6 @@ use crate::video::RowId;
 /// The [mark](Tx::mark_unless_lately) of a run over everything unfinished. A submission is none: cron may be dead.
 pub const CHECKED: &str = "checked";
 
-pub fn sqlite_version() -> &'static str {
-    rusqlite::version()
-}
-
 impl Store {
     /// What the schema lacks or has otherwise than this program makes it.
     pub fn schema_faults(&self) -> Result<Vec<String>> {

@@ -30,7 +30,7 @@ pub(super) struct Leaves {
     path: PathBuf,
     file: File,
     page_size: usize,
-    first: Vec<u8>,
+    pub(super) first: Vec<u8>,
 }
 
 pub(super) struct LeafRow {
@@ -84,10 +84,6 @@ impl Leaves {
         };
         leaves.first = leaves.page(1).unwrap_or_default();
         Ok(leaves)
-    }
-
-    pub(super) fn identity(&self) -> Option<(i64, i64)> {
-        identity(&self.first)
     }
 
     /// Hands over every row of every table.
@@ -150,7 +146,7 @@ impl Leaves {
 
     fn free(&self) -> HashSet<u32> {
         let mut free = HashSet::new();
-        let mut trunk = self.identity().map_or(0, |_| number(&self.first, 32));
+        let mut trunk = identity(&self.first).map_or(0, |_| number(&self.first, 32));
         while free.insert(trunk)
             && let Some(page) = self.page(trunk)
         {

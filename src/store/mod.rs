@@ -30,7 +30,6 @@ mod listing;
 mod messages;
 mod migrate;
 mod open;
-
 mod rescue;
 mod row;
 mod runs;
@@ -50,7 +49,7 @@ use rusqlite::{
 };
 
 pub use error::corrupt;
-pub use health::{CHECKED, sqlite_version};
+pub use health::CHECKED;
 pub use hooks::DueHook;
 pub use listing::Filter;
 pub(crate) use messages::OutgoingMessage;
@@ -61,6 +60,8 @@ pub use runs::Trouble;
 pub use stats::{Group, RenderTimes, Stats};
 pub use videos::{Asked, NewVideo, OpenWork};
 pub use webhooks::{PendingWebhook, Taken};
+
+pub use rusqlite::version as sqlite_version;
 
 use crate::error::{Problem, Result};
 use crate::locks::Locks;
@@ -184,21 +185,16 @@ thread_local! {
 }
 
 impl Tx<'_> {
-    fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
-        #[cfg(test)]
-        QUERIES.with_borrow_mut(|queries| queries.push(sql.to_owned()));
-        self.conn.prepare_cached(sql)
-    }
-
     fn query<T>(
         &self,
         sql: &str,
         run: impl FnOnce(&mut CachedStatement<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        let result = self
-            .statement(sql)
-            .and_then(|mut statement| run(&mut statement));
-        result.map_err(|e| self.error(e))
+        #[cfg(test)]
+        QUERIES.with_borrow_mut(|queries| queries.push(sql.to_owned()));
+        let prepared = self.conn.prepare_cached(sql);
+        let result = prepared.and_then(|mut statement| run(&mut statement));
+        result.map_err(|source| error::sqlite(self.path, &source))
     }
 
     fn run(&self, sql: &str, params: impl Params) -> Result<()> {
@@ -282,10 +278,6 @@ impl Tx<'_> {
 
     fn set_damaged(&self, row: RowId, why: impl Into<String>) {
         self.damaged.borrow_mut().insert(row, why.into());
-    }
-
-    fn error(&self, source: rusqlite::Error) -> Problem {
-        error::sqlite(self.path, &source)
     }
 }
 

@@ -104,7 +104,7 @@ fn no_log_beside(path: &Path) -> bool {
     fs::metadata(beside(path, "-wal")).map_or(true, |meta| meta.len() == 0)
 }
 
-fn canonical(path: &Path) -> Result<PathBuf> {
+pub(super) fn canonical(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => error::none(path),
         _ => error::open(path, &source),

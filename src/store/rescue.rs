@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 
 use super::leaves::{self, LeafRow, Leaves};
-use super::open::{known_schema, sync_directory};
+use super::open::{canonical, known_schema, sync_directory};
 use super::{Tx, error, migrate};
 use crate::decide::{self, Expiry};
 use crate::error::Result;
@@ -48,10 +48,8 @@ pub fn rescue(from: &Path, to: &Path, output_dir: &Path, now: Timestamp) -> Resu
     if to.symlink_metadata().is_ok() {
         return Err(io_error(io::ErrorKind::AlreadyExists.into()));
     }
-    let header = leaves::header(from).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => error::none(from),
-        _ => error::open(from, &source),
-    })?;
+    canonical(from)?;
+    let header = leaves::header(from).map_err(|source| error::open(from, &source))?;
     // What is not ours SQLite must not even open; the copy is asked again, for what only the log has.
     schema_of(from, leaves::identity(&header))?;
     let dir = beside(to, &format!(".unfinished-{:08x}", fastrand::u32(..)));
@@ -103,7 +101,7 @@ impl Rescue<'_> {
         let io_error = |source| error::open(self.to, &source);
         let _quiet = hold_writers(self.from);
         let leaves = Leaves::copy(self.from, dir).map_err(io_error)?;
-        let version = schema_of(self.from, leaves.identity())?;
+        let version = schema_of(self.from, leaves::identity(&leaves.first))?;
         let new = dir.join("new");
         let private = File::create_new(&new).map_err(io_error)?;
         let rescued = self.fill(&new, &leaves, version)?;

@@ -30,7 +30,7 @@ pub(super) use noun;
 /// The columns that are called like these fields of a noun.
 macro_rules! fields {
     ($noun:ident: $($field:ident),+) => {
-        vec![$((stringify!($field), Box::new(&$noun.$field) as SqlValue<'_>)),+]
+        [$((stringify!($field), Box::new(&$noun.$field) as SqlValue<'_>)),+]
     };
 }
 pub(super) use fields;

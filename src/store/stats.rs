@@ -84,17 +84,33 @@ fn seconds<S: Serializer>(millis: &Option<u64>, serializer: S) -> Result<S::Ok, 
 impl Tx<'_> {
     /// The numbers of the rows that match. Costs one pass over the matching rows for each of the seven questions.
     pub fn stats(&self, filter: &Filter) -> Result<Stats> {
-        let by_status = self.count_by_status(filter)?;
-        let mut unfinished = filter.clone();
-        unfinished.unfinished = true;
-        let (files, bytes) = self.saved_files(filter)?;
         let (from, values) = filter.sql();
-        let of = format!("FROM {from} AND status = 'completed'");
+        let bound = || params_from_iter(&values);
+        let by_status: Vec<(String, u64)> = self.all(
+            &format!(
+                "SELECT status, count(*) AS n FROM {from} GROUP BY status ORDER BY n DESC, status"
+            ),
+            bound(),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let (files, bytes) = self.one(
+            &format!(
+                "SELECT count(*), coalesce(sum(bytes), 0) FROM files
+                 WHERE state = 'saved' AND video IN (SELECT id FROM {from})"
+            ),
+            bound(),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let unfinished = Filter {
+            unfinished: true,
+            ..filter.clone()
+        };
+        let completed = format!("FROM {from} AND status = 'completed'");
         Ok(Stats {
             videos: by_status.iter().map(|(_, count)| count).sum(),
             by_status,
             unfinished: self.count(&unfinished)?,
-            rendering: self.percentiles(&of, params_from_iter(values))?,
+            rendering: self.percentiles(&completed, bound())?,
             months: self.groups(filter, "month")?,
             tags: self.groups(filter, "tag")?,
             kinds: self.groups(filter, "kind")?,
@@ -127,16 +143,6 @@ impl Tx<'_> {
              AND last_checked_at >= ?2 ORDER BY id",
             params![cutoff, checked, session_cutoff],
         )
-    }
-
-    fn count_by_status(&self, filter: &Filter) -> Result<Vec<(String, u64)>> {
-        let (from, values) = filter.sql();
-        let sql = format!(
-            "SELECT status, count(*) AS n FROM {from} GROUP BY status ORDER BY n DESC, status"
-        );
-        self.all(&sql, params_from_iter(values), |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
     }
 
     /// Percentiles by nearest rank: always a time that some video really took.
@@ -188,17 +194,6 @@ impl Tx<'_> {
                 minutes_submitted: row.get(4)?,
                 minutes_delivered: row.get(5)?,
             })
-        })
-    }
-
-    fn saved_files(&self, filter: &Filter) -> Result<(u64, u64)> {
-        let (from, values) = filter.sql();
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(bytes), 0) FROM files
-             WHERE state = 'saved' AND video IN (SELECT id FROM {from})"
-        );
-        self.one(&sql, params_from_iter(values), |row| {
-            Ok((row.get(0)?, row.get(1)?))
         })
     }
 }

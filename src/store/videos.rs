@@ -5,7 +5,6 @@ use super::{Tx, insert_into, values};
 use crate::decide::{Decision, Entry};
 use crate::error::Result;
 use crate::event::Event;
-use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{Account, Candidate, File, Job, Phase, RemoteStatus, RowId, Video, VideoId};
 
@@ -137,15 +136,6 @@ impl Tx<'_> {
             }
         }
         Ok(())
-    }
-
-    pub fn by_job(&self, job: &Job) -> Result<Option<RowId>> {
-        match job.kind {
-            Kind::Agent => {
-                self.value_if_any("SELECT id FROM videos WHERE session_id = ?", [&job.id])
-            }
-            _ => self.by_video_id(&job.id),
-        }
     }
 
     pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>> {

@@ -11,7 +11,7 @@ use crate::video::{RowId, VideoId};
 /// Rows one call removes at most: cheap even after a long pause, and more than one transaction takes.
 const PRUNE: u32 = 1000;
 
-/// What became of a signed delivery; the word in `webhook_counts.outcome`.
+/// What became of a signed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// New, about a video of ours: it is pending now.
@@ -19,17 +19,6 @@ pub enum Taken {
     Duplicate(RowId),
     UnknownVideo,
     OtherEvent,
-}
-
-impl Taken {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Accepted(_) => "accepted",
-            Self::Duplicate(_) => "duplicate",
-            Self::UnknownVideo => "unknown_video",
-            Self::OtherEvent => "other_event",
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,34 +38,28 @@ impl Tx<'_> {
         video_id: Option<&VideoId>,
         now: Timestamp,
     ) -> Result<Taken> {
-        let taken = match video_id {
-            None => Taken::OtherEvent,
-            Some(id) => match self.by_video_id(id)? {
-                None => Taken::UnknownVideo,
-                Some(row) if self.keep_webhook(key, event_type, row, now)? => Taken::Accepted(row),
-                Some(row) => Taken::Duplicate(row),
-            },
+        let row = video_id.map(|id| self.by_video_id(id)).transpose()?;
+        let (taken, word) = match row {
+            None => (Taken::OtherEvent, "other_event"),
+            Some(None) => (Taken::UnknownVideo, "unknown_video"),
+            Some(Some(row)) => {
+                let is_new = self.changed(
+                    "INSERT INTO webhooks (key, video, event_type, received_at) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT (key) DO NOTHING",
+                    params![key, row, event_type, now],
+                )?;
+                match is_new {
+                    true => (Taken::Accepted(row), "accepted"),
+                    false => (Taken::Duplicate(row), "duplicate"),
+                }
+            }
         };
         self.run(
             "INSERT INTO webhook_counts (outcome, count, last_at) VALUES (?1, 1, ?2)
                  ON CONFLICT (outcome) DO UPDATE SET count = count + 1, last_at = excluded.last_at",
-            params![taken.word(), now],
+            params![word, now],
         )?;
         Ok(taken)
-    }
-
-    fn keep_webhook(
-        &self,
-        key: &str,
-        event_type: &str,
-        video: RowId,
-        now: Timestamp,
-    ) -> Result<bool> {
-        self.changed(
-            "INSERT INTO webhooks (key, video, event_type, received_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (key) DO NOTHING",
-            params![key, video, event_type, now],
-        )
     }
 
     pub fn prune_webhooks(&self, before: Timestamp) -> Result<()> {
