@@ -83,7 +83,6 @@ struct Report {
 struct Check {
     #[serde(skip)]
     topic: &'static str,
-    /// What a person reads of it.
     #[serde(skip)]
     found: String,
     ok: bool,
@@ -108,7 +107,6 @@ impl Report {
         let store = store.as_ref();
         let (key, balance) = key(context);
         let output_dirs = output_dirs(store, context);
-        // A database that cannot be read has been reported.
         let newest = store.and_then(|store| store.read(|tx| tx.newest_time(RECENT)).ok().flatten());
         let clock = clock(newest, time::now());
         let dirs_ok = output_dirs.iter().all(|dir| dir.ok || dir.is_aside);
@@ -229,7 +227,6 @@ fn database(context: &Context) -> (Check, Option<Store>) {
     (check, store)
 }
 
-/// Everything that `check` needs of it.
 fn look_at_database(check: &mut Check, context: &Context) -> Result<Option<Store>> {
     let path = context.database()?;
     check.found = path.display().to_string();
@@ -313,8 +310,7 @@ fn note(store: &Store, context: &Context) -> Result<Option<Problem>> {
     noted(code::OTHER_KEY, what, hint.to_owned())
 }
 
-/// The directories of unfinished rows, and the one that a video submitted from here would get, which is no business of
-/// `check`'s.
+/// The directories of unfinished rows, and the one that a video submitted from here would get.
 fn output_dirs(store: Option<&Store>, context: &Context) -> Vec<Check> {
     let unfinished = Filter {
         unfinished: true,

@@ -221,8 +221,7 @@ fn print(
         _ if shown == 0 && *filter == Filter::default() => screen.note(&none_yet(store.path())),
         _ if shown == 0 => screen.note("no video matches"),
         None => {}
-        // A filter may have to read the whole history to count the rows below the last one shown; these are on the
-        // screen by now.
+        // Only now that the rows are on the screen: a filter may have to read the whole history.
         Some(below) => {
             let rest = store.read(|tx| tx.count_below(filter, below, COUNTED))?;
             let capped = rest == u64::from(COUNTED);

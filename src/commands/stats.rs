@@ -33,8 +33,8 @@ pub(super) fn print(store: &Store, filter: &Filter, csv: bool, context: &Context
     if context.screen.json {
         screen.json_row(&stats);
     } else if csv {
-        let records = csv_records(&stats, screen.out_is_terminal);
-        screen.block(&csv::records(records)?);
+        let records = csv_records(&stats);
+        screen.block(&csv::records(records, screen.out_is_terminal)?);
     } else {
         let room = match screen.out_is_terminal {
             true => screen.width.saturating_sub(LINE).min(BAR),
@@ -45,7 +45,7 @@ pub(super) fn print(store: &Store, filter: &Filter, csv: bool, context: &Context
     Ok(())
 }
 
-fn csv_records(stats: &Stats, for_terminal: bool) -> Vec<[String; 8]> {
+fn csv_records(stats: &Stats) -> Vec<[String; 8]> {
     let header =
         "by,name,submitted,completed,failed,success_rate,minutes_submitted,minutes_delivered";
     let mut names = header.split(',').map(str::to_owned);
@@ -54,10 +54,7 @@ fn csv_records(stats: &Stats, for_terminal: bool) -> Vec<[String; 8]> {
     records.extend(groups.map(|group| {
         [
             group.by.to_owned(),
-            match for_terminal {
-                true => text::sanitize(&group.name).into_owned(),
-                false => group.name.clone(),
-            },
+            group.name.clone(),
             group.submitted.to_string(),
             group.completed.to_string(),
             group.failed.to_string(),

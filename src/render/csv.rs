@@ -9,33 +9,30 @@ use crate::render::text;
 use crate::video::Video;
 
 pub fn header(fields: &[Field]) -> Result<String> {
-    records([fields.iter().map(|field| field.name())])
+    records([fields.iter().map(|field| field.name())], false)
 }
 
-/// One line per video. With `for_terminal`, cells are sanitized instead of exact.
 pub fn rows(videos: &[Video], fields: &[Field], for_terminal: bool) -> Result<String> {
-    records(videos.iter().map(|video| {
-        fields.iter().map(move |field| {
-            let cell = field.of(video).to_text();
-            match for_terminal {
-                true => text::sanitize(&cell).into_owned(),
-                false => cell.into_owned(),
-            }
-        })
-    }))
+    let cells = |video| fields.iter().map(move |field| field.of(video).to_text());
+    records(videos.iter().map(cells), for_terminal)
 }
 
-pub fn records<R>(records: impl IntoIterator<Item = R>) -> Result<String>
+/// With `for_terminal`, cells are sanitized instead of exact.
+pub fn records<R>(records: impl IntoIterator<Item = R>, for_terminal: bool) -> Result<String>
 where
-    R: IntoIterator<Item: AsRef<[u8]>>,
+    R: IntoIterator<Item: AsRef<str>>,
 {
     let mut writer = ::csv::WriterBuilder::new()
         .terminator(::csv::Terminator::CRLF)
         .from_writer(Vec::new());
-    let written = records
-        .into_iter()
-        .try_for_each(|record| writer.write_record(record));
-    written.map_err(|error| Problem::output(&error.into()))?;
+    for record in records {
+        let cells = record.into_iter().map(|cell| match for_terminal {
+            true => text::sanitize(cell.as_ref()).into_owned(),
+            false => cell.as_ref().to_owned(),
+        });
+        let written = writer.write_record(cells);
+        written.map_err(|error| Problem::output(&error.into()))?;
+    }
     // In memory, and of texts: neither can fail.
     let bytes = writer.into_inner().unwrap_or_default();
     Ok(String::from_utf8(bytes).unwrap_or_default())

@@ -45,7 +45,7 @@ impl Cell {
 }
 
 pub(in crate::render) struct Grid {
-    /// The first are the headings.
+    /// Headings first.
     rows: Vec<Vec<Cell>>,
 }
 

@@ -13,7 +13,6 @@ const DAY: u64 = 24 * HOUR;
 const WEEK: u64 = 7 * DAY;
 const YEAR: u64 = 365 * DAY;
 
-/// What a clock on the wall shows.
 pub type Local = fn(Timestamp) -> NaiveDateTime;
 
 /// How long ago `then` was, in one unit: `just now`, `6m`, `3h`, `2d`, `5w`, `2y`.

@@ -24,7 +24,7 @@ pub struct Progress {
     rendering: Arc<Mutex<Vec<Line>>>,
 }
 
-/// Of a rendering video, or about all of them.
+/// Of one rendering video, or about all of them.
 type Line = (Option<RowId>, ProgressBar);
 
 /// From this many columns on a line also has the bytes, and a bar.
