@@ -21,11 +21,11 @@ const MOST_LINES: usize = 12;
 pub struct Progress {
     width: usize,
     all: MultiProgress,
-    rendering: Arc<Mutex<Vec<Line>>>,
+    rendering: Arc<Mutex<Vec<DrawnLine>>>,
 }
 
 /// Of one rendering video, or about all of them.
-type Line = (Option<RowId>, ProgressBar);
+type DrawnLine = (Option<RowId>, ProgressBar);
 
 /// From this many columns on a line also has the bytes, and a bar.
 const ROOM_FOR_BYTES: usize = 80;
@@ -122,13 +122,13 @@ impl Progress {
     }
 
     pub fn rendered(&self, row: RowId) {
-        let over = |(id, _): &mut Line| *id == Some(row);
+        let over = |(id, _): &mut DrawnLine| *id == Some(row);
         for (_, line) in self.lines().extract_if(.., over) {
             self.remove(&line);
         }
     }
 
-    fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
+    fn lines(&self) -> MutexGuard<'_, Vec<DrawnLine>> {
         let lines = self.rendering.lock();
         lines.unwrap_or_else(PoisonError::into_inner)
     }
