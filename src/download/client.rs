@@ -225,14 +225,10 @@ fn resolve(base: &Uri, location: &str) -> String {
     let scheme = base.scheme_str().unwrap_or_default();
     let authority = base.authority().map_or("", |authority| authority.as_str());
     let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-    let scheme_of = location.split_once(':').map(|(scheme, _)| scheme);
-    let has_scheme =
-        scheme_of.is_some_and(|scheme| !scheme.is_empty() && scheme.chars().all(plain));
-    if has_scheme {
-        return location.to_owned();
-    }
-    if location.starts_with("//") {
-        return format!("{scheme}:{location}");
+    match location.split_once(':') {
+        Some((own, _)) if !own.is_empty() && own.chars().all(plain) => return location.to_owned(),
+        _ if location.starts_with("//") => return format!("{scheme}:{location}"),
+        _ => {}
     }
     let path = base.path();
     let start = match location.chars().next() {

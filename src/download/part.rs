@@ -263,13 +263,11 @@ pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> DownloadResult
 }
 
 fn discard_in(path: &Path) -> DownloadResult<()> {
-    let remove = || {
-        if fs::symlink_metadata(path)?.is_file() {
-            fs::remove_file(path)?;
-        }
-        Ok(())
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => fs::remove_file(path),
+        found => found.map(drop),
     };
-    match remove() {
+    match removed {
         Err(error) if is_missing(&error) => Ok(()),
         result => result.map_err(DownloadError::disk("remove", path)),
     }
