@@ -256,11 +256,7 @@ pub fn sent(
         Verdict::NotAsked => return decision,
         Verdict::Refused | Verdict::NotFound => return rejected(video, first, error),
         Verdict::Unanswered | Verdict::Garbled if !video.kind.strategy().replays => {
-            let mut decision = expire(video, Expiry::NoReplay, now);
-            if let Some(last) = &mut decision.video.last_error {
-                last.request_id = error.request_id.clone();
-            }
-            return decision;
+            return unrepeatable(video, error, now);
         }
         Verdict::InProgress | Verdict::Busy => {
             let postponed = Event::Postponed {
@@ -280,6 +276,14 @@ pub fn sent(
     };
     let failure = Failure::api(Operation::Send, error);
     record_failure(&mut decision, Failure { own, ..failure }, now);
+    decision
+}
+
+fn unrepeatable(video: &Video, error: &ApiError, now: Timestamp) -> Decision {
+    let mut decision = expire(video, Expiry::NoReplay, now);
+    if let Some(last) = &mut decision.video.last_error {
+        last.request_id = error.request_id.clone();
+    }
     decision
 }
 

@@ -278,36 +278,24 @@ fn sentence(video: &Video, event: &Event) -> String {
             ),
         ),
         Event::Attention { said, page } => {
-            let said = said.iter().map(|said| format!(": {}", fit(said)));
-            let page = page
-                .iter()
-                .map(|page| format!(", {}", text::sanitize(page)));
-            let (said, page): (String, String) = (said.collect(), page.collect());
-            let reply = format!("{said} (tracker reply {id} TEXT{page})");
-            (video.status(), reply)
+            let (said, page) = (said.as_deref(), page.as_deref());
+            (video.status(), attention(id, said, page))
         }
         Event::Message {
             message,
             state,
             why,
             ..
-        } => {
-            let end = match (state, why) {
-                (MessageState::Sent, _) => ": sent".to_owned(),
-                (MessageState::Refused, Some(why)) => format!(": refused: {}", fit(why)),
-                _ => format!(": no answer came, and it is not sent twice (tracker show {id})"),
-            };
-            (message.word(), end)
-        }
-        Event::Recovered { code, .. } => {
-            let code = text::sanitize(code);
-            ("works again", format!(": no {code} any more"))
-        }
+        } => (message.word(), message_end(id, *state, why.as_deref())),
+        Event::Recovered { code, .. } => (
+            "works again",
+            format!(": no {} any more", text::sanitize(code)),
+        ),
         Event::Saved(file) => ("saved", saved(file)),
         Event::Repaired(file) => ("repaired", saved(file)),
         Event::Lost { .. } => {
-            let lost = ": a finished download is gone and is fetched again";
-            ("repaired", lost.to_owned())
+            let what = ": a finished download is gone and is fetched again".to_owned();
+            ("repaired", what)
         }
         Event::Unavailable { asset, why } => {
             let why = match why {
@@ -328,6 +316,23 @@ fn sentence(video: &Video, event: &Event) -> String {
         | Event::Hook { .. } => (video.status(), String::new()),
     };
     format!("{}{details}", subject(video, verb))
+}
+
+fn message_end(row: RowId, state: MessageState, why: Option<&str>) -> String {
+    match (state, why) {
+        (MessageState::Sent, _) => ": sent".to_owned(),
+        (MessageState::Refused, Some(why)) => {
+            format!(": refused: {}", text::fit(why, REASON_WIDTH))
+        }
+        _ => format!(": no answer came, and it is not sent twice (tracker show {row})"),
+    }
+}
+
+fn attention(row: RowId, said: Option<&str>, page: Option<&str>) -> String {
+    let said = said.map(|said| format!(": {}", text::fit(said, REASON_WIDTH)));
+    let page = page.map(|page| format!(", {}", text::sanitize(page)));
+    let (said, page) = (said.unwrap_or_default(), page.unwrap_or_default());
+    format!("{said} (tracker reply {row} TEXT{page})")
 }
 
 fn saved(file: &SavedFile) -> String {

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
 
 /// What is to be recorded of a failure, if anything, and whether it is the key's.
-type Failed = Option<(DownloadError, bool)>;
+type Failed = Option<Box<(DownloadError, bool)>>;
 
 pub(super) struct SaveJob {
     pub(super) video: Video,
@@ -55,7 +55,8 @@ impl SaveJob {
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
                 Err(_) if stop::is_requested() => return,
                 Err(None) => continue,
-                Err(Some((error, key_refused))) => {
+                Err(Some(failed)) => {
+                    let (error, key_refused) = *failed;
                     Message::new(move |run, tx| run.not_saved(tx, row, asset, error, key_refused))
                 }
             };
@@ -86,6 +87,7 @@ impl SaveJob {
             transfer: self.progress.download(&self.label(asset)),
             part: RefCell::new(part),
         };
+        let failed = |error| Err(Some(Box::new((error, false))));
         loop {
             let url = self.video.urls.get(asset).ok_or(None)?;
             let Err(error) = self.fetch(url, &ledger) else {
@@ -97,14 +99,14 @@ impl SaveJob {
                     if self.video.urls.get(asset).is_some() {
                         continue;
                     }
-                    return Err(Some((error, false)));
+                    return failed(error);
                 }
                 Next::Retry(after) => after,
                 Next::Stop | Next::Unrecorded => return Err(None),
-                _ => return Err(Some((error, false))),
+                _ => return failed(error),
             };
             let Some(pause) = backoff.next(waited, after, fastrand::f64()) else {
-                return Err(Some((error, false)));
+                return failed(error);
             };
             thread::sleep(pause);
             waited += pause;
@@ -139,7 +141,8 @@ impl SaveJob {
                 next: Next::Retry(error.retry_after),
                 problem: error.into(),
             };
-            (verdict != Verdict::NotAsked).then_some((failed, verdict == Verdict::KeyRefused))
+            let failed = Box::new((failed, verdict == Verdict::KeyRefused));
+            (verdict != Verdict::NotAsked).then_some(failed)
         })?;
         self.video.urls = remote.urls.clone();
         let row = self.video.id;
