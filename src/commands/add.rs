@@ -92,11 +92,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         return account::batch(id, &args, context);
     }
     // With --as only the id counts.
-    let base = match args.as_row {
+    let mut base = match args.as_row {
         Some(_) => Video::default(),
         None => args.row(context)?,
     };
-    let (rows, skipped) = read_all(&args.what, args.force, &base)?;
+    let (rows, skipped) = read_all(&args.what, args.force, &mut base)?;
     if skipped > 0 {
         let entries = counted(skipped, "entry", "entries");
         let note = format!("{entries} without a video id skipped");
@@ -128,11 +128,13 @@ impl Args {
 }
 
 /// Every argument's videos, each id once, and how many entries have none.
-fn read_all(what: &[OsString], force: bool, base: &Video) -> Result<(Vec<Video>, usize)> {
+fn read_all(what: &[OsString], force: bool, base: &mut Video) -> Result<(Vec<Video>, usize)> {
     let (mut all, mut skipped) = (Vec::new(), 0);
     for argument in what {
         if argument == "-" || is_file(argument) {
             let (place, bytes) = read_input(Path::new(argument), import::MAX_BYTES)?;
+            // A pipe may have been waited for.
+            base.submitted_at = time::now();
             let (rows, without) = import::parse(&place, &bytes, base, &Local)?;
             all.extend(rows);
             skipped += without;
@@ -175,6 +177,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     #[test]
     fn what_looks_like_a_file_is_one() {
@@ -195,7 +198,22 @@ mod tests {
     #[test]
     fn an_id_given_twice_is_one_video() {
         let what = ["a", "b", "a"].map(OsString::from);
-        let (rows, _) = read_all(&what, true, &Video::default()).unwrap();
+        let (rows, _) = read_all(&what, true, &mut Video::default()).unwrap();
         assert_eq!(rows.len(), 2);
+    }
+
+    #[test]
+    fn what_is_read_is_tracked_from_when_it_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ids.json");
+        fs::write(&file, r#"{"video_id": "feed1234"}"#).unwrap();
+        let started = Timestamp::from_secs(1);
+        let mut base = Video {
+            submitted_at: started,
+            ..Video::default()
+        };
+        let (rows, _) = read_all(&[file.into()], false, &mut base).unwrap();
+        assert!(rows[0].submitted_at > started);
+        assert_eq!(base.submitted_at, rows[0].submitted_at);
     }
 }

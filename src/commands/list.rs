@@ -102,7 +102,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             "choose one of them",
         ));
     }
-    let mut filter = args.filter.filter(&context.view())?;
+    let view = context.view();
+    let mut filter = args.filter.filter(&view)?;
     let fields = args.fields.as_deref().map(Field::parse_list).transpose()?;
     let Some(store) = context.open_if_there()? else {
         context.screen.note(&none_yet(&context.database()?));
@@ -112,7 +113,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.stats {
         stats::print(&store, &filter, args.csv, context)?;
     } else {
-        print(&store, &filter, &args, fields.as_deref(), context)?;
+        print(&store, &filter, &args, fields.as_deref(), &view, context)?;
     }
     pulse::note_damaged(&store, context);
     pulse::note_silence(&store, context)?;
@@ -189,6 +190,7 @@ fn print(
     filter: &Filter,
     args: &Args,
     fields: Option<&[Field]>,
+    view: &View,
     context: &Context,
 ) -> Result<()> {
     let screen = &context.screen;
@@ -207,7 +209,7 @@ fn print(
             screen.block(&csv::rows(videos, fields, screen.out_is_terminal)?);
         } else if is_table {
             let retries = retries(store, videos)?;
-            let table = table::list(videos, &retries, args.wide, &context.view());
+            let table = table::list(videos, &retries, args.wide, view);
             screen.painted(&table);
         } else {
             context.print_fields(videos, fields);

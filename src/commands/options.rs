@@ -106,7 +106,7 @@ fn bytes_of(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number.parse::<f64>().ok()? * unit as f64;
-    (bytes < u64::MAX as f64).then_some(bytes as u64)
+    (bytes <= u64::MAX as f64).then_some(bytes.round() as u64)
 }
 
 impl Tuning {

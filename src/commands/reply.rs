@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let state = store.read(|tx| tx.last_message_state(row))?;
     if state == Some(MessageState::Sent) {
         // What it waits for now, so that the same reply again is seen to make no sense.
-        exit = exit.or(pass(&mut store, Scope::Named(vec![row]))?);
+        exit = exit.max(pass(&mut store, Scope::Named(vec![row]))?);
     }
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     let screen = &context.screen;

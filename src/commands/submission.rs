@@ -362,14 +362,22 @@ pub(super) fn dry_run(
 ) -> Result<Exit> {
     let screen = &context.screen;
     let store = context.open_if_there()?;
+    let new = new
+        .into_iter()
+        .map(|(new, place)| (new, place, None, Vec::new()));
+    let mut new: Vec<_> = new.collect();
+    // Nothing is printed before all are known to be usable.
+    if let Some(store) = &store {
+        store.read(|tx| {
+            for (new, _, known, duplicates) in &mut new {
+                *known = retry::settle(tx, new, again)?;
+                *duplicates = tx.duplicates(new.body_hash.as_deref().unwrap_or_default())?;
+            }
+            Ok(())
+        })?;
+    }
     let mut count = 0;
-    for (mut new, place) in new {
-        let (mut known, mut duplicates) = (None, Vec::new());
-        let hash = new.body_hash.clone().unwrap_or_default();
-        if let Some(store) = &store {
-            (known, duplicates) = store
-                .read(|tx| Ok((retry::settle(tx, &mut new, again)?, tx.duplicates(&hash)?)))?;
-        }
+    for (new, place, known, mut duplicates) in new {
         let original = new.video.retry_of;
         if let (Some(original), Some(retry)) = (original, known) {
             let note = format!("{original} was retried already: {retry}");

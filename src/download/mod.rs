@@ -114,11 +114,10 @@ impl FileRequest<'_> {
 
     /// No request is made for a file that could not be put where it belongs.
     fn refuse_hopeless(&self) -> DownloadResult<()> {
-        if !name::is_safe_stem(self.stem) {
+        if !self.dir.is_absolute() || !name::is_safe_stem(self.stem) {
+            let path = self.dir.join(self.stem);
             let unusable = io::ErrorKind::InvalidFilename.into();
-            return Err(DownloadError::disk("use the name", Path::new(self.stem))(
-                unusable,
-            ));
+            return Err(DownloadError::disk("use the name", &path)(unusable));
         }
         publish::create_dir(self.dir)?;
         for name in name::candidates(self.stem, self.asset) {

@@ -22,7 +22,7 @@ pub struct ApiError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// No request was made: the run asks HeyGen nothing more.
+    /// No request was made: the run asks HeyGen nothing more, or it was not the moment for this one.
     NotAsked,
     /// The connection was never established (DNS, refused, connect time-out, TLS): not one byte of the request went out.
     NotSent,

@@ -17,7 +17,7 @@ const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// A 429 without a usable `Retry-After`.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 /// A million jobs: what goes on longer has no end.
 const MAX_PAGES: usize = 10_000;
 
@@ -169,7 +169,7 @@ impl Access {
         match verdict {
             Verdict::Busy => self
                 .limiter
-                .hold_back(error, error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER)),
+                .hold_back(error, error.retry_after.unwrap_or(DEFAULT_PAUSE)),
             Verdict::KeyRefused => self.limiter.close(),
             _ => {}
         }

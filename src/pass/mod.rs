@@ -60,7 +60,7 @@ use crate::video::RowId;
 
 /// # Errors
 /// What makes going on senseless: the database, the command line. Everything else is reported, counted in the reporter's
-/// [`Tally`], and left to the next pass.
+/// tally, and left to the next pass.
 pub(crate) fn run(
     store: &mut Store,
     env: &Environment,

@@ -292,7 +292,7 @@ impl Run<'_, '_> {
         self.write(tx, decision)?;
         match answer {
             Ok(created) => {
-                if tx.by_video_id(&job_of(&video, &created).id)? != Some(row) {
+                if tx.by_job(&job_of(&video, &created))? != Some(row) {
                     let key = video.idempotency_key.as_ref();
                     let key = key.map(IdempotencyKey::as_str).unwrap_or_default();
                     let what = unrecorded(row, &created.video_id, key);
@@ -315,7 +315,7 @@ impl Run<'_, '_> {
         created: &Created,
         attempt: Attempt,
     ) -> Result<bool> {
-        let other = match tx.by_video_id(&job_of(video, created).id)? {
+        let other = match tx.by_job(&job_of(video, created))? {
             Some(other) if other != video.id => tx.video(other)?,
             _ => None,
         };

@@ -33,7 +33,10 @@ impl Outlet {
         let pass_on = move || {
             let mut is_open = true;
             for (bytes, _written) in queued {
-                if is_open && let Err(error) = write_out(&bytes) {
+                if is_open
+                    && !bytes.is_empty()
+                    && let Err(error) = write_out(&bytes)
+                {
                     is_open = false;
                     *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }

@@ -141,9 +141,8 @@ impl Tx<'_> {
     pub fn output_dirs(&self, filter: &Filter, most: u32) -> Result<Vec<PathBuf>> {
         let (from, mut values) = filter.sql();
         values.push(most.into());
-        let sql = format!("SELECT DISTINCT output_dir FROM {from} LIMIT ?");
-        let mut dirs: Vec<String> = self.values(&sql, params_from_iter(values))?;
-        dirs.sort();
+        let sql = format!("SELECT DISTINCT output_dir FROM {from} ORDER BY output_dir LIMIT ?");
+        let dirs: Vec<String> = self.values(&sql, params_from_iter(values))?;
         Ok(dirs.into_iter().map(PathBuf::from).collect())
     }
 

@@ -5,6 +5,7 @@ use super::{Tx, insert_into, values};
 use crate::decide::{Decision, Entry};
 use crate::error::Result;
 use crate::event::Event;
+use crate::kind::Kind;
 use crate::time::{LONGEST_WAIT, Timestamp};
 use crate::video::{Account, Candidate, File, Job, Phase, RemoteStatus, RowId, Video, VideoId};
 
@@ -124,6 +125,16 @@ impl Tx<'_> {
              UNION ALL SELECT id FROM videos WHERE session_id = ?1",
             [id],
         )
+    }
+
+    /// The row of a job: a session's id is none of a video's.
+    pub fn by_job(&self, job: &Job) -> Result<Option<RowId>> {
+        match job.kind {
+            Kind::Agent => {
+                self.value_if_any("SELECT id FROM videos WHERE session_id = ?", [&job.id])
+            }
+            _ => self.by_video_id(&job.id),
+        }
     }
 
     /// What a row has taken meanwhile can be nothing else's.
@@ -415,5 +426,47 @@ impl Tx<'_> {
             }
         }
         Ok(videos)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Store;
+
+    use super::*;
+
+    #[test]
+    fn a_video_with_the_id_of_a_session_is_not_the_sessions_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::create(&dir.path().join("t.db")).unwrap();
+        let [video, session] = ["feed1234", "beef5678"].map(|id| VideoId::new(id).unwrap());
+        let of_video = Video {
+            video_id: Some(video.clone()),
+            ..Video::default()
+        };
+        let of_session = Video {
+            kind: Kind::Agent,
+            session_id: Some(session.clone()),
+            ..Video::default()
+        };
+        let [first, second] = [of_video, of_session].map(|video| {
+            let new = NewVideo {
+                video,
+                ..NewVideo::default()
+            };
+            store
+                .write(|tx| tx.insert(&new, Timestamp::default()))
+                .unwrap()
+        });
+        let row = |kind, id: &VideoId| {
+            let job = Job {
+                kind,
+                id: id.clone(),
+            };
+            store.read(|tx| tx.by_job(&job)).unwrap()
+        };
+        assert_eq!(row(Kind::Agent, &video), None);
+        assert_eq!(row(Kind::Agent, &session), Some(second));
+        assert_eq!(row(Kind::Video, &video), Some(first));
     }
 }
