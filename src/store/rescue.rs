@@ -149,15 +149,14 @@ impl Rescue<'_> {
              SELECT name, 0 FROM sqlite_schema WHERE sql LIKE '%AUTOINCREMENT%'",
             [],
         )?;
-        let targets = TABLES.iter().map(|table| self.target(tx, table));
-        let targets = targets.collect::<Result<Vec<_>>>()?;
+        let inserters = TABLES.iter().map(|table| self.inserter(tx, table));
+        let inserters = inserters.collect::<Result<Vec<_>>>()?;
         let failed = |source: rusqlite::Error| error::sqlite(self.to, &source);
-        leaves.each_row(failed, |row| put(tx, &targets, row, rescued))?;
+        leaves.each_row(failed, |row| put(tx, &inserters, row, rescued))?;
         tx.run("COMMIT", [])
     }
 
-    /// What inserts a row into a table.
-    fn target(&self, tx: &Tx<'_>, table: &'static str) -> Result<Target> {
+    fn inserter(&self, tx: &Tx<'_>, table: &'static str) -> Result<Inserter> {
         let columns: Vec<(String, Option<String>)> = tx.all(
             "SELECT name, CASE WHEN \"notnull\" THEN dflt_value END FROM pragma_table_xinfo(?1)
              WHERE hidden = 0 ORDER BY cid",
@@ -227,16 +226,16 @@ impl Rescue<'_> {
 }
 
 /// A table, how many columns it has, and what inserts a row.
-type Target = (&'static str, usize, String);
+type Inserter = (&'static str, usize, String);
 
 /// Tries the tables that have as many columns: their types refuse what is another's.
-fn put(tx: &Tx<'_>, targets: &[Target], row: LeafRow, rescued: &mut Rescued) -> Result<()> {
+fn put(tx: &Tx<'_>, inserters: &[Inserter], row: LeafRow, rescued: &mut Rescued) -> Result<()> {
     let mut values = row.values;
     if let [Value::Text(table), Value::Integer(last)] = &values[..] {
         let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
         return tx.run(sql, (table, last));
     }
-    for (table, columns, insert) in targets {
+    for (table, columns, insert) in inserters {
         if values.is_empty() || *columns != values.len() {
             continue;
         }

@@ -69,9 +69,7 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
         },
     );
     recorder.finish(false)?;
-    if withheld > 0 {
-        note_withheld(withheld, &may_have, context);
-    }
+    note_withheld(withheld, &may_have, context);
     if left_out > 0 {
         let entries = counted(left_out, "entry", "entries");
         let note = format!("{entries} without a usable id left out");
@@ -81,6 +79,9 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 fn note_withheld(jobs: usize, rows: &BTreeSet<RowId>, context: &Context) {
+    if jobs == 0 {
+        return;
+    }
     let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
     let (jobs, rows) = (counted(jobs, "job", "jobs"), rows.join(" "));
     context.screen.note(&format!(
