@@ -111,7 +111,7 @@ impl Locks {
         self.try_byte(base.saturating_add(row.0))
     }
 
-    /// Takes the lock under which the database is created and migrated, waiting up to `patience`.
+    /// Takes the lock under which the database is created and migrated.
     pub fn setup(&self, patience: Duration) -> Result<Guard> {
         self.wait_for(SETUP, patience)?
             .ok_or_else(|| Problem::lock(&self.path, &io::ErrorKind::TimedOut.into()))
@@ -123,13 +123,18 @@ impl Locks {
         self.wait_for(QUEUE, QUEUE_PATIENCE)
     }
 
+    /// Waits up to `patience`, anew whenever the database has got further: that there are many is no reason to give up.
     fn wait_for(&self, byte: libc::off_t, patience: Duration) -> Result<Option<Guard>> {
-        let deadline = Instant::now() + patience;
+        let (mut deadline, mut seen) = (Instant::now() + patience, [0; 16]);
         for naps in 0.. {
             if let Some(guard) = self.try_byte(byte)? {
                 return Ok(Some(guard));
             }
-            if Instant::now() >= deadline {
+            let before = std::mem::take(&mut seen);
+            self.file.read_exact_at(&mut seen, WITNESS_AT).ok();
+            if seen != before {
+                deadline = Instant::now() + patience;
+            } else if Instant::now() >= deadline {
                 break;
             }
             std::thread::sleep(nap(naps, 250));
@@ -168,7 +173,7 @@ impl Drop for Guard {
     }
 }
 
-/// Somebody who is stopped while it is the next holds nobody up for longer.
+/// Who is stopped while it is the next holds nobody up for longer.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to sleep before looking again whether something is free: the longer the longer it takes, up to about
