@@ -1,11 +1,10 @@
 //! Kernel locks: who sends a row, who saves its files, who sets up the database.
 //!
 //! All locks are byte ranges of one file beside the database, `<database>-lock`, which holds nothing but a witness of
-//! how far the database had come, and is never removed. The kernel frees them when the process ends, however it ends, so a kill leaves nothing locked
-//! and nothing to clean up. On Linux they are open-file-description locks: they belong to this one [`File`], not
-//! to the process, so no other file handle closed in this process can drop them (`fcntl(2)`, "Open file
-//! description locks"). Elsewhere they are POSIX record locks, which is the same as long as this file is opened
-//! once per process, as it is.
+//! how far the database had come, and is never removed. The kernel frees them when the process ends, however it ends.
+//! On Linux they are open-file-description locks (`fcntl(2)`): they belong to this one [`File`], not to the process, so
+//! no other file handle closed in this process can drop them. Elsewhere they are POSIX record locks, which is the same
+//! as long as this file is opened once per process, as it is.
 //!
 //! A row's two locks are two bytes in two regions, so that locking a run of rows stays one range in the kernel.
 
