@@ -583,25 +583,36 @@ fn a_client_that_dies_and_asks_again_by_its_key_pays_once() {
         let mut client = Client::new(&bench, "--allow-submit");
         client.start("submit_video", asked.clone());
         eventually("it was sent", || bench.heygen.posts().len() == 1);
-        if server_dies {
-            client.server.kill().expect("a server");
-        } else {
-            client.leave();
-        }
-        drop(client);
-
-        let mut client = Client::new(&bench, "--allow-submit");
-        assert_eq!(client.get("submit_video", asked.clone())["video"]["id"], 1);
-        eventually("HeyGen's answer is known", || {
-            bench.shift_database(-120_000);
-            client.get("check_videos", json!({"no_download": true}));
-            !bench.video_id(1).is_empty()
-        });
-        assert_eq!(client.get("submit_video", asked)["video"]["id"], 1);
-        assert_eq!(bench.query("SELECT count(*) FROM videos"), "1");
-        assert_eq!(bench.heygen.billed().len(), 1);
-        bench.assert_invariants();
+        assert_paid_once_however_it_ends(&bench, client, server_dies, &asked);
     }
+}
+
+/// The server or its client goes away; another asks for the same until HeyGen's answer is known.
+#[track_caller]
+fn assert_paid_once_however_it_ends(
+    bench: &Bench,
+    mut client: Client,
+    server_dies: bool,
+    asked: &Value,
+) {
+    if server_dies {
+        client.server.kill().expect("a server");
+    } else {
+        client.leave();
+    }
+    drop(client);
+
+    let mut client = Client::new(bench, "--allow-submit");
+    assert_eq!(client.get("submit_video", asked.clone())["video"]["id"], 1);
+    eventually("HeyGen's answer is known", || {
+        bench.shift_database(-120_000);
+        client.get("check_videos", json!({"no_download": true}));
+        !bench.video_id(1).is_empty()
+    });
+    assert_eq!(client.get("submit_video", asked.clone())["video"]["id"], 1);
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "1");
+    assert_eq!(bench.heygen.billed().len(), 1);
+    bench.assert_invariants();
 }
 
 /// Whichever of the two goes, and at whichever moment: 200 moments, to a little after the answer, in a full sweep.
@@ -622,23 +633,7 @@ fn a_submission_cut_off_at_any_moment_is_paid_for_once() {
         client.start("submit_video", asked.clone());
         thread::sleep((whole * moment as u32 / 150).saturating_sub(started.elapsed()));
         answered += usize::from(!bench.heygen.billed().is_empty());
-        if moment.is_multiple_of(2) {
-            client.server.kill().expect("a server");
-        } else {
-            client.leave();
-        }
-        drop(client);
-
-        let mut client = Client::new(&bench, "--allow-submit");
-        assert_eq!(client.get("submit_video", asked.clone())["video"]["id"], 1);
-        eventually("HeyGen's answer is known", || {
-            bench.shift_database(-120_000);
-            client.get("check_videos", json!({"no_download": true}));
-            !bench.video_id(1).is_empty()
-        });
-        assert_eq!(bench.query("SELECT count(*) FROM videos"), "1");
-        assert_eq!(bench.heygen.billed().len(), 1, "moment {moment}");
-        bench.assert_invariants();
+        assert_paid_once_however_it_ends(&bench, client, moment.is_multiple_of(2), &asked);
     }
     println!("{answered} had been accepted when they were cut off");
 }
