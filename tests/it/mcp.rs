@@ -680,10 +680,12 @@ fn the_official_clients_list_and_call_every_tool() {
     run(&mut python).exits(0);
 
     let inspector = clients.join("node_modules/.bin/mcp-inspector");
+    let path = format!("{}/bin:/usr/bin:/bin", clients.display());
     let inspect = |arguments: &[&str]| {
         let mut command = Command::new(&inspector);
         command.args(["--cli", tracker, "mcp", "--allow-submit"]);
         bench.prepare(command.args(arguments));
+        command.env("PATH", &path);
         for name in ["TRACKER_DB", "HEYGEN_API_BASE", "HEYGEN_API_KEY"] {
             let value = command.get_envs().find(|(key, _)| *key == name);
             let value = value
