@@ -11,7 +11,6 @@ use std::time::Duration;
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
 use crate::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
-use crate::shell;
 
 /// Long enough to see a video render, short enough to watch.
 const RENDER_TIME: Duration = Duration::from_secs(6);
@@ -22,7 +21,34 @@ pub struct Args {}
 const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Welcome","script":"Welcome aboard!"}
 {"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
 "#;
-const PROMPT: &str = "Weekly news";
+/// What is shown, in three acts; a line that begins with `$ tracker` is run. At a terminal an uneventful check says how
+/// things stand, from cron nothing: what is said here fits both.
+const ACTS: [&str; 3] = ["\
+A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.
+
+Three videos are submitted, one of them to HeyGen's agent. They are recorded before anything is sent:
+$ tracker submit bodies.jsonl
+$ tracker submit --prompt 'Weekly news'
+
+Cron would run this every minute, and print nothing while there is no news. HeyGen is still rendering:
+$ tracker check", "
+Then the agent says that it failed. Agents often go on after that, so the video is not given up yet:
+$ tracker check
+$ tracker list", "\
+The agent's video arrived after all; the two files are downloaded, verified and in place. One video failed for good, and says why:
+$ tracker check
+
+Now nothing is unfinished, so a check no longer asks HeyGen anything:
+$ tracker check
+
+Everything about the one that failed:
+$ tracker show 2
+
+The history:
+$ tracker list
+
+And the same to look at, in a browser:
+$ tracker gallery"];
 /// What a person set for how things look still holds; key, database and base URL of theirs do not.
 const LOOKS: [&str; 7] = [
     "TERM", "COLUMNS", "NO_COLOR", "LANG", "LC_ALL", "TZ", "PATH",
@@ -35,47 +61,18 @@ pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
         file_size: 400_000,
         ..SandboxOptions::default()
     };
-    let (sandbox, _servers) = Sandbox::start(options, Duration::ZERO)
-        .map_err(|source| Problem::system("start the sandbox", &source))?;
+    let (sandbox, _servers) =
+        Sandbox::start(options).map_err(|source| Problem::system("start the sandbox", &source))?;
     let stage = Stage::set(context, &sandbox)?;
     let screen = &context.screen;
-    screen.line(
-        "A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.",
-    );
-    stage.step(
-        "\nThree videos are submitted, one of them to HeyGen's agent. They are recorded before anything is sent:",
-        &["submit", "bodies.jsonl"],
-    )?;
-    stage.tracker(&["submit", "--prompt", PROMPT])?;
-    // At a terminal an uneventful check says how things stand, from cron nothing: what is said here fits both.
-    stage.step(
-        "\nCron would run this every minute, and print nothing while there is no news. HeyGen is still rendering:",
-        &["check"],
-    )?;
+    let [begins, fails, arrives] = ACTS;
+    stage.play(begins)?;
     agent_is(&sandbox, RenderState::Word("failed".to_owned()));
-    stage.step(
-        "\nThen the agent says that it failed. Agents often go on after that, so the video is not given up yet:",
-        &["check"],
-    )?;
-    stage.tracker(&["list"])?;
+    stage.play(fails)?;
     agent_is(&sandbox, RenderState::Rendering);
     screen.line(&format!("\n({} seconds later)", RENDER_TIME.as_secs()));
     thread::sleep(RENDER_TIME);
-    for (text, verb) in [
-        (
-            "The agent's video arrived after all; the two files are downloaded, verified and in place. One video failed for good, and says why:",
-            &["check"][..],
-        ),
-        (
-            "\nNow nothing is unfinished, so a check no longer asks HeyGen anything:",
-            &["check"],
-        ),
-        ("\nEverything about the one that failed:", &["show", "2"]),
-        ("\nThe history:", &["list"]),
-        ("\nAnd the same to look at, in a browser:", &["gallery"]),
-    ] {
-        stage.step(text, verb)?;
-    }
+    stage.play(arrives)?;
     let dir = stage.dir.display();
     screen.line(&format!("\nYour files and the database are in {dir}"));
     screen.line("With a key of your own: export HEYGEN_API_KEY=…, tracker submit body.json, and tracker check from cron.");
@@ -114,18 +111,21 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn step(&self, text: &str, arguments: &[&str]) -> Result<()> {
-        self.context.screen.line(text);
-        self.tracker(arguments)
+    fn play(&self, act: &str) -> Result<()> {
+        for line in act.lines() {
+            self.context.screen.line(line);
+            if let Some(typed) = line.strip_prefix("$ tracker ") {
+                self.tracker(typed)?;
+            }
+        }
+        Ok(())
     }
 
-    fn tracker(&self, arguments: &[&str]) -> Result<()> {
-        let typed: Vec<_> = arguments.iter().map(|word| shell::word(word)).collect();
-        let screen = &self.context.screen;
-        screen.line(&format!("$ tracker {}", typed.join(" ")));
+    fn tracker(&self, typed: &str) -> Result<()> {
         let theirs = |name| Some((name, self.context.env.get(name)?));
-        let status = Command::new(&self.program)
-            .args(arguments)
+        let status = Command::new("/bin/sh")
+            .args(["-c", &format!("exec \"$0\" {typed}")])
+            .arg(&self.program)
             .current_dir(&self.dir)
             .env_clear()
             .envs(LOOKS.into_iter().filter_map(theirs))
