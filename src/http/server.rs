@@ -67,6 +67,15 @@ impl House {
         drop(changed.wait_timeout_while(lock(&self.open), duration, goes_on));
         self.stopped.load(Ordering::Relaxed)
     }
+
+    fn wire<'a>(&'a self, stream: &'a TcpStream, request: Option<&'a Request>) -> Wire<'a> {
+        let house = self;
+        Wire {
+            stream,
+            house,
+            request,
+        }
+    }
 }
 
 pub struct Server {
@@ -205,12 +214,7 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
                 return refuse(stream, house, status);
             }
         };
-        let mut wire = Wire {
-            stream,
-            house,
-            request: Some(&request),
-        };
-        (house.handler)(&request, &mut wire)?;
+        (house.handler)(&request, &mut house.wire(stream, Some(&request)))?;
         if !request.keep_alive {
             return stream.shutdown(Shutdown::Write);
         }
@@ -219,13 +223,7 @@ fn serve(stream: &TcpStream, peer: SocketAddr, house: &House) -> io::Result<()> 
 
 /// Answers a request that was not read to its end. Closing at once would reset the connection and take the answer along.
 fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
-    let request = None;
-    Wire {
-        stream,
-        house,
-        request,
-    }
-    .send(Response::new(status))?;
+    house.wire(stream, None).send(Response::new(status))?;
     stream.shutdown(Shutdown::Write)?;
     let (patience, most) = DRAIN;
     let deadline = Instant::now() + patience;
@@ -236,12 +234,7 @@ fn refuse(stream: &TcpStream, house: &House, status: u16) -> io::Result<()> {
 /// Over the cap: a best effort that costs the accepting thread nothing.
 fn turn_away(mut stream: &TcpStream, house: &House) {
     let busy = Response::new(503).with_header("Retry-After", "1");
-    let request = None;
-    let mut wire = Wire {
-        stream,
-        house,
-        request,
-    };
+    let mut wire = house.wire(stream, None);
     if stream.set_nonblocking(true).is_ok() && wire.send(busy).is_ok() {
         // What has arrived is read, so that the close is not a reset.
         while matches!(stream.read(&mut [0; 8192]), Ok(1..)) {}
