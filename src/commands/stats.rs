@@ -34,7 +34,7 @@ pub(super) fn print(store: &Store, filter: &Filter, csv: bool, context: &Context
         screen.json_row(&stats);
     } else if csv {
         let records = csv_records(&stats);
-        screen.block(&csv::records(records, screen.out_is_terminal)?);
+        screen.block(&csv::records(records, screen.out_is_terminal));
     } else {
         let room = match screen.out_is_terminal {
             true => screen.width.saturating_sub(LINE).min(BAR),

@@ -76,8 +76,7 @@ pub fn bytes(count: u64) -> String {
         return format!("{count} B");
     }
     let mut value = count as f64 / 1000.0;
-    let mut units = ["kB", "MB", "GB", "TB", "PB"].into_iter();
-    for unit in units.by_ref() {
+    for unit in ["kB", "MB", "GB", "TB", "PB"] {
         // 999.95 would be rounded to 1000.0.
         if value < 999.95 {
             return format!("{value:.1} {unit}");

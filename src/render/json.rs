@@ -1,10 +1,9 @@
 //! JSON Lines: key order as documented, every key always present, and nothing in it that a terminal would obey.
 
-use std::io::{self, Write};
+use std::io;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
 use crate::event::TimelineEntry;
@@ -85,41 +84,22 @@ impl<'a> RequestBody<'a> {
 
 /// One line of JSON without its end: safe on a terminal, and unchanged for whoever parses it.
 pub fn to_line(value: &impl Serialize) -> io::Result<String> {
-    let mut line = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut line, SanitizingFormatter);
-    value.serialize(&mut serializer)?;
-    String::from_utf8(line).map_err(io::Error::other)
-}
-
-struct SanitizingFormatter;
-
-impl Formatter for SanitizingFormatter {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(text::is_harmful) {
-            let (clean, from) = rest.split_at(at);
-            let mut chars = from.chars();
-            out.write_all(clean.as_bytes())?;
-            for unit in chars.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            rest = chars.as_str();
+    let json = serde_json::to_string(value)?;
+    if !json.contains(text::is_harmful) {
+        return Ok(json);
+    }
+    // There is no white space around strings, a raw value was compacted: what is harmful stands in them.
+    let mut line = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match text::is_harmful(c) {
+            true => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| line += &format!("\\u{unit:04x}")),
+            false => line.push(c),
         }
-        out.write_all(rest.as_bytes())
     }
-
-    /// A raw value was compacted: what is harmful in it stands in its strings.
-    fn write_raw_fragment<W: ?Sized + Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        self.write_string_fragment(out, fragment)
-    }
+    Ok(line)
 }
 
 #[cfg(test)]

@@ -177,10 +177,8 @@ impl Screen {
     }
 
     pub fn json_message(&self, value: &impl Serialize) {
-        match json::to_line(value) {
-            Ok(line) => self.message("", style::PLAIN, &line),
-            Err(error) => self.error(&error.to_string()),
-        }
+        let print = |screen: &Self, line: &str| screen.message("", style::PLAIN, line);
+        self.as_json(value, print);
     }
 
     pub fn problem(&self, problem: &Problem) -> Exit {

@@ -228,9 +228,8 @@ impl Ticket<'_> {
 
     fn reference(&mut self, video: &Video) {
         let key = video.idempotency_key.as_ref().map(IdempotencyKey::as_str);
-        let account = video.account.as_ref().map(Account::as_str);
         // Its key's fingerprint says nothing to a reader.
-        let account = account.map(|text| text.rsplit_once('#').map_or(text, |(base, _)| base));
+        let account = video.account.as_ref().map(Account::host);
         if key.is_some() || account.is_some() {
             self.line("");
             self.exact("account", account);
