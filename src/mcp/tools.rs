@@ -47,7 +47,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
-type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
+/// As data, and for a person.
+type Answer<T> = Result<(T, String), Problem>;
+type Answering<'a, T> = Pin<Box<dyn Future<Output = Answer<T>> + Send + 'a>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
@@ -69,7 +71,7 @@ fn tool<A, T>(
 ) -> ToolRoute<McpServer>
 where
     A: DeserializeOwned + JsonSchema + Send + 'static,
-    T: Serialize + JsonSchema + ToString + Send + 'static,
+    T: Serialize + JsonSchema + Send + 'static,
 {
     let reads = matches!(effect, Effect::Reads | Effect::ReadsAndAsks);
     let annotations = ToolAnnotations::with_title(title)
@@ -94,10 +96,9 @@ where
     })
 }
 
-fn answered(answer: impl Serialize + ToString) -> CallToolResult {
-    let text = ContentBlock::text(answer.to_string());
+fn answered((answer, text): (impl Serialize, String)) -> CallToolResult {
     let mut result = CallToolResult::structured(serde_json::to_value(answer).unwrap_or_default());
-    result.content = vec![text];
+    result.content = vec![ContentBlock::text(text)];
     result
 }
 
@@ -196,6 +197,29 @@ fn info(video: &Video) -> VideoInfo {
     serde_json::from_value(value).unwrap_or_default()
 }
 
+fn seen(video: VideoInfo, tracked: bool, timeline: Option<Vec<Value>>) -> (VideoAnswer, String) {
+    let text = video.to_string();
+    let answer = VideoAnswer {
+        video,
+        tracked,
+        timeline,
+    };
+    (answer, text)
+}
+
+fn listed(videos: Vec<VideoInfo>, next_cursor: Option<String>) -> (VideoList, String) {
+    let lines: Vec<String> = videos.iter().map(ToString::to_string).collect();
+    let text = match lines.as_slice() {
+        [] => "no videos".to_owned(),
+        lines => lines.join("\n"),
+    };
+    let list = VideoList {
+        videos,
+        next_cursor,
+    };
+    (list, text)
+}
+
 /// What is missing, or a database that is, where that is an answer too.
 fn or_none<T>(found: Result<T, Problem>) -> Result<Option<T>, Problem> {
     match found {
@@ -237,7 +261,7 @@ impl McpServer {
         asked.await.map_err(local)?
     }
 
-    fn list_videos(&self, asked: ListVideos) -> Result<VideoList, Problem> {
+    fn list_videos(&self, asked: ListVideos) -> Answer<VideoList> {
         let when = |text: Option<String>| {
             text.map(|text| parse_when(&text, time::now(), &Local))
                 .transpose()
@@ -262,20 +286,18 @@ impl McpServer {
         let limit = asked.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
         let videos = or_none(self.read(|tx| tx.list(&filter, below, limit)))?.unwrap_or_default();
         let last = videos.last().filter(|_| videos.len() == limit as usize);
-        Ok(VideoList {
-            next_cursor: last.map(|video| video.id.to_string()),
-            videos: videos.iter().map(info).collect(),
-        })
+        let next_cursor = last.map(|video| video.id.to_string());
+        Ok(listed(videos.iter().map(info).collect(), next_cursor))
     }
 
-    fn get_stats(&self) -> Result<StatsAnswer, Problem> {
+    fn get_stats(&self) -> Answer<StatsAnswer> {
         let stats = or_none(self.read(|tx| tx.stats(&Filter::default())))?;
-        Ok(StatsAnswer {
-            stats: match stats.map(serde_json::to_value) {
-                Some(Ok(Value::Object(stats))) => stats,
-                _ => Map::new(),
-            },
-        })
+        let stats = match stats.map(serde_json::to_value) {
+            Some(Ok(Value::Object(stats))) => stats,
+            _ => Map::new(),
+        };
+        let text = serde_json::to_string(&stats).unwrap_or_default();
+        Ok((StatsAnswer { stats }, text))
     }
 
     fn tools(&self) -> ToolRouter<Self> {
@@ -318,21 +340,14 @@ impl ToolCall<'_> {
         }
     }
 
-    fn only(self, id: &str) -> Result<VideoList, Problem> {
-        Ok(VideoList {
-            videos: vec![info(&self.server.row(id)?)],
-            next_cursor: None,
-        })
+    fn only(self, id: &str) -> Answer<VideoList> {
+        Ok(listed(vec![info(&self.server.row(id)?)], None))
     }
 
-    async fn get_video(self, asked: GetVideo) -> Result<VideoAnswer, Problem> {
+    async fn get_video(self, asked: GetVideo) -> Answer<VideoAnswer> {
         let id = asked.id.text();
         let Some(mut video) = or_none(self.server.row(&id))? else {
-            return Ok(VideoAnswer {
-                video: self.server.untracked(id).await?,
-                tracked: false,
-                timeline: None,
-            });
+            return Ok(seen(self.server.untracked(id).await?, false, None));
         };
         let row = video.id.to_string();
         let stale = |at| time::now().since(at) >= STALE;
@@ -348,14 +363,10 @@ impl ToolCall<'_> {
             let events = events.iter().map(serde_json::to_value);
             timeline = Some(events.filter_map(Result::ok).collect());
         }
-        Ok(VideoAnswer {
-            video: info(&video),
-            tracked: true,
-            timeline,
-        })
+        Ok(seen(info(&video), true, timeline))
     }
 
-    async fn check_videos(self, asked: CheckVideos) -> Result<CheckAnswer, Problem> {
+    async fn check_videos(self, asked: CheckVideos) -> Answer<CheckAnswer> {
         let options = flag("no-download", asked.no_download);
         let ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -376,10 +387,15 @@ impl ToolCall<'_> {
                 _ => {}
             }
         }
-        Ok(answer)
+        let (changes, saved) = (answer.changes.len(), answer.saved.len());
+        let (errors, unfinished) = (answer.errors.len(), answer.unfinished.unwrap_or_default());
+        let text = format!(
+            "{changes} changed, {saved} files saved, {errors} in trouble, {unfinished} unfinished"
+        );
+        Ok((answer, text))
     }
 
-    async fn download_video(self, asked: DownloadVideo) -> Result<VideoList, Problem> {
+    async fn download_video(self, asked: DownloadVideo) -> Answer<VideoList> {
         let id = asked.id.text();
         let assets = (!asked.assets.is_empty()).then(|| asked.assets.join(","));
         let assets = options("assets", &assets);
@@ -387,13 +403,13 @@ impl ToolCall<'_> {
         self.only(&id)
     }
 
-    async fn track_video(self, asked: TrackVideo) -> Result<VideoList, Problem> {
+    async fn track_video(self, asked: TrackVideo) -> Answer<VideoList> {
         let (id, tags) = (&asked.video_id, options("tag", &asked.tags));
         self.verb("add", tags, &[id], Vec::new()).await?;
         self.only(id)
     }
 
-    async fn reply_to_agent(self, asked: ReplyToAgent) -> Result<VideoList, Problem> {
+    async fn reply_to_agent(self, asked: ReplyToAgent) -> Answer<VideoList> {
         let id = asked.id.text();
         // Over stdin: an argument that begins with @ would name a file.
         let said = asked.text.into_bytes();
@@ -401,7 +417,7 @@ impl ToolCall<'_> {
         self.only(&id)
     }
 
-    async fn submit_video(self, asked: SubmitVideo) -> Result<Submission, Problem> {
+    async fn submit_video(self, asked: SubmitVideo) -> Answer<Submission> {
         let options = options("tag", &asked.tags)
             .chain(options("kind", &asked.kind))
             .chain(options("template", &asked.template_id))
@@ -412,7 +428,7 @@ impl ToolCall<'_> {
             .await
     }
 
-    async fn retry_video(self, asked: RetryVideo) -> Result<Submission, Problem> {
+    async fn retry_video(self, asked: RetryVideo) -> Answer<Submission> {
         let id = asked.id.text();
         self.submit("retry", None, asked.dry_run, &id, Vec::new())
             .await
@@ -426,7 +442,7 @@ impl ToolCall<'_> {
         dry_run: bool,
         operand: &str,
         input: Vec<u8>,
-    ) -> Result<Submission, Problem> {
+    ) -> Answer<Submission> {
         let most = self.server.max_per_day;
         let options = options.into_iter().chain(flag("dry-run", dry_run));
         let options = options.chain([format!("--max-per-day={most}")]);
@@ -434,11 +450,19 @@ impl ToolCall<'_> {
         let first = printed.into_iter().next().unwrap_or_default();
         let today = |tx: &Tx<'_>| tx.submitted_since(time::now().before(DAY));
         let (submitted, _) = or_none(self.server.read(today))?.unwrap_or_default();
-        Ok(Submission {
-            video: (!dry_run).then(|| serde_json::from_value(first.clone()).unwrap_or_default()),
+        let left_today = u64::from(most).saturating_sub(submitted);
+        let (mut video, mut what) = (None, "nothing was recorded or sent".to_owned());
+        if !dry_run {
+            let row: VideoInfo = serde_json::from_value(first.clone()).unwrap_or_default();
+            (what, video) = (row.to_string(), Some(row));
+        }
+        let answer = Submission {
+            video,
             dry_run: dry_run.then_some(first),
-            left_today: u64::from(most).saturating_sub(submitted),
-        })
+            left_today,
+        };
+        let text = format!("{what}; {left_today} more can be submitted today");
+        Ok((answer, text))
     }
 }
 

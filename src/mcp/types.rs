@@ -143,47 +143,6 @@ pub(super) struct Submission {
     pub(super) left_today: u64,
 }
 
-impl fmt::Display for VideoAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.video.fmt(f)
-    }
-}
-
-impl fmt::Display for VideoList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.videos.iter().map(ToString::to_string).collect();
-        f.write_str(if lines.is_empty() { "no videos" } else { "" })?;
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl fmt::Display for StatsAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(&self.stats).unwrap_or_default())
-    }
-}
-
-impl fmt::Display for CheckAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (changes, saved) = (self.changes.len(), self.saved.len());
-        let (errors, unfinished) = (self.errors.len(), self.unfinished.unwrap_or_default());
-        write!(
-            f,
-            "{changes} changed, {saved} files saved, {errors} in trouble, {unfinished} unfinished"
-        )
-    }
-}
-
-impl fmt::Display for Submission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.video {
-            Some(video) => video.fmt(f)?,
-            None => f.write_str("nothing was recorded or sent")?,
-        }
-        write!(f, "; {} more can be submitted today", self.left_today)
-    }
-}
-
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct GetVideo {
     /// The local number, HeyGen's video id, or a unique beginning of it.
