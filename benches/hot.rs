@@ -9,7 +9,6 @@
     reason = "a benchmark that cannot run says so and stops"
 )]
 
-use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use heygen_tracker::decide::{self, Observation};
@@ -74,7 +73,7 @@ fn one_video() -> Video {
 }
 
 fn sandbox(videos: usize) -> ([Server; 2], Client) {
-    let (sandbox, servers) = Sandbox::start(SandboxOptions::default(), Duration::ZERO).unwrap();
+    let (sandbox, servers) = Sandbox::start(SandboxOptions::default()).unwrap();
     for number in 0..videos {
         let mut world = sandbox.world();
         let progress = RenderState::Completed { at: world.now() };

@@ -1,7 +1,5 @@
 //! `tracker sandbox`: the stand-in for HeyGen as a server.
 
-use std::time::Duration;
-
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result};
 use crate::sandbox::{Host, KEY, Sandbox, SandboxOptions, Webhook};
@@ -14,27 +12,8 @@ and in another, after the exports it prints:
   tracker submit --avatar-id a --voice-id v --script Hello --wait
 With --webhook http://127.0.0.1:8787/heygen --webhook-secret S it also calls a tracker listen.")]
 pub struct Args {
-    /// Port of the API; files are served from another one [default: any]
-    #[arg(long, value_name = "N")]
-    port: Option<u16>,
-    /// How long a video renders
-    #[arg(long, value_name = "D", default_value = "20s", value_parser = humantime::parse_duration)]
-    render_time: Duration,
-    /// Share of the videos that fail, from 0 to 1
-    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
-    fail_rate: f64,
-    /// Delay of every API answer
-    #[arg(long, value_name = "D", default_value = "0s", value_parser = humantime::parse_duration)]
-    latency: Duration,
-    /// Bytes per video file
-    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
-    file_size: u64,
-    /// Limit each download to this many bytes a second [default: unlimited]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    throttle: Option<u64>,
-    /// Jobs of one account at once; beyond them HeyGen answers 429
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    slots: usize,
+    #[command(flatten)]
+    options: SandboxOptions,
     /// Call this address on this machine when a video ends, as HeyGen does
     #[arg(long, value_name = "URL", requires = "webhook_secret")]
     webhook: Option<String>,
@@ -52,27 +31,13 @@ pub struct Args {
     webhook_duplicates: u32,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
-        _ => Err("a number from 0 to 1".to_owned()),
-    }
-}
-
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let webhook = webhook(&args)?;
     let options = SandboxOptions {
-        api_port: args.port.unwrap_or(0),
-        render_time: Some(args.render_time),
-        fail_rate: args.fail_rate,
-        file_size: args.file_size,
-        throttle: args.throttle,
-        slots: Some(args.slots),
-        webhook,
-        ..SandboxOptions::default()
+        webhook: webhook(&args)?,
+        ..args.options
     };
-    let (sandbox, _servers) = Sandbox::start(options, args.latency)
-        .map_err(|source| Problem::system("start the sandbox", &source))?;
+    let (sandbox, _servers) =
+        Sandbox::start(options).map_err(|source| Problem::system("start the sandbox", &source))?;
     print_exports(context, &sandbox, args.webhook_secret);
     loop {
         std::thread::park();

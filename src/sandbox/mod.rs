@@ -31,19 +31,42 @@ use files::Signer;
 /// The API key of the first account.
 pub const KEY: &str = "sandbox-key";
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct SandboxOptions {
-    pub api_port: u16,
-    /// How long a video renders; `None` is until [`Creation::progress`] says otherwise.
+    /// Port of the API; files are served from another one [default: any]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub port: u16,
+    /// How long a video renders
+    // `None` is until `Creation::progress` says otherwise.
+    #[arg(long, value_name = "D", default_value = "20s", value_parser = humantime::parse_duration)]
     pub render_time: Option<Duration>,
-    /// Bytes of each MP4, if it fits into so few.
-    pub file_size: u64,
-    pub throttle: Option<u64>,
+    /// Share of the videos that fail, from 0 to 1
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     pub fail_rate: f64,
-    /// Videos whose title or script contains the word "fail" fail to render.
-    pub fail_on_word: bool,
+    /// Delay of every API answer
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub latency: Duration,
+    /// Bytes per video file
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
+    pub file_size: u64,
+    /// Limit each download to this many bytes a second [default: unlimited]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub throttle: Option<u64>,
+    /// Jobs of one account at once; beyond them HeyGen answers 429
+    #[arg(long, value_name = "N", default_value = "10")]
     pub slots: Option<usize>,
+    // Videos whose title or script contains the word "fail" fail to render.
+    #[arg(skip)]
+    pub fail_on_word: bool,
+    #[arg(skip)]
     pub webhook: Option<Webhook>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0 to 1".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +84,9 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Both servers stop when they are dropped. `latency` is the time between the work and the answer of an API request.
-    pub fn start(
-        options: SandboxOptions,
-        latency: Duration,
-    ) -> io::Result<(Arc<Self>, [Server; 2])> {
+    /// Both servers stop when they are dropped.
+    pub fn start(options: SandboxOptions) -> io::Result<(Arc<Self>, [Server; 2])> {
+        let latency = options.latency;
         let (sandbox, [api, files]) = Self::new(options)?;
         let serve = |host, listener| {
             let sandbox = Arc::clone(&sandbox);
@@ -84,7 +105,7 @@ impl Sandbox {
     /// A stand-in that [`serve`] is yet to be called for, once for each [`Host`].
     pub fn new(options: SandboxOptions) -> io::Result<(Arc<Self>, [TcpListener; 2])> {
         let listen = |port| TcpListener::bind(("127.0.0.1", port));
-        let (api, files) = (listen(options.api_port)?, listen(0)?);
+        let (api, files) = (listen(options.port)?, listen(0)?);
         let webhook = options.webhook.clone();
         let ports = [api.local_addr()?.port(), files.local_addr()?.port()];
         let sandbox = Arc::new(Self {
