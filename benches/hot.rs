@@ -9,7 +9,6 @@
     reason = "a benchmark that cannot run says so and stops"
 )]
 
-
 use divan::{Bencher, black_box};
 use heygen_tracker::decide::{self, Observation};
 use heygen_tracker::heygen::{BaseUrl, Client, RemoteVideo, Timeouts};

@@ -18,7 +18,7 @@ use crate::video::{IdempotencyKey, Video};
 /// The longest body; HeyGen takes scripts of 5,000 characters, so this is generous.
 const MAX_BODY: usize = 10 * 1024 * 1024;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Body {
     pub place: String,
     pub raw: String,
@@ -77,9 +77,7 @@ fn one(place: String, raw: &str) -> Result<Body> {
             place,
             raw: raw.to_owned(),
             value,
-            data: None,
-            kind: Kind::Video,
-            template: None,
+            ..Body::default()
         }),
         Ok(_) => invalid("is not a JSON object".to_owned()),
         Err(error) => invalid(format!("is not JSON that HeyGen could read: {error}")),

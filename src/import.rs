@@ -234,14 +234,9 @@ fn kind_of<'a>(entry: &Fields<'a>) -> Option<(Kind, &'static str, &'a RawValue)>
 
 /// The first of the names that has a value, else the first that is there with `null`.
 fn named<'a>(entry: &Fields<'a>, names: &[&'static str]) -> Option<(&'static str, &'a RawValue)> {
-    let there = names
-        .iter()
-        .filter_map(|name| Some((*name, *entry.get(*name)?)));
-    let has_value = |(_, value): &(&str, &RawValue)| !is_null(value);
-    there
-        .clone()
-        .find(has_value)
-        .or_else(|| there.clone().next())
+    let there = names.iter();
+    let there = there.filter_map(|name| Some((*name, *entry.get(*name)?)));
+    there.min_by_key(|(_, value)| is_null(value))
 }
 
 fn below(place: &str, key: &str) -> String {

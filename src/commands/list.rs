@@ -13,21 +13,8 @@ use crate::kind::Kind;
 use crate::render::fields::Field;
 use crate::render::{View, csv, table};
 use crate::store::{Filter, Store};
-use crate::video::{RowId, Video};
+use crate::video::{Outcome, Phase, RowId, Video};
 
-/// The usual words; HeyGen may add others at any time.
-pub(super) const STATUSES: &[&str] = &[
-    "unsent",
-    "sending",
-    "waiting",
-    "pending",
-    "processing",
-    "completed",
-    "failed",
-    "rejected",
-    "unknown",
-    "missing",
-];
 /// Well below what SQLite takes as a pattern.
 const MAX_SEARCH: usize = 10_000;
 /// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
@@ -70,7 +57,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FilterArgs {
     /// Only these status words, comma-separated
-    #[arg(short, long, value_name = "S", value_delimiter = ',', value_parser = Suggest(STATUSES.to_vec()), hide_possible_values = true)]
+    #[arg(short, long, value_name = "S", value_delimiter = ',', value_parser = Suggest(usual_statuses()), hide_possible_values = true)]
     status: Vec<String>,
     /// Only what check still has to work on
     #[arg(long)]
@@ -164,7 +151,7 @@ impl FilterArgs {
             let before = words.len();
             words.extend(here.iter().filter(|word| same(&word.as_str())).cloned());
             if words.len() == before {
-                if !STATUSES.iter().any(same) {
+                if !usual_statuses().iter().any(same) {
                     let known = here.join(", ");
                     let note = format!("no video is {typed:?}; the status words here: {known}");
                     context.screen.warn(&note);
@@ -174,6 +161,15 @@ impl FilterArgs {
         }
         Ok(words)
     }
+}
+
+/// Ours and HeyGen's, which may add others at any time.
+fn usual_statuses() -> Vec<&'static str> {
+    let ours = Phase::ALL.iter().filter(|phase| **phase != Phase::Accepted);
+    let ours = ours.map(|phase| phase.word());
+    let ends = Outcome::ALL.iter().map(|outcome| outcome.word());
+    let theirs = ["waiting", "pending", "processing"];
+    ours.chain(theirs).chain(ends).collect()
 }
 
 /// "Until Friday" includes Friday: a bare date becomes the next one, every other text stays.
@@ -200,13 +196,13 @@ fn print(
         false => Field::LIST,
     });
     if args.csv {
-        screen.block(&csv::header(fields)?);
+        screen.block(&csv::header(fields));
     }
     let mut shown = 0;
     let cut = store.pages(filter, args.limit, |videos| {
         shown += videos.len() as u64;
         if args.csv {
-            screen.block(&csv::rows(videos, fields, screen.out_is_terminal)?);
+            screen.block(&csv::rows(videos, fields, screen.out_is_terminal));
         } else if is_table {
             let retries = retries(store, videos)?;
             let table = table::list(videos, &retries, args.wide, view);

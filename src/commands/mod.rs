@@ -75,12 +75,10 @@ impl Context {
 
     /// Rows as results: `fields` and the title at a terminal, `fields` in a pipe, video objects with `--json`.
     fn print_rows(&self, videos: &[Video], fields: &[Field]) {
-        if self.screen.json {
-            self.print_fields(videos, Field::DEFAULT);
-        } else if self.screen.out_is_terminal {
-            self.print_fields(videos, &[fields, &[Field::Title]].concat());
-        } else {
-            self.print_fields(videos, fields);
+        match (self.screen.json, self.screen.out_is_terminal) {
+            (true, _) => self.print_fields(videos, Field::DEFAULT),
+            (_, true) => self.print_fields(videos, &[fields, &[Field::Title]].concat()),
+            _ => self.print_fields(videos, fields),
         }
     }
 

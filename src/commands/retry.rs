@@ -42,7 +42,7 @@ pub struct Args {
     submission: SubmitOptions,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(mut args: Args, context: &Context) -> Result<Exit> {
     let store = context.open()?;
     let rows = if args.failed {
         store.read(|tx| tx.retryable())?
@@ -63,7 +63,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     drop(store);
-    args.submission.submit(context, new, args.again)
+    args.submission.again = args.again;
+    args.submission.submit(context, new)
 }
 
 /// Inside the transaction that records it: the earlier retry that this one repeats, else `new` gets its key.

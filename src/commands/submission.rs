@@ -49,22 +49,19 @@ pub(super) struct SubmitOptions {
     wait: bool,
     #[command(flatten)]
     waiting: WaitArgs,
+    // Rows that were retried before are retried once more.
+    #[arg(skip)]
+    pub(super) again: bool,
 }
 
 impl SubmitOptions {
-    /// Records `new`, sends it, and prints one line per row; with each row the place where its body was read. `again`:
-    /// rows that were retried before are retried once more.
+    /// Records `new`, sends it, and prints one line per row; with each row the place where its body was read.
     ///
     /// # Errors
     /// Nothing was recorded then. Once it is, this succeeds.
-    pub(super) fn submit(
-        &self,
-        context: &Context,
-        new: Vec<(NewVideo, String)>,
-        again: bool,
-    ) -> Result<Exit> {
+    pub(super) fn submit(&self, context: &Context, new: Vec<(NewVideo, String)>) -> Result<Exit> {
         if self.dry_run {
-            return dry_run(context, new, again);
+            return dry_run(context, new, self.again);
         }
         let account = match Access::resolve(&context.env) {
             Ok(access) => Some(access.account),
@@ -83,7 +80,7 @@ impl SubmitOptions {
             new
         });
         let most = self.max_per_day(context)?;
-        let recorded = self.record(&mut store, new, again, most, now)?;
+        let recorded = self.record(&mut store, new, most, now)?;
         // Before anything is sent: there is still time for Ctrl-C and forget.
         note_duplicates(context, &recorded.duplicates, recorded.rows.len(), now);
         Ok(self.send_and_report(context, &mut store, recorded))
@@ -141,7 +138,6 @@ impl SubmitOptions {
         &self,
         store: &mut Store,
         new: impl Iterator<Item = NewVideo>,
-        again: bool,
         most: Option<u64>,
         now: Timestamp,
     ) -> Result<Recorded> {
@@ -149,7 +145,7 @@ impl SubmitOptions {
         store.write(|tx| {
             let mut recorded = Recorded::default();
             for mut new in new {
-                if let Some(row) = self.recorded_before(tx, &mut new, again)? {
+                if let Some(row) = self.recorded_before(tx, &mut new)? {
                     recorded.known += 1;
                     recorded.rows.push(row);
                     continue;
@@ -177,18 +173,13 @@ impl SubmitOptions {
     }
 
     /// The row that makes recording another one needless.
-    fn recorded_before(
-        &self,
-        tx: &Tx<'_>,
-        new: &mut NewVideo,
-        again: bool,
-    ) -> Result<Option<RowId>> {
+    fn recorded_before(&self, tx: &Tx<'_>, new: &mut NewVideo) -> Result<Option<RowId>> {
         if let Some(key) = &new.request_key
             && let Some(row) = tx.by_request_key(key)?
         {
             return Ok(Some(row));
         }
-        match (retry::settle(tx, new, again)?, &new.body_hash) {
+        match (retry::settle(tx, new, self.again)?, &new.body_hash) {
             (None, Some(hash)) if self.if_new => {
                 tx.recent_duplicate(hash, new.video.submitted_at.before(DAY), new.video.retry_of)
             }

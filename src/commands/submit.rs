@@ -75,7 +75,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.each.is_some() && args.submission.dry_run {
         return preview(&new, context);
     }
-    args.submission.submit(context, new, false)
+    args.submission.submit(context, new)
 }
 
 impl Args {
