@@ -10,11 +10,10 @@ use ureq::http::Uri;
 use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
 use ureq::http::uri::Scheme;
-use ureq::unversioned::transport::{Connector, DefaultConnector};
 
-use super::error::{DownloadError, DownloadResult, NETWORK, shown};
+use super::error::{Done, DownloadError, NETWORK, shown};
 use super::stop;
-use super::surplus::{self, WatchConnector};
+use crate::net::transport::{self, WatchingConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
 use crate::video::Part;
 
@@ -51,7 +50,7 @@ const SLOWEST: u64 = 64 * 1024;
 
 impl FileBody {
     /// It is the file of `total` bytes, from byte `got` on; one of more than `max` bytes is refused.
-    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> DownloadResult<Self> {
+    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> Done<Self> {
         if total.is_some_and(|total| total > max) {
             return Err(DownloadError::too_large(&self.from, max));
         }
@@ -62,7 +61,7 @@ impl FileBody {
 
     /// Bytes read; 0 is the proven end: `Content-Length` reached or the last chunk seen. After an error it must not be
     /// read again: ureq then reports an end. To give up here is to have been sent something that is not the file.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> DownloadResult<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Done<usize> {
         if stop::is_requested() {
             return Err(DownloadError::stopped());
         }
@@ -74,7 +73,7 @@ impl FileBody {
             }
             self.then = (Instant::now(), self.got);
         }
-        let (read, surplus) = surplus::watch(|| self.reader.read(buffer));
+        let (read, surplus) = transport::watch(|| self.reader.read(buffer));
         // `From` unwraps ureq's own errors, time-outs above all, from the io::Error they travel in.
         let bytes = read.map_err(|error| match ureq::Error::from(error) {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -108,11 +107,7 @@ impl FileClient {
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
-    pub(super) fn get(
-        &self,
-        url: &str,
-        rest_of: Option<&Part>,
-    ) -> DownloadResult<(Parts, FileBody)> {
+    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> Done<(Parts, FileBody)> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);
@@ -176,7 +171,7 @@ impl FileClient {
                 },
                 whole: None,
             };
-            net::agent(&options, DefaultConnector::new().chain(WatchConnector))
+            net::agent(&options, WatchingConnector::that_stops(stop::is_requested))
         })
     }
 }

@@ -28,28 +28,50 @@ pub(super) fn wrong_beginning(asset: Asset, head: &[u8]) -> Option<String> {
     if is_page(head) {
         return Some("sent a page instead of the file".to_owned());
     }
-    let starts_with = |magic: &[u8]| head.starts_with(magic);
-    let is_mp4 = head.get(4..8) == Some(b"ftyp");
-    let is_webp = is_riff(head, b"WEBP");
-    let (fits, what) = match asset {
-        Asset::Video | Asset::Captioned => {
-            (is_mp4 || is_webm(head) || starts_with(b"RIFF"), "a video")
-        }
-        Asset::Audio => (is_mp4 || is_mp3(head) || is_wave(head), "sound"),
-        Asset::Subtitle | Asset::Vtt => (is_subtitles(head), "subtitles"),
-        Asset::Thumbnail => {
-            let is_png = starts_with(b"\x89PNG\r\n\x1a\n");
-            (
-                is_png || is_webp || starts_with(b"\xff\xd8\xff"),
-                "a picture",
-            )
-        }
-        Asset::Gif => (is_webp || starts_with(b"GIF8"), "a GIF"),
-    };
+    let (what, formats) = formats(asset);
+    let fits = formats.iter().any(|(_, begins)| begins(head));
     (!fits).then(|| format!("sent something that is not {what}"))
 }
 
-pub(super) fn is_webm(head: &[u8]) -> bool {
+type Begins = fn(&[u8]) -> bool;
+
+/// What a file of this asset is; in each format that it may have, how its name ends and how it begins itself.
+pub(super) fn formats(asset: Asset) -> (&'static str, &'static [(&'static str, Begins)]) {
+    match asset {
+        Asset::Video => ("a video", &[("mp4", is_film), ("webm", is_webm)]),
+        Asset::Captioned => (
+            "a video",
+            &[("captioned.mp4", is_film), ("captioned.webm", is_webm)],
+        ),
+        Asset::Subtitle => ("subtitles", &[("srt", is_subtitles)]),
+        Asset::Thumbnail => ("a picture", &[("jpg", is_picture)]),
+        Asset::Gif => ("a GIF", &[("gif", is_animation)]),
+        Asset::Audio => (
+            "sound",
+            &[("m4a", is_mp4), ("mp3", is_mp3), ("wav", is_wave)],
+        ),
+        Asset::Vtt => ("subtitles", &[("vtt", is_subtitles)]),
+    }
+}
+
+fn is_mp4(head: &[u8]) -> bool {
+    head.get(4..8) == Some(b"ftyp")
+}
+
+fn is_film(head: &[u8]) -> bool {
+    is_mp4(head) || head.starts_with(b"RIFF")
+}
+
+fn is_picture(head: &[u8]) -> bool {
+    let magic: [&[u8]; 2] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"];
+    is_riff(head, b"WEBP") || magic.iter().any(|magic| head.starts_with(magic))
+}
+
+fn is_animation(head: &[u8]) -> bool {
+    is_riff(head, b"WEBP") || head.starts_with(b"GIF8")
+}
+
+fn is_webm(head: &[u8]) -> bool {
     head.starts_with(&[0x1a, 0x45, 0xdf, 0xa3])
 }
 
@@ -57,12 +79,12 @@ fn is_riff(head: &[u8], form: &[u8; 4]) -> bool {
     head.starts_with(b"RIFF") && head.get(8..12) == Some(form)
 }
 
-pub(super) fn is_wave(head: &[u8]) -> bool {
+fn is_wave(head: &[u8]) -> bool {
     is_riff(head, b"WAVE")
 }
 
 /// An ID3 tag, or the sync word of a first frame of layer III.
-pub(super) fn is_mp3(head: &[u8]) -> bool {
+fn is_mp3(head: &[u8]) -> bool {
     head.starts_with(b"ID3") || matches!(head, [0xff, second, ..] if second & 0xe6 == 0xe2)
 }
 

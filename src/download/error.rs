@@ -16,7 +16,8 @@ pub(crate) struct DownloadError {
     pub(crate) problem: Problem,
 }
 
-pub(super) type DownloadResult<T> = Result<T, DownloadError>;
+/// What a step of a download came to.
+pub(super) type Done<T> = Result<T, DownloadError>;
 
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

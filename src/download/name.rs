@@ -143,28 +143,16 @@ pub(super) fn is_safe_stem(stem: &str) -> bool {
 }
 
 pub(crate) fn candidates(stem: &str, asset: Asset) -> Vec<String> {
-    let extensions: &[&str] = match asset {
-        Asset::Video => &["mp4", "webm"],
-        Asset::Captioned => &["captioned.mp4", "captioned.webm"],
-        Asset::Subtitle => &["srt"],
-        Asset::Thumbnail => &["jpg"],
-        Asset::Gif => &["gif"],
-        Asset::Audio => &["m4a", "mp3", "wav"],
-        Asset::Vtt => &["vtt"],
-    };
-    let names = extensions.iter().map(|end| format!("{stem}.{end}"));
+    let (_, formats) = content::formats(asset);
+    let names = formats.iter().map(|(end, _)| format!("{stem}.{end}"));
     names.collect()
 }
 
 /// The final name of a file that begins with `head`: WebM, MP3 and WAV are known by their magic, all else is what was asked for.
 pub(super) fn file_name(stem: &str, asset: Asset, head: &[u8]) -> String {
-    let at = match asset {
-        Asset::Video | Asset::Captioned => usize::from(content::is_webm(head)),
-        Asset::Audio if content::is_mp3(head) => 1,
-        Asset::Audio if content::is_wave(head) => 2,
-        _ => 0,
-    };
-    candidates(stem, asset).swap_remove(at)
+    let (_, formats) = content::formats(asset);
+    let known = formats.iter().rposition(|(_, begins)| begins(head));
+    candidates(stem, asset).swap_remove(known.unwrap_or_default())
 }
 
 #[cfg(test)]

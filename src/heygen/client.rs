@@ -14,12 +14,12 @@ use super::access::BaseUrl;
 use super::balance::Balance;
 use super::error::{ApiError, ErrorKind, is_sane_code, status_code};
 use super::redact::Redactor;
-use super::transport::{self, NotingConnector};
 use super::wire::{
     self, AnswerPart, BatchItem, BulkStatuses, Created, ErrorBody, MAX_MESSAGE, Page, RemoteVideo,
     Unusable,
 };
 use crate::kind::Kind;
+use crate::net::transport::{self, WatchingConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
 use crate::secret::Secret;
 use crate::time;
@@ -53,7 +53,7 @@ pub struct Client {
     /// How far HeyGen's clock is ahead of ours, in milliseconds; [`UNKNOWN_SKEW`] before its first answer.
     skew: Arc<AtomicI64>,
     proxy: Option<Proxy>,
-    connector: NotingConnector,
+    connector: WatchingConnector,
     /// One for each [`Reuse`], made by the first request.
     agents: Arc<[OnceLock<Agent>; 2]>,
 }
@@ -97,7 +97,7 @@ impl Client {
             timeouts,
             skew: Arc::new(AtomicI64::new(UNKNOWN_SKEW)),
             proxy,
-            connector: NotingConnector::default(),
+            connector: WatchingConnector::default(),
             agents: Arc::default(),
         }
     }
@@ -151,15 +151,9 @@ impl Client {
         self.get(&path, wire::statuses)
     }
 
-    /// One page of the account's jobs of a kind, newest first. For a kind that cannot be listed it is empty.
+    /// One page of the account's jobs of a kind that can be listed, newest first.
     pub fn jobs(&self, kind: Kind, token: Option<&str>) -> Result<Page<RemoteVideo>, ApiError> {
-        let Some(path) = kind.strategy().list else {
-            return Ok(Page {
-                items: Vec::new(),
-                skipped: 0,
-                next: None,
-            });
-        };
+        let path = kind.strategy().list.unwrap_or(kind.strategy().read);
         self.get(&paged(path, token), |answer| wire::jobs(kind, answer))
     }
 

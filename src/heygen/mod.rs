@@ -1,7 +1,7 @@
 //! HeyGen's v3 API in the words of this program.
 //!
-//! `client` has one function per endpoint, and `transport` knows whether a request was handed to a connection at all. The
-//! rest is pure: `wire` reads their JSON, `redact` keeps key and signatures out of every text.
+//! `client` has one function per endpoint. The rest is pure: `wire` reads their JSON, `redact` keeps key and signatures
+//! out of every text.
 //!
 //! The client never retries and never follows a redirect: whether a POST may be sent again is decided where the row is known.
 
@@ -11,7 +11,6 @@ mod client;
 mod error;
 mod redact;
 mod retry;
-mod transport;
 mod wire;
 
 pub use crate::net::Timeouts;

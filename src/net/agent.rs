@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::Connector;
 
 use super::Proxy;
 use super::resolver::PatientResolver;
+use super::transport::WatchingConnector;
 
 /// At least the largest number of threads that ask at once, so that none has to connect anew.
 const IDLE_CONNECTIONS: usize = 32;
@@ -50,7 +50,7 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) whole: Option<Duration>,
 }
 
-pub(crate) fn agent<C: Connector>(options: &AgentOptions<'_>, connector: C) -> Agent {
+pub(crate) fn agent(options: &AgentOptions<'_>, connector: WatchingConnector) -> Agent {
     let idle = match options.reuse {
         Reuse::Checked => IDLE_CONNECTIONS,
         Reuse::Never => 0,
@@ -81,7 +81,7 @@ pub(crate) fn agent<C: Connector>(options: &AgentOptions<'_>, connector: C) -> A
         .timeout_per_read(Some(timeouts.per_read))
         .timeout_per_write(Some(timeouts.per_read))
         // Set in every case: ureq would read the environment, and ask directly where it cannot use what it finds.
-        .proxy(proxy.map(|proxy| proxy.inner().clone()));
+        .proxy(proxy.map(|proxy| proxy.inner.clone()));
     if options.https {
         let tls = TlsConfig::builder().root_certs(system_roots()).build();
         config = config.tls_config(tls);

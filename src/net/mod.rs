@@ -15,6 +15,7 @@
 mod agent;
 mod proxy;
 mod resolver;
+pub(crate) mod transport;
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -15,7 +15,7 @@ const VARIABLES: [&str; 6] = [
 /// An HTTP (`CONNECT`) or SOCKS proxy, and which hosts are asked without it.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    inner: ureq::Proxy,
+    pub(super) inner: ureq::Proxy,
     variable: &'static str,
 }
 
@@ -37,10 +37,6 @@ impl Proxy {
             inner,
             variable: name,
         }))
-    }
-
-    pub(super) fn inner(&self) -> &ureq::Proxy {
-        &self.inner
     }
 
     /// ` through the proxy HOST:PORT of HTTPS_PROXY`, if `url` is asked for that way.

@@ -1,0 +1,230 @@
+//! What ureq does not tell about a connection: every one is wrapped, and the wrapper leaves word in thread-locals, since
+//! ureq does all I/O of a call on the calling thread.
+//!
+//! # Whether a request was handed to it
+//!
+//! A POST that was never sent cannot have bought anything and may be sent at any time; one that *may* have been sent binds its
+//! row to one key, one account and 20 hours. ureq's errors do not tell the two apart: a reset during the TLS handshake and one
+//! after the request are the same `Io`, a time-out names only the budget that ran out. So the first byte is noted.
+//!
+//! # Whether a body went on after its announced end
+//!
+//! ureq stops reading at `Content-Length` and silently closes a connection on which more arrives. For a file more means
+//! that the announced length was wrong, so that what was read may be the beginning of something longer. ureq gives a
+//! spent connection back on the thread that read its last byte, where the wrapper can look at it. What arrives more
+//! than [`GRACE`] after the end stays unseen.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::time::{self, Instant};
+
+use ureq::Error;
+use ureq::unversioned::transport::time::Duration;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport,
+};
+
+const SLICE: time::Duration = time::Duration::from_millis(100);
+/// How long a spent connection is listened to.
+const GRACE: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Off,
+    /// The outermost transport that is given back or closed is to be looked at.
+    Armed,
+    Seen,
+}
+
+thread_local! {
+    static HANDED_OVER: Cell<bool> = const { Cell::new(false) };
+    static WATCH: Cell<Watch> = const { Cell::new(Watch::Off) };
+}
+
+pub(crate) fn begin_request() {
+    HANDED_OVER.set(false);
+}
+
+/// Whether any byte of this thread's request, since [`begin_request`], was given to an established connection.
+pub(crate) fn was_handed_over() -> bool {
+    HANDED_OVER.get()
+}
+
+/// Runs one read of a body; also says whether that read ended it with bytes left over.
+pub(crate) fn watch<T>(read: impl FnOnce() -> T) -> (T, bool) {
+    WATCH.set(Watch::Armed);
+    let result = read();
+    (result, WATCH.replace(Watch::Off) == Watch::Seen)
+}
+
+/// ureq's own connector, with a watcher around what it makes. Clones share their TLS sessions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WatchingConnector {
+    inner: Arc<DefaultConnector>,
+    /// Where there is one, a connection on which nothing comes ends soon after it says yes.
+    stops: Option<fn() -> bool>,
+}
+
+impl WatchingConnector {
+    pub(crate) fn that_stops(when: fn() -> bool) -> Self {
+        Self {
+            stops: Some(when),
+            ..Self::default()
+        }
+    }
+}
+
+impl Connector for WatchingConnector {
+    type Out = Watched;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<()>,
+    ) -> Result<Option<Self::Out>, Error> {
+        let connection = self.inner.connect(details, chained);
+        // To reach a proxy ureq runs this connector inside itself; the `CONNECT` and the TLS handshake that went
+        // through that inner connection are not the request.
+        begin_request();
+        Ok(connection?.map(|inner| Watched {
+            inner,
+            stops: self.stops,
+            answering: false,
+        }))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Watched {
+    inner: Box<dyn Transport>,
+    stops: Option<fn() -> bool>,
+    answering: bool,
+}
+
+impl Watched {
+    fn look(&mut self) {
+        // Disarmed first: a proxied connection has one of these inside its TLS, where a close_notify looks like surplus.
+        if WATCH.get() != Watch::Armed {
+            return;
+        }
+        WATCH.set(Watch::Off);
+        let wait = NextTimeout {
+            after: GRACE,
+            reason: ureq::Timeout::PerRead,
+            ..NextTimeout::default()
+        };
+        let more =
+            !self.buffers().input().is_empty() || matches!(self.inner.await_input(wait), Ok(true));
+        // The beginning of another answer is no more of this one.
+        if more && !self.buffers().input().starts_with(b"HTTP/1.") {
+            WATCH.set(Watch::Seen);
+        }
+    }
+}
+
+impl Transport for Watched {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        HANDED_OVER.set(true);
+        self.answering = false;
+        self.inner.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, mut timeout: NextTimeout) -> Result<bool, Error> {
+        let Some(is_over) = self.stops else {
+            if !self.answering {
+                // Thinking is not stalling: until the answer begins, only the time-out for the response counts. ureq
+                // would apply the one per read as well and so give up on a slow answer early.
+                timeout.per_read = None;
+            }
+            let progress = self.inner.await_input(timeout)?;
+            self.answering = true;
+            return Ok(progress);
+        };
+        let timeout = timeout.for_read();
+        let begun = Instant::now();
+        loop {
+            if is_over() {
+                return Err(Error::Io(io::ErrorKind::ConnectionAborted.into()));
+            }
+            let left = timeout.after.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(Error::Timeout(timeout.reason));
+            }
+            let slice = NextTimeout {
+                after: Duration::from(left.min(SLICE)),
+                reason: timeout.reason,
+                ..NextTimeout::default()
+            };
+            match self.inner.await_input(slice) {
+                Err(Error::Timeout(_)) if left > SLICE => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Asked by ureq before it keeps a connection; one with bytes left over is not kept.
+    fn is_open(&mut self) -> bool {
+        self.look();
+        WATCH.get() != Watch::Seen && self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.look();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::thread;
+    use ureq::unversioned::resolver::DefaultResolver;
+    use ureq::{Agent, Proxy};
+
+    /// Talking to a proxy, and through it to nobody, is not sending the request.
+    #[test]
+    fn a_proxy_that_leads_nowhere_got_no_request() {
+        for reply in [
+            "HTTP/1.1 403 Forbidden\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\nnot a TLS server",
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let proxy = format!("http://{}", listener.local_addr().unwrap());
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let first = lines.next().unwrap().unwrap();
+                lines.find(|line| line.as_ref().unwrap().is_empty());
+                stream.write_all(reply.as_bytes()).unwrap();
+                first
+            });
+            let config = Agent::config_builder()
+                .proxy(Some(Proxy::new(&proxy).unwrap()))
+                .build();
+            let agent = Agent::with_parts(
+                config,
+                WatchingConnector::default(),
+                DefaultResolver::default(),
+            );
+            begin_request();
+            assert!(agent.post("https://heygen.invalid/").send("body").is_err());
+            assert!(!was_handed_over());
+            assert_eq!(
+                server.join().unwrap(),
+                "CONNECT heygen.invalid:443 HTTP/1.1"
+            );
+        }
+    }
+}
