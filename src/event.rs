@@ -163,13 +163,6 @@ impl Event {
         facts.retain(|_, fact| !fact.is_null());
         (kind, Value::Object(facts).to_string())
     }
-
-    pub fn saved_path(&self) -> Option<&str> {
-        match self {
-            Self::Saved(file) | Self::Repaired(file) => Some(&file.path),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -190,16 +183,20 @@ impl Entry {
         }
     }
 
-    /// What the user's command is given of it; `video` is the row afterwards.
-    pub fn hook(&self, video: &Video) -> Option<HookEvent> {
-        match &self.event {
-            Event::Stalled => Some(HookEvent::Stalled),
-            Event::Attention { .. } => Some(HookEvent::Attention),
-            Event::Saved(_) | Event::Repaired(_) => Some(HookEvent::Saved),
-            _ if self.was.is_none() => None,
-            _ if video.ended_badly() => Some(HookEvent::Failed),
-            _ => video.is_completed().then_some(HookEvent::Completed),
-        }
+    /// What the user's command is given of it, and the file; `video` is the row afterwards.
+    pub fn hook(&self, video: &Video) -> Option<(HookEvent, Option<&str>)> {
+        let event = match &self.event {
+            Event::Saved(file) | Event::Repaired(file) => {
+                return Some((HookEvent::Saved, Some(&file.path)));
+            }
+            Event::Stalled => HookEvent::Stalled,
+            Event::Attention { .. } => HookEvent::Attention,
+            _ if self.was.is_none() => return None,
+            _ if video.ended_badly() => HookEvent::Failed,
+            _ if video.is_completed() => HookEvent::Completed,
+            _ => return None,
+        };
+        Some((event, None))
     }
 
     pub fn severity(&self, video: &Video) -> Severity {
@@ -208,22 +205,15 @@ impl Entry {
             _ if self.was.is_some() && video.ended_badly() => Severity::Bad,
             _ if self.was.is_some() => Severity::Step,
             Event::Accepted { by: None, .. } | Event::Postponed { .. } => Severity::Step,
+            Event::Message { state, .. } if *state == MessageState::Sent => Severity::Step,
             Event::Stalled | Event::Attention { .. } | Event::Candidates { .. } => Severity::Bad,
-            Event::Message {
-                state: MessageState::Sent,
-                ..
-            } => Severity::Step,
-            Event::Message { .. } => Severity::Outcome,
-            Event::Saved(_) | Event::Repaired(_) | Event::Lost { .. } => Severity::Outcome,
             // Without the video itself there is nothing left of what was paid for.
-            Event::Unavailable {
-                asset: Asset::Video,
-                ..
-            } => Severity::Bad,
-            Event::Unavailable { .. } => Severity::Outcome,
-            Event::Error(failure) if failure.own => Severity::Error {
-                notify: failure.notify,
-            },
+            Event::Unavailable { asset, .. } if *asset == Asset::Video => Severity::Bad,
+            Event::Message { .. } | Event::Unavailable { .. } => Severity::Outcome,
+            Event::Saved(_) | Event::Repaired(_) | Event::Lost { .. } => Severity::Outcome,
+            Event::Error(Failure { own, notify, .. }) if *own => {
+                Severity::Error { notify: *notify }
+            }
             Event::Recovered { .. } => Severity::Recovered,
             _ => Severity::Silent,
         }

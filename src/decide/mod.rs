@@ -80,26 +80,15 @@ impl Decision {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event) -> &mut Entry {
+        let at = self.events.len();
         self.events.push(Entry::new(event));
-    }
-
-    fn again(&mut self, event: Event, again: bool) {
-        self.events.push(Entry {
-            again,
-            ..Entry::new(event)
-        });
+        &mut self.events[at]
     }
 
     fn changes(&mut self, before: &Video, event: Event) {
-        self.changes_from(self.status_before(before), event);
-    }
-
-    fn changes_from(&mut self, was: Option<String>, event: Event) {
-        self.events.push(Entry {
-            was,
-            ..Entry::new(event)
-        });
+        let was = self.status_before(before);
+        self.event(event).was = was;
     }
 
     fn status_before(&self, before: &Video) -> Option<String> {
@@ -182,6 +171,6 @@ fn record_failure(decision: &mut Decision, mut failure: Failure, now: Timestamp)
         notified_at,
         count: known.map_or(1, |e| e.count.saturating_add(1)),
     });
-    decision.again(Event::Error(failure), again);
+    decision.event(Event::Error(failure)).again = again;
     decision.changed = true;
 }

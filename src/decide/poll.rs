@@ -140,11 +140,11 @@ impl Decision {
         };
         if before.phase == Phase::Missing {
             let was = was.clone().filter(|_| !new_word);
-            self.changes_from(was, Event::Found { there_again: true });
+            self.event(Event::Found { there_again: true }).was = was;
         }
         if new_word || ends_late {
             let was = was.or_else(|| ends_late.then(|| before.status().to_owned()));
-            self.changes_from(was, change);
+            self.event(change).was = was;
         }
     }
 }

@@ -38,14 +38,37 @@ pub enum Due {
     Not,
 }
 
+/// Why a row is not sent any more: for the timeline, and for whoever looks at the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    Age,
-    Clock,
-    NoReplay,
-    Unattended,
-    Restored,
-    Rescued,
+pub struct Expiry(&'static str, &'static str);
+
+const TOO_LATE: &str = "HeyGen never answered, and it is too late to ask again safely";
+
+impl Expiry {
+    pub const AGE: Self = Self(
+        "20 hours since the first attempt without an answer",
+        TOO_LATE,
+    );
+    pub const CLOCK: Self = Self(
+        "the clock went back, so the age of the first attempt is not known",
+        TOO_LATE,
+    );
+    pub const NO_REPLAY: Self = Self(
+        "HeyGen promises no safe repetition for this kind of job",
+        "no answer came, and for this kind of job HeyGen promises no safe repetition",
+    );
+    pub const UNATTENDED: Self = Self(
+        "20 hours since this database was last in use",
+        "this database was not in use for 20 hours, and another copy of it may have sent the row",
+    );
+    pub const RESTORED: Self = Self(
+        "an older copy of the database was put back",
+        "this row comes from a backup, and may have been sent after the backup was made",
+    );
+    pub const RESCUED: Self = Self(
+        "rescued from a damaged database",
+        "this row comes from a damaged database, and may have been sent before that",
+    );
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +90,9 @@ pub fn due(video: &Video, moment: &Moment<'_>) -> Due {
     let replays = video.kind.strategy().replays;
     let expiry = match video.phase {
         Phase::Unsent if moment.ignore_backoff => None,
-        Phase::Unsent if !replays && moment.restored >= Some(video.id) => Some(Expiry::Restored),
+        Phase::Unsent if !replays && moment.restored >= Some(video.id) => Some(Expiry::RESTORED),
         Phase::Unsent => unattended(video, moment),
-        Phase::Sending if !replays => Some(Expiry::NoReplay),
+        Phase::Sending if !replays => Some(Expiry::NO_REPLAY),
         Phase::Sending => expiry(video, now),
         Phase::Accepted | Phase::Rejected | Phase::Unknown | Phase::Missing => return Due::Not,
     };
@@ -98,16 +121,16 @@ fn unattended(video: &Video, moment: &Moment<'_>) -> Option<Expiry> {
         moment.outbox_seen_at,
     ];
     let latest = known.into_iter().flatten().max()?;
-    (moment.now.since(latest) >= REPLAY_WINDOW).then_some(Expiry::Unattended)
+    (moment.now.since(latest) >= REPLAY_WINDOW).then_some(Expiry::UNATTENDED)
 }
 
 fn expiry(video: &Video, now: Timestamp) -> Option<Expiry> {
     let first = video.first_unanswered_at?;
     let latest = video.last_attempt_at.map_or(first, |at| at.max(first));
     if latest > now.after(CLOCK_TOLERANCE) {
-        return Some(Expiry::Clock);
+        return Some(Expiry::CLOCK);
     }
-    (now.since(first) >= REPLAY_WINDOW).then_some(Expiry::Age)
+    (now.since(first) >= REPLAY_WINDOW).then_some(Expiry::AGE)
 }
 
 /// When the POST of a row that is marked now may begin. A machine that sleeps or stops between the mark and the POST
@@ -130,7 +153,7 @@ pub fn begin_send(video: &Video, account: &Account, now: Timestamp) -> Decision 
     let sending = Event::Sending {
         idempotency_key: key.map(|key| key.as_str().to_owned()),
     };
-    decision.again(sending, video.last_attempt_at.is_some());
+    decision.event(sending).again = video.last_attempt_at.is_some();
     decision
 }
 
@@ -138,7 +161,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     let mut decision = Decision::change(video);
     decision.video.phase = Phase::Unknown;
     decision.video.send_after = None;
-    let (why, message) = expiry.words();
+    let Expiry(why, message) = expiry;
     // No trouble to report: the change of status is, and the row is nobody's to retry by itself.
     decision.video.last_error = Some(LastError {
         operation: Operation::Send,
@@ -151,39 +174,6 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     });
     decision.changes(video, Event::Unknown { why });
     decision
-}
-
-impl Expiry {
-    /// For the timeline, and for whoever looks at the row.
-    fn words(self) -> (&'static str, &'static str) {
-        let too_late = "HeyGen never answered, and it is too late to ask again safely";
-        match self {
-            Self::Age => (
-                "20 hours since the first attempt without an answer",
-                too_late,
-            ),
-            Self::Clock => (
-                "the clock went back, so the age of the first attempt is not known",
-                too_late,
-            ),
-            Self::NoReplay => (
-                "HeyGen promises no safe repetition for this kind of job",
-                "no answer came, and for this kind of job HeyGen promises no safe repetition",
-            ),
-            Self::Unattended => (
-                "20 hours since this database was last in use",
-                "this database was not in use for 20 hours, and another copy of it may have sent the row",
-            ),
-            Self::Restored => (
-                "an older copy of the database was put back",
-                "this row comes from a backup, and may have been sent after the backup was made",
-            ),
-            Self::Rescued => (
-                "rescued from a damaged database",
-                "this row comes from a damaged database, and may have been sent before that",
-            ),
-        }
-    }
 }
 
 /// A person asks for a row that was held back although no attempt of it is known: it goes into the outbox again,
@@ -211,13 +201,6 @@ pub struct Attempt {
     pub unanswered: i64,
 }
 
-impl Attempt {
-    /// No attempt is unanswered but perhaps the latest: what refuses it frees the row.
-    fn is_first(self) -> bool {
-        !self.unanswered_before && self.unanswered == 0
-    }
-}
-
 /// What the answer to a POST means; `new_key` is what the row gets where HeyGen may replay a stored refusal.
 pub fn sent(
     video: &Video,
@@ -231,7 +214,9 @@ pub fn sent(
         Ok(created) => return accepted(video, created, account, now),
         Err(error) => error,
     };
-    let (verdict, first) = (Verdict::of(error), attempt.is_first());
+    let verdict = Verdict::of(error);
+    // No attempt is unanswered but perhaps the latest: what refuses it frees the row.
+    let first = !attempt.unanswered_before && attempt.unanswered == 0;
     if video.phase != Phase::Sending || verdict == Verdict::NotAsked && !first {
         return Decision::new(video);
     }
@@ -263,7 +248,7 @@ pub fn sent(
                 code: error.code.clone(),
                 until: row.send_after.map(Timestamp::rfc3339),
             };
-            decision.again(postponed, video.send_after.is_some());
+            decision.event(postponed).again = video.send_after.is_some();
             return decision;
         }
         Verdict::Unanswered | Verdict::Garbled | Verdict::Declined => true,
@@ -280,7 +265,7 @@ pub fn sent(
 }
 
 fn unrepeatable(video: &Video, error: &ApiError, now: Timestamp) -> Decision {
-    let mut decision = expire(video, Expiry::NoReplay, now);
+    let mut decision = expire(video, Expiry::NO_REPLAY, now);
     if let Some(last) = &mut decision.video.last_error {
         last.request_id = error.request_id.clone();
     }

@@ -152,8 +152,8 @@ impl Run<'_, '_> {
             if let Event::Unknown { .. } = entry.event {
                 self.lost.push(row);
             }
-            if let Some(hook) = entry.hook(&video) {
-                self.due_hook(tx, row, hook, entry.event.saved_path())?;
+            if let Some((event, file)) = entry.hook(&video) {
+                self.due_hook(tx, row, event, file)?;
             }
             self.after.said.push((Rc::clone(&video), entry));
         }

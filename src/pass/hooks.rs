@@ -107,27 +107,19 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn start_hook(
-        &mut self,
-        command: Result<(Command, String), String>,
-        hook: DueHook,
-        video: Video,
-        guard: Guard,
-    ) {
+    fn start_hook(&mut self, mut command: Command, hook: DueHook, video: Video, guard: Guard) {
         let started = Instant::now();
-        let spawned = command.and_then(|(mut command, input)| {
-            guard.hand_on(true);
-            let child = command.spawn();
-            guard.hand_on(false);
-            Ok((child.map_err(|error| error.to_string())?, input))
-        });
-        let group = |(child, _): &(Child, String)| Pid::from_raw(child.id().cast_signed());
+        let input = to_line(&VideoObject::new(&video)).unwrap_or_default();
+        guard.hand_on(true);
+        let spawned = command.spawn().map_err(|error| error.to_string());
+        guard.hand_on(false);
+        let group = |child: &Child| Pid::from_raw(child.id().cast_signed());
         self.hooks.child = spawned.as_ref().ok().map(group).map(signals::Child::of);
         self.hooks.until = Some(started + PATIENCE);
         let has_child = spawned.is_ok();
         let outbox = self.outbox.clone();
         let wait = move || {
-            let outcome = spawned.and_then(|(child, input)| outcome(child, &input, started));
+            let outcome = spawned.and_then(|child| outcome(child, &input, started));
             let message = Message::new(move |run, tx| {
                 run.after.guards.push(guard);
                 run.hooked(tx, &hook, video, outcome)
@@ -228,15 +220,10 @@ impl Hooks {
     }
 }
 
-/// The user's command, told of a hook, and what it can read.
-fn command_of(
-    command: &str,
-    hook: &DueHook,
-    video: &Video,
-    database: &Path,
-) -> Result<(Command, String), String> {
-    let row = to_line(&VideoObject::new(video)).map_err(|error| error.to_string())?;
+/// The user's command, told of a hook.
+fn command_of(command: &str, hook: &DueHook, video: &Video, database: &Path) -> Command {
     let video_id = video.video_id.as_ref().map_or("", |id| id.as_str());
+    let title = video.title.as_deref().unwrap_or_default();
     let mut child = Command::new("sh");
     child
         .arg("-c")
@@ -247,10 +234,7 @@ fn command_of(
         // An environment variable cannot hold NUL; nothing else is changed.
         .env("TRACKER_VIDEO_ID", without_nul(video_id))
         .env("TRACKER_STATUS", without_nul(video.status()))
-        .env(
-            "TRACKER_TITLE",
-            without_nul(video.title.as_deref().unwrap_or_default()),
-        )
+        .env("TRACKER_TITLE", without_nul(title))
         .env("TRACKER_DATA", data(video))
         .env("TRACKER_FILE", hook.file.as_deref().unwrap_or_default())
         .env("TRACKER_DB", database)
@@ -258,7 +242,7 @@ fn command_of(
         .stdout(io::stderr())
         // A group of its own, so that what it starts ends with it.
         .process_group(0);
-    Ok((child, row))
+    child
 }
 
 /// The line of the user's table, as JSON; empty where there is none.

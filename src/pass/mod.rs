@@ -75,9 +75,7 @@ pub(crate) fn run(
     }
     let mut run = Run::new(store, env, options, reporter)?;
     run.gather(store, scope)?;
-    if hooks {
-        run.hooks.look = true;
-    }
+    run.hooks.look |= hooks;
     let result = run.finish(store);
     run.hooks.end();
     if everything {
@@ -202,7 +200,7 @@ impl<'a, 's> Run<'a, 's> {
         self.send_messages(store)?;
         self.look_for_lost(store)?;
         self.explain_no_credit();
-        std::mem::take(&mut self.outages).settle(store, self.reporter, time::now())?;
+        std::mem::take(&mut self.outages).settle(store, self.reporter)?;
         if self.options.run_hooks {
             self.finish_hooks(store)?;
         }

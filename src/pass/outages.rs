@@ -12,7 +12,7 @@ use crate::decide::{REPORT_AGAIN, Verdict};
 use crate::error::{Problem, Result};
 use crate::heygen::{ApiError, Timeouts};
 use crate::store::{Store, Trouble};
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 use crate::video::{Account, Outage};
 
 /// An outage, and the account or host that it concerns (empty: this machine).
@@ -43,12 +43,8 @@ impl Outages {
         self.met.keys().any(|(met, _)| *met == outage)
     }
 
-    pub(super) fn settle(
-        self,
-        store: &mut Store,
-        reporter: &mut Reporter<'_>,
-        now: Timestamp,
-    ) -> Result<()> {
+    pub(super) fn settle(self, store: &mut Store, reporter: &mut Reporter<'_>) -> Result<()> {
+        let now = time::now();
         let known = store.read(|tx| tx.troubles())?;
         let met: Vec<(Trouble, bool)> = self
             .met

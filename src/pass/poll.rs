@@ -226,7 +226,7 @@ impl Run<'_, '_> {
         answer: Result<BulkStatuses, ApiError>,
     ) -> Result<()> {
         let error = match answer {
-            Ok(statuses) => return self.bulk_statuses(tx, rows, statuses),
+            Ok(words) => return self.bulk_words(tx, rows, words),
             Err(error) => error,
         };
         let verdict = Verdict::of(&error);
@@ -249,18 +249,13 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn bulk_statuses(
-        &mut self,
-        tx: &Tx<'_>,
-        rows: Vec<Asked>,
-        statuses: BulkStatuses,
-    ) -> Result<()> {
+    fn bulk_words(&mut self, tx: &Tx<'_>, rows: Vec<Asked>, words: BulkStatuses) -> Result<()> {
         self.worked(tx)?;
         self.works(Outage::Forbidden);
         // A hint only, where it is unknown to HeyGen or another account's.
         let not_found = |word: &RemoteStatus| word.as_str() == "not_found";
         for asked in rows {
-            match statuses.get(&asked.job.id) {
+            match words.get(&asked.job.id) {
                 Some(word) if not_found(word) && asked.missing => {}
                 Some(word) if !not_found(word) && !word.is_terminal() => {
                     self.reporter.tally.polled += 1;
@@ -367,23 +362,21 @@ impl Run<'_, '_> {
         if self.polls.breaker.worked() {
             self.find_stalled(store)?;
         }
-        let failed = std::mem::take(&mut self.polls.failed);
+        let mut failed = std::mem::take(&mut self.polls.failed);
         let held = std::mem::take(&mut self.polls.held);
         let Some((_, first)) = failed.first().cloned() else {
             return Ok(());
         };
-        let rows = failed.len() + held.len();
+        failed.extend(held.into_iter().map(|asked| (asked, first.clone())));
+        let breaker = &self.polls.breaker;
         let everybodys =
-            self.outages.has(Outage::Network) || self.polls.breaker.blames_everybody(rows);
+            self.outages.has(Outage::Network) || breaker.blames_everybody(failed.len());
         if everybodys {
-            self.outage(Outage::Network, first.clone());
+            self.outage(Outage::Network, first);
         }
-        let rest = held.into_iter().map(|asked| (asked, first.clone()));
         self.commit(store, |run, tx| {
-            for (asked, error) in failed.into_iter().chain(rest) {
-                run.failed(tx, &asked, &error, !everybodys)?;
-            }
-            Ok(())
+            let mut failed = failed.iter();
+            failed.try_for_each(|(asked, error)| run.failed(tx, asked, error, !everybodys))
         })
     }
 
@@ -407,10 +400,9 @@ impl Run<'_, '_> {
         }
         self.commit(store, |run, tx| {
             let (witness, at) = (run.polls.witness, run.heygen_now());
-            for (asked, error) in &not_found {
-                run.observe(tx, asked, Observation::NotFound { error, witness, at })?;
-            }
-            Ok(())
+            not_found.iter().try_for_each(|(asked, error)| {
+                run.observe(tx, asked, Observation::NotFound { error, witness, at })
+            })
         })
     }
 
@@ -430,11 +422,8 @@ impl Run<'_, '_> {
             return Ok(());
         }
         self.commit(store, |run, tx| {
-            for row in rows {
-                let now = run.now;
-                run.change(tx, row, |video| decide::stalled(video, now))?;
-            }
-            Ok(())
+            let mut rows = rows.into_iter();
+            rows.try_for_each(|row| run.change(tx, row, |video| decide::stalled(video, now)))
         })
     }
 

@@ -76,23 +76,18 @@ impl Run<'_, '_> {
             };
             if let Some(video) = store.read(|tx| tx.video(row))? {
                 for file in &video.files {
-                    if let Some(finished) = left_publishing(file) {
-                        self.repair_file(store, &video, file.asset, finished)?;
-                    }
+                    self.repair_file(store, &video, file)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn repair_file(
-        &mut self,
-        store: &mut Store,
-        video: &Video,
-        asset: Asset,
-        finished: Finished,
-    ) -> Result<()> {
-        let row = video.id;
+    fn repair_file(&mut self, store: &mut Store, video: &Video, file: &File) -> Result<()> {
+        let Some(finished) = left_publishing(file) else {
+            return Ok(());
+        };
+        let (row, asset) = (video.id, file.asset);
         let disk = store.read(|tx| tx.output_device(row))?;
         let result = match disk.filter(|point| !download::mount::is_mounted(point)) {
             Some(point) => Err(DownloadError::unmounted(&point)),
@@ -134,6 +129,8 @@ impl Run<'_, '_> {
             self.saves.busy.insert(row, files);
             let disk = store.read(|tx| tx.output_device(row))?;
             let job = SaveJob {
+                assets,
+                guard,
                 stem,
                 disk,
                 refreshed: false,
@@ -142,28 +139,22 @@ impl Run<'_, '_> {
                 options: self.options.clone(),
                 progress: self.reporter.screen.progress.clone(),
             };
-            self.start_saving(store, job, assets, guard)?;
+            self.start_saving(store, job)?;
         }
         Ok(())
     }
 
     /// Without a thread it is done here, and what it says is taken in at once.
-    fn start_saving(
-        &mut self,
-        store: &mut Store,
-        job: SaveJob,
-        assets: Vec<Asset>,
-        guard: Guard,
-    ) -> Result<()> {
+    fn start_saving(&mut self, store: &mut Store, job: SaveJob) -> Result<()> {
         if self.savers.has_thread() {
             let outbox = self.outbox.clone();
             self.savers
-                .start(move || job.run(assets, guard, &|message| outbox.send(message).is_ok()));
+                .start(move || job.run(&|message| outbox.send(message).is_ok()));
             return Ok(());
         }
         self.savers.begin();
         let taken_in = RefCell::new((self, store, Ok(())));
-        job.run(assets, guard, &|message| {
+        job.run(&|message| {
             let (run, store, result) = &mut *taken_in.borrow_mut();
             if result.is_ok() {
                 *result = run.take_in(store, vec![message]);
@@ -196,13 +187,8 @@ impl Run<'_, '_> {
         self.change(tx, row, |video| decide::file(video, asset, fact, now))
     }
 
-    pub(super) fn refreshed(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        remote: &RemoteVideo,
-    ) -> Result<()> {
-        let (seen, account, now) = (Observation::Detail(remote), self.account()?, self.now);
+    pub(super) fn refreshed(&mut self, tx: &Tx<'_>, row: RowId, seen: &RemoteVideo) -> Result<()> {
+        let (seen, account, now) = (Observation::Detail(seen), self.account()?, self.now);
         self.change(tx, row, |video| {
             decide::observed(video, seen, &account, now)
         })

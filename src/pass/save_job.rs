@@ -27,6 +27,8 @@ pub(super) type Deliver<'a> = dyn Fn(Message) -> bool + 'a;
 type Failed = Option<Box<(DownloadError, bool)>>;
 
 pub(super) struct SaveJob {
+    pub(super) assets: Vec<Asset>,
+    pub(super) guard: Guard,
     pub(super) video: Video,
     pub(super) disk: Option<PathBuf>,
     pub(super) stem: String,
@@ -38,7 +40,7 @@ pub(super) struct SaveJob {
 
 impl SaveJob {
     /// `deliver` takes its messages to the main thread; `false` when the run is over and nobody listens.
-    pub(super) fn run(mut self, assets: Vec<Asset>, guard: Guard, deliver: &Deliver<'_>) {
+    pub(super) fn run(mut self, deliver: &Deliver<'_>) {
         let row = self.video.id;
         if self.disk.is_none() {
             let point = mount::point(&self.video.output_dir).unwrap_or_else(|| PathBuf::from("/"));
@@ -47,7 +49,7 @@ impl SaveJob {
                 tx.set_output_device(row, Some(&point))
             }));
         }
-        for asset in assets {
+        for asset in std::mem::take(&mut self.assets) {
             let message = match self.save(asset, deliver) {
                 Ok(()) => Message::new(move |run, tx| {
                     run.file(tx, row, asset, FileFact::Saved { repaired: false })
@@ -64,7 +66,7 @@ impl SaveJob {
         }
         // The run may be over; then nobody listens, and the kernel has the lock back.
         deliver(Message::new(move |run, _| {
-            run.saved(row, guard);
+            run.saved(row, self.guard);
             Ok(())
         }));
     }

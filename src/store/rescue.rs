@@ -217,7 +217,7 @@ impl Rescue<'_> {
         for row in &rescued.held {
             // A row that cannot be read as one is left alone by every run.
             if let Ok(Some(video)) = tx.video(*row) {
-                let held = decide::expire(&video, Expiry::Rescued, self.now);
+                let held = decide::expire(&video, Expiry::RESCUED, self.now);
                 tx.apply(&held, self.now).ok();
             }
         }

@@ -141,7 +141,7 @@ fn each_answer_to_a_first_post_and_to_a_replay() {
 
 #[test]
 fn an_accepted_id_is_recorded_whatever_became_of_the_row() {
-    let unknown = expire(&sending(), Expiry::Age, noon()).video;
+    let unknown = expire(&sending(), Expiry::AGE, noon()).video;
     for video in [unsent(), sending(), unknown] {
         let decision = answered(&video, false, &Ok(created()));
         assert_eq!(decision.video.phase, Phase::Accepted);
@@ -246,7 +246,7 @@ fn a_replay_belongs_to_its_account_a_first_post_to_nobody() {
     // Too old is too old, whoever asks.
     let late = noon().after(20 * HOUR);
     let due = due(&sending(), &at(Some(&other()), false, late));
-    assert_eq!(due, Due::Expired(Expiry::Age));
+    assert_eq!(due, Due::Expired(Expiry::AGE));
 }
 
 #[test]
@@ -257,25 +257,25 @@ fn a_replay_is_possible_for_twenty_hours_of_a_clock_that_goes_forward() {
     let table = [
         (sending(), noon(), Due::Now),
         (sending(), ahead(20 * HOUR - second), Due::Now),
-        (sending(), ahead(20 * HOUR), Due::Expired(Expiry::Age)),
-        (sending(), ahead(9000 * HOUR), Due::Expired(Expiry::Age)),
+        (sending(), ahead(20 * HOUR), Due::Expired(Expiry::AGE)),
+        (sending(), ahead(9000 * HOUR), Due::Expired(Expiry::AGE)),
         // A later attempt does not buy time.
         (
             again(ahead(19 * HOUR)),
             ahead(20 * HOUR),
-            Due::Expired(Expiry::Age),
+            Due::Expired(Expiry::AGE),
         ),
         // Clocks drift a little.
         (sending(), noon().before(5 * MINUTE), Due::Now),
         (
             sending(),
             noon().before(5 * MINUTE + second),
-            Due::Expired(Expiry::Clock),
+            Due::Expired(Expiry::CLOCK),
         ),
         (
             again(ahead(10 * HOUR)),
             ahead(9 * HOUR),
-            Due::Expired(Expiry::Clock),
+            Due::Expired(Expiry::CLOCK),
         ),
         // Never sent: too old only once nobody has looked for so long.
         (unsent(), ahead(20 * HOUR - second), Due::Now),
@@ -349,7 +349,7 @@ fn a_post_that_was_not_made_unties_only_a_fresh_row() {
 
 #[test]
 fn what_expires_keeps_what_a_person_needs_to_find_out() {
-    for expiry in [Expiry::Age, Expiry::Clock] {
+    for expiry in [Expiry::AGE, Expiry::CLOCK] {
         let decision = expire(&sending(), expiry, noon());
         assert_eq!(decision.video.phase, Phase::Unknown);
         assert_eq!(decision.video.idempotency_key, Some(key("first")));
@@ -395,7 +395,7 @@ fn an_outbox_that_nobody_looked_at_for_twenty_hours_waits_for_a_person() {
         outbox_seen_at: Some(at_time),
         ..at(None, false, late)
     };
-    let held = Due::Expired(Expiry::Unattended);
+    let held = Due::Expired(Expiry::UNATTENDED);
     assert_eq!(due(&unsent(), &at(None, false, late)), held);
     assert_eq!(
         due(&unsent(), &at(None, true, late)),
@@ -405,13 +405,13 @@ fn an_outbox_that_nobody_looked_at_for_twenty_hours_waits_for_a_person() {
     assert_eq!(due(&unsent(), &seen(noon())), held);
     assert_eq!(due(&unsent(), &seen(noon().after(second))), Due::Now);
 
-    let unknown = expire(&unsent(), Expiry::Unattended, late).video;
+    let unknown = expire(&unsent(), Expiry::UNATTENDED, late).video;
     assert_eq!(unknown.phase, Phase::Unknown);
     assert!(!unknown.has_unanswered_attempt());
     let released = release(&unknown).unwrap().video;
     assert_eq!(released.phase, Phase::Unsent);
     assert_eq!(released.idempotency_key, Some(key("first")));
-    let lost = expire(&sending(), Expiry::Age, late).video;
+    let lost = expire(&sending(), Expiry::AGE, late).video;
     assert!(lost.has_unanswered_attempt());
     assert!(release(&lost).is_none(), "never sent again by itself");
 }
