@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use crate::support::{Bench, Run, skipped};
 use crate::sweep::{
     ACCEPTED, CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, disturb, is_full,
+    struck,
 };
 use crate::tracer::{Act, Call, Traced, why_not};
 
@@ -96,7 +97,7 @@ fn error_sweep(scene: &Scene, sample: usize) {
     }
     let (calls, end) = scene.undisturbed();
     let mut strikes = Strikes::default();
-    for number in chosen(calls.len(), sample) {
+    for number in struck(&calls, sample) {
         for which in [Which::One(number), Which::From(number)] {
             if matches!(which, Which::One(_)) && !calls[number - 1].can_fail() {
                 continue;

@@ -6,7 +6,7 @@
 //! nothing may tell that there was a kill.
 
 use crate::support::{Bench, skipped};
-use crate::sweep::{CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, chosen, kill_at};
+use crate::sweep::{CHECK, LONG, PLAYS, REPAIR, RESUME, SUBMIT, Scene, Strikes, kill_at, struck};
 use crate::tracer::{Traced, why_not};
 
 #[test]
@@ -42,7 +42,7 @@ fn kill_sweep(scene: &Scene, sample: usize) {
     let (calls, end) = scene.undisturbed();
     let mut strikes = Strikes::default();
     let mut recorded = false;
-    for number in chosen(calls.len(), sample) {
+    for number in struck(&calls, sample) {
         let played = (0..PLAYS)
             .map(|_| play(scene, number))
             .find(|(_, killed)| killed.was_killed());
