@@ -4,7 +4,6 @@ use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use percent_encoding::percent_decode_str;
 use ureq::Agent;
 use ureq::http::Uri;
 use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
@@ -183,13 +182,21 @@ fn is_named_otherwise(uri: &Uri, head: &Parts) -> bool {
     let wanted = parameters
         .filter_map(|parameter| parameter.split_once('='))
         .find(|(name, _)| name.eq_ignore_ascii_case("response-content-disposition"));
-    match (wanted, head.headers.get(CONTENT_DISPOSITION)) {
-        (Some((_, wanted)), Some(named)) => {
-            let spaced = wanted.replace('+', " ");
-            !percent_decode_str(&spaced).eq(named.as_bytes().iter().copied())
-        }
-        _ => false,
-    }
+    let wanted = wanted.map(|(_, wanted)| net::percent_decoded(&wanted.replace('+', " ")));
+    let named = head.headers.get(CONTENT_DISPOSITION);
+    let named = named.and_then(|named| named.to_str().ok());
+    let names = wanted
+        .as_deref()
+        .and_then(file_name)
+        .zip(named.and_then(file_name));
+    names.is_some_and(|(wanted, named)| wanted != named)
+}
+
+/// The name in a `Content-Disposition`, where it is plain: hosts write the others, and all around it, in ways of their own.
+fn file_name(disposition: &str) -> Option<&str> {
+    let (_, name) = disposition.split_once("filename=")?;
+    let name = name.split(';').next()?.trim().trim_matches('"');
+    name.is_ascii().then_some(name)
 }
 
 const MALFORMED: &str = "not a valid URL";
@@ -279,6 +286,15 @@ mod tests {
         assert!(!is_other(query, Some("attachment; filename=\"a.mp4\"")));
         assert!(is_other(query, Some("attachment; filename=\"b.mp4\"")));
         assert!(!is_other(query, None));
+        for same in [
+            "inline",
+            "attachment;FileName=x",
+            "attachment;filename=a.mp4 ; filename*=UTF-8''b.mp4",
+        ] {
+            assert!(!is_other(query, Some(same)), "{same}");
+        }
+        let umlaut = "response-content-disposition=attachment%3B%20filename%3D%22%C3%BC.mp4%22";
+        assert!(!is_other(umlaut, Some("attachment; filename=\"_.mp4\"")));
         assert!(!is_other("a=b", Some("attachment; filename=\"b.mp4\"")));
     }
 

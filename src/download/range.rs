@@ -84,7 +84,8 @@ pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> Don
             Rest::Append { total }
         }
         (416, Some((None, total))) if fits(total) && total == part.bytes => Rest::Complete,
-        (206 | 416, _) => Rest::Again,
+        // Some hosts refuse any request for a part.
+        (206 | 400 | 405 | 412 | 416, _) => Rest::Again,
         _ => Rest::Whole(whole(asset, from, answer)?),
     })
 }

@@ -68,8 +68,9 @@ pub(crate) fn agent(options: &AgentOptions<'_>, connector: WatchingConnector) ->
         .max_idle_connections(idle)
         .max_idle_connections_per_host(idle)
         // ureq fills both with zeros for every connection; its default of twice 128 KiB would be 4 MiB for 16. What is
-        // sent besides bodies fits, what is answered may be longer.
-        .max_response_header_size(32 * 1024)
+        // sent besides bodies fits, what is answered may be longer. After an interim answer (1xx) ureq takes all that it
+        // has read for headers, the beginning of a body included: a buffer of them is allowed.
+        .max_response_header_size(64 * 1024)
         .input_buffer_size(64 * 1024)
         .output_buffer_size(16 * 1024)
         .timeout_global(options.whole)

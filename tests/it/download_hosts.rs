@@ -228,6 +228,50 @@ fn s19_an_answer_that_is_named_otherwise_is_not_the_file() {
     row.is_saved();
 }
 
+#[test]
+fn an_answer_that_names_no_file_plainly_is_the_file() {
+    let row = Rendered::new();
+    row.check("--no-download").exits(0);
+    let url = row.bench.query("SELECT video_url FROM videos");
+    let name = "attachment%3B+filename%3D%22mine.mp4%22";
+    lead_to(&row, &format!("{url}&response-content-disposition={name}"));
+    row.fault(Fault::set_header("Content-Disposition", "inline"));
+    row.check("--retries 0").exits(0);
+    row.is_saved();
+}
+
+#[test]
+fn an_interim_answer_does_not_hide_the_file_that_follows() {
+    let options = Options {
+        file_size: 400_000,
+        ..Options::default()
+    };
+    let row = Rendered::with(options, "");
+    let film = row.expected();
+    let head = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: </v>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+        film.len()
+    );
+    let answer = [head.into_bytes(), film].concat();
+    lead_to(
+        &row,
+        &host(move |_, stream| drop(stream.write_all(&answer))),
+    );
+    row.check("--retries 0").exits(0);
+    row.is_saved();
+}
+
+#[test]
+fn a_host_that_refuses_every_part_is_asked_for_the_whole() {
+    for status in [400, 405, 412] {
+        let row = Rendered::partial(20_000);
+        row.fault(Fault::status(status));
+        row.check("--retries 0").exits(0);
+        assert_eq!(row.ranges()[1..], ["bytes=20000-", ""], "{status}");
+        row.is_saved();
+    }
+}
+
 /// A film of 12 MB at 3 MB/s, with ranges.
 fn terminate(check: &Child) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(check.id()).expect("a pid"));
