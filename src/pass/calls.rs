@@ -90,9 +90,12 @@ impl Access {
                 session: remote.session,
                 ..video
             }),
-            // A placeholder that never rendered: the session's word stands.
-            Err(error) if Verdict::of(&error) == Verdict::NotFound => Ok(remote),
-            Err(error) => Err(error),
+            // A placeholder that never rendered, whatever HeyGen says of it: the session's word stands.
+            Err(error) => match Verdict::of(&error) {
+                Verdict::NotFound => Ok(remote),
+                verdict if verdict.is_heygens() && !remote.status.is_completed() => Ok(remote),
+                _ => Err(error),
+            },
         }
     }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::commit::Message;
 use super::{Run, Tx};
-use crate::decide::{self, Breaker, Circuit, Observation, Verdict, Witness};
+use crate::decide::{self, Breaker, Circuit, Decision, Observation, Verdict, Witness};
 use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, BulkStatuses, MAX_BULK, RemoteVideo, fits_bulk};
 use crate::store::{Asked, Store};
-use crate::video::{Job, Kind, Outage, Phase, RemoteStatus, RowId, VideoId};
+use crate::video::{Job, Kind, Outage, Phase, RemoteStatus, RowId, Video, VideoId};
 
 const PAGE: u32 = 1000;
 const USUAL: u32 = 200;
@@ -475,17 +475,27 @@ impl Run<'_, '_> {
         if is_anothers && matches!(observation, Observation::NotFound { .. }) {
             self.polls.other_account += 1;
         }
-        let mut decision = decide::observed(&video, observation, &account, self.now);
+        let decision = self.observed(tx, &video, observation)?;
+        let answered = matches!(observation, Observation::Detail(_) | Observation::Bulk(_));
+        if answered && !decision.changed {
+            self.after.seen.push(asked.row);
+        }
+        self.write(tx, decision)
+    }
+
+    pub(super) fn observed(
+        &self,
+        tx: &Tx<'_>,
+        video: &Video,
+        observation: Observation<'_>,
+    ) -> Result<Decision> {
+        let mut decision = decide::observed(video, observation, &self.account()?, self.now);
         if decision.video.video_id != video.video_id
             && let Some(id) = &decision.video.video_id
             && let Some(other) = tx.by_video_id(id)?
         {
             decide::leave_video_to(&mut decision, other);
         }
-        let answered = matches!(observation, Observation::Detail(_) | Observation::Bulk(_));
-        if answered && !decision.changed {
-            self.after.seen.push(asked.row);
-        }
-        self.write(tx, decision)
+        Ok(decision)
     }
 }

@@ -188,10 +188,11 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn refreshed(&mut self, tx: &Tx<'_>, row: RowId, seen: &RemoteVideo) -> Result<()> {
-        let (seen, account, now) = (Observation::Detail(seen), self.account()?, self.now);
-        self.change(tx, row, |video| {
-            decide::observed(video, seen, &account, now)
-        })
+        let Some(video) = tx.video(row)? else {
+            return Ok(());
+        };
+        let decision = self.observed(tx, &video, Observation::Detail(seen))?;
+        self.write(tx, decision)
     }
 
     /// Removes a part that nobody will go on with. What cannot be removed does no harm.

@@ -147,9 +147,15 @@ impl SaveJob {
             (verdict != Verdict::NotAsked).then_some(failed)
         })?;
         self.video.urls = remote.urls.clone();
+        let makes = remote
+            .session
+            .as_ref()
+            .and_then(|session| session.video_id.as_ref());
+        let is_other = makes.is_some_and(|id| self.video.video_id.as_ref() != Some(id));
         let row = self.video.id;
         deliver(Message::new(move |run, tx| run.refreshed(tx, row, &remote)));
-        Ok(())
+        // A session has moved on to another video, which the next check fetches under its own name.
+        (!is_other).then_some(()).ok_or(None)
     }
 }
 

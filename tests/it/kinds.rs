@@ -113,6 +113,72 @@ fn a_session_that_failed_and_goes_on_is_not_given_up() {
     assert!(said.contains("1 saved"), "{said}");
 }
 
+/// Whatever HeyGen says about asking for it: a placeholder need not even be a video's id.
+#[test]
+fn a_session_that_failed_ends_its_row_although_its_video_cannot_be_had() {
+    for status in [400, 403, 404] {
+        let bench = Bench::new();
+        bench
+            .tracker_with(&["submit", "--prompt", "A film"])
+            .exits(0);
+        bench.heygen.set_status(&job(&bench), "failed");
+        let names_one = Fault::patch_detail(json!({"video_id": "placeholder"}));
+        bench
+            .heygen
+            .fault("GET /v3/video-agents/{id}", names_one.forever());
+        bench
+            .heygen
+            .fault("GET /v3/videos/{id}", Fault::status(status).forever());
+        for _ in 0..4 {
+            bench.tracker("check").exits(0);
+            bench.advance(std::time::Duration::from_secs(900));
+        }
+        assert_eq!(bench.status(1), "failed", "{status}");
+        assert_eq!(bench.query("SELECT finished FROM videos"), "1");
+    }
+}
+
+#[test]
+fn a_session_that_moves_on_to_another_video_gets_that_under_its_own_name() {
+    for tracked in [false, true] {
+        let bench = Bench::new();
+        bench
+            .tracker_with(&["submit", "--prompt", "A film"])
+            .exits(0);
+        let session = job(&bench);
+        let other = "another-video";
+        bench.heygen.add_video(other, "completed");
+        if tracked {
+            bench
+                .tracker(&format!("add {other} --assets none"))
+                .exits(0);
+        }
+        bench.heygen.finish(&session);
+        // Between the first look at it and the second, which a refused link causes.
+        bench
+            .heygen
+            .fault("GET /files/{id}/video", Fault::status(403));
+        let moves_on = Fault::patch_detail(json!({ "video_id": other }));
+        bench
+            .heygen
+            .fault("GET /v3/video-agents/{id}", moves_on.nth(1).forever());
+        for _ in 0..3 {
+            let check = bench.tracker("check").exits(0);
+            assert_eq!(check.stderr, "", "{}", check.screen());
+        }
+        let saved = bench.query("SELECT group_concat(path) FROM files WHERE state = 'saved'");
+        let own = bench.path("output").join(format!("{other}.mp4"));
+        let wanted = if tracked {
+            String::new()
+        } else {
+            own.display().to_string()
+        };
+        assert_eq!(saved, wanted);
+        assert_eq!(bench.query("SELECT finished FROM videos WHERE id = 1"), "1");
+        bench.assert_invariants();
+    }
+}
+
 #[test]
 fn a_field_that_an_agent_does_not_know_is_refused_by_name() {
     let bench = Bench::new();
