@@ -265,7 +265,6 @@ impl Client {
                 },
             })?;
         let (head, body) = response.into_parts();
-        self.note_clock(&head);
         let (body, end) = net::read_up_to(body.into_reader(), MAX_ANSWER);
         let request_id = text(&head, &X_REQUEST_ID);
         let request_id = request_id.map(|id| self.redactor.clean(id, MAX_REQUEST_ID));
@@ -282,6 +281,10 @@ impl Client {
             }
             .map_err(|unusable| self.bad_response(&head, &body, unusable)),
         };
+        // What stands between has a clock of its own.
+        if found.as_ref().err().is_none_or(|error| error.own_word) {
+            self.note_clock(&head);
+        }
         match found {
             Ok(found) => Ok((found, request_id)),
             Err(error) => Err(ApiError {

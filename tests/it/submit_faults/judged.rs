@@ -174,6 +174,21 @@ fn s20_a_clock_that_stands_still_replays_no_forgotten_key() {
 }
 
 #[test]
+fn s20_the_clock_of_what_stands_between_says_nothing_about_a_key() {
+    let bench = queued();
+    bench
+        .heygen
+        .fault(POST, Fault::cut_before_answer().times(2));
+    bench.tracker("check").exits(1);
+    bench.advance(5 * MINUTE);
+    let gateway = Fault::html(502).header("Date", "Fri, 01 Jan 2038 00:00:00 GMT");
+    bench.heygen.fault("GET /v3/users/me", gateway.forever());
+    bench.tracker("check");
+    assert_eq!(bench.status(1), "waiting");
+    ends_well(&bench);
+}
+
+#[test]
 fn s11_a_queued_row_is_submitted_only_by_the_account_it_was_recorded_under() {
     let bench = queued_on(two_accounts(), 2);
     let other = with_key(&bench, "check", "second-key").exits(1);
