@@ -148,7 +148,7 @@ fn read_all(what: &[OsString], force: bool, base: &mut Video) -> Result<(Vec<Vid
 }
 
 /// A directory that happens to be called like an id does not make it a file.
-fn is_file(argument: &OsStr) -> bool {
+pub(crate) fn is_file(argument: &OsStr) -> bool {
     argument.as_bytes().contains(&b'/')
         || argument.as_bytes().ends_with(b".json")
         || fs::metadata(argument).is_ok_and(|meta| !meta.is_dir())

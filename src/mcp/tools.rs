@@ -25,6 +25,7 @@ use super::types::{
     CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo,
     StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
 };
+use crate::commands::add::is_file;
 use crate::error::{Problem, code};
 use crate::pass::Access;
 use crate::render::fields::Field;
@@ -85,12 +86,14 @@ where
         .with_annotations(annotations);
     ToolRoute::new_dyn(tool, move |context| {
         Box::pin(async move {
-            let asked = parse_json_object(context.arguments.unwrap_or_default())?;
             let call = ToolCall {
                 server: context.service,
                 context: &context.request_context,
             };
-            let answer = work(call, asked).await;
+            let answer = match parse_json_object(context.arguments.unwrap_or_default()) {
+                Ok(asked) => work(call, asked).await,
+                Err(error) => Err(Problem::usage(error.message, "see the tool's input schema")),
+            };
             Ok(answer.map_or_else(refused, answered).into())
         })
     })
@@ -122,7 +125,7 @@ fn free_tools() -> [ToolRoute<McpServer>; 6] {
             "list_videos",
             "List videos",
             Effect::Reads,
-            "The history, newest first, by status, tag, text or date; 20 a page. Reads the local table only.",
+            "The history, newest first, by status, kind, tag, text or date; 20 a page. Reads the local table only.",
             |call, asked| Box::pin(async move { call.server.list_videos(asked) }),
         ),
         tool(
@@ -173,8 +176,9 @@ fn spending_tools() -> [ToolRoute<McpServer>; 3] {
             "retry_video",
             "Retry a video (may cost money)",
             Effect::Works,
-            "Submit a failed, rejected, unknown or missing video once more. THIS MAY COST MONEY. The same retry again is \
-             the same row.",
+            "Submit a failed, rejected, unknown or missing video once more. THIS MAY COST MONEY. HeyGen may have created \
+             and charged for an unknown one already: look at its candidates and ask the user first. The same retry again \
+             is the same row.",
             |call, asked| Box::pin(call.retry_video(asked)),
         ),
         tool(
@@ -273,11 +277,16 @@ impl McpServer {
             })
         });
         let below = below.transpose()?;
+        let kinds = asked.kind.iter().map(|word| {
+            let hint = "video, agent, template, translation, lipsync or model";
+            let unknown = |()| Problem::usage(format!("there is no kind {word:?}"), hint);
+            word.parse().map_err(unknown)
+        });
         let filter = Filter {
             statuses: asked.status,
             unfinished: asked.unfinished,
             failed: asked.failed,
-            kinds: Vec::new(),
+            kinds: kinds.collect::<Result<_, _>>()?,
             since: when(asked.since)?,
             until: when(asked.until)?,
             tags: asked.tags,
@@ -346,7 +355,11 @@ impl ToolCall<'_> {
 
     async fn get_video(self, asked: GetVideo) -> Answer<VideoAnswer> {
         let id = asked.id.text();
-        let Some(mut video) = or_none(self.server.row(&id))? else {
+        let is_local = id.parse::<i64>().is_ok();
+        let Some(mut video) = (match self.server.row(&id) {
+            Err(problem) if is_local => return Err(problem),
+            found => or_none(found)?,
+        }) else {
             return Ok(seen(self.server.untracked(id).await?, false, None));
         };
         let row = video.id.to_string();
@@ -404,8 +417,13 @@ impl ToolCall<'_> {
     }
 
     async fn track_video(self, asked: TrackVideo) -> Answer<VideoList> {
-        let (id, tags) = (&asked.video_id, options("tag", &asked.tags));
-        self.verb("add", tags, &[id], Vec::new()).await?;
+        let id = &asked.video_id;
+        if id == "-" || is_file(id.as_ref()) {
+            let hint = "its id as HeyGen shows it, not a file";
+            return Err(Problem::usage(format!("{id:?} is not a video id"), hint));
+        }
+        let options = options("tag", &asked.tags).chain(options("kind", &asked.kind));
+        self.verb("add", options, &[id], Vec::new()).await?;
         self.only(id)
     }
 

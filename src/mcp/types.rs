@@ -47,6 +47,8 @@ pub(super) struct VideoInfo {
     last_error: Option<Value>,
     /// The row this one submitted again.
     retry_of: Option<i64>,
+    /// Jobs of the account that an unknown one may have become: show them to the user before anything is submitted again.
+    candidates: Option<Vec<Value>>,
 }
 
 /// Of a video that no row knows.
@@ -144,18 +146,19 @@ pub(super) struct Submission {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct GetVideo {
     /// The local number, HeyGen's video id, or a unique beginning of it.
     #[serde(alias = "videoId", alias = "video_id")]
     pub(super) id: VideoRef,
-    /// Add what happened to it, oldest first.
+    /// Add what happened to it, oldest first; also what an agent that waits for an answer said.
     #[serde(default)]
     pub(super) timeline: bool,
 }
 
 /// A number or a text: models give either.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "an id is a number or a text")]
 pub(super) enum VideoRef {
     Number(i64),
     Text(String),
@@ -171,10 +174,12 @@ impl VideoRef {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct ListVideos {
     /// Any of these status words.
     pub(super) status: Vec<String>,
+    /// Any of these: video, agent, template, translation, lipsync, model.
+    pub(super) kind: Vec<String>,
     /// All of these tags.
     pub(super) tags: Vec<String>,
     /// Part of the title, the script or the failure message.
@@ -194,7 +199,7 @@ pub(super) struct ListVideos {
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct CheckVideos {
     /// Only these; all that is unfinished when left out.
     pub(super) ids: Vec<VideoRef>,
@@ -203,6 +208,7 @@ pub(super) struct CheckVideos {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DownloadVideo {
     #[serde(alias = "videoId", alias = "video_id")]
     pub(super) id: VideoRef,
@@ -212,20 +218,25 @@ pub(super) struct DownloadVideo {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TrackVideo {
     /// HeyGen's id of a video that was made elsewhere.
     #[serde(alias = "videoId")]
     pub(super) video_id: String,
+    /// video (when left out), agent (the id is its session's), template, translation, lipsync or model.
+    #[serde(default)]
+    pub(super) kind: Option<String>,
     #[serde(default)]
     pub(super) tags: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SubmitVideo {
     /// The body of HeyGen's request, for a video: {"type":"avatar","avatar_id":…,"voice_id":…,"script":…,"title":…}; for
     /// an agent: {"prompt":…}; for a template: its variables.
     pub(super) body: Map<String, Value>,
-    /// video (when left out), agent, template, translation or lipsync.
+    /// video (when left out), agent, template, translation, lipsync or model.
     #[serde(default)]
     pub(super) kind: Option<String>,
     /// The template that the body fills in.
@@ -245,6 +256,7 @@ pub(super) struct SubmitVideo {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RetryVideo {
     /// A video that failed, or was rejected, unknown or missing.
     #[serde(alias = "videoId", alias = "video_id")]
@@ -255,6 +267,7 @@ pub(super) struct RetryVideo {
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ReplyToAgent {
     /// The row of an agent's session that waits for an answer, or failed.
     pub(super) id: VideoRef,

@@ -427,6 +427,33 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
 }
 
 #[test]
+fn every_kind_is_listed_and_tracked_and_an_unknown_row_names_its_candidates() {
+    let bench = Bench::new();
+    let agents = "POST /v3/video-agents";
+    bench.heygen.fault(agents, Fault::cut_before_answer().forever());
+    let lost = ["submit", "--prompt", "Lost"];
+    bench.tracker_with(&lost).exits(0);
+    bench.heygen.clear_faults();
+    let made = bench.heygen.videos().pop().expect("a session");
+
+    let mut client = Client::new(&bench, "");
+    client.get("check_videos", json!({"ids": [1]}));
+    let video = client.get("get_video", json!({"id": 1}));
+    assert_eq!(video["video"]["status"], "unknown", "{video}");
+    let candidates = &video["video"]["candidates"];
+    assert_eq!(candidates[0]["video_id"], made.as_str(), "{video}");
+
+    let elsewhere = json!({"video_id": "session-of-another", "kind": "agent"});
+    let tracked = client.get("track_video", elsewhere);
+    assert_eq!(tracked["videos"][0]["session_id"], "session-of-another");
+    client.get("track_video", json!({"video_id": "feed1234"}));
+    let listed = client.get("list_videos", json!({"kind": ["agent"]}));
+    assert_eq!(listed["videos"].as_array().expect("a list").len(), 2);
+    let code = client.refused("list_videos", json!({"kind": ["film"]}));
+    assert_eq!(code, "usage_error");
+}
+
+#[test]
 fn what_a_model_can_mend_is_a_result_with_a_code() {
     let bench = Bench::new();
     bench.submit(1).exits(0);
@@ -443,6 +470,19 @@ fn what_a_model_can_mend_is_a_result_with_a_code() {
     client.refused("list_videos", json!({"since": "soonish"}));
     client.refused("check_videos", json!({"ids": ["--db=/etc/passwd"]}));
     client.refused("submit_video", json!({"body": {}}));
+    let before = bench.heygen.requests().len();
+    assert_eq!(client.refused("get_video", json!({"id": 99})), "not_found");
+    for (tool, arguments) in [
+        // Ignored, this would submit.
+        ("submit_video", json!({"body": named("new"), "dryRun": true})),
+        ("submit_video", json!({"body": "text"})),
+        ("get_video", json!({"id": true})),
+        ("track_video", json!({"video_id": "/etc/passwd"})),
+        ("track_video", json!({"video_id": "-"})),
+    ] {
+        assert_eq!(client.refused(tool, arguments), "usage_error", "{tool}");
+    }
+    assert_eq!(bench.heygen.requests().len(), before);
     assert_eq!(bench.heygen.posts().len(), 1);
     // What no model should send is an error of the protocol, and the server goes on.
     assert!(
