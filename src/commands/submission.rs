@@ -42,7 +42,7 @@ pub(super) struct SubmitOptions {
     #[arg(long, value_name = "N")]
     max_per_day: Option<u64>,
     /// The caller's own name for one submission: the same again is the same row, for ever
-    #[arg(long, value_name = "KEY", hide = true)]
+    #[arg(long, value_name = "KEY")]
     request_key: Option<String>,
     /// Wait until everything is rendered and saved
     #[arg(long)]
@@ -60,8 +60,14 @@ impl SubmitOptions {
     /// # Errors
     /// Nothing was recorded then. Once it is, this succeeds.
     pub(super) fn submit(&self, context: &Context, new: Vec<(NewVideo, String)>) -> Result<Exit> {
+        if self.request_key.is_some() && new.len() > 1 {
+            return Err(Problem::usage(
+                format!("--request-key names one submission, not {}", new.len()),
+                "submit them one by one, each with a key of its own",
+            ));
+        }
         if self.dry_run {
-            return dry_run(context, new, self.again);
+            return self.preview(context, new, usize::MAX);
         }
         let account = match Access::resolve(&context.env) {
             Ok(access) => Some(access.account),
@@ -113,8 +119,9 @@ impl SubmitOptions {
         }
         if known > 0 {
             let all = videos.len();
+            let were = if known == 1 { "was" } else { "were" };
             screen.note(&format!(
-                "{known} of {all} had been submitted before and were not submitted again"
+                "{known} of {all} had been submitted before and {were} not submitted again"
             ));
         }
         self.report(context, &videos);
@@ -185,6 +192,68 @@ impl SubmitOptions {
             }
             (found, _) => Ok(found),
         }
+    }
+
+    /// Prints what of the first `shown` would be sent, and every row with the same body; a row that is to be retried is no
+    /// duplicate of itself.
+    pub(super) fn preview(
+        &self,
+        context: &Context,
+        new: Vec<(NewVideo, String)>,
+        shown: usize,
+    ) -> Result<Exit> {
+        let screen = &context.screen;
+        let (store, now) = (context.open_if_there()?, time::now());
+        let new = new.into_iter().map(|(mut new, place)| {
+            new.video.submitted_at = now;
+            new.request_key.clone_from(&self.request_key);
+            (new, place, None, Vec::new())
+        });
+        let mut new: Vec<_> = new.collect();
+        // Nothing is printed before all are known to be usable.
+        if let Some(store) = &store {
+            store.read(|tx| {
+                for (new, _, known, duplicates) in &mut new {
+                    *known = self.recorded_before(tx, new)?;
+                    *duplicates = tx.duplicates(new.body_hash.as_deref().unwrap_or_default())?;
+                }
+                Ok(())
+            })?;
+        }
+        let count = new.iter().filter(|(_, _, known, _)| known.is_none()).count();
+        for (new, place, known, mut duplicates) in new.into_iter().take(shown) {
+            let original = new.video.retry_of;
+            if let Some(row) = known {
+                screen.note(&match original {
+                    Some(original) => format!("{original} was retried already: {row}"),
+                    None => format!("{place}: submitted before as {row}"),
+                });
+            }
+            duplicates.retain(|video| Some(video.id) != original);
+            let body = new.request.unwrap_or_default();
+            let request = RequestBody::new(&body);
+            if screen.json {
+                screen.json_row(&DryRun {
+                    kind: "dry_run",
+                    place: &place,
+                    request,
+                    duplicates: duplicates.iter().map(|video| video.id.0).collect(),
+                    known: known.map(|row| row.0),
+                });
+            } else if known.is_none() {
+                screen.row(&text::sanitize(request.text()));
+                for video in duplicates {
+                    let (id, status, at) = (video.id, video.status(), video.submitted_at);
+                    screen.note(&format!(
+                        "{place}: the same body is {id} ({status}), submitted {at}"
+                    ));
+                }
+            }
+        }
+        screen.note(&format!(
+            "{count} would be submitted; nothing was sent or recorded"
+        ));
+        Ok(Exit::Ok)
     }
 
     fn send(
@@ -345,63 +414,6 @@ pub(super) fn warn_unanswered(video: &Video, context: &Context) {
     context.screen.warn(&warning);
 }
 
-/// Prints what would be sent, and every row with the same body; a row that is to be retried is no duplicate of itself.
-pub(super) fn dry_run(
-    context: &Context,
-    new: impl IntoIterator<Item = (NewVideo, String)>,
-    again: bool,
-) -> Result<Exit> {
-    let screen = &context.screen;
-    let store = context.open_if_there()?;
-    let new = new
-        .into_iter()
-        .map(|(new, place)| (new, place, None, Vec::new()));
-    let mut new: Vec<_> = new.collect();
-    // Nothing is printed before all are known to be usable.
-    if let Some(store) = &store {
-        store.read(|tx| {
-            for (new, _, known, duplicates) in &mut new {
-                *known = retry::settle(tx, new, again)?;
-                *duplicates = tx.duplicates(new.body_hash.as_deref().unwrap_or_default())?;
-            }
-            Ok(())
-        })?;
-    }
-    let mut count = 0;
-    for (new, place, known, mut duplicates) in new {
-        let original = new.video.retry_of;
-        if let (Some(original), Some(retry)) = (original, known) {
-            let note = format!("{original} was retried already: {retry}");
-            screen.note(&note);
-            continue;
-        }
-        duplicates.retain(|video| Some(video.id) != original);
-        let body = new.request.unwrap_or_default();
-        let request = RequestBody::new(&body);
-        count += 1;
-        if screen.json {
-            screen.json_row(&DryRun {
-                kind: "dry_run",
-                place: &place,
-                request,
-                duplicates: duplicates.iter().map(|video| video.id.0).collect(),
-            });
-            continue;
-        }
-        screen.row(&text::sanitize(request.text()));
-        for video in duplicates {
-            let (id, status, at) = (video.id, video.status(), video.submitted_at);
-            screen.note(&format!(
-                "{place}: the same body is {id} ({status}), submitted {at}"
-            ));
-        }
-    }
-    screen.note(&format!(
-        "{count} would be submitted; nothing was sent or recorded"
-    ));
-    Ok(Exit::Ok)
-}
-
 #[derive(Serialize)]
 struct DryRun<'a> {
     #[serde(rename = "type")]
@@ -409,4 +421,6 @@ struct DryRun<'a> {
     place: &'a str,
     request: RequestBody<'a>,
     duplicates: Vec<i64>,
+    /// The row that would be printed instead of submitting this.
+    known: Option<i64>,
 }

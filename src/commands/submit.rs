@@ -9,7 +9,7 @@ use crate::commands::Context;
 use crate::commands::file_options::FileOptions;
 use crate::commands::kind_options::KindOptions;
 use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
-use crate::commands::submission::{self, SubmitOptions};
+use crate::commands::submission::SubmitOptions;
 use crate::each::{self, Line};
 use crate::error::{Exit, Problem, Result};
 use crate::store::NewVideo;
@@ -73,7 +73,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
     };
     if args.each.is_some() && args.submission.dry_run {
-        return preview(&new, context);
+        return preview(&args.submission, new, context);
     }
     args.submission.submit(context, new)
 }
@@ -141,14 +141,19 @@ impl Args {
 }
 
 /// What a table would become: how many, the first of them, and the script that takes longest to say.
-fn preview(new: &[(NewVideo, String)], context: &Context) -> Result<Exit> {
+fn preview(
+    submission: &SubmitOptions,
+    new: Vec<(NewVideo, String)>,
+    context: &Context,
+) -> Result<Exit> {
     let longest = new
         .iter()
         .filter_map(|(row, place)| Some((row.video.script.as_ref()?.chars().count(), place)))
-        .max_by_key(|(length, _)| *length);
-    submission::dry_run(context, new.iter().take(1).cloned(), false)?;
-    let screen = &context.screen;
+        .max_by_key(|(length, _)| *length)
+        .map(|(length, place)| (length, place.clone()));
     let lines = new.len();
+    submission.preview(context, new, 1)?;
+    let screen = &context.screen;
     screen.note(&format!("{lines} lines, a video each; the first is shown"));
     if let Some((length, place)) = longest {
         let note = format!("the longest script has {length} characters ({place})");

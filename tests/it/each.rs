@@ -117,6 +117,7 @@ fn a_dry_run_shows_how_many_the_first_body_and_the_longest_script() {
         run.screen()
     );
     for word in [
+        "2 would be submitted",
         "2 lines",
         "longest script has 13 characters (people.csv, line 3)",
     ] {

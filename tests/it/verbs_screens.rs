@@ -36,7 +36,7 @@ fn submit() {
     --- stdout
     3		unsent
     --- stderr
-    1 of 1 had been submitted before and were not submitted again
+    1 of 1 had been submitted before and was not submitted again
     warning: it is recorded but not sent yet; do not submit again: check sends it
     --- exit 0
     "#);
@@ -54,7 +54,7 @@ fn submit() {
     assert_snapshot!(bench.shows("submit body.json --dry-run --json"), @r#"
     $ tracker submit body.json --dry-run --json
     --- stdout
-    {"type":"dry_run","place":"body.json","request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"},"duplicates":[3,2,1]}
+    {"type":"dry_run","place":"body.json","request":{"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Hello","script":"Hello there"},"duplicates":[3,2,1],"known":null}
     --- stderr
     1 would be submitted; nothing was sent or recorded
     --- exit 0
@@ -381,7 +381,7 @@ fn retry() {
     --- stdout
     {"id":4,"video_id":"2a7799127b9e31c8104a64fb4fa6048b","status":"waiting","finished":false,"stalled":false,"title":"Video 2","tags":[],"submitted_at":"TIME","created_at":null,"completed_at":null,"last_checked_at":null,"duration":null,"output_language":null,"folder_id":null,"failure_code":null,"failure_message":null,"video_url":null,"video_page_url":null,"path":null,"output_dir":"DIR/output","files":[{"asset":"video","state":"wanted","path":null,"bytes":null,"sha256":null,"saved_at":null}],"last_error":null,"retry_of":2,"kind":"video","session_id":null,"progress":null,"data":null}
     --- stderr
-    1 of 1 had been submitted before and were not submitted again
+    1 of 1 had been submitted before and was not submitted again
     --- exit 0
     "#);
     assert_snapshot!(bench.shows("retry --failed"), @r#"

@@ -134,6 +134,45 @@ fn if_new_sees_twins_within_one_command() {
 }
 
 #[test]
+fn a_request_key_names_one_submission() {
+    let bench = Bench::new();
+    bench.file("two.jsonl", format!("{BODY}\n{}\n", BODY.replace("Hello", "Bye")));
+    bench.file("body.json", BODY);
+    for dry_run in ["", " --dry-run"] {
+        let two = format!("submit two.jsonl --request-key mine{dry_run}");
+        let refused = bench.tracker(&two).exits(2);
+        assert!(refused.stderr.contains("not 2"), "{}", refused.screen());
+    }
+    assert!(!bench.db_path().exists());
+    for _ in 0..2 {
+        bench.tracker("submit body.json --request-key mine").exits(0);
+    }
+    assert_eq!(bench.heygen.billed().len(), 1);
+    ends_well(&bench);
+}
+
+#[test]
+fn a_dry_run_counts_only_what_would_be_submitted() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench
+        .tracker("submit body.json --request-key mine")
+        .exits(0);
+    for options in ["--if-new", "--request-key mine"] {
+        let dry = format!("submit body.json --dry-run {options}");
+        let text = bench.tracker(&dry).exits(0);
+        assert_eq!(text.stdout, "");
+        for words in ["body.json: submitted before as 1", "0 would be submitted"] {
+            assert!(text.stderr.contains(words), "{}", text.screen());
+        }
+        let json = bench.tracker(&format!("{dry} --json")).exits(0).json();
+        assert_eq!(json[0]["known"], 1, "{json:?}");
+        assert_eq!(json[0]["duplicates"][0], 1, "{json:?}");
+    }
+    assert_eq!(bench.heygen.posts().len(), 1);
+}
+
+#[test]
 fn dry_run_records_and_sends_nothing_and_names_every_twin() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
