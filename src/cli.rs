@@ -31,7 +31,7 @@ Setting up:
 pub struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
-    #[command(flatten)]
+    #[command(flatten, next_display_order = 100)]
     pub globals: Globals,
 }
 

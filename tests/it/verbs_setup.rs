@@ -192,6 +192,11 @@ fn options_stand_under_the_heading_they_belong_to() {
             ["timeout", "interval"],
             "{verb}"
         );
+        let options = flags_under(&help, "Options");
+        let (own, of_all) = options.split_at(options.len() - 6);
+        let last = ["db", "json", "quiet", "verbose", "color", "help"];
+        assert_eq!(of_all, last, "{verb}");
+        assert!(own.contains(&"request-key".to_owned()), "{help}");
     }
     let retry = bench.tracker("retry --help").exits(0).stdout;
     assert!(
