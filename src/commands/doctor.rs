@@ -201,7 +201,11 @@ fn key(context: &Context) -> (Check, Option<Balance>) {
     }
     let (balance, refused) = match asked {
         Ok(balance) => (Some(balance), None),
-        Err(problem) => (None, Some(problem)),
+        Err(mut problem) => {
+            // What would send the reader here.
+            problem.hint = problem.hint.filter(|hint| !hint.contains("tracker doctor"));
+            (None, Some(problem))
+        }
     };
     let facts = vec![("source", source.into()), ("base_url", base_url.into())];
     let mut check = Check::new("key", found, facts, refused);
@@ -305,8 +309,9 @@ fn note(store: &Store, context: &Context) -> Result<Option<Problem>> {
     if foreign == 0 {
         return Ok(None);
     }
-    let what = format!("{foreign} of the videos to be submitted belong to another account");
-    let hint = "only tracker check with the key they were submitted with sends them";
+    let belong = if foreign == 1 { "belongs" } else { "belong" };
+    let what = format!("{foreign} still to be sent {belong} to another account");
+    let hint = "only tracker check with the key of that account does so";
     noted(code::OTHER_KEY, what, hint.to_owned())
 }
 

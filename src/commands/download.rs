@@ -61,7 +61,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let scope = Scope::Asked(rows.clone());
     let exit = context.pass(&mut store, scope, Level::Events, options)?;
-    Ok(report_rest(context, &load(&store, &rows)?, begun, exit))
+    let videos = load(&store, &rows)?;
+    let assets = assets.unwrap_or_default();
+    Ok(report_rest(context, &videos, assets, begun, exit))
 }
 
 fn refuse_unless_made(video: &Video) -> Result<()> {
@@ -97,7 +99,7 @@ fn want(
     };
     let mut again = Vec::new();
     for asset in chosen {
-        if moved || !is_there(&video, asset)? {
+        if video.kind.has(asset) && (moved || !is_there(&video, asset)?) {
             again.push(asset);
         }
     }
@@ -137,7 +139,13 @@ fn is_there(video: &Video, asset: Asset) -> Result<bool> {
     }
 }
 
-fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, mut exit: Exit) -> Exit {
+fn report_rest(
+    context: &Context,
+    videos: &[Video],
+    assets: &[Asset],
+    begun: Timestamp,
+    mut exit: Exit,
+) -> Exit {
     let screen = &context.screen;
     for video in videos {
         let id = video.id;
@@ -152,6 +160,13 @@ fn report_rest(context: &Context, videos: &[Video], begun: Timestamp, mut exit: 
             screen.note(&note);
             exit = exit.or(Exit::Trouble);
             continue;
+        }
+        for asset in assets.iter().filter(|asset| !video.kind.has(**asset)) {
+            let kind = video.kind;
+            screen.note(&format!(
+                "{id}: HeyGen makes no {asset} for the kind {kind}"
+            ));
+            exit = exit.or(Exit::Trouble);
         }
         if video.files.iter().any(|file| file.state.is_open()) {
             let note = format!("{id}: not everything could be fetched now; the next check goes on");

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::{Context, find_video};
 use crate::error::{Exit, Problem, Result};
-use crate::video::Video;
+use crate::video::{Asset, FileState, Video};
 
 const OPENER: &str = if cfg!(target_os = "macos") {
     "open"
@@ -58,9 +58,15 @@ pub(super) fn open(target: &str, context: &Context) -> Result<Exit> {
 fn file(video: &Video) -> Result<String> {
     let id = video.id;
     let Some(path) = video.saved_path() else {
+        let hint = match video.file(Asset::Video).map(|file| file.state) {
+            Some(FileState::Gone) => format!("tracker download {id} fetches it again"),
+            _ if video.ended_badly() => format!("tracker show {id} says why"),
+            _ => format!("tracker check {id} looks for it; tracker open {id} --web opens its page"),
+        };
+        let status = video.status();
         return Err(Problem::usage(
-            format!("{id} has no saved file ({})", video.status()),
-            format!("tracker check {id} looks for it; tracker open {id} --web opens its page"),
+            format!("{id} has no saved file ({status})"),
+            hint,
         ));
     };
     if !path.exists() {

@@ -220,7 +220,10 @@ impl SubmitOptions {
                 Ok(())
             })?;
         }
-        let count = new.iter().filter(|(_, _, known, _)| known.is_none()).count();
+        let count = new
+            .iter()
+            .filter(|(_, _, known, _)| known.is_none())
+            .count();
         for (new, place, known, mut duplicates) in new.into_iter().take(shown) {
             let original = new.video.retry_of;
             if let Some(row) = known {

@@ -186,15 +186,19 @@ impl GalleryPage {
 
     fn summary(&self) -> String {
         let all = self.all();
+        let noun = if all == 1 { "video" } else { "videos" };
         let Some(stats) = &self.stats else {
-            return format!("{all} chosen videos");
+            return format!("{all} chosen {noun}");
         };
+        if all == 0 {
+            return "no video matches".to_owned();
+        }
         let words = stats.by_status.iter();
         let words: Vec<String> = words
             .map(|(word, count)| format!("{count} {}", text::fit(word, 30)))
             .collect();
         let saved = human::bytes(stats.bytes);
-        format!("{all} videos: {}. {saved} on disk.", words.join(", "))
+        format!("{all} {noun}: {}. {saved} on disk.", words.join(", "))
     }
 }
 

@@ -397,9 +397,8 @@ impl Run<'_, '_> {
         }
         let count = self.sends.other_account;
         if count > 0 {
-            let message = format!(
-                "{count} submitted under another key or base URL wait, and are not sent under this one"
-            );
+            let message =
+                format!("{count} not sent: submitted under another key or base URL than this one");
             let hint = "check with the key that they were submitted under; tracker list --status unsent,sending shows them";
             let problem = Problem::new(code::OTHER_KEY, message).with_hint(hint);
             self.outage(Outage::Account, problem);

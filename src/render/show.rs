@@ -295,7 +295,10 @@ impl Ticket<'_> {
 /// What a person can do about the state of `video`; `None` when there is nothing to do.
 fn hint(video: &Video) -> Option<String> {
     let id = video.id;
-    let retry = || format!("`tracker retry {id}` submits it again as a new video");
+    let retry = || match video.idempotency_key {
+        Some(_) => format!("`tracker retry {id}` submits it again as a new video"),
+        None => "it was made elsewhere: what to submit again is not known here".to_owned(),
+    };
     let file = video.file(Asset::Video).map(|file| file.state);
     match video.phase {
         Phase::Unknown => Some(lost_hint(video)),
@@ -303,11 +306,17 @@ fn hint(video: &Video) -> Option<String> {
             "that was the answer to a later attempt; an earlier one has none. {}",
             lost_hint(video)
         )),
-        Phase::Missing => Some(format!(
-            "`tracker check {id}` asks again, `tracker retry {id}` submits it again"
-        )),
+        Phase::Missing => Some(format!("`tracker check {id}` asks again; {}", retry())),
         Phase::Rejected => Some(retry()),
         Phase::Accepted if video.is_failed() => Some(retry()),
+        Phase::Accepted
+            if video
+                .remote_status
+                .as_ref()
+                .is_some_and(decide::wants_answer) =>
+        {
+            Some(format!("`tracker reply {id} TEXT` answers it"))
+        }
         Phase::Accepted if file == Some(FileState::Gone) => {
             Some(format!("`tracker download {id}` fetches it again"))
         }

@@ -46,7 +46,9 @@ pub struct Rescued {
 pub fn rescue(from: &Path, to: &Path, output_dir: &Path, now: Timestamp) -> Result<Rescued> {
     let io_error = |source| error::open(to, &source);
     if to.symlink_metadata().is_ok() {
-        return Err(io_error(io::ErrorKind::AlreadyExists.into()));
+        return Err(io_error(io::Error::other(
+            "it is there already; name a new file",
+        )));
     }
     canonical(from)?;
     let header = leaves::header(from).map_err(|source| error::open(from, &source))?;

@@ -323,6 +323,12 @@ fn a_batch_becomes_its_videos_and_a_rejected_row_for_each_body_that_was_refused(
         "0"
     );
     bench.tracker("retry 3").exits(2);
+    let shown = bench.tracker("show 3").exits(0);
+    assert!(
+        !shown.stdout.contains("tracker retry"),
+        "{}",
+        shown.screen()
+    );
     let missing = bench.tracker("add --batch no-such-batch").exits(1);
     says(&missing, "ot found");
     bench.assert_invariants();

@@ -75,6 +75,18 @@ fn every_kind_is_submitted_once_asked_about_and_saved() {
     }
 }
 
+#[test]
+fn what_heygen_does_not_make_of_a_kind_is_said_and_never_waited_for() {
+    let bench = Bench::new();
+    submit(&bench, "model", &json!({"prompt": "Waves"})).exits(0);
+    bench.heygen.finish(&job(&bench));
+    bench.tracker("check").exits(0);
+    let download = bench.tracker("download 1 --assets video,audio").exits(1);
+    let why = "1: HeyGen makes no audio for the kind model";
+    assert!(download.stderr.contains(why), "{}", download.screen());
+    assert_eq!(bench.query("SELECT finished FROM videos"), "1");
+}
+
 /// The promise of `Idempotency-Key` is known for some kinds only; the others are never sent twice.
 #[test]
 fn an_unanswered_submission_is_repeated_only_where_heygen_promises_to_replay_it() {
@@ -206,6 +218,9 @@ fn a_session_that_waits_is_said_once_and_answered_once() {
         "{screen}"
     );
     bench.tracker("check").silent();
+    let shown = bench.tracker("show 1").exits(0);
+    let hint = "hint         `tracker reply 1 TEXT` answers it";
+    assert!(shown.stdout.contains(hint), "{}", shown.screen());
     bench.tracker_with(&["reply", "1", "Go ahead"]).exits(0);
     bench.tracker("check");
     let told = bench.heygen.posts();

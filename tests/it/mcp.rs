@@ -430,7 +430,9 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
 fn every_kind_is_listed_and_tracked_and_an_unknown_row_names_its_candidates() {
     let bench = Bench::new();
     let agents = "POST /v3/video-agents";
-    bench.heygen.fault(agents, Fault::cut_before_answer().forever());
+    bench
+        .heygen
+        .fault(agents, Fault::cut_before_answer().forever());
     let lost = ["submit", "--prompt", "Lost"];
     bench.tracker_with(&lost).exits(0);
     bench.heygen.clear_faults();
@@ -474,7 +476,10 @@ fn what_a_model_can_mend_is_a_result_with_a_code() {
     assert_eq!(client.refused("get_video", json!({"id": 99})), "not_found");
     for (tool, arguments) in [
         // Ignored, this would submit.
-        ("submit_video", json!({"body": named("new"), "dryRun": true})),
+        (
+            "submit_video",
+            json!({"body": named("new"), "dryRun": true}),
+        ),
         ("submit_video", json!({"body": "text"})),
         ("get_video", json!({"id": true})),
         ("track_video", json!({"video_id": "/etc/passwd"})),

@@ -179,7 +179,8 @@ impl<'a> Recorder<'a> {
                 screen.note(&format!("already tracked as {row}: {name}"));
             }
         } else if known > 0 {
-            screen.note(&format!("{known} ids are tracked already"));
+            let known = counted(known, "id is", "ids are");
+            screen.note(&format!("{known} tracked already"));
         }
         for (_, row, _) in of(Tracked::Again) {
             let note = format!("{row} was missing; tracker check asks for it again");

@@ -136,7 +136,10 @@ fn if_new_sees_twins_within_one_command() {
 #[test]
 fn a_request_key_names_one_submission() {
     let bench = Bench::new();
-    bench.file("two.jsonl", format!("{BODY}\n{}\n", BODY.replace("Hello", "Bye")));
+    bench.file(
+        "two.jsonl",
+        format!("{BODY}\n{}\n", BODY.replace("Hello", "Bye")),
+    );
     bench.file("body.json", BODY);
     for dry_run in ["", " --dry-run"] {
         let two = format!("submit two.jsonl --request-key mine{dry_run}");
@@ -145,7 +148,9 @@ fn a_request_key_names_one_submission() {
     }
     assert!(!bench.db_path().exists());
     for _ in 0..2 {
-        bench.tracker("submit body.json --request-key mine").exits(0);
+        bench
+            .tracker("submit body.json --request-key mine")
+            .exits(0);
     }
     assert_eq!(bench.heygen.billed().len(), 1);
     ends_well(&bench);
