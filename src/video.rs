@@ -410,21 +410,7 @@ pub struct Video {
 }
 
 /// Presigned URLs of one video: they expire (7 days) and contain a signature, so they are secrets of a kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Urls(BTreeMap<Asset, String>);
-
-impl Urls {
-    pub fn get(&self, asset: Asset) -> Option<&str> {
-        self.0.get(&asset).map(String::as_str)
-    }
-
-    pub fn set(&mut self, asset: Asset, url: Option<String>) {
-        match url {
-            Some(url) => self.0.insert(asset, url),
-            None => self.0.remove(&asset),
-        };
-    }
-}
+pub type Urls = BTreeMap<Asset, String>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct File {

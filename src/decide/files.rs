@@ -94,7 +94,7 @@ fn saved_event(file: &File, repaired: bool) -> Option<Event> {
 /// its name.
 pub(crate) fn to_fetch(video: &Video) -> Vec<Asset> {
     let files = video.files.iter().filter(|_| video.is_completed());
-    let files = files.filter(|file| is_lacking(file) && video.urls.get(file.asset).is_some());
+    let files = files.filter(|file| is_lacking(file) && video.urls.contains_key(&file.asset));
     files.map(|file| file.asset).collect()
 }
 
@@ -187,7 +187,7 @@ impl Decision {
         }
         let mut given_up = false;
         for file in self.video.files.clone() {
-            if !is_lacking(&file) || self.video.urls.get(file.asset).is_some() {
+            if !is_lacking(&file) || self.video.urls.contains_key(&file.asset) {
                 continue;
             }
             if file.asset == Asset::Video {

@@ -369,17 +369,15 @@ fn session(data: &AnswerPart<'_>) -> RemoteSession {
 
 fn remote_video(kind: Kind, status: RemoteStatus, data: &AnswerPart<'_>) -> Option<RemoteVideo> {
     let is_agent = kind == Kind::Agent;
-    let mut urls = Urls::default();
-    for (field, asset) in kind.strategy().files {
-        urls.set(*asset, data.url(field));
-    }
+    let files = kind.strategy().files.iter();
+    let urls = files.filter_map(|(field, asset)| Some((*asset, data.url(field)?)));
     Some(RemoteVideo {
         id: data.id(if is_agent { kind.strategy().id } else { "id" })?,
         status,
         title: data.text("title", MAX_TEXT),
         created_at: data.instant("created_at"),
         completed_at: data.instant("completed_at"),
-        urls,
+        urls: urls.collect(),
         session: is_agent.then(|| session(data)),
         duration: data.number("duration").filter(|seconds| *seconds >= 0.0),
         folder_id: data.text("folder_id", MAX_WORD),

@@ -91,14 +91,14 @@ impl SaveJob {
         };
         let failed = |error| Err(Some(Box::new((error, false))));
         loop {
-            let url = self.video.urls.get(asset).ok_or(None)?;
+            let url = self.video.urls.get(&asset).ok_or(None)?;
             let Err(error) = self.fetch(url, &ledger) else {
                 return Ok(());
             };
             let after = match error.next {
                 Next::Refresh if !self.refreshed => {
                     self.refresh(deliver)?;
-                    if self.video.urls.get(asset).is_some() {
+                    if self.video.urls.contains_key(&asset) {
                         continue;
                     }
                     return failed(error);

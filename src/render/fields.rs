@@ -67,7 +67,7 @@ fields! {
         FolderId "folder_id" = text(video.folder_id.as_deref());
         FailureCode "failure_code" = text(video.failure_code.as_deref());
         FailureMessage "failure_message" = text(video.failure_message.as_deref());
-        VideoUrl "video_url" = text(video.urls.get(Asset::Video));
+        VideoUrl "video_url" = text(video.urls.get(&Asset::Video));
         VideoPageUrl "video_page_url" = text(video.video_page_url.as_deref());
         Path "path" = path(video.saved_path().map(AsRef::as_ref));
         OutputDir "output_dir" = path(Some(&video.output_dir));
@@ -83,13 +83,13 @@ fields! {
         Script "script" = text(video.script.as_deref());
         AvatarId "avatar_id" = text(video.avatar_id.as_deref());
         VoiceId "voice_id" = text(video.voice_id.as_deref());
-        CaptionedVideoUrl "captioned_video_url" = text(video.urls.get(Asset::Captioned));
-        SubtitleUrl "subtitle_url" = text(video.urls.get(Asset::Subtitle));
-        ThumbnailUrl "thumbnail_url" = text(video.urls.get(Asset::Thumbnail));
-        GifUrl "gif_url" = text(video.urls.get(Asset::Gif));
+        CaptionedVideoUrl "captioned_video_url" = text(video.urls.get(&Asset::Captioned));
+        SubtitleUrl "subtitle_url" = text(video.urls.get(&Asset::Subtitle));
+        ThumbnailUrl "thumbnail_url" = text(video.urls.get(&Asset::Thumbnail));
+        GifUrl "gif_url" = text(video.urls.get(&Asset::Gif));
         UrlsAt "urls_at" = at(video.urls_at);
-        AudioUrl "audio_url" = text(video.urls.get(Asset::Audio));
-        VttUrl "vtt_url" = text(video.urls.get(Asset::Vtt));
+        AudioUrl "audio_url" = text(video.urls.get(&Asset::Audio));
+        VttUrl "vtt_url" = text(video.urls.get(&Asset::Vtt));
         TemplateId "template_id" = text(video.template_id.as_deref());
         Candidates "candidates" = candidates(video);
     }
@@ -163,8 +163,8 @@ fn known<'a, T>(fact: Option<T>, value: impl FnOnce(T) -> Value<'a>) -> Value<'a
     fact.map_or(Value::Null, value)
 }
 
-fn text(text: Option<&str>) -> Value<'_> {
-    known(text, |text| Value::Text(text.into()))
+fn text<T: AsRef<str> + ?Sized>(text: Option<&T>) -> Value<'_> {
+    known(text, |text| Value::Text(text.as_ref().into()))
 }
 
 fn at<'a>(at: Option<Timestamp>) -> Value<'a> {

@@ -83,9 +83,9 @@ pub(super) fn saved() -> Video {
     video.check_count = 3;
     video.duration = Some(42.5);
     video.video_page_url = Some("https://app.heygen.com/videos/5e0a7c".to_owned());
-    video.urls.set(
+    video.urls.insert(
         Asset::Video,
-        Some("https://files.heygen.ai/5e0a7c.mp4?Signature=abc".to_owned()),
+        "https://files.heygen.ai/5e0a7c.mp4?Signature=abc".to_owned(),
     );
     video.urls_at = Some(minute(10));
     video.files[0] = File {
@@ -180,7 +180,7 @@ pub(super) fn hostile() -> Video {
     video.folder_id = text();
     video.failure_code = text();
     video.failure_message = text();
-    video.urls.set(Asset::Video, text());
+    video.urls.extend(text().map(|url| (Asset::Video, url)));
     video.video_page_url = text();
     video.output_dir = "/tmp/a\tb\n\x1b[2J".into();
     video.retry_of = Some(RowId(1));

@@ -175,7 +175,7 @@ impl Ticket<'_> {
             None => "URLs".to_owned(),
         });
         for asset in Asset::ALL {
-            if let Some(url) = video.urls.get(*asset) {
+            if let Some(url) = video.urls.get(asset) {
                 heading.take().iter().for_each(|title| self.heading(title));
                 self.line(&format!("  {asset:<10} {}", text::sanitize(url)));
             }

@@ -23,25 +23,16 @@ const SMALLEST_PAGE: u64 = 512;
 #[derive(Clone, Debug)]
 pub struct Identity {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    /// Its device and inode.
+    file: (u64, u64),
 }
 
 impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let meta = fs::metadata(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            device: meta.dev(),
-            inode: meta.ino(),
-        })
-    }
-
     /// Whether the file opened is still the one at its path. What `SQLITE_FCNTL_HAS_MOVED` compares, without
     /// the unsafe call: in WAL mode a database renamed away goes on accepting commits that nobody will read.
     pub fn check(&self) -> Result<()> {
-        match Self::of(&self.path) {
-            Ok(now) if now.device == self.device && now.inode == self.inode => Ok(()),
+        match fs::metadata(&self.path) {
+            Ok(now) if (now.dev(), now.ino()) == self.file => Ok(()),
             _ => Err(error::moved(&self.path)),
         }
     }
@@ -198,7 +189,10 @@ impl Store {
             let why = format!("it has only {} bytes", meta.len());
             return Err(error::corrupt(path, &why));
         }
-        let identity = Identity::of(path).map_err(io_error)?;
+        let identity = Identity {
+            path: path.to_owned(),
+            file: (meta.dev(), meta.ino()),
+        };
         let conn = Connection::open_with_flags(target, flags).map_err(sqlite_error)?;
         identity.check()?;
         conn.busy_handler(Some(nap)).map_err(sqlite_error)?;

@@ -104,7 +104,9 @@ pub(super) fn video(row: &Row<'_>) -> rusqlite::Result<Video> {
     let cells = &mut Cells { row, at: 0 };
     let mut video = plain_video(cells)?;
     for asset in Asset::ALL {
-        video.urls.set(*asset, cells.next()?);
+        if let Some(url) = cells.next()? {
+            video.urls.insert(*asset, url);
+        }
     }
     if let Some(code) = cells.next()? {
         video.last_error = Some(LastError {
@@ -147,7 +149,7 @@ pub(super) fn video_columns(video: &Video) -> Vec<Column<'_>> {
     let error = video.last_error.as_ref();
     let mut values = plain_video_values(video);
     for asset in Asset::ALL {
-        values.push(Box::new(video.urls.get(*asset)));
+        values.push(Box::new(video.urls.get(asset)));
     }
     let others: [SqlValue<'_>; 11] = [
         Box::new(error.map(|e| &e.code)),

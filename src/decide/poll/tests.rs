@@ -81,10 +81,8 @@ fn remote(word: &str) -> RemoteVideo {
     let (completed, failed) = (status.is_completed(), status.is_failed());
     let when = |holds: bool, text: &str| holds.then(|| text.to_owned());
     let mut urls = Urls::default();
-    urls.set(
-        Asset::Video,
-        when(completed, "https://files.example/v?sig=1"),
-    );
+    let url = when(completed, "https://files.example/v?sig=1");
+    urls.extend(url.map(|url| (Asset::Video, url)));
     RemoteVideo {
         session: None,
         id: VideoId::new("c0ffee").unwrap(),
@@ -225,9 +223,9 @@ fn what_contradicts_the_end_brings_nothing_else_either() {
 #[test]
 fn a_completed_row_gets_fresh_urls_and_keeps_what_an_answer_leaves_out() {
     let mut video = row(Phase::Accepted, "completed");
-    video.urls.set(
+    video.urls.insert(
         Asset::Video,
-        Some("https://files.example/v?sig=0".to_owned()),
+        "https://files.example/v?sig=0".to_owned(),
     );
     video.duration = Some(9.0);
     let mut answer = remote("completed");
@@ -569,7 +567,7 @@ fn files_are_fetched_waited_for_or_given_up() {
         video.ended_at = Some(now().before(since));
         video.files = vec![file(asset, state)];
         let address = url.then(|| "https://files.example/f".to_owned());
-        video.urls.set(asset, address);
+        video.urls.extend(address.map(|address| (asset, address)));
         let plan_of = |video: &Video| {
             let mut answer = remote(video.status());
             answer.urls = video.urls.clone();
@@ -599,7 +597,7 @@ fn a_clock_that_went_back_gives_no_file_up() {
     video.ended_at = Some(now().after(24 * HOUR));
     video.files = vec![file(Asset::Gif, FileState::Wanted)];
     let mut answer = remote("completed");
-    answer.urls.set(Asset::Video, None);
+    answer.urls.remove(&Asset::Video);
     let decision = observed(&video, Observation::Detail(&answer), &mine(), now());
     assert!(decision.files.is_empty());
 }

@@ -55,7 +55,7 @@ fn a_full_detail_is_read_completely() {
         (Asset::Thumbnail, "https://f/t"),
         (Asset::Gif, "https://f/g"),
     ] {
-        urls.set(asset, some(url));
+        urls.insert(asset, url.to_owned());
     }
     assert_eq!(
         video,
@@ -198,7 +198,7 @@ fn optional_texts_of_a_wrong_type_are_missing() {
     for json in ["null", "5", "[1]", r#"{"a":"b"}"#, r#""""#, r#""\ud800""#] {
         assert_eq!(with_field("title", json).title, None, "{json}");
         assert_eq!(
-            with_field("video_url", json).urls.get(Asset::Video),
+            with_field("video_url", json).urls.get(&Asset::Video),
             None,
             "{json}"
         );
@@ -216,7 +216,7 @@ fn texts_are_bounded() {
             .len(),
         65_536
     );
-    assert_eq!(with_field("video_url", &long).urls.get(Asset::Video), None);
+    assert_eq!(with_field("video_url", &long).urls.get(&Asset::Video), None);
 }
 
 #[test]
