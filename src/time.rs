@@ -25,12 +25,15 @@ pub fn now() -> Timestamp {
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         // Not chrono's, which panics where a clock that was never set says that it is before 1970.
-        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(MAX_MILLIS);
         Self::from_millis(match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => millis(after),
             Err(before) => -millis(before.duration()),
         })
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can name, in milliseconds.
@@ -54,13 +57,11 @@ impl Timestamp {
     }
 
     pub fn after(self, duration: Duration) -> Self {
-        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self::from_millis(self.0.saturating_add(millis))
+        Self::from_millis(self.0.saturating_add(millis(duration)))
     }
 
     pub fn before(self, duration: Duration) -> Self {
-        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self::from_millis(self.0.saturating_sub(millis))
+        Self::from_millis(self.0.saturating_sub(millis(duration)))
     }
 
     /// Time passed from `earlier` to `self`; zero when the clock went backwards.

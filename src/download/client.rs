@@ -170,7 +170,11 @@ impl FileClient {
                 },
                 whole: None,
             };
-            net::agent(&options, WatchingConnector::that_stops(stop::is_requested))
+            let connector = WatchingConnector {
+                stops: Some(stop::is_requested),
+                ..WatchingConnector::default()
+            };
+            net::agent(&options, connector)
         })
     }
 }

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::content;
+use crate::net::cut;
 use crate::video::{Asset, RowId, VideoId};
 
 /// Longest stem in bytes: leaves room for `.captioned.webm` and for a part file's affixes below NAME_MAX (255).
@@ -123,15 +124,6 @@ fn bounded(name: &str, max: usize, whole: &str) -> String {
     }
     let digest = super::hex(Sha256::new_with_prefix(whole));
     cut(name, max - 1 - DIGEST_DIGITS).to_owned() + "~" + &digest[..DIGEST_DIGITS]
-}
-
-/// The longest beginning of at most `max` bytes that ends between characters.
-fn cut(text: &str, max: usize) -> &str {
-    let mut end = max.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// Whether `stem` is one component that is safe under any of the names made from it.

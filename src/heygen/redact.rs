@@ -1,5 +1,7 @@
 //! Keeps secrets out of text that may be printed, logged or stored: the API key, and the signatures of presigned URLs.
 
+use crate::net::cut;
+
 const MASK: &str = "***";
 
 /// A run of letters and digits of the key that is at least this long is a secret on its own: a server that echoes the key
@@ -30,9 +32,7 @@ impl Redactor {
 
     /// `text` without secrets, then cut to at most `max` bytes: cutting first could leave half a secret unrecognised.
     pub(super) fn clean(&self, text: &str, max: usize) -> String {
-        let mut clean = self.without_key(without_queries(text));
-        truncate(&mut clean, max);
-        clean
+        cut(&self.without_key(without_queries(text)), max).to_owned()
     }
 
     /// For text that may well hold URLs with queries, or has none.
@@ -100,15 +100,6 @@ fn has_scheme(address: &str) -> bool {
 /// Characters that cannot stand in a URL. A quote (`'`) and a backslash can, or hide one that can (`\u0026`).
 fn ends_url(c: char) -> bool {
     c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>')
-}
-
-/// Cuts to at most `max` bytes without cutting a character in two.
-pub(super) fn truncate(text: &mut String, max: usize) {
-    let mut end = max.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::is_sane_code;
-use super::redact::{Redactor, truncate};
+use super::redact::Redactor;
 use crate::kind::Kind;
+use crate::net::cut;
 use crate::object::{self, Fields, fields};
 use crate::time::Timestamp;
 use crate::video::{Job, RemoteStatus, Urls, VideoId};
@@ -167,9 +168,8 @@ impl<'a> AnswerPart<'a> {
     }
 
     pub(super) fn text(&self, name: &str, max: usize) -> Option<String> {
-        let mut text = self.redactor.without_key(self.string(name)?);
-        truncate(&mut text, max);
-        Some(text)
+        let text = self.redactor.without_key(self.string(name)?);
+        Some(cut(&text, max).to_owned())
     }
 
     /// Text in which URLs have no queries.

@@ -89,6 +89,15 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.iter().map(byte).collect()
 }
 
+/// The longest beginning of at most `max` bytes that ends between characters.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// What `source` has, if that is no more than `max` bytes; what was read so far, and why not more, otherwise.
 pub(crate) fn read_up_to(source: impl Read, max: u64) -> (Vec<u8>, Option<io::Error>) {
     let mut bytes = Vec::new();

@@ -63,16 +63,7 @@ pub(crate) fn watch<T>(read: impl FnOnce() -> T) -> (T, bool) {
 pub(crate) struct WatchingConnector {
     inner: Arc<DefaultConnector>,
     /// Where there is one, a connection on which nothing comes ends soon after it says yes.
-    stops: Option<fn() -> bool>,
-}
-
-impl WatchingConnector {
-    pub(crate) fn that_stops(when: fn() -> bool) -> Self {
-        Self {
-            stops: Some(when),
-            ..Self::default()
-        }
-    }
+    pub(crate) stops: Option<fn() -> bool>,
 }
 
 impl Connector for WatchingConnector {

@@ -204,7 +204,10 @@ impl Run<'_, '_> {
     fn ask_for_one(&mut self, row: Asked) -> Result<()> {
         self.request(move |access| {
             let answer = access.job(&row.job);
-            Message::new(move |run, tx| run.detail_answer(tx, row, answer))
+            Message::new(move |run, tx| match answer {
+                Ok(remote) => run.detail(tx, &row, &remote),
+                Err(error) => run.detail_failed(tx, row, error),
+            })
         })
     }
 
@@ -214,24 +217,21 @@ impl Run<'_, '_> {
             let answer = access.get(|client| client.statuses(kind, &ids));
             Message {
                 rows: rows.len(),
-                ..Message::new(move |run, tx| run.bulk_answer(tx, rows, answer))
+                ..Message::new(move |run, tx| match answer {
+                    Ok(words) => run.bulk(tx, rows, words),
+                    Err(error) => {
+                        run.bulk_failed(rows, error);
+                        Ok(())
+                    }
+                })
             }
         })
     }
 
-    fn bulk_answer(
-        &mut self,
-        tx: &Tx<'_>,
-        rows: Vec<Asked>,
-        answer: Result<BulkStatuses, ApiError>,
-    ) -> Result<()> {
-        let error = match answer {
-            Ok(words) => return self.bulk_words(tx, rows, words),
-            Err(error) => error,
-        };
+    fn bulk_failed(&mut self, rows: Vec<Asked>, error: ApiError) {
         let verdict = Verdict::of(&error);
         match verdict {
-            Verdict::NotAsked => return Ok(()),
+            Verdict::NotAsked => return,
             Verdict::Forbidden => self.stop(Outage::Forbidden, error.clone()),
             Verdict::NotSent => self.outage(Outage::Network, error.clone()),
             _ => self.stop_for(verdict, &error),
@@ -246,10 +246,9 @@ impl Run<'_, '_> {
         if !self.polls.held.is_empty() || verdict == Verdict::NotSent {
             self.polls.breaker.bulk_failure(verdict);
         }
-        Ok(())
     }
 
-    fn bulk_words(&mut self, tx: &Tx<'_>, rows: Vec<Asked>, words: BulkStatuses) -> Result<()> {
+    fn bulk(&mut self, tx: &Tx<'_>, rows: Vec<Asked>, words: BulkStatuses) -> Result<()> {
         self.worked(tx)?;
         self.works(Outage::Forbidden);
         // A hint only, where it is unknown to HeyGen or another account's.
@@ -281,21 +280,14 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn detail_answer(
-        &mut self,
-        tx: &Tx<'_>,
-        asked: Asked,
-        answer: Result<RemoteVideo, ApiError>,
-    ) -> Result<()> {
-        let error = match answer {
-            Ok(remote) => {
-                self.worked(tx)?;
-                self.polls.witness = Witness::KnowsAnother;
-                self.reporter.tally.polled += 1;
-                return self.observe(tx, &asked, Observation::Detail(&remote));
-            }
-            Err(error) => error,
-        };
+    fn detail(&mut self, tx: &Tx<'_>, asked: &Asked, remote: &RemoteVideo) -> Result<()> {
+        self.worked(tx)?;
+        self.polls.witness = Witness::KnowsAnother;
+        self.reporter.tally.polled += 1;
+        self.observe(tx, asked, Observation::Detail(remote))
+    }
+
+    fn detail_failed(&mut self, tx: &Tx<'_>, asked: Asked, error: ApiError) -> Result<()> {
         let verdict = Verdict::of(&error);
         match verdict {
             Verdict::NotAsked => {}
