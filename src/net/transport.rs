@@ -61,7 +61,7 @@ pub(crate) fn watch<T>(read: impl FnOnce() -> T) -> (T, bool) {
 /// ureq's own connector, with a watcher around what it makes. Clones share their TLS sessions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchingConnector {
-    inner: Arc<DefaultConnector>,
+    pub(crate) inner: Arc<DefaultConnector>,
     /// Where there is one, a connection on which nothing comes ends soon after it says yes.
     pub(crate) stops: Option<fn() -> bool>,
 }

@@ -143,7 +143,7 @@ impl Run<'_, '_> {
         if !tx.apply(&decision, self.now)? {
             return Ok(false);
         }
-        let finishes = decision.finishes();
+        let (finishes, has_hook) = (decision.finishes(), self.options.hook.is_some());
         let video = Rc::new(decision.video);
         for part_name in decision.stale_parts {
             self.after.stale_parts.push((Rc::clone(&video), part_name));
@@ -152,13 +152,15 @@ impl Run<'_, '_> {
             if let Event::Unknown { .. } = entry.event {
                 self.lost.push(row);
             }
-            if let Some((event, file)) = entry.hook(&video) {
-                self.due_hook(tx, row, event, file)?;
+            if let Some((event, file)) = entry.hook(&video).filter(|_| has_hook) {
+                tx.hook(row, event, file, self.now)?;
+                self.hooks.look = true;
             }
             self.after.said.push((Rc::clone(&video), entry));
         }
-        if finishes && self.options.hook.is_some() && !tx.has_unfinished()? {
-            self.due_hook(tx, row, HookEvent::Idle, None)?;
+        if finishes && has_hook && !tx.has_unfinished()? {
+            tx.hook(row, HookEvent::Idle, None, self.now)?;
+            self.hooks.look = true;
         }
         if !decision.fetch.is_empty() && self.options.download {
             self.saves.queue(row);

@@ -25,7 +25,7 @@ use crate::locks::{Guard, Purpose};
 use crate::render::json::{VideoObject, to_line};
 use crate::signals;
 use crate::store::{DueHook, Store};
-use crate::video::{HookEvent, RowId, Video};
+use crate::video::{RowId, Video};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const TRIES: i64 = 5;
@@ -35,21 +35,6 @@ const TOGETHER: Duration = Duration::from_secs(60);
 const DIES: Duration = Duration::from_secs(2);
 
 impl Run<'_, '_> {
-    /// Notes what the hook has to be given of a row, if there is a hook.
-    pub(super) fn due_hook(
-        &mut self,
-        tx: &Tx<'_>,
-        row: RowId,
-        event: HookEvent,
-        file: Option<&str>,
-    ) -> Result<()> {
-        if self.options.hook.is_none() {
-            return Ok(());
-        }
-        self.hooks.look = true;
-        tx.hook(row, event, file, self.now)
-    }
-
     /// Starts the next hook that is due, when none is running. Each try is counted before it is made.
     pub(super) fn dispatch_hooks(&mut self, store: &mut Store) -> Result<()> {
         let Some(command) = self.options.hook.clone().filter(|_| self.options.run_hooks) else {

@@ -223,10 +223,9 @@ fn what_contradicts_the_end_brings_nothing_else_either() {
 #[test]
 fn a_completed_row_gets_fresh_urls_and_keeps_what_an_answer_leaves_out() {
     let mut video = row(Phase::Accepted, "completed");
-    video.urls.insert(
-        Asset::Video,
-        "https://files.example/v?sig=0".to_owned(),
-    );
+    video
+        .urls
+        .insert(Asset::Video, "https://files.example/v?sig=0".to_owned());
     video.duration = Some(9.0);
     let mut answer = remote("completed");
     answer.duration = None;
