@@ -74,6 +74,7 @@ pub struct Args {
         long,
         value_name = "WHEN",
         requires = "all",
+        conflicts_with_all = ["what", "batch"],
         help_heading = "From the account"
     )]
     since: Option<String>,

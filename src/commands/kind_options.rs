@@ -25,10 +25,10 @@ pub(super) struct KindOptions {
     #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["bodies", "template", "translate", "script", "title"], help_heading = "Kind")]
     prompt: Option<String>,
     /// The agent's style
-    #[arg(long, value_name = "ID", requires = "prompt", help_heading = "Kind")]
+    #[arg(long, value_name = "ID", help_heading = "Kind")]
     style_id: Option<String>,
     /// The agent's format: landscape or portrait
-    #[arg(long, value_name = "O", requires = "prompt", help_heading = "Kind")]
+    #[arg(long, value_name = "O", help_heading = "Kind")]
     orientation: Option<String>,
     /// Fill in this template; the bodies have its variables
     #[arg(
@@ -43,7 +43,7 @@ pub(super) struct KindOptions {
         long,
         value_name = "URL|ID",
         requires = "to",
-        conflicts_with = "bodies",
+        conflicts_with_all = ["bodies", "avatar_id", "voice_id", "script"],
         help_heading = "Kind"
     )]
     translate: Option<String>,
@@ -52,7 +52,6 @@ pub(super) struct KindOptions {
         long,
         value_name = "LANG",
         value_delimiter = ',',
-        requires = "translate",
         help_heading = "Kind"
     )]
     to: Vec<String>,
@@ -75,6 +74,23 @@ impl KindOptions {
     /// # Errors
     /// Options that belong to another kind than the one named.
     pub(super) fn kind(&self) -> Result<Kind> {
+        let (prompt, translate) = (self.prompt.is_some(), self.translate.is_some());
+        // Not `requires`: clap asks for nothing that conflicts with what is there.
+        for (flag, given, other, there) in [
+            ("--style-id", self.style_id.is_some(), "--prompt", prompt),
+            (
+                "--orientation",
+                self.orientation.is_some(),
+                "--prompt",
+                prompt,
+            ),
+            ("--to", !self.to.is_empty(), "--translate", translate),
+        ] {
+            if given && !there {
+                let hint = format!("leave it out, or use {other}");
+                return Err(Problem::usage(format!("{flag} needs {other}"), hint));
+            }
+        }
         let implied = [
             ("--prompt", self.prompt.is_some(), Kind::Agent),
             ("--template", self.template.is_some(), Kind::Template),

@@ -363,6 +363,29 @@ fn what_heygen_would_not_understand_is_refused_before_anything_is_recorded() {
             "2 output_languages",
         ),
         (&["submit", "--translate", "https://x"], "--to"),
+        // An option that would be ignored, and another video submitted than was meant.
+        (&["submit", "--to", "German", "body.json"], "--translate"),
+        (
+            &["submit", "--style-id", "s", "--script", "x"],
+            "--style-id needs --prompt",
+        ),
+        (
+            &["submit", "--orientation", "portrait", "body.json"],
+            "--prompt",
+        ),
+        (
+            &[
+                "submit",
+                "--translate",
+                "v",
+                "--to",
+                "German",
+                "--script",
+                "x",
+            ],
+            "--script",
+        ),
+        (&["add", "feed1234", "--since", "7d"], "--since"),
     ] {
         let run = bench.tracker_with(arguments).exits(2);
         assert!(run.stderr.contains(why), "{why}: {}", run.screen());
