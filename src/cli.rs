@@ -66,7 +66,7 @@ pub enum Verb {
     /// Find out why check would not work
     Doctor(doctor::Args),
     /// See it all at work on this machine: no key, no network
-    Demo(demo::Args),
+    Demo,
     /// Receive HeyGen's webhooks: what is ready is downloaded at once
     #[command(hide = true)]
     Listen(listen::Args),
@@ -109,7 +109,7 @@ impl Verb {
             Self::Gallery(args) => gallery::run(args, context),
             Self::Forget(args) => forget::run(args, context),
             Self::Doctor(args) => doctor::run(args, context),
-            Self::Demo(args) => demo::run(args, context),
+            Self::Demo => demo::run(context),
             Self::Listen(args) => listen::run(args, context),
             Self::Sandbox(args) => sandbox::run(args, context),
             Self::Mcp(args) => mcp::run(args, context),

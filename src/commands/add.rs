@@ -25,6 +25,7 @@ use crate::video::{Video, VideoId};
 
 use record::{MadeElsewhere, Recorder};
 
+const ACCOUNT: &str = "From the account";
 const EXAMPLES: &str = "\
 Examples:
   tracker add 5e0a7c0f2b6d4e1f9a8b7c6d5e4f3a2b
@@ -51,11 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "T", value_delimiter = ',')]
     tag: Vec<String>,
     /// This one id is what became of row ROW, which is unknown or sending
-    #[arg(
-        long = "as",
-        value_name = "ROW",
-        conflicts_with_all = ["tag", "output_dir", "assets", "name"]
-    )]
+    #[arg(long = "as", value_name = "ROW", conflicts_with_all = ["tag", "output_dir", "assets", "name"])]
     as_row: Option<String>,
     /// The kind of job the ids belong to, where no file says so, or that --all lists [default: video]
     #[arg(long, value_name = "K", value_parser = kinds(), conflicts_with = "as_row")]
@@ -67,19 +64,13 @@ pub struct Args {
     #[arg(long, conflicts_with = "as_row")]
     dry_run: bool,
     /// Everything of the account that no row has, newest first
-    #[arg(long, conflicts_with_all = ["what", "as_row", "force"], help_heading = "From the account")]
+    #[arg(long, conflicts_with_all = ["what", "as_row", "force"], help_heading = ACCOUNT)]
     all: bool,
     /// Created at or after: 2026-11-23, 2026-11-23T10:00 (local time), today, yesterday, or an age such as 7d
-    #[arg(
-        long,
-        value_name = "WHEN",
-        requires = "all",
-        conflicts_with_all = ["what", "batch"],
-        help_heading = "From the account"
-    )]
+    #[arg(long, value_name = "WHEN", requires = "all", conflicts_with_all = ["what", "batch"], help_heading = ACCOUNT)]
     since: Option<String>,
     /// The videos of a batch, and what became of its other items
-    #[arg(long, value_name = "BATCH_ID", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["what", "all", "as_row", "force", "kind"], help_heading = "From the account")]
+    #[arg(long, value_name = "BATCH_ID", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["what", "all", "as_row", "force", "kind"], help_heading = ACCOUNT)]
     batch: Option<String>,
     #[command(flatten)]
     files: FileOptions,

@@ -157,13 +157,11 @@ fn summary(context: &Context, store: &Store, reporter: &Reporter<'_>) -> Result<
     let oldest = open.oldest_rendering.map_or_else(String::new, |since| {
         format!(", oldest {}", human::duration(time::now().since(since)))
     });
+    let saved = format!("saved ({})", human::bytes(tally.bytes));
     let counts = [
         (tally.polled, "checked".to_owned()),
         (tally.sent, "sent".to_owned()),
-        (
-            tally.saved,
-            format!("saved ({})", human::bytes(tally.bytes)),
-        ),
+        (tally.saved, saved),
         (tally.failed, "failed".to_owned()),
         (open.rendering, format!("rendering{oldest}")),
         (open.to_save, "to download".to_owned()),

@@ -15,9 +15,6 @@ use crate::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
 /// Long enough to see a video render, short enough to watch.
 const RENDER_TIME: Duration = Duration::from_secs(6);
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-
 const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Welcome","script":"Welcome aboard!"}
 {"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
 "#;
@@ -54,7 +51,7 @@ const LOOKS: [&str; 7] = [
     "TERM", "COLUMNS", "NO_COLOR", "LANG", "LC_ALL", "TZ", "PATH",
 ];
 
-pub(crate) fn run(_: Args, context: &Context) -> Result<Exit> {
+pub(crate) fn run(context: &Context) -> Result<Exit> {
     let options = SandboxOptions {
         render_time: Some(RENDER_TIME),
         fail_on_word: true,

@@ -90,12 +90,14 @@ struct Check {
     #[serde(skip)]
     is_aside: bool,
     #[serde(flatten, serialize_with = "in_order")]
-    facts: Vec<(&'static str, Value)>,
+    facts: Facts,
     error: Option<Problem>,
     /// Something to put right that keeps nothing from working.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<Problem>,
 }
+
+type Facts = Vec<(&'static str, Value)>;
 
 fn in_order<S: Serializer>(facts: &[(&str, Value)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(facts.iter().map(|(name, value)| (name, value)))
@@ -143,12 +145,7 @@ impl Report {
 }
 
 impl Check {
-    fn new(
-        topic: &'static str,
-        found: String,
-        facts: Vec<(&'static str, Value)>,
-        error: Option<Problem>,
-    ) -> Self {
+    fn new(topic: &'static str, found: String, facts: Facts, error: Option<Problem>) -> Self {
         Self {
             topic,
             found,

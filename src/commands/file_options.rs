@@ -30,12 +30,9 @@ impl FileOptions {
             None => ("TRACKER_NAME", context.env.text("TRACKER_NAME")?),
         };
         if let Some(template) = template {
-            check_template(template).map_err(|error| {
-                Problem::usage(
-                    format!("{origin}: {error}"),
-                    "for example: --name '{title} {video_id}'",
-                )
-            })?;
+            let hint = "for example: --name '{title} {video_id}'";
+            check_template(template)
+                .map_err(|error| Problem::usage(format!("{origin}: {error}"), hint))?;
         }
         let assets = match &self.assets {
             Some(list) => parse_assets(list)?,

@@ -12,6 +12,7 @@ use crate::kind::Kind;
 use crate::store::NewVideo;
 use crate::video::Video;
 
+const HEADING: &str = "Kind";
 /// HeyGen's limit.
 const LONGEST_PROMPT: usize = 10_000;
 
@@ -19,47 +20,31 @@ const LONGEST_PROMPT: usize = 10_000;
 #[derive(Debug, clap::Args)]
 pub(super) struct KindOptions {
     /// What the bodies ask for [default: video]
-    #[arg(long, value_name = "K", value_parser = kinds(), help_heading = "Kind")]
+    #[arg(long, value_name = "K", value_parser = kinds(), help_heading = HEADING)]
     kind: Option<Kind>,
     /// Have an agent make a video of this
-    #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["bodies", "template", "translate", "script", "title"], help_heading = "Kind")]
+    #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["bodies", "template", "translate", "script", "title"], help_heading = HEADING)]
     prompt: Option<String>,
     /// The agent's style
-    #[arg(long, value_name = "ID", help_heading = "Kind")]
+    #[arg(long, value_name = "ID", help_heading = HEADING)]
     style_id: Option<String>,
     /// The agent's format: landscape or portrait
-    #[arg(long, value_name = "O", help_heading = "Kind")]
+    #[arg(long, value_name = "O", help_heading = HEADING)]
     orientation: Option<String>,
     /// Fill in this template; the bodies have its variables
-    #[arg(
-        long,
-        value_name = "ID",
-        conflicts_with = "translate",
-        help_heading = "Kind"
-    )]
+    #[arg(long, value_name = "ID", conflicts_with = "translate", help_heading = HEADING)]
     template: Option<String>,
     /// Translate this video: a URL, or the id of an asset
-    #[arg(
-        long,
-        value_name = "URL|ID",
-        requires = "to",
-        conflicts_with_all = ["bodies", "avatar_id", "voice_id", "script"],
-        help_heading = "Kind"
-    )]
+    #[arg(long, value_name = "URL|ID", requires = "to", conflicts_with_all = ["bodies", "avatar_id", "voice_id", "script"], help_heading = HEADING)]
     translate: Option<String>,
     /// Into these languages, one row each
-    #[arg(
-        long,
-        value_name = "LANG",
-        value_delimiter = ',',
-        help_heading = "Kind"
-    )]
+    #[arg(long, value_name = "LANG", value_delimiter = ',', help_heading = HEADING)]
     to: Vec<String>,
     /// Ask an agent that failed to go on, this many times at most
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), help_heading = "Kind")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), help_heading = HEADING)]
     nudge: Option<u8>,
     /// Let an agent go on with its plan without asking
-    #[arg(long, help_heading = "Kind")]
+    #[arg(long, help_heading = HEADING)]
     auto_proceed: bool,
 }
 

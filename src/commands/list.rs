@@ -115,10 +115,7 @@ impl FilterArgs {
     /// All but the status words, which need the database.
     pub(super) fn filter(&self, view: &View) -> Result<Filter> {
         let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
-        let when = |flag: &str, text: &Option<String>| {
-            let text = text.as_deref();
-            text.map(|text| time_of(flag, text, view.now)).transpose()
-        };
+        let until = self.until.as_deref().map(end_of_day);
         let search = self.search.as_ref();
         if search.is_some_and(|text| text.len() > MAX_SEARCH) {
             return Err(Problem::usage(
@@ -130,8 +127,8 @@ impl FilterArgs {
             statuses: Vec::new(),
             unfinished: self.unfinished,
             failed: self.failed,
-            since: when("since", &self.since)?,
-            until: when("until", &self.until.as_deref().map(end_of_day))?,
+            since: time_of("since", self.since.as_deref(), view.now)?,
+            until: time_of("until", until.as_deref(), view.now)?,
             kinds: self.kind.clone(),
             tags: words(&self.tag),
             search: self.search.clone(),

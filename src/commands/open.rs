@@ -80,14 +80,12 @@ fn file(video: &Video) -> Result<String> {
 
 /// Only a web page: what a server sends as the page of a video must not make the desktop run a file.
 fn page(video: &Video) -> Result<String> {
-    video
-        .video_page_url
-        .clone()
-        .filter(|url| url.starts_with("https://") || url.starts_with("http://127.0.0.1"))
-        .ok_or_else(|| {
-            Problem::usage(
-                format!("HeyGen has named no page for {} yet", video.id),
-                format!("tracker check {} asks again", video.id),
-            )
-        })
+    let id = video.id;
+    let is_web = |url: &&str| url.starts_with("https://") || url.starts_with("http://127.0.0.1");
+    let none = || {
+        let hint = format!("tracker check {id} asks again");
+        Problem::usage(format!("HeyGen has named no page for {id} yet"), hint)
+    };
+    let page = video.video_page_url.as_deref().filter(is_web);
+    page.map(str::to_owned).ok_or_else(none)
 }

@@ -165,8 +165,9 @@ pub(super) fn script_text(given: &str) -> Result<String> {
 }
 
 /// What `--since` and `--until` mean.
-pub(super) fn time_of(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
-    parse_when(text, now, &Local).map_err(|problem| Problem::misuse(format!("--{flag}: {problem}")))
+pub(super) fn time_of(flag: &str, text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>> {
+    let at = text.map(|text| parse_when(text, now, &Local)).transpose();
+    at.map_err(|problem| Problem::misuse(format!("--{flag}: {problem}")))
 }
 
 /// A file's content, or standard input's for `-`, with a name for error messages; at most `limit` bytes of it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::bodies::{self, Body};
 use crate::commands::file_options::FileOptions;
 use crate::commands::options::FieldArgs;
-use crate::commands::submission::{self, SubmitOptions};
+use crate::commands::submission::{self, Placed, SubmitOptions};
 use crate::commands::{Context, find_all, load};
 use crate::error::{Exit, Problem, Result};
 use crate::store::{NewVideo, Store, Tx};
@@ -146,7 +146,7 @@ impl Args {
         original: &Video,
         fields: &BTreeMap<&str, String>,
         context: &Context,
-    ) -> Result<(NewVideo, String)> {
+    ) -> Result<Placed> {
         let id = original.id;
         refuse_unless_over(original)?;
         let (request, nudges) = store.read(|tx| Ok((tx.request(id)?, tx.nudges_sent(id)?)))?;

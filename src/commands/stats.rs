@@ -72,16 +72,18 @@ fn lines(stats: &Stats, room: usize) -> String {
     let statuses = stats.by_status.iter();
     let statuses = statuses.map(|(status, count)| format!("{count} {}", text::fit(status, 30)));
     let statuses: Vec<_> = statuses.collect();
-    let mut out = format!("{:<11}{}", "videos", stats.videos);
-    if !statuses.is_empty() {
-        out.push_str(&format!(": {}", statuses.join(", ")));
-    }
-    out.push_str(&format!("\n{:<11}{}\n", "unfinished", stats.unfinished));
-    let rendering = rendering(&stats.rendering);
-    out.push_str(&format!("{:<11}{rendering}\n", "rendering"));
+    let colon = if statuses.is_empty() { "" } else { ": " };
+    let (videos, statuses) = (stats.videos, statuses.join(", "));
+    let (unfinished, rendering) = (stats.unfinished, rendering(&stats.rendering));
     let (bytes, count) = (human::bytes(stats.bytes), stats.files);
     let files = if count == 1 { "file" } else { "files" };
-    out.push_str(&format!("{:<11}{bytes} in {count} {files}\n", "on disk"));
+    let mut out = format!(
+        "videos     {videos}{colon}{statuses}
+unfinished {unfinished}
+rendering  {rendering}
+on disk    {bytes} in {count} {files}
+"
+    );
     out.push_str(&table("MONTH", &stats.months, room));
     out.push_str(&table("TAG", &stats.tags, 0));
     // A table of one line repeats what stands above.

@@ -26,6 +26,9 @@ pub(super) const ALREADY_TRACKED: &str = "already_tracked";
 /// More duplicates than this are only counted.
 const NAMED: usize = 5;
 
+/// A row to be, and the place where its body was read.
+pub(super) type Placed = (NewVideo, String);
+
 /// When and how videos are submitted: options of every verb that does so.
 #[derive(Debug, clap::Args)]
 pub(super) struct SubmitOptions {
@@ -55,11 +58,11 @@ pub(super) struct SubmitOptions {
 }
 
 impl SubmitOptions {
-    /// Records `new`, sends it, and prints one line per row; with each row the place where its body was read.
+    /// Records `new`, sends it, and prints one line per row.
     ///
     /// # Errors
     /// Nothing was recorded then. Once it is, this succeeds.
-    pub(super) fn submit(&self, context: &Context, new: Vec<(NewVideo, String)>) -> Result<Exit> {
+    pub(super) fn submit(&self, context: &Context, new: Vec<Placed>) -> Result<Exit> {
         if self.request_key.is_some() && new.len() > 1 {
             return Err(Problem::usage(
                 format!("--request-key names one submission, not {}", new.len()),
@@ -199,7 +202,7 @@ impl SubmitOptions {
     pub(super) fn preview(
         &self,
         context: &Context,
-        new: Vec<(NewVideo, String)>,
+        new: Vec<Placed>,
         shown: usize,
     ) -> Result<Exit> {
         let screen = &context.screen;

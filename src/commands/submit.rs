@@ -9,10 +9,11 @@ use crate::commands::Context;
 use crate::commands::file_options::FileOptions;
 use crate::commands::kind_options::KindOptions;
 use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
-use crate::commands::submission::SubmitOptions;
+use crate::commands::submission::{Placed, SubmitOptions};
 use crate::each::{self, Line};
 use crate::error::{Exit, Problem, Result};
-use crate::store::NewVideo;
+
+const EACH: &str = "One body for many";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -38,14 +39,10 @@ pub struct Args {
     fields: FieldArgs,
 
     /// One video for each line of this table: {{column}} in the body, --title, --tag and --name is the line's value
-    #[arg(
-        long,
-        value_name = "TABLE.csv|.jsonl|-",
-        help_heading = "One body for many"
-    )]
+    #[arg(long, value_name = "TABLE.csv|.jsonl|-", help_heading = EACH)]
     each: Option<PathBuf>,
     /// Take empty values of the table
-    #[arg(long, requires = "each", help_heading = "One body for many")]
+    #[arg(long, requires = "each", help_heading = EACH)]
     allow_empty: bool,
 
     /// Label the videos
@@ -103,12 +100,7 @@ impl Args {
     }
 
     /// A row for each line of the table.
-    fn each(
-        &self,
-        table: &Path,
-        bodies: &[Body],
-        context: &Context,
-    ) -> Result<Vec<(NewVideo, String)>> {
+    fn each(&self, table: &Path, bodies: &[Body], context: &Context) -> Result<Vec<Placed>> {
         let [body] = bodies else {
             return Err(Problem::usage(
                 format!("--each takes one body, not {}", bodies.len()),
@@ -141,11 +133,7 @@ impl Args {
 }
 
 /// What a table would become: how many, the first of them, and the script that takes longest to say.
-fn preview(
-    submission: &SubmitOptions,
-    new: Vec<(NewVideo, String)>,
-    context: &Context,
-) -> Result<Exit> {
+fn preview(submission: &SubmitOptions, new: Vec<Placed>, context: &Context) -> Result<Exit> {
     let longest = new
         .iter()
         .filter_map(|(row, place)| Some((row.video.script.as_ref()?.chars().count(), place)))

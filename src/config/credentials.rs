@@ -63,13 +63,8 @@ pub fn api_key(env: &Environment) -> Result<Credential, Problem> {
 }
 
 pub fn webhook_secret(env: &Environment) -> Result<Secret, Problem> {
-    let none = || {
-        Err(Problem::auth(
-            "no webhook secret found",
-            WEBHOOK_SECRET.hint,
-        ))
-    };
-    let found = WEBHOOK_SECRET.find(env).unwrap_or_else(none)?;
+    let none = || Problem::auth("no webhook secret found", WEBHOOK_SECRET.hint);
+    let found = WEBHOOK_SECRET.find(env).ok_or_else(none)??;
     Ok(found.secret)
 }
 

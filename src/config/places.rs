@@ -34,12 +34,8 @@ fn no_home() -> Problem {
 
 pub fn base_url(env: &Environment) -> Result<BaseUrl, Problem> {
     let text = env.text("HEYGEN_API_BASE")?.unwrap_or(BaseUrl::DEFAULT);
-    BaseUrl::parse(text).map_err(|error| {
-        Problem::usage(
-            format!("HEYGEN_API_BASE: {error}"),
-            "https, or http to this machine; unset it to use https://api.heygen.com",
-        )
-    })
+    let hint = "https, or http to this machine; unset it to use https://api.heygen.com";
+    BaseUrl::parse(text).map_err(|error| Problem::usage(format!("HEYGEN_API_BASE: {error}"), hint))
 }
 
 /// The proxy for every request that does not stay on this machine.

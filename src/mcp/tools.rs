@@ -266,17 +266,11 @@ impl McpServer {
     }
 
     fn list_videos(&self, asked: ListVideos) -> Answer<VideoList> {
-        let when = |text: Option<String>| {
-            text.map(|text| parse_when(&text, time::now(), &Local))
-                .transpose()
-        };
-        let below = asked.cursor.map(|cursor| {
-            cursor.parse().map(RowId).map_err(|_| {
-                let hint = "leave it out for the first page";
-                Problem::usage("not a cursor of list_videos", hint)
-            })
-        });
-        let below = below.transpose()?;
+        let when = |text: &str| parse_when(text, time::now(), &Local);
+        let hint = "leave it out for the first page";
+        let unknown = |_| Problem::usage("not a cursor of list_videos", hint);
+        let below = asked.cursor.map(|cursor| cursor.parse().map(RowId));
+        let below = below.transpose().map_err(unknown)?;
         let kinds = asked.kind.iter().map(|word| {
             let hint = "video, agent, template, translation, lipsync or model";
             let unknown = |()| Problem::usage(format!("there is no kind {word:?}"), hint);
@@ -287,8 +281,8 @@ impl McpServer {
             unfinished: asked.unfinished,
             failed: asked.failed,
             kinds: kinds.collect::<Result<_, _>>()?,
-            since: when(asked.since)?,
-            until: when(asked.until)?,
+            since: asked.since.as_deref().map(when).transpose()?,
+            until: asked.until.as_deref().map(when).transpose()?,
             tags: asked.tags,
             search: asked.search,
         };

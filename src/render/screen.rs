@@ -257,9 +257,9 @@ impl Streams {
 
     fn settle(&mut self, patience: Duration) {
         let settled = self.outlet.as_ref().map(|outlet| outlet.settle(patience));
-        settled
-            .unwrap_or(Ok(()))
-            .unwrap_or_else(|error| self.fail(error));
+        if let Some(Err(error)) = settled {
+            self.fail(error);
+        }
     }
 
     /// Nothing is written after a failure: output with a hole in it is worse than output that ends.

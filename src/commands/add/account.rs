@@ -25,9 +25,7 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
             "what is made from a template is listed as a video: leave out --kind",
         ));
     }
-    let since = args.since.as_deref();
-    let since = since.map(|when| time_of("since", when, time::now()));
-    let since = since.transpose()?;
+    let since = time_of("since", args.since.as_deref(), time::now())?;
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
     let mut recorder = recorder(args, &access, context)?;
