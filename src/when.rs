@@ -9,17 +9,13 @@ use crate::time::Timestamp;
 /// a space for the `T`; in `tz` unless it ends in `Z` or `+02:00`), or an age before `now` (`30m`, `12h`, `7d`, `2w`).
 pub(crate) fn parse_when<Tz: TimeZone>(input: &str, now: Timestamp, tz: &Tz) -> Result<Timestamp> {
     let input = input.trim();
-    let days_ago = match input.to_ascii_lowercase().as_str() {
-        "today" => Some(0),
-        "yesterday" => Some(1),
-        _ => None,
+    let today = || now.to_chrono().with_timezone(tz).date_naive();
+    let date = match input.to_ascii_lowercase().as_str() {
+        "today" => Some(today()),
+        "yesterday" => today().pred_opt(),
+        _ => NaiveDate::parse_from_str(input, "%Y-%m-%d").ok(),
     };
-    if let Some(days) = days_ago {
-        let today = now.to_chrono().with_timezone(tz).date_naive();
-        let date = today.checked_sub_days(Days::new(days)).unwrap_or(today);
-        return Ok(resolve(date.and_time(NaiveTime::MIN), tz));
-    }
-    if let Ok(date) = NaiveDate::parse_from_str(input, "%Y-%m-%d") {
+    if let Some(date) = date {
         return Ok(resolve(date.and_time(NaiveTime::MIN), tz));
     }
     let iso = input.replacen(' ', "T", 1);
