@@ -14,6 +14,8 @@ pub struct Timestamp(i64);
 /// in the database that is longer comes from a clock that ran ahead.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
+
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place that reads the clock"

@@ -18,8 +18,7 @@ const RENDER_TIME: Duration = Duration::from_secs(6);
 const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Welcome","script":"Welcome aboard!"}
 {"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
 "#;
-/// What is shown, in three acts; a line that begins with `$ tracker` is run. At a terminal an uneventful check says how
-/// things stand, from cron nothing: what is said here fits both.
+/// A line with a prompt is run. What is said fits a check at a terminal, which says how things stand, and cron's.
 const ACTS: [&str; 3] = ["\
 A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.
 

@@ -11,13 +11,11 @@ use crate::error::{Exit, Result, code};
 use crate::locks::beside;
 use crate::render::human;
 use crate::store::{Store, make_directory_of};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use crate::video::RowId;
 
 /// Nobody runs `check` less often and expects videos to arrive.
 const PATIENCE: Duration = Duration::from_secs(3600);
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Says so on stderr when unfinished videos were left alone for an hour.
 pub(super) fn note_silence(store: &Store, context: &Context) -> Result<()> {

@@ -69,11 +69,8 @@ fn csv_records(stats: &Stats) -> Vec<[String; 8]> {
 }
 
 fn lines(stats: &Stats, room: usize) -> String {
-    let statuses = stats.by_status.iter();
-    let statuses = statuses.map(|(status, count)| format!("{count} {}", text::fit(status, 30)));
-    let statuses: Vec<_> = statuses.collect();
+    let (videos, statuses) = (stats.videos, human::counts(&stats.by_status));
     let colon = if statuses.is_empty() { "" } else { ": " };
-    let (videos, statuses) = (stats.videos, statuses.join(", "));
     let (unfinished, rendering) = (stats.unfinished, rendering(&stats.rendering));
     let (bytes, count) = (human::bytes(stats.bytes), stats.files);
     let files = if count == 1 { "file" } else { "files" };

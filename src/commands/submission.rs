@@ -14,11 +14,9 @@ use crate::render::json::RequestBody;
 use crate::render::show::lost_hint;
 use crate::render::{human, text};
 use crate::store::{NewVideo, Store, Tx};
-use crate::time::{self, Timestamp};
+use crate::time::{self, DAY, Timestamp};
 use crate::video::{Phase, RowId, Video};
 
-/// A completed duplicate older than this is submitted again by `--if-new`, and the cap counts what is younger.
-const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a row is tried before it is left to `check`.
 const BUDGET: Duration = Duration::from_secs(10);
 /// Why a row is rejected whose answer named a video that another row has.

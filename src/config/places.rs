@@ -41,12 +41,10 @@ pub fn base_url(env: &Environment) -> Result<BaseUrl, Problem> {
 /// The proxy for every request that does not stay on this machine.
 /// One that cannot be used is an error: going directly could be what the machine's owner forbids.
 pub fn proxy(env: &Environment) -> Result<Option<Proxy>, Problem> {
-    Proxy::find(|name| env.get(name).map(OsStr::to_string_lossy)).map_err(|variable| {
-        Problem::usage(
-            format!("{variable} names no proxy that can be used"),
-            "it looks like http://HOST:PORT or socks5://HOST:PORT; unset it to ask directly, or name hosts in NO_PROXY",
-        )
-    })
+    let hint = "it looks like http://HOST:PORT or socks5://HOST:PORT; unset it to ask directly, or name hosts in NO_PROXY";
+    let unusable =
+        |variable| Problem::usage(format!("{variable} names no proxy that can be used"), hint);
+    Proxy::find(|name| env.get(name).map(OsStr::to_string_lossy)).map_err(unusable)
 }
 
 #[cfg(test)]

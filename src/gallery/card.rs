@@ -8,7 +8,6 @@ use askama::Template;
 use crate::net::percent_encoded;
 use crate::render::table::failure;
 use crate::render::{human, text};
-use crate::time::Timestamp;
 use crate::video::{Asset, File, FileState, Phase, Video};
 
 /// Of a script; `tracker show` has all of it.
@@ -58,10 +57,6 @@ impl<'a> Card<'a> {
     fn is_gone(&self) -> bool {
         let was_saved = |file: &File| matches!(file.state, FileState::Saved | FileState::Gone);
         self.film.is_none() && self.row.files.iter().any(was_saved)
-    }
-
-    fn since(&self) -> Timestamp {
-        self.row.began_at()
     }
 
     fn length(&self) -> Option<Duration> {

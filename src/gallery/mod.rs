@@ -1,6 +1,6 @@
 //! The history as one page that a browser opens from disk: no server, no network, nothing that a title could run.
 //!
-//! What a server or a user wrote is text everywhere: askama escapes it, [`text::sanitize`] takes away what cannot be
+//! What a server or a user wrote is text everywhere: askama escapes it, [`crate::render::text::sanitize`] takes away what cannot be
 //! seen or runs backwards, and the page's Content-Security-Policy lets nothing run but its own script. No URL of a file
 //! host gets in. The page says no ages, which its script counts: the same rows are the same bytes, and are not written
 //! again.
@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Problem, code};
-use crate::render::{human, text};
+use crate::render::human;
 use crate::store::{Filter, Stats, Store};
 use crate::video::Video;
 use card::Card;
@@ -193,12 +193,8 @@ impl GalleryPage {
         if all == 0 {
             return "no video matches".to_owned();
         }
-        let words = stats.by_status.iter();
-        let words: Vec<String> = words
-            .map(|(word, count)| format!("{count} {}", text::fit(word, 30)))
-            .collect();
-        let saved = human::bytes(stats.bytes);
-        format!("{all} {noun}: {}. {saved} on disk.", words.join(", "))
+        let (words, saved) = (human::counts(&stats.by_status), human::bytes(stats.bytes));
+        format!("{all} {noun}: {words}. {saved} on disk.")
     }
 }
 

@@ -44,7 +44,6 @@ check_videos goes on with it.";
 
 /// Older answers of HeyGen's are asked for again when a model asks for an unfinished video.
 const STALE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 const PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
@@ -460,7 +459,7 @@ impl ToolCall<'_> {
         let options = options.chain([format!("--max-per-day={most}")]);
         let printed = self.verb(verb, options, &[operand], input).await?;
         let first = printed.into_iter().next().unwrap_or_default();
-        let today = |tx: &Tx<'_>| tx.submitted_since(time::now().before(DAY));
+        let today = |tx: &Tx<'_>| tx.submitted_since(time::now().before(time::DAY));
         let (submitted, _) = or_none(self.server.read(today))?.unwrap_or_default();
         let left_today = u64::from(most).saturating_sub(submitted);
         let (mut video, mut what) = (None, "nothing was recorded or sent".to_owned());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{NaiveDateTime, TimeZone};
 
+use crate::render::text;
 use crate::store::RenderTimes;
 use crate::time::Timestamp;
 
@@ -68,6 +69,13 @@ pub fn usual(times: &RenderTimes, least: u64) -> Option<String> {
     let (usual, most) = (times.p50.map(said)?, times.p90.map(said)?);
     let known = times.count >= least;
     known.then(|| format!("usually {usual}, nine of ten within {most}"))
+}
+
+/// `190 completed, 12 failed`.
+pub fn counts(words: &[(String, u64)]) -> String {
+    let counted = words.iter();
+    let counted = counted.map(|(word, count)| format!("{count} {}", text::fit(word, 30)));
+    counted.collect::<Vec<_>>().join(", ")
 }
 
 /// A size in decimal units: `14 B`, `1.4 MB`.
