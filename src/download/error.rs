@@ -16,7 +16,6 @@ pub(crate) struct DownloadError {
     pub(crate) problem: Problem,
 }
 
-/// What a step of a download came to.
 pub(super) type Done<T> = Result<T, DownloadError>;
 
 /// What is to be done about it.

@@ -82,12 +82,6 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// A further round begins: what failed in the one before is over, or fails again.
-    pub(super) fn begin_round(&mut self) {
-        self.tally.errors = 0;
-        self.tally.auth = false;
-    }
-
     /// Says what happened and is committed; `video` is the row afterwards.
     pub(super) fn say(&mut self, video: &Video, entry: &Entry) {
         if let Event::Hook {
@@ -196,11 +190,9 @@ impl<'a> Reporter<'a> {
 
     pub(super) fn outage_over(&mut self, trouble: &Trouble, now: Timestamp) {
         if !self.screen.json {
-            self.screen.note(&format!(
-                "resolved after {}: {}",
-                human::duration(now.since(trouble.since)),
-                trouble.message
-            ));
+            let lasted = human::duration(now.since(trouble.since));
+            let note = format!("resolved after {lasted}: {}", trouble.message);
+            self.screen.note(&note);
         }
     }
 

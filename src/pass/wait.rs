@@ -44,7 +44,8 @@ impl Wait {
         let mut said = Said::default();
         let mut first = true;
         loop {
-            reporter.begin_round();
+            // What failed in the round before is over, or fails again.
+            (reporter.tally.errors, reporter.tally.auth) = (0, false);
             super::run(store, env, self.scope(store, first)?, &options, reporter)?;
             first = false;
             let open = self.open(store)?;
