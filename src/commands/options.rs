@@ -56,9 +56,11 @@ pub(crate) struct WaitArgs {
 
 impl WaitArgs {
     pub(super) fn wait(&self, rows: Option<Vec<RowId>>) -> Wait {
+        let now = Instant::now();
         Wait {
             rows,
-            deadline: Instant::now().checked_add(self.timeout.max(FIRST_ROUND)),
+            deadline: now.checked_add(self.timeout),
+            cut_off: now.checked_add(self.timeout.max(FIRST_ROUND)),
             interval: self.interval,
         }
     }

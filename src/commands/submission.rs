@@ -31,7 +31,7 @@ pub(super) type Placed = (NewVideo, String);
 #[derive(Debug, clap::Args)]
 pub(super) struct SubmitOptions {
     /// Only record; check sends
-    #[arg(long, conflicts_with = "wait")]
+    #[arg(long, conflicts_with_all = ["wait", "timeout", "interval"])]
     queue: bool,
     /// Skip a body identical to one in progress, or completed and under 24 h old
     #[arg(long)]
@@ -278,7 +278,7 @@ impl SubmitOptions {
         let wait = self.waiting.wait(Some(rows.to_vec()));
         let impatient = PassOptions {
             budget: BUDGET,
-            deadline: wait.deadline.filter(|_| self.wait),
+            deadline: wait.cut_off.filter(|_| self.wait),
             ..options.clone()
         };
         let scope = Scope::Fresh(fresh);

@@ -183,7 +183,11 @@ impl Client {
 
     #[must_use]
     pub fn with_timeouts(&self, timeouts: Timeouts) -> Self {
-        Self::new(&self.base, self.key.clone(), timeouts, self.proxy.clone())
+        Self {
+            timeouts,
+            agents: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// How far HeyGen's clock is ahead of this machine's, in milliseconds, by the latest answer of this run.

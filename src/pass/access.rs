@@ -1,7 +1,7 @@
 //! Whom HeyGen is asked as, found out at the first request, so that an idle run needs no key.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::commit::Message;
 use super::limiter::RateLimiter;
@@ -87,6 +87,24 @@ impl Run<'_, '_> {
             });
         }
         Ok(())
+    }
+
+    /// For a request that the whole run waits for: it takes no longer than the run may.
+    pub(super) fn in_time(&self, access: &Access) -> Access {
+        let Some(deadline) = self.options.deadline else {
+            return access.clone();
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (usual, left) = (Timeouts::default(), left.max(Duration::from_millis(1)));
+        Access {
+            client: access.client.with_timeouts(Timeouts {
+                connect: usual.connect.min(left),
+                response: usual.response.min(left),
+                per_read: usual.per_read.min(left),
+            }),
+            budget: access.budget.min(left),
+            ..access.clone()
+        }
     }
 
     /// Whose answers these are: whoever asked had a key.

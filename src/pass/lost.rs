@@ -1,6 +1,8 @@
 //! Submissions that nobody answered and that are not repeated any more: the account's list says what they may have
 //! become. That HeyGen cannot be asked loses nothing; the row's next check asks again.
 
+use std::time::Instant;
+
 use super::access::may_ask;
 use super::{Access, Run};
 use crate::decide;
@@ -84,7 +86,8 @@ impl Run<'_, '_> {
             .filter_map(|lost| decide::may_begin(&lost.video));
         let since = begins.map(|window| *window.start()).min();
         let (mut pages, mut whole) = (0, true);
-        let read = access.pages(
+        let deadline = self.options.deadline;
+        let read = self.in_time(access).pages(
             |client, token| client.jobs(kind, token),
             |page| {
                 for lost in &mut lost {
@@ -95,6 +98,9 @@ impl Run<'_, '_> {
                 pages += 1;
                 let oldest = page.items.iter().rev().find_map(|remote| remote.created_at);
                 whole = oldest < since;
+                if deadline.is_some_and(|at| Instant::now() >= at) {
+                    pages = MAX_PAGES;
+                }
                 Ok(!whole && pages < MAX_PAGES)
             },
         );

@@ -154,7 +154,7 @@ impl Run<'_, '_> {
     /// Asks HeyGen for nothing in particular: for its clock, and to hear whether it is there. `false`: no request of
     /// this run has a chance.
     pub(super) fn greet(&mut self, access: &Access) -> bool {
-        let error = match access.get(|client| client.whoami()) {
+        let error = match self.in_time(access).get(|client| client.whoami()) {
             Ok(_) => {
                 self.polls.witness = self.polls.witness.max(Witness::Answered);
                 return true;

@@ -14,6 +14,8 @@ use crate::time;
 use crate::video::{RowId, Video};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The last round begins so long before the end, however long the pause before it was to be.
+const LAST_ROUND: Duration = Duration::from_millis(500);
 /// How many finished videos an estimate is made from, at most and at least.
 const USUAL: u32 = 40;
 const FEWEST: u64 = 3;
@@ -23,6 +25,8 @@ const REASSURE: Duration = Duration::from_secs(60);
 pub(crate) struct Wait {
     pub rows: Option<Vec<RowId>>,
     pub deadline: Option<Instant>,
+    /// When a round that is still at it ends.
+    pub cut_off: Option<Instant>,
     pub interval: Duration,
 }
 
@@ -37,16 +41,19 @@ impl Wait {
         reporter: &mut Reporter<'_>,
     ) -> Result<Exit> {
         let options = PassOptions {
-            deadline: self.deadline,
+            deadline: self.cut_off,
             ..options.clone()
         };
         let mut pause = self.interval.max(Duration::from_millis(10));
         let mut said = Said::default();
         let mut first = true;
         loop {
-            // What failed in the round before is over, or fails again.
-            (reporter.tally.errors, reporter.tally.auth) = (0, false);
-            super::run(store, env, self.scope(store, first)?, &options, reporter)?;
+            // What was sent before may have taken all the time.
+            if self.cut_off.is_none_or(|at| Instant::now() < at) {
+                // What failed in the round before is over, or fails again.
+                (reporter.tally.errors, reporter.tally.auth) = (0, false);
+                super::run(store, env, self.scope(store, first)?, &options, reporter)?;
+            }
             first = false;
             let open = self.open(store)?;
             if open.is_empty() {
@@ -54,12 +61,16 @@ impl Wait {
                 break;
             }
             reassure(reporter, &open, &usual(store)?, &mut said);
-            let next = Instant::now() + pause;
-            if self.deadline.is_some_and(|deadline| next > deadline) {
+            let now = Instant::now();
+            let left = self
+                .deadline
+                .map_or(Duration::MAX, |at| at.saturating_duration_since(now));
+            thread::sleep(match left.checked_sub(LAST_ROUND) {
+                _ if pause <= left => pause,
+                Some(rest) => rest,
                 // 3 and 1 win over 4, and 4 over 5.
-                return Ok(reporter.tally.exit(false).or(Exit::Timeout));
-            }
-            thread::sleep(pause);
+                None => return Ok(reporter.tally.exit(false).or(Exit::Timeout)),
+            });
             pause = pause.mul_f64(1.5).min(LONGEST_PAUSE.max(self.interval));
         }
         Ok(reporter.tally.exit(true))

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use crate::heygen::Fault;
 use crate::listener;
-use crate::support::{Bench, can_strace, end, eventually, run};
+use crate::support::{BODY, Bench, can_strace, end, eventually, run};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -124,6 +124,30 @@ fn waiting_ends_in_time_whatever_hangs() {
     bench.heygen.clear_faults();
     bench.tracker("check").exits(0);
     bench.assert_invariants();
+}
+
+/// What the run asks for itself, too: HeyGen's clock, before a submission is repeated.
+#[test]
+fn waiting_for_a_submission_ends_in_time_though_nothing_is_answered() {
+    let bench = Bench::new();
+    bench.heygen.allow_unused();
+    for path in ["POST /v3/videos", "GET /v3/users/me"] {
+        bench.heygen.fault(path, Fault::stall(LONG).forever());
+    }
+    bench.file("body.json", BODY);
+    let started = Instant::now();
+    let submit = bench
+        .tracker("submit body.json --wait --timeout 2s")
+        .exits(4);
+    let took = started.elapsed();
+    assert!(
+        took < Duration::from_secs(30),
+        "{took:?} {}",
+        submit.screen()
+    );
+    assert_eq!(bench.status(1), "sending");
+    bench.tracker("check --wait --timeout 1s").exits(4);
+    assert!(started.elapsed() < took + Duration::from_secs(30));
 }
 
 #[test]

@@ -477,6 +477,28 @@ fn wait_gives_up_in_time() {
     assert!(requests.own >= 2, "{requests:?}");
 }
 
+/// However long the pause between the rounds was to be.
+#[test]
+fn wait_looks_once_more_before_it_gives_up() {
+    let bench = rendering(1);
+    let before = bench.heygen.api_requests().len();
+    let waiting = crate::support::start(&mut bench.command([
+        "check",
+        "--wait",
+        "--timeout",
+        "10s",
+        "--interval",
+        "1h",
+    ]));
+    eventually("the first round is over", || {
+        bench.heygen.api_requests().len() > before
+            && bench.query("SELECT last_checked_at IS NOT NULL FROM videos") == "1"
+    });
+    finish(&bench, 1);
+    end(waiting).exits(0);
+    assert_eq!(bench.status(1), "completed");
+}
+
 #[test]
 fn an_id_is_a_number_an_exact_id_or_a_unique_beginning() {
     let bench = rendering(3);
