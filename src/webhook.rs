@@ -20,7 +20,7 @@ use crate::video::VideoId;
 
 pub const SIGNATURE: &str = "Heygen-Signature";
 /// What some deployments were seen to call it.
-const SIGNATURE_FALLBACK: &str = "Signature";
+const SIGNATURE_FALLBACKS: [&str; 2] = ["Signature", "X-Heygen-Signature"];
 pub const TIMESTAMP: &str = "Heygen-Timestamp";
 /// How far the time of sending may be off, either way.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
@@ -70,7 +70,8 @@ pub fn read<'a>(
     body: &[u8],
     now: Timestamp,
 ) -> Result<Delivery, Refusal> {
-    let signature = header(SIGNATURE).or_else(|| header(SIGNATURE_FALLBACK));
+    let fallback = || SIGNATURE_FALLBACKS.into_iter().find_map(&header);
+    let signature = header(SIGNATURE).or_else(fallback);
     let signature = signature.ok_or(NO_SIGNATURE)?;
     let signature = unhex(signature.trim()).ok_or(WRONG_SIGNATURE)?;
     // Takes equally long wherever the signatures differ.
@@ -151,6 +152,25 @@ mod tests {
             sign(&secret, b"what do ya want for nothing?"),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
+    }
+
+    #[test]
+    fn the_header_of_the_signature_has_several_names() {
+        let body = br#"{"event_type":"avatar_video.success"}"#;
+        let (signature, at) = (sign(&secret(), body), NOW.to_string());
+        for (name, accepted) in [
+            ("Heygen-Signature", true),
+            ("Signature", true),
+            ("X-Heygen-Signature", true),
+            ("X-Signature", false),
+        ] {
+            let header = |asked: &str| match asked {
+                TIMESTAMP => Some(at.as_str()),
+                asked => (asked == name).then_some(signature.as_str()),
+            };
+            let read = read(&secret(), header, body, Timestamp::from_secs(NOW));
+            assert_eq!(read.is_ok(), accepted, "{name}");
+        }
     }
 
     #[test]
