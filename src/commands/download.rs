@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use crate::commands::file_options::parse_assets;
 use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load, saved_file};
@@ -147,6 +149,14 @@ fn report_rest(
     mut exit: Exit,
 ) -> Exit {
     let screen = &context.screen;
+    let unsaid = exit == Exit::Ok;
+    let failed = |id: RowId, message: String, hint: String| {
+        let problem = Problem::new("download_failed", message).with_hint(hint);
+        match screen.json {
+            true => screen.json_line(&json!({"type": "error", "id": id, "error": problem})),
+            false => drop(screen.problem(&problem)),
+        }
+    };
     for video in videos {
         let id = video.id;
         if !video.is_completed() {
@@ -155,9 +165,8 @@ fn report_rest(
             } else {
                 format!("tracker check {id} --wait waits for it")
             };
-            let status = video.status();
-            let note = format!("{id} is {status}: there is nothing to download; {hint}");
-            screen.note(&note);
+            let message = format!("{id} is {}: there is nothing to download", video.status());
+            failed(id, message, hint);
             exit = exit.or(Exit::Trouble);
             continue;
         }
@@ -169,8 +178,10 @@ fn report_rest(
             exit = exit.or(Exit::Trouble);
         }
         if video.files.iter().any(|file| file.state.is_open()) {
-            let note = format!("{id}: not everything could be fetched now; the next check goes on");
-            screen.note(&note);
+            if unsaid {
+                let message = format!("{id}: not everything could be fetched now");
+                failed(id, message, "the next check goes on".to_owned());
+            }
             exit = exit.or(Exit::Trouble);
         }
         // What was saved just now was reported when it was.

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::{Context, find_video};
-use crate::error::{Exit, Problem, Result};
+use crate::error::{Exit, Problem, Result, code};
 use crate::video::{Asset, FileState, Video};
 
 const OPENER: &str = if cfg!(target_os = "macos") {
@@ -33,10 +33,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     } else {
         file(&video)?
     };
-    open(&target, context)
+    open(&target)
 }
 
-pub(super) fn open(target: &str, context: &Context) -> Result<Exit> {
+pub(super) fn open(target: &str) -> Result<Exit> {
     let status = Command::new(OPENER)
         .arg(target)
         .stdin(Stdio::null())
@@ -47,10 +47,8 @@ pub(super) fn open(target: &str, context: &Context) -> Result<Exit> {
         Ok(status) if status.success() => Ok(Exit::Ok),
         other => {
             let why = other.map_or_else(|error| error.to_string(), |status| status.to_string());
-            context.screen.error(&format!("{OPENER}: {why}"));
-            // What was to be opened can be opened by hand.
-            context.screen.line(target);
-            Ok(Exit::Trouble)
+            let problem = Problem::new(code::FILE, format!("{OPENER}: {why}"));
+            Err(problem.with_hint(format!("open it by hand: {target}")))
         }
     }
 }

@@ -171,6 +171,9 @@ impl<'a> Reporter<'a> {
         if self.is_json() {
             self.screen
                 .json_line(&json!({"type": "error", "id": row, "error": problem}));
+        } else if self.screen.json && problem.exit == Exit::Auth {
+            // It ends the run, whose results are rows.
+            self.screen.problem(problem);
         } else {
             say(self.screen, &problem.message);
             problem.hint.iter().for_each(|hint| self.screen.hint(hint));

@@ -218,6 +218,19 @@ fn auth_error() {
 }
 
 #[test]
+fn a_refused_key_ends_a_submission_with_an_error_for_programs_too() {
+    let bench = Bench::seeded();
+    bench.file("body.json", BODY);
+    let shown = shows_with_key(&bench, "revoked", "submit body.json --json");
+    let mut lines = shown.lines();
+    let error = lines.find_map(|line| line.strip_prefix(r#"{"error":"#));
+    let error = error.expect("an error");
+    assert!(error.starts_with(r#"{"code":"auth_error""#), "{error}");
+    assert!(shown.contains("--- exit 3"), "{shown}");
+    assert_eq!(bench.status(1), "unsent");
+}
+
+#[test]
 fn other_key() {
     let bench = Bench::with(Options {
         render: Render::Manual,

@@ -354,9 +354,19 @@ fn download() {
     assert_snapshot!(bench.shows("download 3"), @r#"
     $ tracker download 3
     --- stderr
-    3 is pending: there is nothing to download; tracker check 3 --wait waits for it
+    error: 3 is pending: there is nothing to download
+    hint: tracker check 3 --wait waits for it
     --- exit 1
     "#);
+    let quiet = bench.tracker("download 3 --quiet").exits(1);
+    assert!(
+        quiet.stderr.starts_with("error: 3 is pending"),
+        "{}",
+        quiet.screen()
+    );
+    let line = &bench.tracker("download 3 --json").exits(1).json()[0];
+    assert_eq!((&line["type"], &line["id"]), (&"error".into(), &3.into()));
+    assert_eq!(line["error"]["code"], "download_failed");
 }
 
 #[test]
