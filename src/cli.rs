@@ -19,6 +19,17 @@ Setting up:
   completions  Print the completions for a shell
   man          Print a manual page";
 
+/// On one screen of 80 by 24, the prompt after it included.
+const HELP: &str = "\
+{about}
+{usage-heading} {usage}
+
+Commands:
+{subcommands}
+Setting up:
+  listen  sandbox  mcp  completions  man  (explained by tracker help VERB)
+Options: --db PATH, --json, -q, -v, --color WHEN, -h, -V";
+
 /// Track HeyGen videos: submit once, check from cron, never lose a file
 #[derive(Debug, Parser)]
 #[command(
@@ -26,7 +37,8 @@ Setting up:
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    after_help = SETUP
+    after_help = SETUP,
+    help_template = HELP
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -13,7 +13,7 @@ use crate::time;
   tracker edit 14 --title 'Launch, final cut' --tag launch --untag draft",
     group(ArgGroup::new("changes").args(["title", "tag", "untag"]).required(true).multiple(true)))]
 pub struct Args {
-    /// Local number or exact HeyGen id
+    /// Local number, HeyGen id, or a unique beginning of one
     #[arg(value_name = "ID")]
     id: String,
     /// The title shown here
@@ -30,7 +30,7 @@ pub struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut store = context.open()?;
     let video = store.write(|tx| {
-        let mut video = find_video(tx, &args.id, false)?;
+        let mut video = find_video(tx, &args.id, true)?;
         let before = video.clone();
         if let Some(title) = &args.title {
             video.title = Some(title.clone());

@@ -8,7 +8,7 @@ use crate::render::{csv, human, text};
 use crate::store::{Filter, Group, RenderTimes, Stats, Store};
 
 /// Columns of a line about a month, and of the bar that follows it where there is room.
-const LINE: usize = 67;
+const LINE: usize = 68;
 const BAR: usize = 24;
 /// Columns of a tag; further ones, and further tags, are in JSON and CSV.
 const NAME: usize = 24;

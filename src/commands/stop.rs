@@ -9,7 +9,7 @@ use crate::render::fields::Field;
 #[command(after_help = "Examples:
   tracker stop 14          # it stalls, and holds one of the account's slots")]
 pub struct Args {
-    /// Local number or exact HeyGen id
+    /// Local number, HeyGen id, or a unique beginning of one
     #[arg(value_name = "ID")]
     id: String,
 }
@@ -18,7 +18,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
     let mut store = context.open()?;
-    let video = store.read(|tx| find_video(tx, &args.id, false))?;
+    let video = store.read(|tx| find_video(tx, &args.id, true))?;
     let row = video.id;
     let refused = |why: String, hint: String| Err(Problem::usage(format!("{row} {why}"), hint));
     let (kind, status) = (video.kind, video.status());

@@ -80,6 +80,7 @@ where
         .idempotent(effect != Effect::Submits)
         .open_world(!matches!(effect, Effect::Reads | Effect::Records));
     let tool = Tool::new(name, description, JsonObject::new())
+        .with_title(title)
         .with_input_schema::<A>()
         .with_raw_output_schema(schema_for_type::<T>())
         .with_annotations(annotations);

@@ -521,6 +521,10 @@ fn edit_changes_title_and_labels_here_and_nothing_at_heygen() {
     assert_eq!(bench.heygen.requests().len(), requests);
     bench.tracker("edit 2").exits(2);
     bench.tracker("edit 99 --tag x").exits(1);
+    let beginning = &bench.video_id(2)[..8];
+    bench
+        .tracker(&format!("edit {beginning} --tag last"))
+        .exits(0);
 }
 
 #[test]
@@ -559,6 +563,15 @@ fn open_hands_the_file_or_the_page_to_the_desktop() {
         )
         .expect("a row");
     open(format!("open {completed} --web")).exits(2);
+    let mut without = bench.command(["open", "2", "--json"]);
+    let without = run(without.env("PATH", "/nowhere")).exits(1);
+    assert_eq!(without.stdout, "");
+    let error: serde_json::Value = serde_json::from_str(&without.stderr).expect("JSON");
+    assert_eq!(error["error"]["code"], "file_error");
+    assert!(
+        error["error"]["hint"].to_string().contains(".mp4"),
+        "{error}"
+    );
 }
 
 /// Whatever is asked for, not only the body.
