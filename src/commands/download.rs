@@ -171,10 +171,8 @@ fn report_rest(
             continue;
         }
         for asset in assets.iter().filter(|asset| !video.kind.has(**asset)) {
-            let kind = video.kind;
-            screen.note(&format!(
-                "{id}: HeyGen makes no {asset} for the kind {kind}"
-            ));
+            let message = format!("{id}: HeyGen makes no {asset} for the kind {}", video.kind);
+            failed(id, message, "leave it out".to_owned());
             exit = exit.or(Exit::Trouble);
         }
         if video.files.iter().any(|file| file.state.is_open()) {
