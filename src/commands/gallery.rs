@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::list::FilterArgs;
+use super::options::refuse_tilde;
 use super::{Context, find_all, load, open};
 use crate::error::{Exit, Result};
 use crate::gallery::{self, Selection};
@@ -36,6 +37,7 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
+    args.output.as_deref().map_or(Ok(()), refuse_tilde)?;
     let mut filter = args.filter.filter(&context.view())?;
     let store = context.open_for_reading()?;
     filter.statuses = args.filter.statuses(&store, context)?;
@@ -57,7 +59,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         context.screen.line(&crate::render::text::sanitize(&path));
     }
     if args.open {
-        return open::open(&path, context);
+        return open::open(&path);
     }
     Ok(Exit::Ok)
 }
@@ -67,6 +69,7 @@ pub(super) fn refresh(store: &Store, context: &Context) -> Result<()> {
     let Some(path) = context.env.path("TRACKER_GALLERY") else {
         return Ok(());
     };
+    refuse_tilde(&path)?;
     let selection = Selection {
         filter: crate::store::Filter::default(),
         chosen: None,

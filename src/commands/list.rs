@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use chrono::NaiveDate;
+use chrono::{Local, NaiveDate};
 
 use super::kind_options::kinds;
 use super::options::{Suggest, time_of};
@@ -115,7 +115,9 @@ impl FilterArgs {
     /// All but the status words, which need the database.
     pub(super) fn filter(&self, view: &View) -> Result<Filter> {
         let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
-        let until = self.until.as_deref().map(end_of_day);
+        let today = view.now.to_chrono().with_timezone(&Local).date_naive();
+        let until = self.until.as_deref();
+        let until = until.map(|text| end_of_day(text, today));
         let search = self.search.as_ref();
         if search.is_some_and(|text| text.len() > MAX_SEARCH) {
             return Err(Problem::usage(
@@ -170,10 +172,13 @@ fn usual_statuses() -> Vec<&'static str> {
 }
 
 /// "Until Friday" includes Friday: a bare date becomes the next one, every other text stays.
-fn end_of_day(text: &str) -> String {
-    NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d")
-        .ok()
-        .and_then(|date| date.succ_opt())
+fn end_of_day(text: &str, today: NaiveDate) -> String {
+    let date = match text.trim() {
+        word if word.eq_ignore_ascii_case("today") => Some(today),
+        word if word.eq_ignore_ascii_case("yesterday") => today.pred_opt(),
+        date => NaiveDate::parse_from_str(date, "%Y-%m-%d").ok(),
+    };
+    date.and_then(|date| date.succ_opt())
         .map_or_else(|| text.to_owned(), |next| next.to_string())
 }
 
@@ -252,9 +257,12 @@ mod tests {
             (" 2026-12-31 ", "2027-01-01"),
             ("2026-11-23T10:00", "2026-11-23T10:00"),
             ("7d", "7d"),
+            ("Today", "2026-11-29"),
+            ("yesterday", "2026-11-28"),
             ("nonsense", "nonsense"),
         ] {
-            assert_eq!(end_of_day(typed), until);
+            let today = NaiveDate::from_ymd_opt(2026, 11, 28).unwrap();
+            assert_eq!(end_of_day(typed, today), until);
         }
     }
 }
