@@ -68,6 +68,11 @@ fn the_page_is_written_once_whole_and_private() {
         .count();
     assert_eq!(names, 2, "nothing else is left there");
 
+    bench.tracker("gallery 1 --output one.html").exits(0);
+    let one = std::fs::read_to_string(bench.path("one.html")).expect("a page");
+    assert!(one.contains("<p>1 chosen video</p>"));
+    bench.tracker("gallery 1 --tag x").exits(2);
+
     // Elsewhere, and moved away.
     bench
         .tracker("gallery --output elsewhere/page.html")
