@@ -96,7 +96,10 @@ impl Run<'_, '_> {
         let started = Instant::now();
         let input = to_line(&VideoObject::new(&video)).unwrap_or_default();
         guard.hand_on(true);
-        let spawned = command.spawn().map_err(|error| error.to_string());
+        let spawned = match hook.tries {
+            ..TRIES => command.spawn().map_err(|error| error.to_string()),
+            _ => Err("tracker was killed during each try".to_owned()),
+        };
         guard.hand_on(false);
         let group = |child: &Child| Pid::from_raw(child.id().cast_signed());
         self.hooks.child = spawned.as_ref().ok().map(group).map(signals::Child::of);

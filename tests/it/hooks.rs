@@ -81,6 +81,20 @@ fn a_hook_that_fails_is_tried_again_by_later_checks_and_given_up_after_five_trie
 }
 
 #[test]
+fn a_hook_that_kills_the_program_is_given_up_after_five_tries() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    bench.heygen.fail(&bench.video_id(1), "x", "y");
+    let deadly = "test $TRACKER_EVENT = idle || { echo try >> log; kill -9 $PPID; }";
+    let check = || bench.tracker_with(&["check", "--hook", deadly]);
+    eventually("it is given up", || {
+        check().stderr.contains("is not tried again")
+    });
+    check().exits(0).silent();
+    assert_eq!(log(&bench).len(), 5);
+}
+
+#[test]
 fn a_title_is_never_part_of_a_command_line() {
     let bench = Bench::new();
     let body = r#"{"type":"avatar","avatar_id":"a","voice_id":"v","script":"s","title":"$(touch hacked); `touch hacked`\u0000"}"#;
