@@ -17,7 +17,7 @@ pub(crate) fn point(dir: &Path) -> Option<PathBuf> {
 pub(crate) fn is_mounted(point: &Path) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
     match (device(point), point.parent()) {
-        (Some(own), Some(parent)) => device(parent) != Some(own),
+        (Some(own), Some(parent)) => device(parent).is_some_and(|its| its != own),
         (found, None) => found.is_some(),
         (None, _) => false,
     }
