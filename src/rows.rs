@@ -1,5 +1,9 @@
 //! From the IDs that people, scripts and agents name to rows.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
 use crate::error::{Problem, Result, code};
 use crate::store::{Store, Tx};
 use crate::video::{RowId, Video};
@@ -53,4 +57,11 @@ pub(crate) fn load(store: &Store, rows: &[RowId]) -> Result<Vec<Video>> {
 pub(crate) fn read(tx: &Tx<'_>, rows: &[RowId]) -> Result<Vec<Video>> {
     let videos = rows.iter().map(|row| tx.video(*row));
     videos.filter_map(Result::transpose).collect()
+}
+
+/// Whether what is named is a file rather than an id. A directory that happens to be called like an id does not make it one.
+pub(crate) fn is_file(argument: &OsStr) -> bool {
+    argument.as_bytes().contains(&b'/')
+        || argument.as_bytes().ends_with(b".json")
+        || fs::metadata(argument).is_ok_and(|meta| !meta.is_dir())
 }

@@ -6,8 +6,6 @@ mod record;
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use chrono::Local;
@@ -20,6 +18,7 @@ use super::options::read_input;
 use crate::error::{Exit, Problem, Result};
 use crate::import;
 use crate::kind::Kind;
+use crate::rows::is_file;
 use crate::time;
 use crate::video::{Video, VideoId};
 
@@ -139,13 +138,6 @@ fn read_all(what: &[OsString], force: bool, base: &mut Video) -> Result<(Vec<Vid
     Ok((all, skipped))
 }
 
-/// A directory that happens to be called like an id does not make it a file.
-pub(crate) fn is_file(argument: &OsStr) -> bool {
-    argument.as_bytes().contains(&b'/')
-        || argument.as_bytes().ends_with(b".json")
-        || fs::metadata(argument).is_ok_and(|meta| !meta.is_dir())
-}
-
 /// HeyGen's ids have 32 characters; what is short or has spaces is a slip (`add .`, a title), not an id of the future.
 fn id(argument: &OsStr, force: bool) -> Result<VideoId> {
     let plausible =
@@ -168,6 +160,8 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::time::Timestamp;
 

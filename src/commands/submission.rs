@@ -221,10 +221,8 @@ impl SubmitOptions {
                 Ok(())
             })?;
         }
-        let count = new
-            .iter()
-            .filter(|(_, _, known, _)| known.is_none())
-            .count();
+        let fresh = |(_, _, known, _): &&(_, _, Option<_>, _)| known.is_none();
+        let count = new.iter().filter(fresh).count();
         for (new, place, known, mut duplicates) in new.into_iter().take(shown) {
             let original = new.video.retry_of;
             if let Some(row) = known {

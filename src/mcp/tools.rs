@@ -25,12 +25,11 @@ use super::types::{
     CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo,
     StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
 };
-use crate::commands::add::is_file;
 use crate::error::{Problem, code};
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
-use crate::rows::find_video;
+use crate::rows::{find_video, is_file};
 use crate::store::{Filter, Store, Tx};
 use crate::time;
 use crate::video::{RowId, Video, VideoId};
@@ -48,8 +47,8 @@ const PAGE: u32 = 20;
 const LARGEST_PAGE: u32 = 100;
 
 /// As data, and for a person.
-type Answer<T> = Result<(T, String), Problem>;
-type Answering<'a, T> = Pin<Box<dyn Future<Output = Answer<T>> + Send + 'a>>;
+type ToolResult<T> = Result<(T, String), Problem>;
+type Answering<'a, T> = Pin<Box<dyn Future<Output = ToolResult<T>> + Send + 'a>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
@@ -265,7 +264,7 @@ impl McpServer {
         asked.await.map_err(local)?
     }
 
-    fn list_videos(&self, asked: ListVideos) -> Answer<VideoList> {
+    fn list_videos(&self, asked: ListVideos) -> ToolResult<VideoList> {
         let when = |text: &str| parse_when(text, time::now(), &Local);
         let hint = "leave it out for the first page";
         let unknown = |_| Problem::usage("not a cursor of list_videos", hint);
@@ -293,7 +292,7 @@ impl McpServer {
         Ok(listed(videos.iter().map(info).collect(), next_cursor))
     }
 
-    fn get_stats(&self) -> Answer<StatsAnswer> {
+    fn get_stats(&self) -> ToolResult<StatsAnswer> {
         let stats = or_none(self.read(|tx| tx.stats(&Filter::default())))?;
         let stats = match stats.map(serde_json::to_value) {
             Some(Ok(Value::Object(stats))) => stats,
@@ -343,11 +342,11 @@ impl ToolCall<'_> {
         }
     }
 
-    fn only(self, id: &str) -> Answer<VideoList> {
+    fn only(self, id: &str) -> ToolResult<VideoList> {
         Ok(listed(vec![info(&self.server.row(id)?)], None))
     }
 
-    async fn get_video(self, asked: GetVideo) -> Answer<VideoAnswer> {
+    async fn get_video(self, asked: GetVideo) -> ToolResult<VideoAnswer> {
         let id = asked.id.text();
         let is_local = id.parse::<i64>().is_ok();
         let Some(mut video) = (match self.server.row(&id) {
@@ -373,7 +372,7 @@ impl ToolCall<'_> {
         Ok(seen(info(&video), true, timeline))
     }
 
-    async fn check_videos(self, asked: CheckVideos) -> Answer<CheckAnswer> {
+    async fn check_videos(self, asked: CheckVideos) -> ToolResult<CheckAnswer> {
         let options = flag("no-download", asked.no_download);
         let ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -402,7 +401,7 @@ impl ToolCall<'_> {
         Ok((answer, text))
     }
 
-    async fn download_video(self, asked: DownloadVideo) -> Answer<VideoList> {
+    async fn download_video(self, asked: DownloadVideo) -> ToolResult<VideoList> {
         let id = asked.id.text();
         let assets = (!asked.assets.is_empty()).then(|| asked.assets.join(","));
         let assets = options("assets", &assets);
@@ -410,7 +409,7 @@ impl ToolCall<'_> {
         self.only(&id)
     }
 
-    async fn track_video(self, asked: TrackVideo) -> Answer<VideoList> {
+    async fn track_video(self, asked: TrackVideo) -> ToolResult<VideoList> {
         let id = &asked.video_id;
         if id == "-" || is_file(id.as_ref()) {
             let hint = "its id as HeyGen shows it, not a file";
@@ -421,7 +420,7 @@ impl ToolCall<'_> {
         self.only(id)
     }
 
-    async fn reply_to_agent(self, asked: ReplyToAgent) -> Answer<VideoList> {
+    async fn reply_to_agent(self, asked: ReplyToAgent) -> ToolResult<VideoList> {
         let id = asked.id.text();
         // Over stdin: an argument that begins with @ would name a file.
         let said = asked.text.into_bytes();
@@ -429,7 +428,7 @@ impl ToolCall<'_> {
         self.only(&id)
     }
 
-    async fn submit_video(self, asked: SubmitVideo) -> Answer<Submission> {
+    async fn submit_video(self, asked: SubmitVideo) -> ToolResult<Submission> {
         let options = options("tag", &asked.tags)
             .chain(options("kind", &asked.kind))
             .chain(options("template", &asked.template_id))
@@ -440,7 +439,7 @@ impl ToolCall<'_> {
             .await
     }
 
-    async fn retry_video(self, asked: RetryVideo) -> Answer<Submission> {
+    async fn retry_video(self, asked: RetryVideo) -> ToolResult<Submission> {
         let id = asked.id.text();
         self.submit("retry", None, asked.dry_run, &id, Vec::new())
             .await
@@ -454,7 +453,7 @@ impl ToolCall<'_> {
         dry_run: bool,
         operand: &str,
         input: Vec<u8>,
-    ) -> Answer<Submission> {
+    ) -> ToolResult<Submission> {
         let most = self.server.max_per_day;
         let options = options.into_iter().chain(flag("dry-run", dry_run));
         let options = options.chain([format!("--max-per-day={most}")]);
