@@ -262,6 +262,26 @@ fn s15_a_read_only_database_is_noticed_before_the_post() {
 // ---- S16: bad bodies -------------------------------------------------------------------------------------------------
 
 #[test]
+fn s15_a_thread_that_panics_ends_the_program_and_the_next_check_carries_on() {
+    if !can_strace() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    // Of each thread the first: workers cannot do without, and nothing in between is there to say so.
+    let random = ["trace=getrandom", "inject=getrandom:error=EIO:when=1"];
+    let ended = run(&mut bench.strace(&random, Path::new("/dev/null"), "submit body.json"));
+    if ended.code != Some(0) {
+        assert!(ended.stderr.contains("panicked"), "{}", ended.screen());
+        assert_eq!(ended.code, Some(101), "{}", ended.screen());
+    }
+    bench.assert_nothing_locked();
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.heygen.billed().len(), 1);
+    bench.assert_invariants();
+}
+
+#[test]
 fn s16_one_bad_body_means_none_is_recorded_and_its_place_is_named() {
     let bench = Bench::new();
     let long = format!("{{\"script\":\"{}\"}}", "x".repeat(50 * 1024 * 1024));

@@ -26,7 +26,9 @@ use crate::heygen::{Fault, Host, Options, Recorded, Render};
 use heygen_tracker::time::Timestamp;
 use serde_json::json;
 
-use crate::support::{BODY, Bench, Run, TRACKER, end as end_of, eventually, run, start};
+use crate::support::{
+    BODY, Bench, Run, TRACKER, can_strace, end as end_of, eventually, run, start,
+};
 
 const POST: &str = "POST /v3/videos";
 const SECOND: Duration = Duration::from_secs(1);
