@@ -67,7 +67,12 @@ pub fn leave_video_to(decision: &mut Decision, row: RowId) {
 }
 
 /// Takes over what a session says, and answers it where the user said so beforehand.
-pub(super) fn follow(decision: &mut Decision, old: &Video, remote: &RemoteVideo, now: Timestamp) {
+pub(super) fn follow(
+    decision: &mut Decision,
+    before: &Video,
+    remote: &RemoteVideo,
+    now: Timestamp,
+) {
     let Some(session) = &remote.session else {
         return;
     };
@@ -76,9 +81,9 @@ pub(super) fn follow(decision: &mut Decision, old: &Video, remote: &RemoteVideo,
     if session.video_id.is_some() {
         row.video_id.clone_from(&session.video_id);
     }
-    let moved = row.remote_status != old.remote_status
-        || row.progress != old.progress
-        || row.video_id != old.video_id;
+    let moved = row.remote_status != before.remote_status
+        || row.progress != before.progress
+        || row.video_id != before.video_id;
     if moved || row.moved_at.is_none() {
         row.moved_at = Some(now);
         row.stalled_at = None;

@@ -40,35 +40,38 @@ pub enum Due {
 
 /// Why a row is not sent any more: for the timeline, and for whoever looks at the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expiry(&'static str, &'static str);
+pub struct Expiry {
+    why: &'static str,
+    message: &'static str,
+}
 
 const TOO_LATE: &str = "HeyGen never answered, and it is too late to ask again safely";
 
 impl Expiry {
-    pub const AGE: Self = Self(
-        "20 hours since the first attempt without an answer",
-        TOO_LATE,
-    );
-    pub const CLOCK: Self = Self(
-        "the clock went back, so the age of the first attempt is not known",
-        TOO_LATE,
-    );
-    pub const NO_REPLAY: Self = Self(
-        "HeyGen promises no safe repetition for this kind of job",
-        "no answer came, and for this kind of job HeyGen promises no safe repetition",
-    );
-    pub const UNATTENDED: Self = Self(
-        "20 hours since this database was last in use",
-        "this database was not in use for 20 hours, and another copy of it may have sent the row",
-    );
-    pub const RESTORED: Self = Self(
-        "an older copy of the database was put back",
-        "this row comes from a backup, and may have been sent after the backup was made",
-    );
-    pub const RESCUED: Self = Self(
-        "rescued from a damaged database",
-        "this row comes from a damaged database, and may have been sent before that",
-    );
+    pub const AGE: Self = Self {
+        why: "20 hours since the first attempt without an answer",
+        message: TOO_LATE,
+    };
+    pub const CLOCK: Self = Self {
+        why: "the clock went back, so the age of the first attempt is not known",
+        message: TOO_LATE,
+    };
+    pub const NO_REPLAY: Self = Self {
+        why: "HeyGen promises no safe repetition for this kind of job",
+        message: "no answer came, and for this kind of job HeyGen promises no safe repetition",
+    };
+    pub const UNATTENDED: Self = Self {
+        why: "20 hours since this database was last in use",
+        message: "this database was not in use for 20 hours, and another copy of it may have sent the row",
+    };
+    pub const RESTORED: Self = Self {
+        why: "an older copy of the database was put back",
+        message: "this row comes from a backup, and may have been sent after the backup was made",
+    };
+    pub const RESCUED: Self = Self {
+        why: "rescued from a damaged database",
+        message: "this row comes from a damaged database, and may have been sent before that",
+    };
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +164,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     let mut decision = Decision::change(video);
     decision.video.phase = Phase::Unknown;
     decision.video.send_after = None;
-    let Expiry(why, message) = expiry;
+    let Expiry { why, message } = expiry;
     // No trouble to report: the change of status is, and the row is nobody's to retry by itself.
     decision.video.last_error = Some(LastError {
         operation: Operation::Send,

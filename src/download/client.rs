@@ -10,7 +10,7 @@ use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
 use ureq::http::uri::Scheme;
 
-use super::error::{Done, DownloadError, NETWORK, shown};
+use super::error::{DownloadError, NETWORK, Result, shown};
 use super::stop;
 use crate::net::transport::{self, WatchingConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
@@ -49,7 +49,7 @@ const SLOWEST: u64 = 64 * 1024;
 
 impl FileBody {
     /// It is the file of `total` bytes, from byte `got` on; one of more than `max` bytes is refused.
-    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> Done<Self> {
+    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> Result<Self> {
         if total.is_some_and(|total| total > max) {
             return Err(DownloadError::too_large(&self.from, max));
         }
@@ -60,7 +60,7 @@ impl FileBody {
 
     /// Bytes read; 0 is the proven end: `Content-Length` reached or the last chunk seen. After an error it must not be
     /// read again: ureq then reports an end. To give up here is to have been sent something that is not the file.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Done<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         if stop::is_requested() {
             return Err(DownloadError::stopped());
         }
@@ -72,7 +72,7 @@ impl FileBody {
             }
             self.then = (Instant::now(), self.got);
         }
-        let (read, surplus) = transport::watch(|| self.reader.read(buffer));
+        let (read, surplus) = transport::read_noting_surplus(|| self.reader.read(buffer));
         // `From` unwraps ureq's own errors, time-outs above all, from the io::Error they travel in.
         let bytes = read.map_err(|error| match ureq::Error::from(error) {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -106,7 +106,7 @@ impl FileClient {
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
-    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> Done<(Parts, FileBody)> {
+    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> Result<(Parts, FileBody)> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);
@@ -170,10 +170,7 @@ impl FileClient {
                 },
                 whole: None,
             };
-            let connector = WatchingConnector {
-                stops: Some(stop::is_requested),
-                ..WatchingConnector::default()
-            };
+            let connector = WatchingConnector::ending(stop::is_requested);
             net::agent(&options, connector)
         })
     }

@@ -35,7 +35,7 @@ pub(super) fn wrong_beginning(asset: Asset, head: &[u8]) -> Option<String> {
 
 type Begins = fn(&[u8]) -> bool;
 
-/// What a file of this asset is; in each format that it may have, how its name ends and how it begins itself.
+/// What a file of this asset is; for each format, how its name ends and how it begins. Of two that fit the later counts.
 pub(super) fn formats(asset: Asset) -> (&'static str, &'static [(&'static str, Begins)]) {
     match asset {
         Asset::Video => ("a video", &[("mp4", is_film), ("webm", is_webm)]),

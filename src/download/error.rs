@@ -16,7 +16,7 @@ pub(crate) struct DownloadError {
     pub(crate) problem: Problem,
 }
 
-pub(super) type Done<T> = Result<T, DownloadError>;
+pub(crate) type Result<T, E = DownloadError> = std::result::Result<T, E>;
 
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

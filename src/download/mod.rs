@@ -31,8 +31,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use client::FileClient;
-use error::Done;
-pub(crate) use error::{DownloadError, Next};
+pub(crate) use error::{DownloadError, Next, Result};
 pub(crate) use part::discard;
 pub(crate) use publish::{Finished, OnDisk, Recovered, recover, verify};
 #[cfg(any(test, fuzzing))]
@@ -74,9 +73,9 @@ pub(crate) trait Ledger {
     /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
     /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
     /// `None`: the part was removed; may lag behind, too.
-    fn part(&self, part: Option<&Part>) -> Done<()>;
+    fn part(&self, part: Option<&Part>) -> Result<()>;
     /// The part is complete and durable, the rename comes next. Must be durable on return.
-    fn publishing(&self, finished: &Finished) -> Done<()>;
+    fn publishing(&self, finished: &Finished) -> Result<()>;
     /// Bytes of the whole file here so far, and of how many; called often.
     fn progress(&self, so_far: u64, total: Option<u64>);
 }
@@ -84,7 +83,7 @@ pub(crate) trait Ledger {
 /// Downloads one file to its final name, going on from `request.part` where that is provably right.
 ///
 /// The caller must hold the file's lock: two fetches of one file would not corrupt it, but would do the work twice.
-pub(crate) fn fetch(client: &FileClient, request: &FileRequest<'_>) -> Done<Finished> {
+pub(crate) fn fetch(client: &FileClient, request: &FileRequest<'_>) -> Result<Finished> {
     let _under_way = stop::UnderWay::begin();
     let result = request.fetch(client);
     // Whatever ended it: at a signal nothing is the file's own trouble.
@@ -95,7 +94,7 @@ pub(crate) fn fetch(client: &FileClient, request: &FileRequest<'_>) -> Done<Fini
 }
 
 impl FileRequest<'_> {
-    fn fetch(&self, client: &FileClient) -> Done<Finished> {
+    fn fetch(&self, client: &FileClient) -> Result<Finished> {
         self.refuse_hopeless()?;
         if let Some(part) = PartFile::reopen(self)? {
             let (head, body) = client.get(self.url, Some(&part.now))?;
@@ -112,7 +111,7 @@ impl FileRequest<'_> {
     }
 
     /// No request is made for a file that could not be put where it belongs.
-    fn refuse_hopeless(&self) -> Done<()> {
+    fn refuse_hopeless(&self) -> Result<()> {
         if !self.dir.is_absolute() || !name::is_safe_stem(self.stem) {
             let path = self.dir.join(self.stem);
             let unusable = io::ErrorKind::InvalidFilename.into();
@@ -126,7 +125,7 @@ impl FileRequest<'_> {
     }
 
     /// The whole file from byte 0, in a part file of its own. Nothing is created for what is not the file.
-    fn start(&self, body: FileBody, whole: Whole) -> Done<Finished> {
+    fn start(&self, body: FileBody, whole: Whole) -> Result<Finished> {
         let mut body = body.expect(0, whole.length, self.max_size)?;
         let mut head = vec![0; HEAD];
         let mut filled = 0;
@@ -152,7 +151,7 @@ impl FileRequest<'_> {
     }
 
     /// The rest of the file behind what `part` holds.
-    fn go_on(&self, body: FileBody, mut part: PartFile<'_>, total: u64) -> Done<Finished> {
+    fn go_on(&self, body: FileBody, mut part: PartFile<'_>, total: u64) -> Result<Finished> {
         let body = body.expect(part.now.bytes, Some(total), self.max_size)?;
         part.now.total = Some(total);
         self.check_target(&part.head()?, Some(total))?;
@@ -160,7 +159,7 @@ impl FileRequest<'_> {
     }
 
     /// A file of another size under the final name is not this one; no need to fetch it to know.
-    fn check_target(&self, head: &[u8], total: Option<u64>) -> Done<()> {
+    fn check_target(&self, head: &[u8], total: Option<u64>) -> Result<()> {
         let path = self.final_path(head);
         match (publish::size_under(&path)?, total) {
             (Some(size), Some(total)) if size != total && !self.replace => {
@@ -175,7 +174,7 @@ impl FileRequest<'_> {
     }
 
     /// Appends `head` and what follows it until the proven end.
-    fn receive(&self, mut body: FileBody, mut part: PartFile<'_>, head: &[u8]) -> Done<Finished> {
+    fn receive(&self, mut body: FileBody, mut part: PartFile<'_>, head: &[u8]) -> Result<Finished> {
         let mut append = || {
             part.write(head)?;
             let mut buffer = vec![0; BUFFER];
@@ -198,7 +197,7 @@ impl FileRequest<'_> {
     }
 
     /// Every byte is here, if all was `received`: make it durable, record it, rename it.
-    fn finish(&self, mut part: PartFile<'_>, from: &str, received: Done<()>) -> Done<Finished> {
+    fn finish(&self, mut part: PartFile<'_>, from: &str, received: Result<()>) -> Result<Finished> {
         let finished = match received.and_then(|()| self.complete(&mut part, from)) {
             Ok(finished) => finished,
             Err(error) => return Err(part.end(error)),
@@ -208,7 +207,7 @@ impl FileRequest<'_> {
         Ok(finished)
     }
 
-    fn complete(&self, part: &mut PartFile<'_>, from: &str) -> Done<Finished> {
+    fn complete(&self, part: &mut PartFile<'_>, from: &str) -> Result<Finished> {
         let head = part.head()?;
         if let Some(what) = content::wrong_beginning(self.asset, &head) {
             part.distrust();

@@ -151,10 +151,14 @@ impl Client {
         self.get(&path, wire::statuses)
     }
 
-    /// One page of the account's jobs of a kind that can be listed, newest first.
-    pub fn jobs(&self, kind: Kind, token: Option<&str>) -> Result<Page<RemoteVideo>, ApiError> {
-        let path = kind.strategy().list.unwrap_or(kind.strategy().read);
-        self.get(&paged(path, token), |answer| wire::jobs(kind, answer))
+    /// One page of the account's jobs of a kind, from the `list` that it has, newest first.
+    pub fn jobs(
+        &self,
+        kind: Kind,
+        list: &str,
+        token: Option<&str>,
+    ) -> Result<Page<RemoteVideo>, ApiError> {
+        self.get(&paged(list, token), |answer| wire::jobs(kind, answer))
     }
 
     pub fn batch(&self, id: &str, token: Option<&str>) -> Result<Page<BatchItem>, ApiError> {

@@ -1,4 +1,4 @@
-//! What everything that speaks HTTP needs: one way to make an agent, proxies, and the small readers and writers.
+//! What all HTTP needs: one way to make an agent, watched connections (`transport`), proxies, small readers and writers.
 //!
 //! # No answer goes to the wrong question
 //!

@@ -27,7 +27,7 @@ const SLICE: time::Duration = time::Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Watch {
+enum Surplus {
     Off,
     /// The outermost transport that is given back or closed is to be looked at.
     Armed,
@@ -36,7 +36,7 @@ enum Watch {
 
 thread_local! {
     static HANDED_OVER: Cell<bool> = const { Cell::new(false) };
-    static WATCH: Cell<Watch> = const { Cell::new(Watch::Off) };
+    static SURPLUS: Cell<Surplus> = const { Cell::new(Surplus::Off) };
 }
 
 pub(crate) fn begin_request() {
@@ -49,18 +49,27 @@ pub(crate) fn was_handed_over() -> bool {
 }
 
 /// Runs one read of a body; also says whether that read ended it with bytes left over.
-pub(crate) fn watch<T>(read: impl FnOnce() -> T) -> (T, bool) {
-    WATCH.set(Watch::Armed);
+pub(crate) fn read_noting_surplus<T>(read: impl FnOnce() -> T) -> (T, bool) {
+    SURPLUS.set(Surplus::Armed);
     let result = read();
-    (result, WATCH.replace(Watch::Off) == Watch::Seen)
+    (result, SURPLUS.replace(Surplus::Off) == Surplus::Seen)
 }
 
 /// ureq's own connector, with a watcher around what it makes. Clones share their TLS sessions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WatchingConnector {
-    pub(crate) inner: Arc<DefaultConnector>,
-    /// Where there is one, a connection on which nothing comes ends soon after it says yes.
-    pub(crate) stops: Option<fn() -> bool>,
+    inner: Arc<DefaultConnector>,
+    ends_when: Option<fn() -> bool>,
+}
+
+impl WatchingConnector {
+    /// A connection on which nothing comes ends soon after `ends_when` says yes.
+    pub(crate) fn ending(ends_when: fn() -> bool) -> Self {
+        Self {
+            inner: Arc::default(),
+            ends_when: Some(ends_when),
+        }
+    }
 }
 
 impl Connector for WatchingConnector {
@@ -77,7 +86,7 @@ impl Connector for WatchingConnector {
         begin_request();
         Ok(connection?.map(|inner| Watched {
             inner,
-            stops: self.stops,
+            ends_when: self.ends_when,
             answering: false,
         }))
     }
@@ -86,17 +95,17 @@ impl Connector for WatchingConnector {
 #[derive(Debug)]
 pub(crate) struct Watched {
     inner: Box<dyn Transport>,
-    stops: Option<fn() -> bool>,
+    ends_when: Option<fn() -> bool>,
     answering: bool,
 }
 
 impl Watched {
     fn look(&mut self) {
         // Disarmed first: a proxied connection has one of these inside its TLS, where a close_notify looks like surplus.
-        if WATCH.get() != Watch::Armed {
+        if SURPLUS.get() != Surplus::Armed {
             return;
         }
-        WATCH.set(Watch::Off);
+        SURPLUS.set(Surplus::Off);
         let wait = NextTimeout {
             after: GRACE,
             reason: ureq::Timeout::PerRead,
@@ -106,37 +115,30 @@ impl Watched {
             !self.buffers().input().is_empty() || matches!(self.inner.await_input(wait), Ok(true));
         // The beginning of another answer is no more of this one.
         if more && !self.buffers().input().starts_with(b"HTTP/1.") {
-            WATCH.set(Watch::Seen);
+            SURPLUS.set(Surplus::Seen);
         }
     }
-}
 
-impl Transport for Watched {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
+    fn await_answer(&mut self, mut timeout: NextTimeout) -> Result<bool, Error> {
+        if !self.answering {
+            // Thinking is not stalling: until the answer begins, only the time-out for the response counts. ureq
+            // would apply the one per read as well and so give up on a slow answer early.
+            timeout.per_read = None;
+        }
+        let progress = self.inner.await_input(timeout)?;
+        self.answering = true;
+        Ok(progress)
     }
 
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        HANDED_OVER.set(true);
-        self.answering = false;
-        self.inner.transmit_output(amount, timeout)
-    }
-
-    fn await_input(&mut self, mut timeout: NextTimeout) -> Result<bool, Error> {
-        let Some(is_over) = self.stops else {
-            if !self.answering {
-                // Thinking is not stalling: until the answer begins, only the time-out for the response counts. ureq
-                // would apply the one per read as well and so give up on a slow answer early.
-                timeout.per_read = None;
-            }
-            let progress = self.inner.await_input(timeout)?;
-            self.answering = true;
-            return Ok(progress);
-        };
+    fn await_in_slices(
+        &mut self,
+        ends_when: fn() -> bool,
+        timeout: NextTimeout,
+    ) -> Result<bool, Error> {
         let timeout = timeout.for_read();
         let begun = Instant::now();
         loop {
-            if is_over() {
+            if ends_when() {
                 return Err(Error::Io(io::ErrorKind::ConnectionAborted.into()));
             }
             let left = timeout.after.saturating_sub(begun.elapsed());
@@ -154,11 +156,30 @@ impl Transport for Watched {
             }
         }
     }
+}
+
+impl Transport for Watched {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        HANDED_OVER.set(true);
+        self.answering = false;
+        self.inner.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        match self.ends_when {
+            Some(ends_when) => self.await_in_slices(ends_when, timeout),
+            None => self.await_answer(timeout),
+        }
+    }
 
     /// Asked by ureq before it keeps a connection; one with bytes left over is not kept.
     fn is_open(&mut self) -> bool {
         self.look();
-        WATCH.get() != Watch::Seen && self.inner.is_open()
+        SURPLUS.get() != Surplus::Seen && self.inner.is_open()
     }
 
     fn is_tls(&self) -> bool {

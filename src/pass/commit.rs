@@ -152,8 +152,8 @@ impl Run<'_, '_> {
             if let Event::Unknown { .. } = entry.event {
                 self.lost.push(row);
             }
-            if let Some((event, file)) = entry.hook(&video).filter(|_| has_hook) {
-                tx.hook(row, event, file, self.now)?;
+            if let Some((hook, file)) = entry.hook(&video).filter(|_| has_hook) {
+                tx.hook(row, hook, file, self.now)?;
                 self.hooks.look = true;
             }
             self.after.said.push((Rc::clone(&video), entry));

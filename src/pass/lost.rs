@@ -67,8 +67,8 @@ impl Run<'_, '_> {
             let list = kind.strategy().list;
             let same_list = |lost: &mut Lost| lost.video.kind.strategy().list == list;
             let these = lost.extract_if(.., same_list).collect();
-            if list.is_some() {
-                self.look_in_list(store, &access, kind, these)?;
+            if let Some(list) = list {
+                self.look_in_list(store, &access, (kind, list), these)?;
             }
         }
         Ok(())
@@ -78,7 +78,7 @@ impl Run<'_, '_> {
         &mut self,
         store: &mut Store,
         access: &Access,
-        kind: Kind,
+        (kind, list): (Kind, &str),
         mut lost: Vec<Lost>,
     ) -> Result<()> {
         let begins = lost
@@ -88,7 +88,7 @@ impl Run<'_, '_> {
         let (mut pages, mut whole) = (0, true);
         let deadline = self.options.deadline;
         let read = self.in_time(access).pages(
-            |client, token| client.jobs(kind, token),
+            |client, token| client.jobs(kind, list, token),
             |page| {
                 for lost in &mut lost {
                     let jobs = page.items.iter().filter(|job| lost.may_be(kind, job));

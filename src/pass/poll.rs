@@ -205,7 +205,7 @@ impl Run<'_, '_> {
         self.request(move |access| {
             let answer = access.job(&row.job);
             Message::new(move |run, tx| match answer {
-                Ok(remote) => run.detail(tx, &row, &remote),
+                Ok(remote) => run.detail_answered(tx, &row, &remote),
                 Err(error) => run.detail_failed(tx, row, error),
             })
         })
@@ -218,7 +218,7 @@ impl Run<'_, '_> {
             Message {
                 rows: rows.len(),
                 ..Message::new(move |run, tx| match answer {
-                    Ok(words) => run.bulk(tx, rows, words),
+                    Ok(words) => run.bulk_answered(tx, rows, words),
                     Err(error) => {
                         run.bulk_failed(rows, error);
                         Ok(())
@@ -248,7 +248,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn bulk(&mut self, tx: &Tx<'_>, rows: Vec<Asked>, words: BulkStatuses) -> Result<()> {
+    fn bulk_answered(&mut self, tx: &Tx<'_>, rows: Vec<Asked>, words: BulkStatuses) -> Result<()> {
         self.worked(tx)?;
         self.works(Outage::Forbidden);
         // A hint only, where it is unknown to HeyGen or another account's.
@@ -280,7 +280,7 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn detail(&mut self, tx: &Tx<'_>, asked: &Asked, remote: &RemoteVideo) -> Result<()> {
+    fn detail_answered(&mut self, tx: &Tx<'_>, asked: &Asked, remote: &RemoteVideo) -> Result<()> {
         self.worked(tx)?;
         self.polls.witness = Witness::KnowsAnother;
         self.reporter.tally.polled += 1;
@@ -400,11 +400,11 @@ impl Run<'_, '_> {
 
     /// Says once what renders longer than the user's own history makes likely.
     fn find_stalled(&mut self, store: &mut Store) -> Result<()> {
-        let now = crate::time::now();
         let started = self.started;
         let rows = store.read(|tx| {
             let usual = tx.usual_render_times(USUAL)?;
             let p90 = usual.p90.map(Duration::from_millis);
+            let now = crate::time::now();
             let before = |least| now.before(decide::stalls_after(usual.count, p90, least));
             let videos = before(decide::VIDEO_NEVER_STALLS);
             let sessions = before(decide::SESSION_NEVER_STALLS);
@@ -414,7 +414,7 @@ impl Run<'_, '_> {
             return Ok(());
         }
         self.commit(store, |run, tx| {
-            let mut rows = rows.into_iter();
+            let (now, mut rows) = (run.now, rows.into_iter());
             rows.try_for_each(|row| run.change(tx, row, |video| decide::stalled(video, now)))
         })
     }

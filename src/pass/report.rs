@@ -299,8 +299,16 @@ fn sentence(video: &Video, event: &Event) -> String {
             };
             ("unavailable", why)
         }
-        // Its status is all there is to say; what changes none is silent.
-        _ => (video.status(), end(video)),
+        Event::Rejected(_)
+        | Event::Unknown { .. }
+        | Event::Status { .. }
+        | Event::Missing { .. }
+        | Event::Found { .. } => (video.status(), end(video)),
+        Event::Recorded
+        | Event::Sending { .. }
+        | Event::Gone { .. }
+        | Event::Edited(_)
+        | Event::Hook { .. } => (video.status(), String::new()),
     };
     format!("{}{details}", subject(video, verb))
 }

@@ -187,11 +187,16 @@ impl Run<'_, '_> {
         self.change(tx, row, |video| decide::file(video, asset, fact, now))
     }
 
-    pub(super) fn refreshed(&mut self, tx: &Tx<'_>, row: RowId, seen: &RemoteVideo) -> Result<()> {
+    pub(super) fn refreshed(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        remote: &RemoteVideo,
+    ) -> Result<()> {
         let Some(video) = tx.video(row)? else {
             return Ok(());
         };
-        let decision = self.observed(tx, &video, Observation::Detail(seen))?;
+        let decision = self.observed(tx, &video, Observation::Detail(remote))?;
         self.write(tx, decision)
     }
 

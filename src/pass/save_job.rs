@@ -12,7 +12,9 @@ use std::time::Duration;
 use super::commit::Message;
 use super::{Access, PassOptions};
 use crate::decide::{FileFact, Verdict};
-use crate::download::{self, DownloadError, FileRequest, Finished, Ledger, Next, mount, stop};
+use crate::download::{
+    self, DownloadError, FileRequest, Finished, Ledger, Next, Result, mount, stop,
+};
 use crate::heygen::Backoff;
 use crate::locks::Guard;
 use crate::render::progress::{Progress, Transfer};
@@ -115,7 +117,7 @@ impl SaveJob {
         }
     }
 
-    fn fetch(&self, url: &str, ledger: &JobLedger<'_>) -> Result<Finished, DownloadError> {
+    fn fetch(&self, url: &str, ledger: &JobLedger<'_>) -> Result<Finished> {
         if let Some(point) = self.disk.as_ref().filter(|point| !mount::is_mounted(point)) {
             return Err(DownloadError::unmounted(point));
         }
@@ -168,7 +170,7 @@ struct JobLedger<'a> {
 }
 
 impl JobLedger<'_> {
-    fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<(), DownloadError> {
+    fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<()> {
         let (row, asset) = (self.row, self.asset);
         let delivered = (self.deliver)(Message::new(move |run, tx| {
             run.after.acks.extend(ack);
@@ -179,7 +181,7 @@ impl JobLedger<'_> {
             .ok_or_else(DownloadError::unrecorded)
     }
 
-    fn commit(&self, fact: FileFact) -> Result<(), DownloadError> {
+    fn commit(&self, fact: FileFact) -> Result<()> {
         let (ack, committed) = channel();
         self.say(fact, Some(ack))?;
         committed.recv().map_err(|_| DownloadError::unrecorded())
@@ -187,7 +189,7 @@ impl JobLedger<'_> {
 }
 
 impl Ledger for JobLedger<'_> {
-    fn part(&self, part: Option<&Part>) -> Result<(), DownloadError> {
+    fn part(&self, part: Option<&Part>) -> Result<()> {
         self.part.replace(part.cloned());
         let fact = FileFact::Part(part.cloned());
         // About to be created: a crash must not leave a file nobody knows. Or this is the last word before the end.
@@ -198,7 +200,7 @@ impl Ledger for JobLedger<'_> {
         }
     }
 
-    fn publishing(&self, finished: &Finished) -> Result<(), DownloadError> {
+    fn publishing(&self, finished: &Finished) -> Result<()> {
         self.commit(FileFact::Complete(finished.clone()))
     }
 

@@ -19,12 +19,13 @@ use crate::video::{Account, RowId, Video};
 /// Adds everything of a kind that no row knows. What was added before a cut stays; the next run adds the rest.
 pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
     let kind = args.kind.unwrap_or_default();
-    if kind == Kind::Template || kind.strategy().list.is_none() {
+    let list = kind.strategy().list.filter(|_| kind != Kind::Template);
+    let Some(list) = list else {
         return Err(Problem::usage(
             format!("HeyGen has no list of the kind {kind}"),
             "what is made from a template is listed as a video: leave out --kind",
         ));
-    }
+    };
     let since = time_of("since", args.since.as_deref(), time::now())?;
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
@@ -38,7 +39,7 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
     let lost = lost(&recorder, &access.account)?;
     let (mut left_out, mut withheld, mut may_have) = (0, 0, BTreeSet::new());
     let read = access.pages(
-        |client, token| client.jobs(kind, token),
+        |client, token| client.jobs(kind, list, token),
         |page| {
             left_out += page.skipped;
             // Newest first: the first that is older ends the list. What has no date is taken.

@@ -223,8 +223,10 @@ fn paths_and_queries_cannot_be_changed_by_ids_and_tokens() {
     let client = server.client();
     let odd = VideoId::new("../a b?c#d,e/\u{e9}").unwrap();
     assert_eq!(client.video(&odd).unwrap_err().http_status(), Some(404));
-    client.jobs(Kind::Video, None).unwrap();
-    client.jobs(Kind::Agent, Some("a=b&c")).unwrap();
+    client.jobs(Kind::Video, "/v3/videos", None).unwrap();
+    client
+        .jobs(Kind::Agent, "/v3/video-agents", Some("a=b&c"))
+        .unwrap();
     let other = VideoId::new("v-2_").unwrap();
     client
         .statuses(Kind::Video, &[&v1(), &odd, &other])
