@@ -102,7 +102,6 @@ fn is_lacking(file: &File) -> bool {
     matches!(file.state, FileState::Wanted | FileState::Partial)
 }
 
-/// The file, to be fetched from the beginning or on from `part`.
 fn unfinished(file: File, part: Option<Part>) -> File {
     File {
         state: match part {

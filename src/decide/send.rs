@@ -354,7 +354,6 @@ fn accepted(video: &Video, created: &Created, account: &Account, now: Timestamp)
 }
 
 impl Decision {
-    /// HeyGen has it: no attempt is unanswered any more.
     pub(super) fn accept(&mut self, id: &VideoId, status: RemoteStatus, now: Timestamp) {
         let row = &mut self.video;
         reset_attempt(row);
@@ -404,7 +403,6 @@ fn space_out(row: &mut Video, attempt: Attempt, wait: Option<Duration>, now: Tim
     row.send_after = Some(now.after(wait.unwrap_or(spacing(row.attempts))));
 }
 
-/// Pauses between replays: at once, then 1, 2, 4 … 60 minutes.
 fn spacing(attempts: i64) -> Duration {
     let minutes = match attempts {
         ..=1 => 0,

@@ -8,7 +8,6 @@ use crate::heygen::{ApiError, ErrorKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No request was made.
     NotAsked,
     /// The connection was never established: not one byte of the request went out.
     NotSent,

@@ -205,7 +205,6 @@ const SCHEME: &str = "refused, only https is fetched from";
 /// It would be sent as `Authorization`.
 const USER_INFO: &str = "refused, it contains a user name";
 
-/// The URL if it may be asked.
 fn usable(url: &str, allow_loopback_http: bool) -> Result<Uri, &'static str> {
     let scheme = url.split(':').next().unwrap_or_default();
     let https = scheme.eq_ignore_ascii_case("https");

@@ -95,7 +95,6 @@ fn is_subtitles(head: &[u8]) -> bool {
         && (text.starts_with(b"WEBVTT") || text.windows(3).any(|bytes| bytes == b"-->"))
 }
 
-/// Whether a body begins like a page.
 fn is_page(head: &[u8]) -> bool {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let head = head.trim_ascii_start();

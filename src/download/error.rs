@@ -18,7 +18,6 @@ pub(crate) struct DownloadError {
 
 pub(crate) type Result<T, E = DownloadError> = std::result::Result<T, E>;
 
-/// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The host does not serve this URL (4xx): it has expired, or is not ready yet. A fresh one may work.
@@ -138,8 +137,6 @@ impl DownloadError {
 }
 
 /// Scheme, host and path of a URL: what may be shown. A presigned URL's signature is in its query.
-///
-/// Drops user name, query and fragment; replaces control characters, and cuts what is too long.
 pub(super) fn shown(url: &str) -> String {
     const MAX_CHARS: usize = 120;
     let bare = url.split(['?', '#']).next().unwrap_or_default();

@@ -58,7 +58,6 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) asset: Asset,
     /// Take the place of a regular file with other content that has the final name already.
     pub(crate) replace: bool,
-    /// No larger file is taken, in bytes.
     pub(crate) max_size: u64,
     /// What the ledger last heard of an unfinished download of this file.
     pub(crate) part: Option<Part>,
@@ -150,7 +149,6 @@ impl FileRequest<'_> {
         self.receive(body, part, &head)
     }
 
-    /// The rest of the file behind what `part` holds.
     fn go_on(&self, body: FileBody, mut part: PartFile<'_>, total: u64) -> Result<Finished> {
         let body = body.expect(part.now.bytes, Some(total), self.max_size)?;
         part.now.total = Some(total);

@@ -22,7 +22,6 @@ const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 const PLACEHOLDERS: [&str; 4] = ["id", "video_id", "title", "date"];
 const NO_ID: &str = "must contain {id} or {video_id}, or two videos would share a name";
 
-/// Whether `template` can name files: see [`stem`].
 pub(crate) fn check_template(template: &str) -> Result<(), String> {
     filled(template, |_| String::new()).map(drop)
 }

@@ -341,7 +341,6 @@ pub(super) fn beginning(file: &mut File, bytes: u64, sha256: &str) -> io::Result
     Ok((hex(hash.clone()) == sha256).then_some(hash))
 }
 
-/// Whether all of an open file is this.
 pub(super) fn is_whole(file: &mut File, bytes: u64, sha256: &str) -> io::Result<bool> {
     Ok(file.metadata()?.len() == bytes && beginning(file, bytes, sha256)?.is_some())
 }

@@ -16,7 +16,6 @@ pub struct Balance {
     pub plan: Option<String>,
     pub auto_reload: bool,
     pub left: Vec<Funds>,
-    /// Nothing is left of what counts for this way of paying.
     pub used_up: bool,
 }
 

@@ -180,7 +180,6 @@ impl Access {
     }
 }
 
-/// Why a list was not read to its end.
 pub(crate) fn unread(error: ApiError) -> Problem {
     match Verdict::of(&error) {
         Verdict::NotSent | Verdict::Unanswered | Verdict::Garbled | Verdict::Busy => {

@@ -169,7 +169,6 @@ impl Run<'_, '_> {
     }
 }
 
-/// What a person needs to find the video of a row, and to ask for it again.
 pub(super) fn unrecorded(row: RowId, video_id: &VideoId, key: &str) -> String {
     format!(
         "row {row} became video {video_id} (Idempotency-Key {key}), and that could not be recorded"

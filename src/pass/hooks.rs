@@ -208,7 +208,6 @@ impl Hooks {
     }
 }
 
-/// The user's command, told of a hook.
 fn command_of(command: &str, hook: &DueHook, video: &Video, database: &Path) -> Command {
     let video_id = video.video_id.as_ref().map_or("", |id| id.as_str());
     let title = video.title.as_deref().unwrap_or_default();

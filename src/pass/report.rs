@@ -353,7 +353,6 @@ fn end(video: &Video) -> String {
     }
 }
 
-/// The JSON line of something that happened; `None` for what only sentences say.
 fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
     let id = video.id.0;
     let video_id = video.video_id.as_ref().map(VideoId::as_str);

@@ -165,7 +165,6 @@ impl Run<'_, '_> {
         result
     }
 
-    /// A row's files were dealt with; its lock comes back.
     pub(super) fn saved(&mut self, row: RowId, guard: Guard) {
         self.savers.done();
         self.saves.busy.remove(&row);

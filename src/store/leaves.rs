@@ -86,7 +86,6 @@ impl Leaves {
         Ok(leaves)
     }
 
-    /// Hands over every row of every table.
     pub(super) fn each_row(
         &self,
         failed: impl Fn(rusqlite::Error) -> Problem,
@@ -158,7 +157,6 @@ impl Leaves {
     }
 }
 
-/// The beginning of a database.
 pub(super) fn header(of: &Path) -> io::Result<Vec<u8>> {
     let mut header = vec![0; 100];
     let read = File::open(of)?.read_at(&mut header, 0)?;

@@ -129,10 +129,7 @@ impl Store {
         Self::writable(path, true)
     }
 
-    /// Opens an existing database for reading and writing.
-    ///
-    /// # Errors
-    /// `no_database` when there is no file at `path`; nothing is created.
+    /// Opens an existing database; `no_database` where there is none.
     pub fn open(path: &Path) -> Result<Self> {
         Self::writable(path, false)
     }

@@ -16,7 +16,6 @@ use crate::video::{
 };
 
 pub(super) type SqlValue<'a> = Box<dyn ToSql + 'a>;
-/// With its name.
 pub(super) type Column<'a> = (&'static str, SqlValue<'a>);
 
 /// Reads a noun whose fields are called like the columns.
@@ -76,7 +75,6 @@ columns! { File, FILE_COLUMNS, plain_file, plain_file_values;
     other path, part_name, part_bytes, part_sha256, etag, total
 }
 
-/// The cells of a row, one after the other.
 struct Cells<'a> {
     row: &'a Row<'a>,
     at: usize,

@@ -11,7 +11,6 @@ use crate::video::{RowId, VideoId};
 /// Rows one call removes at most: cheap even after a long pause, and more than one transaction takes.
 const PRUNE: u32 = 1000;
 
-/// What became of a signed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// New, about a video of ours: it is pending now.
