@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use askama::Template;
 
-use crate::net::percent_encoded;
+use crate::net::{file_url, percent_encoded_path};
 use crate::render::table::failure;
 use crate::render::{human, text};
 use crate::video::{Asset, File, FileState, Phase, Video};
@@ -133,15 +133,10 @@ fn script(script: &str) -> Vec<String> {
 
 /// Relative where the file lies below the page, so that both can be moved together.
 fn href(path: &Path, dir: &Path) -> String {
-    let (start, rest) = match path.strip_prefix(dir) {
-        Ok(rest) => ("./", rest),
-        Err(_) => ("file:///", path.strip_prefix("/").unwrap_or(path)),
-    };
-    let parts = rest.components().map(|part| part.as_os_str());
-    let parts: Vec<_> = parts
-        .map(|part| percent_encoded(&part.to_string_lossy()))
-        .collect();
-    format!("{start}{}", parts.join("/"))
+    match path.strip_prefix(dir) {
+        Ok(rest) => format!("./{}", percent_encoded_path(rest)),
+        Err(_) => file_url(path),
+    }
 }
 
 #[cfg(test)]

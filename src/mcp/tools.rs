@@ -1,5 +1,6 @@
 //! The tools. Each says to a model what it does, what it costs and what to do next.
 
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use super::types::{
     StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
 };
 use crate::error::{Problem, code};
+use crate::net::file_url;
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
@@ -196,7 +198,12 @@ fn info(video: &Video) -> VideoInfo {
         video,
         fields: Field::ALL,
     };
-    let value = serde_json::to_value(object).unwrap_or_default();
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    for file in value["files"].as_array_mut().into_iter().flatten() {
+        if let (Some("saved"), Some(path)) = (file["state"].as_str(), file["path"].as_str()) {
+            file["url"] = file_url(Path::new(path)).into();
+        }
+    }
     serde_json::from_value(value).unwrap_or_default()
 }
 

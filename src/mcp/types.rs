@@ -94,6 +94,8 @@ struct FileInfo {
     /// wanted, partial, publishing, saved, unavailable or gone.
     state: String,
     path: Option<String>,
+    /// The saved file as a URL.
+    url: Option<String>,
     bytes: Option<u64>,
     sha256: Option<String>,
 }

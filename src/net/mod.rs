@@ -19,6 +19,7 @@ pub(crate) mod transport;
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -68,6 +69,17 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// One segment of a path, or one value of a query: no text can change the URL it stands in.
 pub(crate) fn percent_encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// Each part of a path by itself; of an absolute one without the first slash.
+pub(crate) fn percent_encoded_path(path: &Path) -> String {
+    let parts = path.strip_prefix("/").unwrap_or(path).components();
+    let parts = parts.map(|part| percent_encoded(&part.as_os_str().to_string_lossy()));
+    parts.collect::<Vec<_>>().join("/")
+}
+
+pub(crate) fn file_url(path: &Path) -> String {
+    format!("file:///{}", percent_encoded_path(path))
 }
 
 /// What is no valid escape stays as it is.

@@ -381,6 +381,9 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
             video["video"]["path"].as_str().unwrap().ends_with(".mp4"),
             "{video}"
         );
+        let url = video["video"]["files"][0]["url"].as_str().unwrap();
+        let end = url.strip_prefix("file:///").expect("a local file");
+        assert!(std::path::Path::new("/").join(end).is_file(), "{url}");
     }
     let told = client.get("get_video", json!({"id": 1, "timeline": true}));
     assert!(!told["timeline"].as_array().unwrap().is_empty(), "{told}");
