@@ -18,13 +18,13 @@ const RENDER_TIME: Duration = Duration::from_secs(6);
 const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Welcome","script":"Welcome aboard!"}
 {"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
 "#;
-/// A line with a prompt is run. What is said fits a check at a terminal, which says how things stand, and cron's.
+/// A line that begins with `$ tracker` is run. What is said fits a check at a terminal, which says how things stand, and cron's.
 const ACTS: [&str; 3] = ["\
 A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.
 
 Three videos are submitted, one of them to HeyGen's agent. They are recorded before anything is sent:
 $ tracker submit bodies.jsonl
-$ tracker submit --prompt 'Weekly news'
+$ tracker submit --prompt Newsreel
 
 Cron would run this every minute, and print nothing while there is no news. HeyGen is still rendering:
 $ tracker check", "
@@ -119,9 +119,8 @@ impl<'a> Stage<'a> {
 
     fn tracker(&self, typed: &str) -> Result<()> {
         let theirs = |name| Some((name, self.context.env.get(name)?));
-        let status = Command::new("/bin/sh")
-            .args(["-c", &format!("exec \"$0\" {typed}")])
-            .arg(&self.program)
+        let status = Command::new(&self.program)
+            .args(typed.split(' '))
             .current_dir(&self.dir)
             .env_clear()
             .envs(LOOKS.into_iter().filter_map(theirs))

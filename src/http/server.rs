@@ -69,10 +69,9 @@ impl House {
     }
 
     fn wire<'a>(&'a self, stream: &'a TcpStream, request: Option<&'a Request>) -> Wire<'a> {
-        let house = self;
         Wire {
             stream,
-            house,
+            house: self,
             request,
         }
     }

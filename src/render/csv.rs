@@ -22,6 +22,7 @@ where
     R: IntoIterator<Item: AsRef<str>>,
 {
     let mut writer = ::csv::WriterBuilder::new()
+        .flexible(true)
         .terminator(::csv::Terminator::CRLF)
         .from_writer(Vec::new());
     for record in records {
@@ -29,7 +30,7 @@ where
             true => text::sanitize(cell.as_ref()).into_owned(),
             false => cell.as_ref().to_owned(),
         });
-        // In memory, and of texts: none of this can fail.
+        // In memory, of texts, in rows of any length: none of this can fail.
         writer.write_record(cells).ok();
     }
     let bytes = writer.into_inner().unwrap_or_default();
