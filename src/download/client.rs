@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use ureq::Agent;
 use ureq::http::Uri;
 use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
@@ -205,12 +206,27 @@ const SCHEME: &str = "refused, only https is fetched from";
 /// It would be sent as `Authorization`.
 const USER_INFO: &str = "refused, it contains a user name";
 
+/// What may not stand in a URL as it is; browsers escape it.
+const UNESCAPED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
 fn usable(url: &str, allow_loopback_http: bool) -> Result<Uri, &'static str> {
+    let url = url.trim();
     let scheme = url.split(':').next().unwrap_or_default();
     let https = scheme.eq_ignore_ascii_case("https");
     if !https && !scheme.eq_ignore_ascii_case("http") {
         return Err(SCHEME);
     }
+    let url = utf8_percent_encode(url, UNESCAPED).to_string();
     let uri: Uri = url.parse().map_err(|_| MALFORMED)?;
     let (Some(host), Some(authority)) = (uri.host(), uri.authority()) else {
         return Err(MALFORMED);
@@ -266,6 +282,7 @@ mod tests {
             ),
             ("https://", Some(MALFORMED), Some(MALFORMED)),
             ("https://a b/v", Some(MALFORMED), Some(MALFORMED)),
+            (" https://h/a b{1}|ü.mp4?c=^d ", None, None),
         ] {
             assert_eq!(usable(url, true).err(), with, "{url}");
             assert_eq!(usable(url, false).err(), without, "{url}");
