@@ -52,6 +52,7 @@ pub mod code {
     pub const NO_CREDIT: &str = "insufficient_credit";
     pub const NO_DATABASE: &str = "no_database";
     pub const DATABASE_NEWER: &str = "database_newer";
+    pub const INTERNAL: &str = "internal_error";
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -32,8 +32,7 @@
 //! shutdown: the way back after a crash is the only way back, so it is the one that is always tested.
 
 use std::ffi::OsString;
-use std::panic;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -92,7 +91,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
         db: cli.globals.db,
         env,
     };
-    end_with_any_thread();
     // Without the handler everything still works, but for a process that dies at its limit.
     signals::outlive_file_size_limit().ok();
     let records = cli.verb.records();
@@ -102,15 +100,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: Environment) -> E
         Err(error) => context.screen.problem(&error),
     };
     ExitCode::from(finish(&context.screen, exit, records) as u8)
-}
-
-/// Whoever waits for a thread that panicked waits for ever; the next run carries on from what is on disk.
-fn end_with_any_thread() {
-    let report = panic::take_hook();
-    panic::set_hook(Box::new(move |panicked| {
-        report(panicked);
-        process::exit(101);
-    }));
 }
 
 /// What could not be written was not done. `records`: but much else was, and must not be done again.

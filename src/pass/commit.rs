@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 
 use super::Run;
 use crate::decide::{Decision, Entry};
-use crate::error::{Problem, Result};
+use crate::error::{Problem, Result, code};
 use crate::event::Event;
 use crate::locks::Guard;
 use crate::store::{Store, Tx};
@@ -40,6 +40,16 @@ impl Message {
             learn: Box::new(learn),
         }
     }
+
+    /// Whoever waits for a job that panicked waits for ever. What others have said by now is recorded first.
+    pub(super) fn panicked() -> Self {
+        Self::new(|run, _| {
+            let message = "a part of this program failed in a way that it should not";
+            let hint = "what is recorded stays, do not submit it again: the next check carries on";
+            run.after.fatal = Some(Problem::new(code::INTERNAL, message).with_hint(hint));
+            Ok(())
+        })
+    }
 }
 
 #[derive(Default)]
@@ -51,7 +61,8 @@ pub(super) struct AfterCommit {
     /// Rows HeyGen answered about without news.
     pub(super) seen: Vec<RowId>,
     stale_parts: Vec<(Rc<Video>, String)>,
-    pub(super) moved: Option<Problem>,
+    /// What ends the run.
+    pub(super) fatal: Option<Problem>,
 }
 
 impl Run<'_, '_> {
@@ -103,7 +114,7 @@ impl Run<'_, '_> {
         for (video, part_name) in &after.stale_parts {
             self.sweep(video, part_name);
         }
-        after.moved.map_or(Ok(()), Err)
+        after.fatal.map_or(Ok(()), Err)
     }
 
     /// Decides about a row as it is now, if it is there.

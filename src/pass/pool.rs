@@ -1,10 +1,13 @@
 //! A bounded set of worker threads, started as they are needed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit};
+
+use super::commit::Message;
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -16,10 +19,12 @@ pub(super) struct Pool {
     threads: usize,
     jobs: Sender<Task>,
     source: Arc<Mutex<Receiver<Task>>>,
+    outbox: Sender<Message>,
 }
 
 impl Pool {
-    pub(super) fn new(name: &'static str, size: usize) -> Self {
+    /// `outbox` gets a message when a job panics.
+    pub(super) fn new(name: &'static str, size: usize, outbox: &Sender<Message>) -> Self {
         let (jobs, source) = channel();
         Self {
             name,
@@ -28,6 +33,7 @@ impl Pool {
             threads: 0,
             jobs,
             source: Arc::new(Mutex::new(source)),
+            outbox: outbox.clone(),
         }
     }
 
@@ -68,14 +74,16 @@ impl Pool {
     }
 
     fn spawn(&self) -> std::io::Result<()> {
-        let source = Arc::clone(&self.source);
+        let (source, outbox) = (Arc::clone(&self.source), self.outbox.clone());
         // Threads are never joined: the process may end at any time, and what matters is on disk by then.
         thread::Builder::new()
             .name(self.name.to_owned())
             .stack_size(512 * 1024)
             .spawn(move || {
                 while let Some(job) = next(&source) {
-                    job();
+                    if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                        outbox.send(Message::panicked()).ok();
+                    }
                 }
             })
             .map(drop)

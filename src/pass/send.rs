@@ -269,7 +269,7 @@ impl Run<'_, '_> {
         let (answer, attempt) = match posted {
             Ok(posted) => posted,
             Err(moved) => {
-                self.after.moved = Some(moved);
+                self.after.fatal = Some(moved);
                 return Ok(());
             }
         };
