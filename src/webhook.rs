@@ -1,9 +1,9 @@
 //! Webhooks as HeyGen sends them: what a delivery must look like to be believed, and what it says. No I/O.
 //!
-//! A delivery is a POST whose header `Heygen-Signature` is the hexadecimal HMAC-SHA256 of the raw body under the
-//! endpoint's secret; `Heygen-Timestamp` has the Unix seconds of its sending (HeyGen's webhooks guide). The time is *not*
-//! signed, so it keeps out honest stragglers only. What keeps out a replay is the [`Delivery::key`], which comes from
-//! the signed body.
+//! A delivery is a POST with a header `Heygen-Signature`, `X-Heygen-Signature` or `Signature` that is the hexadecimal
+//! HMAC-SHA256 of the raw body under the endpoint's secret; `Heygen-Timestamp` has the Unix seconds of its sending
+//! (HeyGen's webhooks guide). The time is *not* signed, so it keeps out honest stragglers only. What keeps out a replay
+//! is the [`Delivery::key`], which comes from the signed body.
 //!
 //! An event is a signal and never the truth: all that is taken from it is which video to ask HeyGen about.
 
@@ -19,8 +19,8 @@ use crate::time::Timestamp;
 use crate::video::VideoId;
 
 pub const SIGNATURE: &str = "Heygen-Signature";
-/// What some deployments were seen to call it.
-const SIGNATURE_FALLBACKS: [&str; 2] = ["Signature", "X-Heygen-Signature"];
+/// What it is called, and what some deployments were seen to call it. A proxy may add a `Signature` of its own.
+const SIGNATURES: [&str; 3] = [SIGNATURE, "X-Heygen-Signature", "Signature"];
 pub const TIMESTAMP: &str = "Heygen-Timestamp";
 /// How far the time of sending may be off, either way.
 pub const TOLERANCE: Duration = Duration::from_secs(300);
@@ -70,12 +70,15 @@ pub fn read<'a>(
     body: &[u8],
     now: Timestamp,
 ) -> Result<Delivery, Refusal> {
-    let fallback = || SIGNATURE_FALLBACKS.into_iter().find_map(&header);
-    let signature = header(SIGNATURE).or_else(fallback);
-    let signature = signature.ok_or(NO_SIGNATURE)?;
-    let signature = unhex(signature.trim()).ok_or(WRONG_SIGNATURE)?;
+    let mut signatures = SIGNATURES.into_iter().filter_map(&header).peekable();
+    signatures.peek().ok_or(NO_SIGNATURE)?;
     // Takes equally long wherever the signatures differ.
-    if mac(secret, body).is_none_or(|mac| mac.verify_slice(&signature).is_err()) {
+    let fits = |signature: &str| {
+        let (mac, signature) = (mac(secret, body), unhex(signature.trim()));
+        mac.zip(signature)
+            .is_some_and(|(mac, signature)| mac.verify_slice(&signature).is_ok())
+    };
+    if !signatures.any(fits) {
         return Err(WRONG_SIGNATURE);
     }
     let sent = header(TIMESTAMP).and_then(|text| text.trim().parse().ok());
@@ -170,6 +173,30 @@ mod tests {
             };
             let read = read(&secret(), header, body, Timestamp::from_secs(NOW));
             assert_eq!(read.is_ok(), accepted, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_signature_that_fits_is_enough() {
+        let body = br#"{"event_type":"avatar_video.success"}"#;
+        let (good, at) = (sign(&secret(), body), NOW.to_string());
+        let proxys = "sig1=:dGhlIHByb3h5J3M=:";
+        let other = sign(&Secret::new("other").unwrap(), body);
+        for (own, cross, plain, refusal) in [
+            (None, Some(good.as_str()), Some(proxys), None),
+            (Some(other.as_str()), Some(&good), None, None),
+            (Some(&good), Some(""), Some(&other), None),
+            (None, Some(&other), Some(proxys), Some(WRONG_SIGNATURE)),
+            (Some(""), Some(&other), Some(&other), Some(WRONG_SIGNATURE)),
+        ] {
+            let header = |asked: &str| match asked {
+                SIGNATURE => own,
+                "X-Heygen-Signature" => cross,
+                "Signature" => plain,
+                _ => Some(at.as_str()),
+            };
+            let read = read(&secret(), header, body, Timestamp::from_secs(NOW));
+            assert_eq!(read.err(), refusal, "{own:?} {cross:?} {plain:?}");
         }
     }
 
