@@ -9,13 +9,7 @@ use crate::time::Timestamp;
 /// a space for the `T`; in `tz` unless it ends in `Z` or `+02:00`), or an age before `now` (`30m`, `12h`, `7d`, `2w`).
 pub(crate) fn parse_when<Tz: TimeZone>(input: &str, now: Timestamp, tz: &Tz) -> Result<Timestamp> {
     let input = input.trim();
-    let today = || now.to_chrono().with_timezone(tz).date_naive();
-    let date = match input.to_ascii_lowercase().as_str() {
-        "today" => Some(today()),
-        "yesterday" => today().pred_opt(),
-        _ => NaiveDate::parse_from_str(input, "%Y-%m-%d").ok(),
-    };
-    if let Some(date) = date {
+    if let Some(date) = date(input, now, tz) {
         return Ok(resolve(date.and_time(NaiveTime::MIN), tz));
     }
     let iso = input.replacen(' ', "T", 1);
@@ -41,6 +35,24 @@ pub(crate) fn parse_when<Tz: TimeZone>(input: &str, now: Timestamp, tz: &Tz) -> 
         Err(Problem::misuse(format!(
             "`{input:.40}` is too long ago: use an age such as 30m, 12h, 7d or 2w"
         )))
+    }
+}
+
+/// As [`parse_when`], but "until Friday" includes Friday: a date is the first instant of the next.
+pub(crate) fn parse_until<Tz: TimeZone>(input: &str, now: Timestamp, tz: &Tz) -> Result<Timestamp> {
+    let next = date(input.trim(), now, tz).and_then(|date| date.succ_opt());
+    match next {
+        Some(next) => Ok(resolve(next.and_time(NaiveTime::MIN), tz)),
+        None => parse_when(input, now, tz),
+    }
+}
+
+fn date<Tz: TimeZone>(input: &str, now: Timestamp, tz: &Tz) -> Option<NaiveDate> {
+    let today = || now.to_chrono().with_timezone(tz).date_naive();
+    match input.to_ascii_lowercase().as_str() {
+        "today" => Some(today()),
+        "yesterday" => today().pred_opt(),
+        _ => NaiveDate::parse_from_str(input, "%Y-%m-%d").ok(),
     }
 }
 
@@ -94,6 +106,22 @@ mod tests {
             let read = parse_when(input, now(), &zurich()).map(Timestamp::rfc3339);
             assert_eq!(read.as_deref(), Ok(utc), "{input}");
         }
+    }
+
+    #[test]
+    fn until_a_date_includes_that_day() {
+        for (input, utc) in [
+            ("2026-11-23", "2026-11-23T23:00:00Z"),
+            (" 2026-12-31 ", "2026-12-31T23:00:00Z"),
+            ("2026-11-23T10:00", "2026-11-23T09:00:00Z"),
+            ("7d", "2025-11-17T16:00:00Z"),
+            ("Today", "2025-11-24T23:00:00Z"),
+            ("yesterday", "2025-11-23T23:00:00Z"),
+        ] {
+            let read = parse_until(input, now(), &zurich()).map(Timestamp::rfc3339);
+            assert_eq!(read.as_deref(), Ok(utc), "{input}");
+        }
+        assert!(parse_until("nonsense", now(), &zurich()).is_err());
     }
 
     #[test]
@@ -187,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_input_panics(input in "\\PC{0,30}|[-0-9+T:Z .]{0,30}|[0-9]{1,20}[smhdwMy]") {
-            let _any = parse_when(&input, now(), &Summer);
+            let _any = parse_until(&input, now(), &Summer);
             let _any = parse_when(&input, now(), &FixedOffset::west_opt(86_399).unwrap());
         }
     }

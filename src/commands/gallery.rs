@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::list::FilterArgs;
-use super::options::refuse_tilde;
 use super::{Context, find_all, load, open};
+use crate::config::refuse_tilde;
 use crate::error::{Exit, Result};
 use crate::gallery::{self, Selection};
 use crate::store::Store;

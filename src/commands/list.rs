@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use chrono::{Local, NaiveDate};
-
 use super::kind_options::kinds;
-use super::options::{Suggest, time_of};
+use super::options::{Suggest, since, until};
 use super::{Context, pulse, stats};
 use crate::error::{Exit, Problem, Result};
 use crate::kind::Kind;
@@ -115,9 +113,6 @@ impl FilterArgs {
     /// All but the status words, which need the database.
     pub(super) fn filter(&self, view: &View) -> Result<Filter> {
         let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
-        let today = view.now.to_chrono().with_timezone(&Local).date_naive();
-        let until = self.until.as_deref();
-        let until = until.map(|text| end_of_day(text, today));
         let search = self.search.as_ref();
         if search.is_some_and(|text| text.len() > MAX_SEARCH) {
             return Err(Problem::usage(
@@ -129,8 +124,8 @@ impl FilterArgs {
             statuses: Vec::new(),
             unfinished: self.unfinished,
             failed: self.failed,
-            since: time_of("since", self.since.as_deref(), view.now)?,
-            until: time_of("until", until.as_deref(), view.now)?,
+            since: since(self.since.as_deref(), view.now)?,
+            until: until(self.until.as_deref(), view.now)?,
             kinds: self.kind.clone(),
             tags: words(&self.tag),
             search: self.search.clone(),
@@ -169,17 +164,6 @@ fn usual_statuses() -> Vec<&'static str> {
     let ends = Outcome::ALL.iter().map(|outcome| outcome.word());
     let theirs = ["waiting", "pending", "processing"];
     ours.chain(theirs).chain(ends).collect()
-}
-
-/// "Until Friday" includes Friday: a bare date becomes the next one, every other text stays.
-fn end_of_day(text: &str, today: NaiveDate) -> String {
-    let date = match text.trim() {
-        word if word.eq_ignore_ascii_case("today") => Some(today),
-        word if word.eq_ignore_ascii_case("yesterday") => today.pred_opt(),
-        date => NaiveDate::parse_from_str(date, "%Y-%m-%d").ok(),
-    };
-    date.and_then(|date| date.succ_opt())
-        .map_or_else(|| text.to_owned(), |next| next.to_string())
 }
 
 /// `fields`: chosen ones; otherwise each form of output has its own.
@@ -244,25 +228,4 @@ fn retries(store: &Store, videos: &[Video]) -> Result<HashMap<RowId, RowId>> {
         }
         Ok(retries)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn until_a_date_includes_that_day() {
-        for (typed, until) in [
-            ("2026-11-23", "2026-11-24"),
-            (" 2026-12-31 ", "2027-01-01"),
-            ("2026-11-23T10:00", "2026-11-23T10:00"),
-            ("7d", "7d"),
-            ("Today", "2026-11-29"),
-            ("yesterday", "2026-11-28"),
-            ("nonsense", "nonsense"),
-        ] {
-            let today = NaiveDate::from_ymd_opt(2026, 11, 28).unwrap();
-            assert_eq!(end_of_day(typed, today), until);
-        }
-    }
 }

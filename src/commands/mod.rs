@@ -69,7 +69,7 @@ impl Context {
     /// Where the database is, or would be.
     pub fn database(&self) -> Result<PathBuf> {
         let path = config::database(self.db.as_deref(), &self.env)?;
-        options::refuse_tilde(&path)?;
+        config::refuse_tilde(&path)?;
         Ok(path)
     }
 
@@ -174,7 +174,7 @@ impl Context {
             .map(Path::to_owned)
             .or_else(|| self.env.path("TRACKER_OUTPUT_DIR"))
             .unwrap_or_else(|| PathBuf::from("output"));
-        options::refuse_tilde(&chosen)?;
+        config::refuse_tilde(&chosen)?;
         let absolute = without_parents(&chosen)
             .map_err(|source| Problem::file("use the output directory", &chosen, &source))?;
         // SQLite and JSON hold text.

@@ -12,13 +12,14 @@ use chrono::Local;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
 
+use crate::config;
 use crate::each::utf8;
 use crate::error::{Problem, Result};
 use crate::pass::{PassOptions, Wait};
 use crate::render::screen::ScreenOptions;
 use crate::time::Timestamp;
 use crate::video::RowId;
-use crate::when::parse_when;
+use crate::when::{parse_until, parse_when};
 
 /// All bodies of one command; far more than anybody submits at once.
 pub(super) const MAX_BODIES: u64 = 512 << 20;
@@ -166,10 +167,14 @@ pub(super) fn script_text(given: &str) -> Result<String> {
     Ok(utf8(&origin, &bytes)?.trim_end().to_owned())
 }
 
-/// What `--since` and `--until` mean.
-pub(super) fn time_of(flag: &str, text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>> {
+pub(super) fn since(text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>> {
     let at = text.map(|text| parse_when(text, now, &Local)).transpose();
-    at.map_err(|problem| Problem::misuse(format!("--{flag}: {problem}")))
+    at.map_err(|problem| Problem::misuse(format!("--since: {problem}")))
+}
+
+pub(super) fn until(text: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>> {
+    let at = text.map(|text| parse_until(text, now, &Local)).transpose();
+    at.map_err(|problem| Problem::misuse(format!("--until: {problem}")))
 }
 
 /// A file's content, or standard input's for `-`, with a name for error messages; at most `limit` bytes of it.
@@ -189,7 +194,7 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>)> {
     let (origin, input): (String, Box<dyn Read>) = if path == Path::new("-") {
         ("standard input".to_owned(), Box::new(io::stdin()))
     } else {
-        refuse_tilde(path)?;
+        config::refuse_tilde(path)?;
         let file = fs::File::open(path).map_err(unreadable)?;
         (path.display().to_string(), Box::new(file))
     };
@@ -203,18 +208,6 @@ pub(super) fn read_input(path: &Path, limit: u64) -> Result<(String, Vec<u8>)> {
         return Err(Problem::invalid_body(origin, why));
     }
     Ok((origin, bytes))
-}
-
-/// A `~` that reaches the program stands for no home directory: the shell expands it only at the start of an unquoted
-/// word, so not in `--db=~/x` or `@~/x`, and cron and systemd never do.
-pub(super) fn refuse_tilde(path: &Path) -> Result<()> {
-    match path.to_str() {
-        Some(text) if text == "~" || text.starts_with("~/") => Err(Problem::usage(
-            format!("{text} is not a path: the shell did not expand its ~"),
-            "write $HOME instead of ~, or leave out the quotes; a directory of that name is ./~",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Any text, with words that completions and manual pages suggest.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Context, options};
+use super::Context;
+use crate::config;
 use crate::error::{Exit, Problem};
 use crate::shell;
 use crate::store::{Rescued, rescue};
@@ -13,7 +14,7 @@ use crate::video::RowId;
 const NAMED: usize = 20;
 
 pub(super) fn run(new: &Path, context: &Context) -> Result<Exit, Problem> {
-    options::refuse_tilde(new)?;
+    config::refuse_tilde(new)?;
     let database = context.database()?;
     let output_dir = context.output_dir(None)?;
     let rescued = rescue(&database, new, &output_dir, time::now())?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::Environment;
+use super::{Environment, refuse_tilde};
 use crate::error::Problem;
 use crate::net;
 use crate::secret::Secret;
@@ -115,7 +115,8 @@ impl Wanted {
 
 /// Anything but a clear "no such file" counts: a key that is there and cannot be read must not be passed over.
 fn is_there(path: &Path) -> bool {
-    !matches!(fs::metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
+    refuse_tilde(path).is_err()
+        || !matches!(fs::metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
 }
 
 fn warning(path: &Path) -> Option<String> {
@@ -126,6 +127,7 @@ fn warning(path: &Path) -> Option<String> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
+    refuse_tilde(path).map_err(io::Error::other)?;
     let (bytes, end) = net::read_up_to(fs::File::open(path)?, MAX_FILE);
     match end {
         Some(error) if error.kind() == io::ErrorKind::FileTooLarge => {
@@ -263,6 +265,12 @@ mod tests {
             );
             assert!(refused.to_string().contains(vars[place].0), "{refused}");
             assert!(!refused.to_string().contains("two words"), "{refused}");
+        }
+        for place in [1, 2, 3] {
+            let mut tilde = vars.clone();
+            tilde[place].1 = PathBuf::from("~/there");
+            let refused = api_key(&of(&tilde[place..])).unwrap_err();
+            assert!(refused.message.contains("not expand its ~"), "{refused}");
         }
         fs::remove_file(path("systemd/heygen-api-key")).unwrap();
         fs::create_dir(path("systemd/heygen-api-key")).unwrap();

@@ -6,4 +6,4 @@ mod places;
 
 pub use credentials::{Credential, api_key, webhook_secret};
 pub use environment::Environment;
-pub use places::{base_url, database, proxy};
+pub use places::{base_url, database, proxy, refuse_tilde};

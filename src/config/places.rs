@@ -25,6 +25,18 @@ pub fn database(flag: Option<&Path>, env: &Environment) -> Result<PathBuf, Probl
     Ok(data.join("heygen-tracker").join("tracker.db"))
 }
 
+/// A `~` that reaches the program stands for no home directory: the shell expands it only at the start of an unquoted
+/// word, so not in `--db=~/x` or `@~/x`, and cron and systemd never do.
+pub fn refuse_tilde(path: &Path) -> Result<(), Problem> {
+    match path.to_str() {
+        Some(text) if text == "~" || text.starts_with("~/") => Err(Problem::usage(
+            format!("{text} is not a path: the shell did not expand its ~"),
+            "write the whole path, or $HOME instead of ~ where a shell reads it; a directory of that name is ./~",
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn no_home() -> Problem {
     Problem::usage(
         "the database has no place: HOME is not set",

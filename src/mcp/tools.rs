@@ -35,7 +35,7 @@ use crate::rows::{find_video, is_file};
 use crate::store::{Filter, Store, Tx};
 use crate::time;
 use crate::video::{RowId, Video, VideoId};
-use crate::when::parse_when;
+use crate::when::{parse_until, parse_when};
 
 const RULES: &str = "\
 A durable table of HeyGen videos on this machine. Rendering takes 5 to 20 minutes: do not wait in a loop; call \
@@ -272,7 +272,8 @@ impl McpServer {
     }
 
     fn list_videos(&self, asked: ListVideos) -> ToolResult<VideoList> {
-        let when = |text: &str| parse_when(text, time::now(), &Local);
+        let since = |text: &str| parse_when(text, time::now(), &Local);
+        let until = |text: &str| parse_until(text, time::now(), &Local);
         let hint = "leave it out for the first page";
         let unknown = |_| Problem::usage("not a cursor of list_videos", hint);
         let below = asked.cursor.map(|cursor| cursor.parse().map(RowId));
@@ -287,8 +288,8 @@ impl McpServer {
             unfinished: asked.unfinished,
             failed: asked.failed,
             kinds: kinds.collect::<Result<_, _>>()?,
-            since: asked.since.as_deref().map(when).transpose()?,
-            until: asked.until.as_deref().map(when).transpose()?,
+            since: asked.since.as_deref().map(since).transpose()?,
+            until: asked.until.as_deref().map(until).transpose()?,
             tags: asked.tags,
             search: asked.search,
         };

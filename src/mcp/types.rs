@@ -192,7 +192,7 @@ pub(super) struct ListVideos {
     pub(super) failed: bool,
     /// Submitted at or after: 2026-11-23, today, yesterday, or an age such as 7d.
     pub(super) since: Option<String>,
-    /// Submitted before.
+    /// Submitted before; a date includes that day.
     pub(super) until: Option<String>,
     /// 1 to 100; 20 when left out.
     pub(super) limit: Option<u32>,

@@ -133,6 +133,20 @@ fn check_keeps_the_page_and_loses_nothing_when_it_cannot() {
     let run = check("taken.html").exits(1);
     assert!(run.stderr.contains("TRACKER_GALLERY"), "{}", run.stderr);
     assert_eq!(bench.query("SELECT state FROM files"), "saved");
+    bench.tracker("submit body.json --queue").exits(0);
+    let mut crontab = bench.command(["check"]);
+    let run = crate::support::run(crontab.env("TRACKER_GALLERY", "~/page.html")).exits(1);
+    assert!(
+        run.stderr.contains("TRACKER_GALLERY: ~/page.html"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("did not expand its ~"),
+        "{}",
+        run.stderr
+    );
+    assert!(!bench.path("~").exists());
     bench.tracker("submit body.json").exits(0);
     bench.heygen.finish(&bench.video_id(2));
     check("page.html").exits(0);

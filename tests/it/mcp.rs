@@ -323,6 +323,7 @@ fn every_tool_says_what_it_does_takes_and_answers() {
         assert_eq!(tool["outputSchema"]["type"], "object", "{tool}");
         let hints = &tool["annotations"];
         assert!(hints["title"].is_string(), "{tool}");
+        assert_eq!(tool["title"], hints["title"], "{tool}");
         for hint in ["destructiveHint", "idempotentHint", "openWorldHint"] {
             assert!(hints[hint].is_boolean(), "{name}: {hint}");
         }
@@ -394,6 +395,15 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
         json!({"limit": 1, "cursor": page["next_cursor"]}),
     );
     assert_eq!(next["videos"][0]["id"], 1);
+    // As on the command line: a date includes that day.
+    for (until, videos) in [("today", 2), ("yesterday", 0)] {
+        let listed = client.get("list_videos", json!({"until": until}));
+        assert_eq!(
+            listed["videos"].as_array().unwrap().len(),
+            videos,
+            "{until}"
+        );
+    }
     assert_eq!(client.get("get_stats", json!({}))["stats"]["videos"], 2);
     let read = client.ask("resources/read", json!({"uri": "tracker://videos/1"}));
     assert!(

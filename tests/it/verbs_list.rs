@@ -64,6 +64,8 @@ fn filters() {
         ("--until 6d", "1"),
         ("--since 6d --until 1h", "2"),
         ("--until 2000-01-01", ""),
+        ("--until today", "4 3 2 1"),
+        ("--until yesterday", "2 1"),
         ("--since 2000-01-01T10:00", "4 3 2 1"),
         ("--tag launch", "2 1"),
         ("--tag old,launch", "1"),

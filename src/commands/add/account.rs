@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::record::{MadeElsewhere, Recorder};
 use super::{Args, counted};
 use crate::commands::Context;
-use crate::commands::options::time_of;
+use crate::commands::options::since;
 use crate::decide::{self, Verdict};
 use crate::error::{Exit, Problem, Result};
 use crate::heygen::{BatchItem, RemoteVideo};
@@ -26,7 +26,7 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
             "what is made from a template is listed as a video: leave out --kind",
         ));
     };
-    let since = time_of("since", args.since.as_deref(), time::now())?;
+    let since = since(args.since.as_deref(), time::now())?;
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
     let mut recorder = recorder(args, &access, context)?;
