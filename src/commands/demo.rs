@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::commands::Context;
-use crate::error::{Exit, Problem, Result};
+use crate::error::{Exit, Problem, Result, code};
 use crate::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
 
 /// Long enough to see a video render, short enough to watch.
@@ -18,7 +18,8 @@ const RENDER_TIME: Duration = Duration::from_secs(6);
 const BODIES: &str = r#"{"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Welcome","script":"Welcome aboard!"}
 {"type":"avatar","avatar_id":"Ann_standing","voice_id":"v1","title":"Launch teaser","script":"This one is meant to fail."}
 "#;
-/// A line that begins with `$ tracker` is run. What is said fits a check at a terminal, which says how things stand, and cron's.
+/// A line that begins with `$ tracker` is run; none has a quoted argument. What is said fits a check at a terminal,
+/// which says how things stand, and cron's.
 const ACTS: [&str; 3] = ["\
 A stand-in for HeyGen runs on this machine; nothing leaves it and nothing is charged.
 
@@ -129,7 +130,12 @@ impl<'a> Stage<'a> {
             .env("TRACKER_DB", self.dir.join("tracker.db"))
             .env("HOME", &self.dir)
             .status();
-        status.map_err(|source| Problem::system("run this program", &source))?;
+        let status = status.map_err(|source| Problem::system("run this program", &source))?;
+        if !status.success() {
+            let message = format!("tracker {typed} ended with {status}");
+            let hint = format!("what there is so far is in {}", self.dir.display());
+            return Err(Problem::new(code::FILE, message).with_hint(hint));
+        }
         Ok(())
     }
 }
