@@ -1,6 +1,7 @@
 //! What can be typed: the global options and the list of verbs. Each verb's own arguments stand beside its code in
 //! [`crate::commands`].
 
+use clap::builder::Styles;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::options::Globals;
@@ -10,25 +11,23 @@ use crate::commands::{
 };
 use crate::error::{Exit, Problem};
 
-/// The verbs that are hidden from the list of everyday ones.
-const SETUP: &str = "\
-Setting up:
-  listen       Receive HeyGen's webhooks: what is ready is downloaded at once
-  sandbox      Run the local stand-in for HeyGen as a server
-  mcp          Serve the tracker's tools to an agent
-  completions  Print the completions for a shell
-  man          Print a manual page";
+/// On one screen of 80 by 24, the prompt after it included. Styled as clap styles the help of a verb.
+fn help() -> String {
+    let styles = Styles::styled();
+    let (head, word) = (styles.get_header(), styles.get_literal());
+    format!(
+        "\
+{{about}}
+{{usage-heading}} {{usage}}
 
-/// On one screen of 80 by 24, the prompt after it included.
-const HELP: &str = "\
-{about}
-{usage-heading} {usage}
-
-Commands:
-{subcommands}
-Setting up:
-  listen  sandbox  mcp  completions  man  (explained by tracker help VERB)
-Options: --db PATH, --json, -q, -v, --color WHEN, -h, -V";
+{head}Commands:{head:#}
+{{subcommands}}
+{head}Setting up:{head:#}
+  {word}listen  sandbox  mcp  completions  man{word:#}  (explained by tracker help VERB)
+{head}Options:{head:#} {word}--db{word:#} PATH, {word}--json, -q, -v, --color{word:#} WHEN, {word}-h, -V{word:#} \
+         (see tracker help VERB)"
+    )
+}
 
 /// Track HeyGen videos: submit once, check from cron, never lose a file
 #[derive(Debug, Parser)]
@@ -37,8 +36,7 @@ Options: --db PATH, --json, -q, -v, --color WHEN, -h, -V";
     version,
     max_term_width = 100,
     arg_required_else_help = true,
-    after_help = SETUP,
-    help_template = HELP
+    help_template = help()
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -127,6 +125,38 @@ impl Verb {
             Self::Mcp(args) => mcp::run(args, context),
             Self::Completions(args) => completions::run(args, Cli::command(), context),
             Self::Man(args) => man::run(args, Cli::command(), context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_screen_names_every_global_option_and_every_verb() {
+        let mut program = Cli::command();
+        program.build();
+        let help = program.render_help().to_string();
+        let options = program.get_arguments().map(|option| {
+            let short = option.get_short().map(|short| format!("-{short}"));
+            let name = short.or(option.get_long().map(|long| format!("--{long}")));
+            let values = option.get_value_names().unwrap_or_default();
+            let value = values
+                .first()
+                .filter(|_| option.get_action().takes_values());
+            name.into_iter()
+                .chain(value.map(ToString::to_string))
+                .collect::<Vec<_>>()
+                .join(" ")
+        });
+        let options = options.collect::<Vec<_>>().join(", ");
+        assert!(
+            help.contains(&format!("\nOptions: {options} (")),
+            "{options}: {help}"
+        );
+        for verb in program.get_subcommands().map(|verb| verb.get_name()) {
+            assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
         }
     }
 }

@@ -162,7 +162,10 @@ fn hint(error: &clap::Error) -> String {
     let words: Vec<&str> = match likely.iter().find_map(|kind| error.get(*kind)) {
         Some(ContextValue::String(word)) => vec![word],
         Some(ContextValue::Strings(words)) => words.iter().map(String::as_str).collect(),
-        _ => return "tracker --help lists what can be typed".to_owned(),
+        _ => {
+            return "tracker --help lists the verbs, tracker help VERB what can follow one"
+                .to_owned();
+        }
     };
     format!("did you mean {}?", words.join(" or "))
 }

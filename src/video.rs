@@ -346,7 +346,7 @@ pub struct Video {
     pub progress: Option<i64>,
     /// The key of this row's POST; `None` for rows that were added by id.
     pub idempotency_key: Option<IdempotencyKey>,
-    /// The account that an unanswered attempt went to, or that bought or last saw the video.
+    /// The account that an unanswered attempt went to, or that created or last saw the video.
     pub account: Option<Account>,
 
     /// From the request, replaced by HeyGen's own title when it has one.

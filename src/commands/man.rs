@@ -25,7 +25,8 @@ pub struct Args {
 }
 
 pub(crate) fn run(args: Args, mut program: Command, context: &Context) -> Result<Exit> {
-    // Building hands the global options down and gives every verb its full name.
+    // There is room for all. Building hands the global options down and gives every verb its full name.
+    program = program.mut_subcommands(|verb| verb.hide(false));
     program.build();
     if let Some(dir) = args.all {
         let verbs = program.get_subcommands().cloned().map(named);

@@ -1,9 +1,9 @@
 //! The history as one page that a browser opens from disk: no server, no network, nothing that a title could run.
 //!
 //! What a server or a user wrote is text everywhere: askama escapes it, [`crate::render::text::sanitize`] takes away
-//! what cannot be seen or runs backwards, and the page's Content-Security-Policy lets nothing run but its own script. No
-//! URL of a file host gets in. The page says no ages, which its script counts: the same rows are the same bytes, and are not written
-//! again.
+//! what cannot be seen or runs backwards, and the page's Content-Security-Policy lets nothing run but its own script.
+//! No URL of a file host gets in. The page says no ages, which its script counts: the same rows are the same bytes, and
+//! are not written again.
 
 mod card;
 mod plots;

@@ -1,10 +1,11 @@
-//! What ureq does not tell about a connection. Every one is wrapped, and the wrapper leaves word in thread-locals, since
-//! ureq does all I/O of a call on the calling thread: whether a request was handed to it, and whether a body went on after
-//! its announced end.
+//! What ureq does not say about a connection: whether a request was handed to it, and whether a body went on after its
+//! announced end. Every connection is wrapped, and the wrapper notes both in thread-locals, since ureq does all I/O of
+//! a call on the calling thread.
 //!
-//! A POST that was never sent cannot have bought anything and may be sent at any time; one that *may* have been sent binds its
-//! row to one key, one account and 20 hours. ureq's errors do not tell the two apart: a reset during the TLS handshake and one
-//! after the request are the same `Io`, a time-out names only the budget that ran out. So the first byte is noted.
+//! A POST that was never sent cannot have created a video and may be sent at any time; one that *may* have been sent
+//! binds its row to one key, one account and 20 hours. ureq's errors are the same for both: a reset during the TLS
+//! handshake and one after the request are an `Io`, a time-out names only the budget that ran out. So the first byte is
+//! noted.
 //!
 //! ureq stops reading at `Content-Length` and silently closes a connection on which more arrives. For a file more means
 //! that the announced length was wrong, so that what was read may be the beginning of something longer. ureq gives a

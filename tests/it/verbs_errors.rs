@@ -45,13 +45,13 @@ fn usage_error() {
     assert_snapshot!(bench.shows("show --json"), @r#"
     $ tracker show --json
     --- stderr
-    {"error":{"code":"usage_error","message":"the following required arguments were not provided: <ID>","hint":"tracker --help lists what can be typed","request_id":null}}
+    {"error":{"code":"usage_error","message":"the following required arguments were not provided: <ID>","hint":"tracker --help lists the verbs, tracker help VERB what can follow one","request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("list --limit many --json"), @r#"
     $ tracker list --limit many --json
     --- stderr
-    {"error":{"code":"usage_error","message":"invalid value 'many' for '--limit <N>': invalid digit found in string","hint":"tracker --help lists what can be typed","request_id":null}}
+    {"error":{"code":"usage_error","message":"invalid value 'many' for '--limit <N>': invalid digit found in string","hint":"tracker --help lists the verbs, tracker help VERB what can follow one","request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("list --fields id,titel"), @r"

@@ -1,6 +1,8 @@
 //! What sets things up: `doctor`, `completions`, `man`, `sandbox`.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::documents::page;
 use crate::heygen::{Options, Render};
-use crate::support::{Bench, TRACKER, end, machine_can, run};
+use crate::support::{Bench, TRACKER, end, machine_can, run, start};
 
 #[test]
 fn doctor() {
@@ -428,6 +430,66 @@ fn the_demo_says_what_is_so_and_ends_as_the_readme_says() {
     // At a terminal `check` says how things stand, so the demo must not say that it says nothing.
     for untrue in ["nothing to say", "no output", "bought"] {
         assert!(!screen.contains(untrue), "{untrue}: {screen}");
+    }
+}
+
+#[test]
+fn a_demo_with_a_step_that_fails_ends_with_that() {
+    let bench = Bench::new();
+    let demo = |name: &str, instead: Option<&str>, why: &str| {
+        let (copy, next) = (bench.path(name), bench.path(name).with_extension("next"));
+        std::fs::copy(TRACKER, &copy).expect("a copy");
+        let mut command = Command::new(&copy);
+        bench.prepare(command.arg("demo"));
+        let mut demo = start(command.env("TMPDIR", bench.dir.path()));
+        let mut lines = BufReader::new(demo.stdout.take().expect("stdout")).lines();
+        assert!(lines.any(|line| line.unwrap().contains("seconds later")));
+        match instead {
+            None => std::fs::remove_file(&copy).expect("gone"),
+            Some(script) => {
+                std::fs::write(&next, format!("#!/bin/sh\n{script}\n")).expect("a program");
+                std::fs::set_permissions(&next, Permissions::from_mode(0o755)).expect("runs");
+                std::fs::rename(next, &copy).expect("another program");
+            }
+        }
+        let shown: Vec<String> = lines.map(|line| line.unwrap()).collect();
+        let run = end(demo).exits(1);
+        assert!(run.stderr.contains(why), "{name}: {}", run.screen());
+        let last = shown.last().map(String::as_str);
+        assert_eq!(last, Some("$ tracker check"), "{name}: {shown:?}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| demo("gone", None, "cannot run this program"));
+        scope.spawn(|| demo("failing", Some("exit 1"), "tracker check ended with exit"));
+        scope.spawn(|| {
+            demo(
+                "killed",
+                Some("kill -9 $$"),
+                "tracker check ended with signal",
+            )
+        });
+    });
+}
+
+#[test]
+fn headings_of_the_first_screen_are_styled_as_those_of_a_verb() {
+    let bench = Bench::seeded();
+    let styled = |arguments: &str| {
+        let mut command = bench.command(arguments.split(' '));
+        run(command.env("CLICOLOR_FORCE", "1")).exits(0).stdout
+    };
+    let verb = styled("help list");
+    let heading = |help: &str, words: &str| {
+        let line = help.lines().find(|line| line.contains(words));
+        line.expect("a heading")
+            .split_once(words)
+            .map(|(style, _)| style.to_owned())
+    };
+    let style = heading(&verb, "Options:");
+    assert_ne!(style.as_deref(), Some(""), "{verb}");
+    let first = styled("--help");
+    for words in ["Commands:", "Setting up:", "Options:"] {
+        assert_eq!(heading(&first, words), style, "{first}");
     }
 }
 
