@@ -45,6 +45,7 @@ pub mod code {
     pub const DATABASE: &str = "database_error";
     pub const AMBIGUOUS_ID: &str = "ambiguous_id";
     pub const FILE: &str = "file_error";
+    pub const FILE_EXISTS: &str = "file_exists";
     pub const OTHER_KEY: &str = "other_key";
     pub const CLOCK_SKEW: &str = "clock_skew";
     pub const DISK_FULL: &str = "disk_full";
@@ -146,6 +147,12 @@ impl Problem {
         let message = format!("video {row} is being worked on by another tracker");
         Self::new(code::DATABASE, message)
             .with_hint("nothing was changed; try again when it is done")
+    }
+
+    /// A row that nobody can submit again from here.
+    pub fn unknown_body(row: RowId) -> Self {
+        let message = format!("{row} was made elsewhere, so its body is not known here");
+        Self::usage(message, "submit its body: tracker submit BODY.json")
     }
 
     pub fn lock(path: &Path, source: &io::Error) -> Self {

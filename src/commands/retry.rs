@@ -7,9 +7,10 @@ use crate::commands::file_options::FileOptions;
 use crate::commands::options::FieldArgs;
 use crate::commands::submission::{self, Placed, SubmitOptions};
 use crate::commands::{Context, find_all, load};
+use crate::decide;
 use crate::error::{Exit, Problem, Result};
 use crate::store::{NewVideo, Store, Tx};
-use crate::video::{Asset, File, IdempotencyKey, Phase, RowId, Video};
+use crate::video::{Asset, File, IdempotencyKey, RowId, Video};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -52,6 +53,9 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<Exit> {
     let fields = args.fields.given()?;
     let mut new = Vec::new();
     for video in load(&store, &rows)? {
+        if args.failed && decide::refuse_retry(&video).is_err() {
+            continue;
+        }
         new.push(args.row(&store, &video, &fields, context)?);
         if video.has_unanswered_attempt() {
             submission::warn_unanswered(&video, context);
@@ -93,7 +97,7 @@ pub(super) fn settle(tx: &Tx<'_>, new: &mut NewVideo, again: bool) -> Result<Opt
     let video = tx
         .video(original)?
         .ok_or_else(|| Problem::not_found(original))?;
-    refuse_unless_over(&video)?;
+    decide::refuse_retry(&video)?;
     if let (Some(key), Some(first)) = (&mut new.video.idempotency_key, &video.idempotency_key) {
         let body = new.body_hash.as_deref().unwrap_or_default();
         *key = IdempotencyKey::of_retry(first, earlier.len(), body);
@@ -116,28 +120,6 @@ fn asks_for_no_more(new: &Video, original: &Video, retry: &Video) -> bool {
         && fits(&assets_of(new), &assets_of(original), &assets_of(retry))
 }
 
-/// Only what ended without a video can be retried.
-fn refuse_unless_over(video: &Video) -> Result<()> {
-    let id = video.id;
-    let (why, hint) = match video.phase {
-        Phase::Rejected if video.failure_code.as_deref() == Some(submission::ALREADY_TRACKED) => (
-            "became a video that another row tracks",
-            format!("tracker show {id} shows which"),
-        ),
-        Phase::Rejected | Phase::Unknown | Phase::Missing => return Ok(()),
-        Phase::Accepted if video.is_failed() => return Ok(()),
-        Phase::Accepted if video.is_completed() => (
-            "is completed",
-            format!("tracker download {id} fetches its files again"),
-        ),
-        Phase::Accepted | Phase::Unsent | Phase::Sending => (
-            "is not finished",
-            format!("tracker check {id} carries on with it"),
-        ),
-    };
-    Err(Problem::usage(format!("{id} {why}"), hint))
-}
-
 impl Args {
     /// The row that submits `original` once more, and where its body is from.
     fn row(
@@ -148,14 +130,9 @@ impl Args {
         context: &Context,
     ) -> Result<Placed> {
         let id = original.id;
-        refuse_unless_over(original)?;
+        decide::refuse_retry(original)?;
         let (request, nudges) = store.read(|tx| Ok((tx.request(id)?, tx.nudges_sent(id)?)))?;
-        let Some(request) = request else {
-            return Err(Problem::usage(
-                format!("{id} was made elsewhere, so its body is not known here"),
-                "submit its body: tracker submit BODY.json",
-            ));
-        };
+        let request = request.ok_or_else(|| Problem::unknown_body(id))?;
         let body = bodies::parse(&format!("the body of {id}"), request.as_bytes())?.remove(0);
         let body = Body {
             kind: original.kind,

@@ -1,11 +1,13 @@
 //! What `submit` and `retry` share, in this order: record everything, send it, report what became of it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::commands::options::WaitArgs;
 use crate::commands::{Context, load, pulse, retry};
+use crate::decide;
 use crate::error::{Exit, Problem, Result, code};
 use crate::locks::{Guard, Purpose};
 use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
@@ -19,8 +21,6 @@ use crate::video::{Phase, RowId, Video};
 
 /// How long a row is tried before it is left to `check`.
 const BUDGET: Duration = Duration::from_secs(10);
-/// Why a row is rejected whose answer named a video that another row has.
-pub(super) const ALREADY_TRACKED: &str = "already_tracked";
 /// More duplicates than this are only counted.
 const NAMED: usize = 5;
 
@@ -36,7 +36,7 @@ pub(super) struct SubmitOptions {
     /// Skip a body identical to one in progress, or completed and under 24 h old
     #[arg(long)]
     if_new: bool,
-    /// Validate only: print what would be sent, and every row with the same body
+    /// Validate only: print what would be sent, and every row with the same body; --max-per-day is not looked at
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Refuse what would make more than N submissions in 24 h, whoever made them [env: TRACKER_MAX_PER_DAY]
@@ -61,15 +61,10 @@ impl SubmitOptions {
     /// # Errors
     /// Nothing was recorded then. Once it is, this succeeds.
     pub(super) fn submit(&self, context: &Context, new: Vec<Placed>) -> Result<Exit> {
-        if self.request_key.is_some() && new.len() > 1 {
-            return Err(Problem::usage(
-                format!("--request-key names one submission, not {}", new.len()),
-                "submit them one by one, each with a key of its own",
-            ));
-        }
         if self.dry_run {
             return self.preview(context, new, usize::MAX);
         }
+        self.refuse_shared_key(new.len())?;
         let account = match Access::resolve(&context.env) {
             Ok(access) => Some(access.account),
             Err(_) if self.queue => None,
@@ -91,6 +86,16 @@ impl SubmitOptions {
         // Before anything is sent: there is still time for Ctrl-C and forget.
         note_duplicates(context, &recorded.duplicates, recorded.rows.len(), now);
         Ok(self.send_and_report(context, &mut store, recorded))
+    }
+
+    fn refuse_shared_key(&self, count: usize) -> Result<()> {
+        if self.request_key.is_some() && count > 1 {
+            return Err(Problem::usage(
+                format!("--request-key names one submission, not {count}"),
+                "submit them one by one, each with a key of its own",
+            ));
+        }
+        Ok(())
     }
 
     /// Everything is recorded: what goes wrong from here on is reported, and is no reason to submit again. Hence 0 where
@@ -200,38 +205,47 @@ impl SubmitOptions {
     pub(super) fn preview(
         &self,
         context: &Context,
-        new: Vec<Placed>,
+        mut new: Vec<Placed>,
         shown: usize,
     ) -> Result<Exit> {
+        self.refuse_shared_key(new.len())?;
         let screen = &context.screen;
         let (store, now) = (context.open_if_there()?, time::now());
-        let new = new.into_iter().map(|(mut new, place)| {
+        for (new, _) in &mut new {
             new.video.submitted_at = now;
             new.request_key.clone_from(&self.request_key);
-            (new, place, None, Vec::new())
-        });
-        let mut new: Vec<_> = new.collect();
+        }
+        let mut known = vec![None; new.len()];
         // Nothing is printed before all are known to be usable.
         if let Some(store) = &store {
             store.read(|tx| {
-                for (new, _, known, duplicates) in &mut new {
+                for ((new, _), known) in new.iter_mut().zip(&mut known) {
                     *known = self.recorded_before(tx, new)?;
-                    *duplicates = tx.duplicates(new.body_hash.as_deref().unwrap_or_default())?;
                 }
                 Ok(())
             })?;
         }
-        let fresh = |(_, _, known, _): &&(_, _, Option<_>, _)| known.is_none();
-        let count = new.iter().filter(fresh).count();
-        for (new, place, known, mut duplicates) in new.into_iter().take(shown) {
-            let original = new.video.retry_of;
-            if let Some(row) = known {
-                screen.note(&match original {
-                    Some(original) => format!("{original} was retried already: {row}"),
-                    None => format!("{place}: submitted before as {row}"),
-                });
+        let (mut count, mut seen) = (0, HashSet::new());
+        for (index, ((new, place), known)) in new.into_iter().zip(known).enumerate() {
+            let mut is_first = || !self.if_new || seen.insert(new.body_hash.clone());
+            let is_fresh = known.is_none() && is_first();
+            count += u64::from(is_fresh);
+            if index >= shown {
+                continue;
             }
-            duplicates.retain(|video| Some(video.id) != original);
+            let hash = new.body_hash.as_deref().unwrap_or_default();
+            let duplicates = store
+                .as_ref()
+                .map(|store| store.read(|tx| tx.duplicates(hash)));
+            let mut duplicates = duplicates.transpose()?.unwrap_or_default();
+            match known {
+                Some(row) => screen.note(&format!("{place}: submitted before as {row}")),
+                None if !is_fresh => {
+                    screen.note(&format!("{place}: the same body as one before it"))
+                }
+                None => {}
+            }
+            duplicates.retain(|video| Some(video.id) != new.video.retry_of);
             let body = new.request.unwrap_or_default();
             let request = RequestBody::new(&body);
             if screen.json {
@@ -242,7 +256,7 @@ impl SubmitOptions {
                     duplicates: duplicates.iter().map(|video| video.id.0).collect(),
                     known: known.map(|row| row.0),
                 });
-            } else if known.is_none() {
+            } else if is_fresh {
                 screen.row(&text::sanitize(request.text()));
                 for video in duplicates {
                     let (id, status, at) = (video.id, video.status(), video.submitted_at);
@@ -323,9 +337,9 @@ impl SubmitOptions {
             let message = video.failure_message.as_deref().unwrap_or_default();
             let (why, message) = (text::fit(code.unwrap_or("?"), 80), text::fit(message, 400));
             screen.error(&format!("{id} rejected: {why}: {message}"));
-            screen.hint(&match code {
-                Some(ALREADY_TRACKED) => format!("tracker show {id} shows which row has the video"),
-                _ => format!(
+            screen.hint(&match decide::refuse_retry(video) {
+                Err(why) => why.hint.unwrap_or_default(),
+                Ok(()) => format!(
                     "fix what it says: tracker retry {id} with other fields, or submit another body"
                 ),
             });

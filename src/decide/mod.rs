@@ -39,7 +39,7 @@ pub use poll::{
 };
 pub use send::{
     Attempt, CLOCK_TOLERANCE, DEFAULT_RETRY_AFTER, Due, Expiry, Moment, REPLAY_WINDOW,
-    already_tracked, begin_send, due, expire, post_window, release, sent,
+    already_tracked, begin_send, due, expire, post_window, refuse_retry, release, sent,
 };
 pub use track::{became, edited, named_again, refusal, refused_elsewhere};
 pub use verdict::Verdict;

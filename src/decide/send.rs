@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{Decision, Verdict, record_failure};
+use crate::error::{Problem, Result};
 use crate::event::{Edit, Event, Failure, Rejection};
 use crate::heygen::{ApiError, Created};
 use crate::kind::Kind;
@@ -26,6 +27,31 @@ const MARK_HOLDS: Duration = Duration::from_secs(10 * 60);
 
 /// How long to wait when HeyGen says "too many" and not for how long.
 pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Of a rejected row whose answer named a video that another row has.
+const ALREADY_TRACKED: &str = "already_tracked";
+
+/// Refuses to submit a row again that has, or may get, its video, or was not submitted from here.
+pub fn refuse_retry(video: &Video) -> Result<()> {
+    let (id, code) = (video.id, video.failure_code.as_deref());
+    let (why, hint) = match video.phase {
+        Phase::Rejected if code == Some(ALREADY_TRACKED) => (
+            "became a video that another row tracks",
+            format!("tracker show {id} shows which"),
+        ),
+        _ if video.is_completed() => (
+            "is completed",
+            format!("tracker download {id} fetches its files again"),
+        ),
+        _ if !video.ended_badly() => (
+            "is not finished",
+            format!("tracker check {id} carries on with it"),
+        ),
+        _ if video.idempotency_key.is_none() => return Err(Problem::unknown_body(id)),
+        _ => return Ok(()),
+    };
+    Err(Problem::usage(format!("{id} {why}"), hint))
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
@@ -295,7 +321,7 @@ pub fn already_tracked(
         let message = format!("HeyGen answered with video {id}, which row {row} tracks");
         let failure = Failure {
             request_id: created.request_id.clone(),
-            ..Failure::local(Operation::Send, "already_tracked", &message)
+            ..Failure::local(Operation::Send, ALREADY_TRACKED, &message)
         };
         space_out(&mut decision.video, attempt, None, now);
         record_failure(&mut decision, failure, now);
@@ -310,7 +336,7 @@ pub fn already_tracked(
     };
     decision.reject(video, rejection);
     let message = format!("this request became video {id}, which row {row} tracks");
-    decision.video.failure_code = Some("already_tracked".to_owned());
+    decision.video.failure_code = Some(ALREADY_TRACKED.to_owned());
     decision.video.failure_message = Some(message);
     decision
 }

@@ -295,9 +295,9 @@ impl Ticket<'_> {
 /// What a person can do about the state of `video`; `None` when there is nothing to do.
 fn hint(video: &Video) -> Option<String> {
     let id = video.id;
-    let retry = || match video.idempotency_key {
-        Some(_) => format!("`tracker retry {id}` submits it again as a new video"),
-        None => "it was made elsewhere: what to submit again is not known here".to_owned(),
+    let retry = || match decide::refuse_retry(video) {
+        Ok(()) => format!("`tracker retry {id}` submits it again as a new video"),
+        Err(why) => why.message,
     };
     let file = video.file(Asset::Video).map(|file| file.state);
     match video.phase {

@@ -84,6 +84,14 @@ fn what_does_not_fit_is_named_with_its_line_and_nothing_is_recorded() {
             "submit two.jsonl --each people.csv",
             "--each takes one body, not 2",
         ),
+        (
+            "submit body.json --each people.csv --request-key k",
+            "--request-key names one submission, not 2",
+        ),
+        (
+            "submit body.json --each people.csv --request-key k --dry-run",
+            "--request-key names one submission, not 2",
+        ),
         ("submit body.json --each nowhere.csv", "no such file"),
         ("submit - --each -", "standard input"),
         ("submit body.json --allow-empty", "--each"),

@@ -178,6 +178,26 @@ fn a_dry_run_counts_only_what_would_be_submitted() {
 }
 
 #[test]
+fn a_dry_run_counts_equal_bodies_of_one_file_as_the_run_does() {
+    let bench = Bench::new();
+    bench.file("same.jsonl", format!("{BODY}\n{BODY}\n"));
+    for (option, count) in [("", 2), (" --if-new", 1)] {
+        let dry = format!("submit same.jsonl --dry-run{option}");
+        let dry = bench.tracker(&dry).exits(0);
+        assert_eq!(dry.stdout.lines().count(), count, "{}", dry.screen());
+        let words = format!("{count} would be submitted");
+        assert!(dry.stderr.contains(&words), "{}", dry.screen());
+        let skipped = dry
+            .stderr
+            .contains("body 2: the same body as one before it");
+        assert_eq!(skipped, count == 1, "{}", dry.screen());
+    }
+    bench.tracker("submit same.jsonl --if-new").exits(0);
+    assert_eq!(bench.heygen.billed().len(), 1);
+    ends_well(&bench);
+}
+
+#[test]
 fn dry_run_records_and_sends_nothing_and_names_every_twin() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
