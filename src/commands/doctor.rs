@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{Context, rescue};
 use crate::config;
+use crate::decide::Verdict;
 use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Balance, Client, Timeouts};
 use crate::render::{human, text};
@@ -189,27 +190,26 @@ fn key(context: &Context) -> (Check, Option<Balance>) {
     let asked: Result<Balance> = base.and_then(|base| {
         let key = key?.secret;
         let proxy = config::proxy(&context.env)?;
-        Ok(Client::new(&base, key, PATIENCE, proxy).whoami()?)
+        let answer = Client::new(&base, key, PATIENCE, proxy).whoami();
+        answer.map_err(|error| {
+            // Its hint would send the reader here.
+            let is_refused = Verdict::of(&error) == Verdict::KeyRefused;
+            let mut problem = Problem::from(error);
+            problem.hint.take_if(|_| is_refused);
+            problem
+        })
     });
     let mut found = source.clone().unwrap_or_else(|| "none".to_owned());
     if let Some(base) = &base_url {
         let what = if asked.is_ok() { "accepted by" } else { "for" };
         found += &format!(", {what} {base}");
     }
-    let (balance, refused) = match asked {
-        Ok(balance) => (Some(balance), None),
-        Err(mut problem) => {
-            // What would send the reader here.
-            problem.hint = problem.hint.filter(|hint| !hint.contains("tracker doctor"));
-            (None, Some(problem))
-        }
-    };
     let facts = vec![("source", source.into()), ("base_url", base_url.into())];
-    let mut check = Check::new("key", found, facts, refused);
+    let mut check = Check::new("key", found, facts, asked.as_ref().err().cloned());
     // A file that others can read, too.
     let exposed = exposed.map(|message| Problem::new(code::FILE, message));
     check.error = check.error.or(exposed);
-    (check, balance)
+    (check, asked.ok())
 }
 
 /// What was found before an error stays.
@@ -308,7 +308,7 @@ fn note(store: &Store, context: &Context) -> Result<Option<Problem>> {
     }
     let belong = if foreign == 1 { "belongs" } else { "belong" };
     let what = format!("{foreign} still to be sent {belong} to another account");
-    let hint = "only tracker check with the key of that account does so";
+    let hint = "only tracker check with the key of that account sends them";
     noted(code::OTHER_KEY, what, hint.to_owned())
 }
 

@@ -72,7 +72,8 @@ impl KindOptions {
             ("--to", !self.to.is_empty(), "--translate", translate),
         ] {
             if given && !there {
-                let hint = format!("leave it out, or use {other}");
+                let hint =
+                    format!("put it into the body, or leave it out; without a body use {other}");
                 return Err(Problem::usage(format!("{flag} needs {other}"), hint));
             }
         }

@@ -56,11 +56,15 @@ pub(super) fn open(target: &str) -> Result<Exit> {
 fn file(video: &Video) -> Result<String> {
     let id = video.id;
     let Some(path) = video.saved_path() else {
-        let hint = match video.file(Asset::Video).map(|file| file.state) {
-            Some(FileState::Gone) => format!("tracker download {id} fetches it again"),
+        let mut hint = match video.file(Asset::Video).map(|file| file.state) {
             _ if video.ended_badly() => format!("tracker show {id} says why"),
-            _ => format!("tracker check {id} looks for it; tracker open {id} --web opens its page"),
+            Some(FileState::Gone) => format!("tracker download {id} fetches it again"),
+            _ if video.is_completed() => format!("tracker download {id} fetches it"),
+            _ => format!("tracker check {id} looks for it"),
         };
+        if page(video).is_ok() {
+            hint += &format!("; tracker open {id} --web opens its page");
+        }
         let status = video.status();
         return Err(Problem::usage(
             format!("{id} has no saved file ({status})"),

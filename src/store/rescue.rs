@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ use super::leaves::{self, LeafRow, Leaves};
 use super::open::{canonical, known_schema, sync_directory};
 use super::{Tx, error, migrate};
 use crate::decide::{self, Expiry};
-use crate::error::Result;
+use crate::error::{Problem, Result, code};
 use crate::locks::beside;
 use crate::time::Timestamp;
 use crate::video::RowId;
@@ -46,9 +45,8 @@ pub struct Rescued {
 pub fn rescue(from: &Path, to: &Path, output_dir: &Path, now: Timestamp) -> Result<Rescued> {
     let io_error = |source| error::open(to, &source);
     if to.symlink_metadata().is_ok() {
-        return Err(io_error(io::Error::other(
-            "it is there already; name a new file",
-        )));
+        let message = format!("{} is there already", to.display());
+        return Err(Problem::new(code::FILE_EXISTS, message).with_hint("name a new file"));
     }
     canonical(from)?;
     let header = leaves::header(from).map_err(|source| error::open(from, &source))?;

@@ -366,6 +366,10 @@ fn what_heygen_would_not_understand_is_refused_before_anything_is_recorded() {
         // An option that would be ignored, and another video submitted than was meant.
         (&["submit", "--to", "German", "body.json"], "--translate"),
         (
+            &["submit", "--kind", "agent", "a.json", "--style-id", "s"],
+            "hint: put it into the body",
+        ),
+        (
             &["submit", "--style-id", "s", "--script", "x"],
             "--style-id needs --prompt",
         ),

@@ -189,7 +189,10 @@ fn a_rescue_says_what_is_missing_and_replaces_nothing() {
     assert!(run.stdout.contains(": 25, 26, 28, 29\n"), "{}", run.stdout);
     let before = fs::read(bench.path("new.db")).unwrap();
     let again = bench.tracker("doctor --rescue new.db --json").exits(1);
-    assert!(again.stderr.contains("new.db"), "{}", again.screen());
+    let error: serde_json::Value = serde_json::from_str(&again.stderr).expect("an envelope");
+    assert_eq!(error["error"]["code"], "file_exists", "{}", again.screen());
+    assert_eq!(error["error"]["message"], "new.db is there already");
+    assert_eq!(error["error"]["hint"], "name a new file");
     assert!(fs::read(bench.path("new.db")).unwrap() == before);
     let json = bench
         .tracker("doctor --rescue other.db --json")

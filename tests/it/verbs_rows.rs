@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::heygen::Options;
+use crate::heygen::{Fault, Options};
 use crate::support::{BODY, Bench, Run, TRACKER, end, run, start};
 
 impl Bench {
@@ -279,6 +279,31 @@ fn retry_refuses_what_has_or_will_have_a_video() {
 }
 
 #[test]
+fn what_became_a_video_of_another_row_is_not_to_be_retried() {
+    let bench = Bench::new();
+    bench.tracker("add made-by-hand").exits(0);
+    bench.heygen.add_video("made-by-hand", "processing");
+    let answer = serde_json::json!({"data": {"video_id": "made-by-hand"}});
+    let answer = Fault::json(200, &answer).times(2);
+    bench.heygen.fault("POST /v3/videos", answer);
+    bench.file("body.json", BODY);
+    let submit = bench.tracker("submit body.json").exits(1);
+    says(&submit, &["hint: tracker show 2 shows which\n"]);
+    let show = bench.tracker("show 2").exits(0).stdout;
+    assert!(
+        show.contains("row 1") && show.contains("hint  ") && !show.contains("tracker retry"),
+        "{show}"
+    );
+    let hint = "hint: tracker show 2 shows which";
+    says(&bench.tracker("retry 2").exits(2), &[hint]);
+    says(
+        &bench.tracker("retry --failed").exits(0),
+        &["nothing failed"],
+    );
+    assert_eq!(bench.rows(), "2");
+}
+
+#[test]
 fn retry_failed_takes_every_failed_and_rejected_row_once() {
     let bench = Bench::new();
     bench.failed_and_completed();
@@ -417,11 +442,21 @@ fn the_same_retry_again_is_the_same_row_and_another_one_is_refused() {
         says(&run, &["1 was already retried as 3", "--again"]);
     }
     let dry = bench.tracker("retry 1 --script Shorter --dry-run").exits(0);
-    says(&dry, &["1 was retried already: 3", "0 would be submitted"]);
+    let words = "the body of 1: submitted before as 3";
+    says(&dry, &[words, "0 would be submitted"]);
+    bench.file("body.json", BODY);
+    bench
+        .tracker("submit body.json --request-key mine")
+        .exits(0);
+    let dry = bench
+        .tracker("retry 1 --again --request-key mine --dry-run")
+        .exits(0);
+    says(&dry, &["the body of 1: submitted before as 4"]);
+    bench.tracker("forget 4 --force").exits(0);
     assert_eq!(bench.rows(), "3");
     bench.tracker("retry 1 --script Shorter --again").exits(0);
     bench.tracker("retry 1 --script Other --again").exits(0);
-    assert_eq!((bench.rows(), bench.heygen.billed().len()), ("5".into(), 5));
+    assert_eq!((bench.rows(), bench.heygen.billed().len()), ("5".into(), 6));
     bench.assert_invariants();
 }
 
@@ -555,6 +590,9 @@ fn open_hands_the_file_or_the_page_to_the_desktop() {
         &open(format!("open {failed}")).exits(2),
         &["has no saved file", "hint: "],
     );
+    bench.query("DELETE FROM files WHERE video = 2 RETURNING 1");
+    let hint = "hint: tracker download 2 fetches it; tracker open 2 --web opens its page\n";
+    says(&open(format!("open {completed}")).exits(2), &[hint]);
     bench
         .db()
         .execute(
@@ -563,6 +601,9 @@ fn open_hands_the_file_or_the_page_to_the_desktop() {
         )
         .expect("a row");
     open(format!("open {completed} --web")).exits(2);
+    let hint = "hint: tracker download 2 fetches it\n";
+    says(&open(format!("open {completed}")).exits(2), &[hint]);
+    bench.tracker("download 2").exits(0);
     let mut without = bench.command(["open", "2", "--json"]);
     let without = run(without.env("PATH", "/nowhere")).exits(1);
     assert_eq!(without.stdout, "");
@@ -642,6 +683,8 @@ fn what_waits_for_another_key_is_said_by_list_show_and_doctor() {
         let mut command = bench.command(arguments.split_whitespace());
         run(command.env("HEYGEN_API_KEY", key)).exits(0).stdout
     };
+    let doctor = asked_with("second-key", "doctor");
+    assert!(doctor.contains("of that account sends them"), "{doctor}");
     for verb in ["show 1", "doctor"] {
         let said = |key| {
             asked_with(key, verb)
