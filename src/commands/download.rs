@@ -12,7 +12,7 @@ use crate::decide;
 use crate::download::{OnDisk, discard};
 use crate::error::{Exit, Problem, Result};
 use crate::locks::{Locks, Purpose};
-use crate::pass::{Level, PassOptions, Scope};
+use crate::pass::{Level, PassOptions, Scope, Tally};
 use crate::store::Store;
 use crate::time::{self, Timestamp};
 use crate::video::{Asset, File, FileState, Phase, RowId, Video};
@@ -62,10 +62,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         ..args.tuning.options()
     };
     let scope = Scope::Asked(rows.clone());
-    let exit = context.pass(&mut store, scope, Level::Events, options)?;
+    let tally = context.pass(&mut store, scope, Level::Events, options)?;
     let videos = load(&store, &rows)?;
     let assets = assets.unwrap_or_default();
-    Ok(report_rest(context, &videos, assets, begun, exit))
+    Ok(report_rest(context, &videos, assets, begun, &tally))
 }
 
 fn refuse_unless_made(video: &Video) -> Result<()> {
@@ -146,10 +146,10 @@ fn report_rest(
     videos: &[Video],
     assets: &[Asset],
     begun: Timestamp,
-    mut exit: Exit,
+    tally: &Tally,
 ) -> Exit {
     let screen = &context.screen;
-    let unsaid = exit == Exit::Ok;
+    let mut exit = tally.exit(false);
     let failed = |id: RowId, message: String, hint: String| {
         let problem = Problem::new("download_failed", message).with_hint(hint);
         match screen.json {
@@ -176,7 +176,8 @@ fn report_rest(
             exit = exit.or(Exit::Trouble);
         }
         if video.files.iter().any(|file| file.state.is_open()) {
-            if unsaid {
+            let error = video.last_error.as_ref();
+            if tally.outages == 0 && error.is_none_or(|error| error.at < begun) {
                 let message = format!("{id}: not everything could be fetched now");
                 failed(id, message, "the next check goes on".to_owned());
             }

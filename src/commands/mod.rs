@@ -38,9 +38,9 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::config::{self, Environment};
 use crate::download::{OnDisk, verify};
-use crate::error::{Exit, Problem, Result, code};
+use crate::error::{Problem, Result, code};
 use crate::heygen;
-use crate::pass::{self, Level, PassOptions, Reporter, Scope};
+use crate::pass::{self, Level, PassOptions, Reporter, Scope, Tally};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::render::screen::Screen;
@@ -152,12 +152,12 @@ impl Context {
         scope: Scope,
         level: Level,
         options: PassOptions,
-    ) -> Result<Exit> {
+    ) -> Result<Tally> {
         let hook = self.hook(None)?;
         let options = PassOptions { hook, ..options };
         let mut reporter = Reporter::new(&self.screen, level, true);
         pass::run(store, &self.env, scope, &options, &mut reporter)?;
-        Ok(reporter.tally.exit(false))
+        Ok(reporter.tally)
     }
 
     pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>> {

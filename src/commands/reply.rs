@@ -38,8 +38,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut store = context.open()?;
     let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
-    let pass = |store: &mut Store, scope| {
-        context.pass(store, scope, Level::Events, PassOptions::default())
+    let pass = |store: &mut Store, scope| -> Result<Exit> {
+        let tally = context.pass(store, scope, Level::Events, PassOptions::default())?;
+        Ok(tally.exit(false))
     };
     let mut exit = pass(&mut store, Scope::Asked(vec![row]))?;
     let state = store.read(|tx| tx.last_message_state(row))?;

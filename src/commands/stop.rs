@@ -43,7 +43,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     // Stopped twice is stopped: nothing has to be recorded before.
     access.client.stop(session)?;
     let (scope, options) = (Scope::Named(vec![row]), PassOptions::default());
-    let exit = context.pass(&mut store, scope, Level::Events, options)?;
+    let tally = context.pass(&mut store, scope, Level::Events, options)?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
-    Ok(exit)
+    Ok(tally.exit(false))
 }

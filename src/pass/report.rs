@@ -35,6 +35,9 @@ pub(crate) struct Tally {
     pub auth: bool,
     #[serde(skip)]
     pub rejected: u64,
+    /// What kept the whole run from something.
+    #[serde(skip)]
+    pub outages: u64,
 }
 
 impl Tally {
@@ -156,6 +159,7 @@ impl<'a> Reporter<'a> {
     /// An outage of the whole run; `is_failure` where it left something undone.
     pub(super) fn outage(&mut self, problem: &Problem, is_failure: bool, is_news: bool) {
         self.tally.errors += u64::from(is_failure);
+        self.tally.outages += u64::from(is_failure);
         if !is_news && !self.reports_again {
             return;
         }

@@ -500,6 +500,28 @@ fn download_of_a_failed_row_has_nothing_to_wait_for() {
 }
 
 #[test]
+fn each_row_that_is_not_fetched_whole_is_named() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    let ids = [1, 2].map(|row| bench.video_id(row));
+    ids.iter().for_each(|id| bench.heygen.finish(id));
+    let file = format!("GET /files/{}/video", ids[0]);
+    bench.heygen.fault(&file, Fault::status(500).forever());
+    let detail = format!("GET /v3/videos/{}", ids[1]);
+    let no_url = Fault::patch_detail(serde_json::json!({ "video_url": null }));
+    bench.heygen.fault(&detail, no_url.forever());
+    let run = bench.tracker("download 1 2 --retries 0").exits(1);
+    let errors = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "));
+    assert_eq!(errors.count(), 2, "{}", run.screen());
+    for words in ["error: 1 completed", "error: 2: not everything"] {
+        assert!(run.stderr.contains(words), "{}", run.screen());
+    }
+}
+
+#[test]
 fn two_rows_whose_template_gives_them_one_name_get_two() {
     let bench = Bench::new();
     bench.submit(11).exits(0);

@@ -81,9 +81,18 @@ fn what_heygen_does_not_make_of_a_kind_is_said_and_never_waited_for() {
     submit(&bench, "model", &json!({"prompt": "Waves"})).exits(0);
     bench.heygen.finish(&job(&bench));
     bench.tracker("check").exits(0);
-    let download = bench.tracker("download 1 --assets video,audio").exits(1);
     let why = "1: HeyGen makes no audio for the kind model";
-    assert!(download.stderr.contains(why), "{}", download.screen());
+    for quiet in ["", " --quiet"] {
+        let download = format!("download 1 --assets video,audio{quiet}");
+        let download = bench.tracker(&download).exits(1);
+        let error = format!("error: {why}\nhint: leave it out\n");
+        assert!(download.stderr.contains(&error), "{}", download.screen());
+    }
+    let download = bench.tracker("download 1 --assets video,audio --json");
+    let line = download.exits(1).json().remove(0);
+    assert_eq!((&line["type"], &line["id"]), (&"error".into(), &1.into()));
+    assert_eq!(line["error"]["code"], "download_failed");
+    assert_eq!(line["error"]["message"], why);
     assert_eq!(bench.query("SELECT finished FROM videos"), "1");
 }
 

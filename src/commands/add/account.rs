@@ -120,7 +120,8 @@ fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> R
         download: false,
         ..PassOptions::default()
     };
-    context.pass(store, Scope::Named(rows), Level::Outages, options)
+    let tally = context.pass(store, Scope::Named(rows), Level::Outages, options)?;
+    Ok(tally.exit(false))
 }
 
 fn found_job(kind: Kind, job: RemoteVideo, base: &Video) -> MadeElsewhere {
