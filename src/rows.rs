@@ -8,19 +8,21 @@ use crate::error::{Problem, Result, code};
 use crate::store::{Store, Tx};
 use crate::video::{RowId, Video};
 
-/// The row that an ID stands for, or with `allow_prefix` the beginning of one; `not_found` or `ambiguous_id`.
+/// The row that an ID stands for, or with `allow_prefix` the beginning of one that is no number; `not_found` or
+/// `ambiguous_id`.
 pub(crate) fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId> {
     if let Some(row) = tx.named(id)? {
         return Ok(row);
     }
     let is_short = id.chars().count() < 4;
+    let allow_prefix = allow_prefix && !id.bytes().all(|b| b.is_ascii_digit());
     let matches = match allow_prefix && !is_short {
         true => tx.by_prefix(id, 6)?,
         false => Vec::new(),
     };
     match matches[..] {
         [(row, _)] => Ok(row),
-        [] if allow_prefix && is_short && !id.bytes().all(|b| b.is_ascii_digit()) => {
+        [] if allow_prefix && is_short => {
             let message = format!("no video {id:?} here");
             Err(Problem::new(code::NOT_FOUND, message)
                 .with_hint("the beginning of an id needs at least 4 characters"))

@@ -21,7 +21,7 @@ const LIMIT: u32 = 500;
 One file that needs no server and no network; the videos stay where they are.")]
 pub struct Args {
     /// Only these: local numbers, HeyGen ids, or unique beginnings of them
-    #[arg(value_name = "ID", conflicts_with_all = ["status", "unfinished", "since", "until", "tag", "kind", "search", "failed"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["status", "unfinished", "since", "until", "tag", "kind", "search", "failed", "limit"])]
     ids: Vec<String>,
     /// Where the page goes, instead of index.html beside the files
     #[arg(short, long, value_name = "FILE")]

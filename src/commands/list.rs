@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "LIST")]
     fields: Option<String>,
     /// Dates and tags too, at a terminal
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["csv", "fields", "stats"])]
     wide: bool,
     /// Counts, success and minutes by month, tag and kind, render times and bytes on disk instead of rows
     #[arg(long, conflicts_with_all = ["fields", "limit"])]
@@ -81,9 +81,13 @@ pub(crate) struct FilterArgs {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
-    if args.csv && context.screen.json {
+    let other = [(args.csv, "--csv"), (args.wide, "--wide")];
+    if let Some((_, other)) = other
+        .iter()
+        .find(|(given, _)| *given && context.screen.json)
+    {
         return Err(Problem::usage(
-            "--csv and --json exclude each other",
+            format!("{other} and --json exclude each other"),
             "choose one of them",
         ));
     }

@@ -72,6 +72,7 @@ fn the_page_is_written_once_whole_and_private() {
     let one = std::fs::read_to_string(bench.path("one.html")).expect("a page");
     assert!(one.contains("<p>1 chosen video</p>"));
     bench.tracker("gallery 1 --tag x").exits(2);
+    bench.tracker("gallery 1 -L 1").exits(2);
 
     // Elsewhere, and moved away.
     bench

@@ -501,8 +501,9 @@ fn wait_looks_once_more_before_it_gives_up() {
 
 #[test]
 fn an_id_is_a_number_an_exact_id_or_a_unique_beginning() {
-    let bench = rendering(3);
-    for (row, id) in [(1, "abcd-one"), (2, "abcd-one-more"), (3, "wxyz")] {
+    let bench = rendering(4);
+    let ids = ["abcd-one", "abcd-one-more", "wxyz", "1234abcd"];
+    for (row, id) in (1..).zip(ids) {
         bench.heygen.add_video(id, "processing");
         bench
             .db()
@@ -515,6 +516,7 @@ fn an_id_is_a_number_an_exact_id_or_a_unique_beginning() {
         ("abcd-one-", 2),
         ("abcd-one-more", 2),
         ("wxyz", 3),
+        ("1234a", 4),
     ] {
         let before = bench.heygen.api_requests().len();
         bench.tracker(&format!("check {id}")).exits(0);
@@ -537,6 +539,7 @@ fn an_id_is_a_number_an_exact_id_or_a_unique_beginning() {
         ),
         ("wxy", "not_found", vec!["wxy"]),
         ("99", "not_found", vec!["99"]),
+        ("1234", "not_found", vec!["1234"]),
         ("wxyz-", "not_found", vec!["wxyz-"]),
         ("3 nobody", "not_found", vec!["nobody"]),
     ] {

@@ -277,6 +277,10 @@ fn what_people_mistype_is_refused_with_a_hint_and_nothing_is_recorded() {
         (&["add", "0123456789", "--since", "1d"], "--since"),
         (&["gallery", "--output=~/page.html"], "did not expand its ~"),
         (&["add", "dir"], "is not a video id"),
+        (&["list", "--wide", "--json"], "--wide"),
+        (&["list", "--wide", "--csv"], "--wide"),
+        (&["list", "--wide", "--fields", "id"], "--wide"),
+        (&["list", "--wide", "--stats"], "--wide"),
     ] {
         let run = bench.tracker_with(arguments).exits(2);
         assert!(run.stderr.contains(word), "{}", run.screen());
