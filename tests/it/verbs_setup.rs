@@ -440,9 +440,10 @@ fn the_demo_says_what_is_so_and_ends_as_the_readme_says() {
 #[test]
 fn a_demo_with_a_step_that_fails_ends_with_that() {
     let bench = Bench::new();
-    let demo = |name: &str, instead: Option<&str>, why: &str| {
+    let demo = &|name: &str, instead: Option<&str>, why: &str| {
         let (copy, next) = (bench.path(name), bench.path(name).with_extension("next"));
-        std::fs::copy(TRACKER, &copy).expect("a copy");
+        // By another process: one that a test of another thread starts would hold a file that is still written open.
+        run(Command::new("cp").arg(TRACKER).arg(&copy)).exits(0);
         let mut command = Command::new(&copy);
         bench.prepare(command.arg("demo"));
         let mut demo = start(command.env("TMPDIR", bench.dir.path()));
@@ -463,16 +464,41 @@ fn a_demo_with_a_step_that_fails_ends_with_that() {
         assert_eq!(last, Some("$ tracker check"), "{name}: {shown:?}");
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| demo("gone", None, "cannot run this program"));
-        scope.spawn(|| demo("failing", Some("exit 1"), "tracker check ended with exit"));
-        scope.spawn(|| {
-            demo(
+        for (name, instead, why) in [
+            ("gone", None, "cannot run this program"),
+            ("failing", Some("exit 1"), "tracker check ended with exit"),
+            (
                 "killed",
                 Some("kill -9 $$"),
                 "tracker check ended with signal",
-            )
-        });
+            ),
+        ] {
+            scope.spawn(move || demo(name, instead, why));
+        }
     });
+}
+
+#[test]
+fn a_tilde_that_nothing_expands_is_named_where_a_key_is_missing() {
+    let bench = Bench::seeded();
+    bench.submit(1).exits(0);
+    for (verb, variable) in [
+        ("check 1", "HEYGEN_API_KEY_FILE"),
+        ("check 1", "HEYGEN_CONFIG_DIR"),
+        ("listen", "HEYGEN_WEBHOOK_SECRET_FILE"),
+    ] {
+        let mut crontab = bench.command(verb.split(' '));
+        if verb == "check 1" {
+            crontab.env_remove("HEYGEN_API_KEY");
+        }
+        let run = run(crontab.env(variable, "~/heygen")).exits(3);
+        let expected = "did not expand its ~";
+        assert!(
+            run.stderr.contains(expected),
+            "{variable}: {}",
+            run.screen()
+        );
+    }
 }
 
 #[test]
