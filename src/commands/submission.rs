@@ -134,7 +134,10 @@ impl SubmitOptions {
         if let Err(error) = pulse::note_silence(store, context) {
             screen.problem(&error);
         }
-        if reporter.tally.auth {
+        if let Some(problem) = &reporter.tally.auth {
+            if screen.json {
+                screen.problem(problem);
+            }
             Exit::Auth
         } else if videos.iter().any(|video| video.phase == Phase::Rejected) {
             Exit::Trouble

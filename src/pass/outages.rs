@@ -108,11 +108,12 @@ impl Run<'_, '_> {
 
     /// The same, and this run asks HeyGen nothing more.
     pub(super) fn stop(&mut self, outage: Outage, problem: impl Into<Problem>) {
+        let problem = problem.into();
         if matches!(
             outage,
             Outage::Key | Outage::Forbidden | Outage::SubmitForbidden
         ) {
-            self.reporter.tally.auth = true;
+            self.reporter.tally.auth = Some(problem.clone());
         }
         self.outage(outage, problem);
         self.limiter.close();

@@ -31,8 +31,9 @@ pub(crate) struct Tally {
     unfinished: u64,
     pub requests: u64,
     next_check_seconds: Option<u64>,
+    /// Why the key is of no use.
     #[serde(skip)]
-    pub auth: bool,
+    pub auth: Option<Problem>,
     #[serde(skip)]
     pub rejected: u64,
     /// What kept the whole run from something.
@@ -43,7 +44,7 @@ pub(crate) struct Tally {
 impl Tally {
     /// The exit code of a run: the first of 3, 1, 5 that applies.
     pub(crate) fn exit(&self, with_bad_ends: bool) -> Exit {
-        if self.auth {
+        if self.auth.is_some() {
             Exit::Auth
         } else if self.errors > 0 {
             Exit::Trouble
@@ -175,10 +176,8 @@ impl<'a> Reporter<'a> {
         if self.is_json() {
             self.screen
                 .json_line(&json!({"type": "error", "id": row, "error": problem}));
-        } else if self.screen.json && problem.exit == Exit::Auth {
-            // It ends the run, whose results are rows.
-            self.screen.problem(problem);
-        } else {
+        } else if !self.screen.json || self.tally.auth.as_ref() != Some(problem) {
+            // What ends a run whose results are rows is said at its end.
             say(self.screen, &problem.message);
             problem.hint.iter().for_each(|hint| self.screen.hint(hint));
         }

@@ -51,7 +51,7 @@ impl Wait {
             // What was sent before may have taken all the time.
             if self.cut_off.is_none_or(|at| Instant::now() < at) {
                 // What failed in the round before is over, or fails again.
-                (reporter.tally.errors, reporter.tally.auth) = (0, false);
+                (reporter.tally.errors, reporter.tally.auth) = (0, None);
                 super::run(store, env, self.scope(store, first)?, &options, reporter)?;
             }
             first = false;

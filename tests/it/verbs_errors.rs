@@ -1,5 +1,7 @@
 //! Each error a person meets: the message, a hint that works, the exit code, and the envelope of `--json`.
 
+use std::time::Duration;
+
 use crate::heygen::{Fault, Host, Options, Render};
 use insta::assert_snapshot;
 use serde_json::json;
@@ -228,6 +230,26 @@ fn a_refused_key_ends_a_submission_with_an_error_for_programs_too() {
     assert!(error.starts_with(r#"{"code":"auth_error""#), "{error}");
     assert!(shown.contains("--- exit 3"), "{shown}");
     assert_eq!(bench.status(1), "unsent");
+}
+
+#[test]
+fn waiting_with_a_refused_key_ends_with_one_error_unless_the_key_works_in_the_end() {
+    const WAIT: &str = "submit body.json --json --wait --interval 100ms --timeout";
+    let bench = Bench::seeded();
+    bench.file("body.json", BODY);
+    let shown = shows_with_key(&bench, "revoked", &format!("{WAIT} 2s"));
+    assert_eq!(shown.matches("{\"error\":").count(), 1, "{shown}");
+    assert!(shown.contains("--- exit 3"), "{shown}");
+
+    let bench = Bench::with(Options {
+        render: Render::After(Duration::ZERO),
+        ..Options::default()
+    });
+    bench.file("body.json", BODY);
+    bench.heygen.fault("POST /v3/videos", Fault::status(401));
+    let run = bench.tracker(&format!("{WAIT} 60s")).exits(0);
+    assert!(!run.stderr.contains("error"), "{}", run.screen());
+    assert_eq!(bench.status(1), "completed");
 }
 
 #[test]
