@@ -207,9 +207,10 @@ impl Entry {
             Event::Accepted { by: None, .. } | Event::Postponed { .. } => Severity::Step,
             Event::Message { state, .. } if *state == MessageState::Sent => Severity::Step,
             Event::Stalled | Event::Attention { .. } | Event::Candidates { .. } => Severity::Bad,
+            Event::Message { .. } => Severity::Bad,
             // Without the video itself there is nothing left of what was paid for.
             Event::Unavailable { asset, .. } if *asset == Asset::Video => Severity::Bad,
-            Event::Message { .. } | Event::Unavailable { .. } => Severity::Outcome,
+            Event::Unavailable { .. } => Severity::Outcome,
             Event::Saved(_) | Event::Repaired(_) | Event::Lost { .. } => Severity::Outcome,
             Event::Error(Failure { own, notify, .. }) if *own => {
                 Severity::Error { notify: *notify }

@@ -4,7 +4,7 @@ use super::options::script_text;
 use super::{Context, find_video, load};
 use crate::decide;
 use crate::error::{Exit, Problem, Result};
-use crate::pass::{Access, Level, PassOptions, Scope};
+use crate::pass::{Access, Level, PassOptions, Scope, message_line};
 use crate::render::fields::Field;
 use crate::store::{Store, Tx};
 use crate::time::{self, Timestamp};
@@ -56,7 +56,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             exit
         }
         // Not notes that -q drops: whoever misses them may say it twice.
-        Some(MessageState::Unsent) => {
+        Some(state @ MessageState::Unsent) => {
+            if screen.json {
+                screen.json_line(&message_line(row, MessageKind::Reply, state, None));
+            }
             screen.warn("the reply is recorded but not sent yet; do not repeat it: check sends it");
             exit
         }

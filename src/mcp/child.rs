@@ -44,6 +44,15 @@ pub(super) fn problem(error: &Value) -> Option<Problem> {
     })
 }
 
+/// Before any other hint: whoever misses it may submit twice.
+pub(super) fn with_first_hint(problem: Problem, first: String) -> Problem {
+    let hint = match &problem.hint {
+        Some(hint) => format!("{first}; {hint}"),
+        None => first,
+    };
+    problem.with_hint(hint)
+}
+
 /// A client that wants to see how it goes hears of each result.
 async fn report_progress(context: &Asking, done: usize, line: &Value) {
     if let Some(token) = context.meta.get_progress_token() {
@@ -106,7 +115,16 @@ pub(super) async fn run(
     });
     match (code, said) {
         (Some(0), _) => Ok(lines),
-        (_, Some(problem)) => Err(problem),
+        (_, Some(problem)) => {
+            let row = lines.iter().find(|line| line["type"].is_null());
+            let row = row.and_then(|line| line["id"].as_i64());
+            let what =
+                |row| format!("recorded as row {row}: do not repeat it, check_videos sends it");
+            Err(match row.map(what) {
+                Some(hint) => with_first_hint(problem, hint),
+                None => problem,
+            })
+        }
         // Exit 1 without an error of the run: the lines say which row is in trouble.
         (Some(_), None) => Ok(lines),
         (None, None) => Err(local("the run was ended")),

@@ -1,6 +1,5 @@
 //! The tools. Each says to a model what it does, what it costs and what to do next.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -21,20 +20,20 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::McpServer;
-use super::child::{self, Asking, local, problem};
+use super::child::{self, Asking, local, problem, with_first_hint};
 use super::types::{
-    CheckAnswer, CheckVideos, DownloadVideo, GetVideo, ListVideos, ReplyToAgent, RetryVideo,
-    StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo, VideoList, VideoRef,
+    CheckAnswer, CheckVideos, DownloadVideo, GetStats, GetVideo, ListVideos, ReplyToAgent,
+    RetryVideo, StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo,
+    VideoList, VideoRef,
 };
 use crate::error::{Problem, code};
-use crate::net::file_url;
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
 use crate::rows::{find_video, is_file};
 use crate::store::{Filter, Store, Tx};
 use crate::time;
-use crate::video::{RowId, Video, VideoId};
+use crate::video::{MessageState, RowId, Video, VideoId};
 use crate::when::{parse_until, parse_when};
 
 const RULES: &str = "\
@@ -134,7 +133,7 @@ fn free_tools() -> [ToolRoute<McpServer>; 6] {
             "Statistics",
             Effect::Reads,
             "The history in numbers: how many videos have which status, how long rendering takes, minutes by month.",
-            |call, _: JsonObject| Box::pin(async move { call.server.get_stats() }),
+            |call, _: GetStats| Box::pin(async move { call.server.get_stats() }),
         ),
         tool(
             "check_videos",
@@ -198,13 +197,7 @@ fn info(video: &Video) -> VideoInfo {
         video,
         fields: Field::ALL,
     };
-    let mut value = serde_json::to_value(object).unwrap_or_default();
-    for file in value["files"].as_array_mut().into_iter().flatten() {
-        if let (Some("saved"), Some(path)) = (file["state"].as_str(), file["path"].as_str()) {
-            file["url"] = file_url(Path::new(path)).into();
-        }
-    }
-    serde_json::from_value(value).unwrap_or_default()
+    serde_json::to_value(object).unwrap_or_default().into()
 }
 
 fn seen(video: VideoInfo, tracked: bool, timeline: Option<Vec<Value>>) -> (VideoAnswer, String) {
@@ -228,6 +221,19 @@ fn listed(videos: Vec<VideoInfo>, next_cursor: Option<String>) -> (VideoList, St
         next_cursor,
     };
     (list, text)
+}
+
+fn only(video: &Video) -> (VideoList, String) {
+    listed(vec![info(video)], None)
+}
+
+/// What a verb says went wrong with its row or the whole run. A wrong clock and the user's hook leave nothing undone.
+fn trouble(lines: &[Value], row: RowId) -> Option<Problem> {
+    let errors = lines.iter().filter(|line| line["type"] == "error");
+    let of_it = errors.filter(|line| line["id"].is_null() || line["id"] == row.0);
+    of_it
+        .filter_map(|line| problem(&line["error"]))
+        .find(|problem| ![code::CLOCK_SKEW, "hook_failed"].contains(&&*problem.code))
 }
 
 /// What is missing, or a database that is, where that is an answer too.
@@ -350,10 +356,6 @@ impl ToolCall<'_> {
         }
     }
 
-    fn only(self, id: &str) -> ToolResult<VideoList> {
-        Ok(listed(vec![info(&self.server.row(id)?)], None))
-    }
-
     async fn get_video(self, asked: GetVideo) -> ToolResult<VideoAnswer> {
         let id = asked.id.text();
         let is_local = id.parse::<i64>().is_ok();
@@ -393,7 +395,8 @@ impl ToolCall<'_> {
                 Some("error") if line["error"]["code"] == code::AUTH => {
                     return Err(problem(&line["error"]).unwrap_or_else(|| local("no usable key")));
                 }
-                Some("error" | "stalled") => answer.errors.push(line),
+                Some("message") if line["state"] == "sent" => {}
+                Some("error" | "stalled" | "message") => answer.errors.push(line),
                 Some("summary") => {
                     answer.unfinished = line["unfinished"].as_u64();
                     answer.next_check_seconds = line["next_check_seconds"].as_u64();
@@ -413,8 +416,9 @@ impl ToolCall<'_> {
         let id = asked.id.text();
         let assets = (!asked.assets.is_empty()).then(|| asked.assets.join(","));
         let assets = options("assets", &assets);
-        self.verb("download", assets, &[&id], Vec::new()).await?;
-        self.only(&id)
+        let lines = self.verb("download", assets, &[&id], Vec::new()).await?;
+        let video = self.server.row(&id)?;
+        trouble(&lines, video.id).map_or_else(|| Ok(only(&video)), Err)
     }
 
     async fn track_video(self, asked: TrackVideo) -> ToolResult<VideoList> {
@@ -425,15 +429,35 @@ impl ToolCall<'_> {
         }
         let options = options("tag", &asked.tags).chain(options("kind", &asked.kind));
         self.verb("add", options, &[id], Vec::new()).await?;
-        self.only(id)
+        Ok(only(&self.server.row(id)?))
     }
 
     async fn reply_to_agent(self, asked: ReplyToAgent) -> ToolResult<VideoList> {
         let id = asked.id.text();
         // Over stdin: an argument that begins with @ would name a file.
         let said = asked.text.into_bytes();
-        self.verb("reply", None, &[&id, "@-"], said).await?;
-        self.only(&id)
+        let lines = self.verb("reply", None, &[&id, "@-"], said).await?;
+        let video = self.server.row(&id)?;
+        let is_it = |line: &&Value| line["type"] == "message" && line["id"] == video.id.0;
+        let message = lines.iter().rfind(is_it).unwrap_or(&Value::Null);
+        let failed = |why: &str| Problem::new("reply_failed", why);
+        let (problem, hint) = match message["state"].as_str().map(str::parse) {
+            Some(Ok(MessageState::Sent)) => return Ok(only(&video)),
+            Some(Ok(MessageState::Refused)) => {
+                let why = message["why"].as_str().unwrap_or_default();
+                let problem = failed(&format!("HeyGen refused the reply: {why}"));
+                (problem, "it is not sent again by itself")
+            }
+            Some(Ok(MessageState::Unsent)) => (
+                trouble(&lines, video.id).unwrap_or_else(|| failed("HeyGen cannot take it now")),
+                "the reply is recorded: do not repeat it, check_videos sends it",
+            ),
+            _ => (
+                failed("no answer came: HeyGen may have the reply"),
+                "do not repeat it, that may start a second render: get_video shows whether it goes on",
+            ),
+        };
+        Err(with_first_hint(problem, hint.to_owned()))
     }
 
     async fn submit_video(self, asked: SubmitVideo) -> ToolResult<Submission> {
@@ -472,7 +496,7 @@ impl ToolCall<'_> {
         let left_today = u64::from(most).saturating_sub(submitted);
         let (mut video, mut what) = (None, "nothing was recorded or sent".to_owned());
         if !dry_run {
-            let row: VideoInfo = serde_json::from_value(first.clone()).unwrap_or_default();
+            let row = VideoInfo::from(first.clone());
             (what, video) = (row.to_string(), Some(row));
         }
         let answer = Submission {

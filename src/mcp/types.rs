@@ -2,12 +2,14 @@
 //! than what is named here: no presigned URL, no key.
 
 use std::fmt;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::heygen::RemoteVideo;
+use crate::net::file_url;
 
 /// A video as tools answer it.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -49,6 +51,17 @@ pub(super) struct VideoInfo {
     retry_of: Option<i64>,
     /// Jobs of the account that an unknown one may have become: show them to the user before anything is submitted again.
     candidates: Option<Vec<Value>>,
+}
+
+/// Of a row, as every verb prints it.
+impl From<Value> for VideoInfo {
+    fn from(row: Value) -> Self {
+        let mut video: Self = serde_json::from_value(row).unwrap_or_default();
+        for file in video.files.iter_mut().filter(|file| file.state == "saved") {
+            file.url = file.path.as_deref().map(|path| file_url(Path::new(path)));
+        }
+        video
+    }
 }
 
 /// Of a video that no row knows.
@@ -199,6 +212,10 @@ pub(super) struct ListVideos {
     /// next_cursor of the page before.
     pub(super) cursor: Option<String>,
 }
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GetStats {}
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -38,7 +38,7 @@ pub(crate) use access::Access;
 pub(crate) use calls::unread;
 pub(crate) use lost::Lost;
 pub(crate) use options::{PassOptions, Scope};
-pub(crate) use report::{Level, Reporter, Tally};
+pub(crate) use report::{Level, Reporter, Tally, message_line};
 pub(crate) use wait::Wait;
 
 use commit::{AfterCommit, BATCH, Message};

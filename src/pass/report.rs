@@ -14,7 +14,7 @@ use crate::render::show::lost_hint;
 use crate::render::{human, text};
 use crate::store::Trouble;
 use crate::time::Timestamp;
-use crate::video::{Asset, HookEvent, MessageState, Phase, RowId, Video, VideoId};
+use crate::video::{Asset, HookEvent, MessageKind, MessageState, Phase, RowId, Video, VideoId};
 
 /// What a run did; as JSON its summary line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -356,6 +356,16 @@ fn end(video: &Video) -> String {
     }
 }
 
+/// How far a message to an agent got.
+pub(crate) fn message_line(
+    row: RowId,
+    message: MessageKind,
+    state: MessageState,
+    why: Option<&str>,
+) -> serde_json::Value {
+    json!({"type": "message", "id": row, "message": message, "state": state, "why": why})
+}
+
 fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
     let id = video.id.0;
     let video_id = video.video_id.as_ref().map(VideoId::as_str);
@@ -382,6 +392,12 @@ fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
         Event::Stalled => Some(json!({
             "type": "stalled", "id": id, "video_id": video_id, "since": video.began_at(),
         })),
+        Event::Message {
+            message,
+            state,
+            why,
+            ..
+        } => Some(message_line(video.id, *message, *state, why.as_deref())),
         Event::Saved(file) | Event::Repaired(file) => Some(json!({
             "type": "saved", "id": id, "video_id": video_id, "asset": file.asset,
             "path": file.path, "bytes": file.bytes, "sha256": file.sha256,

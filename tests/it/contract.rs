@@ -242,8 +242,8 @@ fn exits() -> Vec<Exit> {
 #[test]
 fn exit_codes() {
     let mut in_program = words(exits().iter().map(|exit| (*exit as u8).to_string()));
-    // 128 + SIGINT and SIGTERM; see src/signals.rs.
-    in_program.extend(words(["130", "143"]));
+    // A panic; 128 + SIGINT and SIGTERM, see src/signals.rs.
+    in_program.extend(words(["101", "130", "143"]));
     let documented = first_cells(section(OUTPUT, "## Exit codes"))
         .flat_map(|cell| cell.split(", "))
         .map(str::trim);

@@ -165,6 +165,57 @@ fn an_unanswered_reply_is_never_repeated() {
 }
 
 #[test]
+fn a_reply_that_failed_says_so_to_programs_and_when_quiet() {
+    let refused = json!({"error": {"code": "invalid_parameter", "message": "no such plan"}});
+    for (fault, state, said) in [
+        (
+            Fault::json(400, &refused),
+            "refused",
+            "refused: no such plan",
+        ),
+        (Fault::cut_before_answer(), "sending", "no answer came"),
+    ] {
+        for option in ["--json", "--quiet"] {
+            let (bench, session) = agent(&[]);
+            bench.heygen.set_status(&session, "waiting_for_input");
+            check(&bench);
+            let route = format!("POST /v3/video-agents/{session}");
+            bench.heygen.fault(&route, fault.clone());
+            let run = bench.tracker_with(&["reply", "1", "Yes", option]).exits(1);
+            if option == "--quiet" {
+                assert!(run.stdout.contains(said), "{}", run.screen());
+                continue;
+            }
+            let lines = run.json();
+            let line = lines.iter().find(|line| line["type"] == "message");
+            let line = line.unwrap_or_else(|| panic!("no line: {}", run.screen()));
+            assert_eq!(
+                (&line["id"], &line["message"]),
+                (&json!(1), &json!("reply"))
+            );
+            assert_eq!(line["state"], state);
+            assert!(line["why"].is_string(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_reply_that_waits_says_so_to_programs() {
+    let (bench, session) = agent(&[]);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    check(&bench);
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, Fault::status(401));
+    let run = bench
+        .tracker_with(&["reply", "1", "Yes", "--json"])
+        .exits(3);
+    let lines = run.json();
+    let line = lines.iter().find(|line| line["type"] == "message");
+    assert_eq!(line.expect("a line")["state"], "unsent", "{}", run.screen());
+    assert!(run.stderr.contains("do not repeat it"), "{}", run.screen());
+}
+
+#[test]
 fn the_plan_is_agreed_to_once_for_each_stop() {
     let (bench, session) = agent(&["--auto-proceed"]);
     for stops in 1..=2 {

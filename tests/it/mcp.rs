@@ -138,6 +138,12 @@ impl Client {
     /// The code of a tool's error.
     #[track_caller]
     fn refused(&mut self, tool: &str, arguments: Value) -> String {
+        let error = self.error(tool, arguments);
+        error["code"].as_str().expect("a code").to_owned()
+    }
+
+    #[track_caller]
+    fn error(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments);
         assert_eq!(result["isError"], true, "{tool}: {result}");
         let text = result["content"][0]["text"].as_str().expect("text");
@@ -146,7 +152,7 @@ impl Client {
             error["message"].is_string() && error.get("hint").is_some(),
             "{result}"
         );
-        error["code"].as_str().expect("a code").to_owned()
+        error
     }
 
     #[track_caller]
@@ -367,6 +373,14 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
         (&json!(0), &Value::Null)
     );
 
+    let known = client.get("submit_video", json!({"body": body()}));
+    assert_eq!(known["video"]["status"], "completed", "{known}");
+    let url = known["video"]["files"][0]["url"].as_str();
+    assert!(
+        url.is_some_and(|url| url.starts_with("file:///")),
+        "{known}"
+    );
+
     let before = bench.heygen.requests().len();
     for id in [
         json!({"id": 1}),
@@ -497,6 +511,7 @@ fn what_a_model_can_mend_is_a_result_with_a_code() {
         ("get_video", json!({"id": true})),
         ("track_video", json!({"video_id": "/etc/passwd"})),
         ("track_video", json!({"video_id": "-"})),
+        ("get_stats", json!({"since": "7d"})),
     ] {
         assert_eq!(client.refused(tool, arguments), "usage_error", "{tool}");
     }
@@ -507,6 +522,73 @@ fn what_a_model_can_mend_is_a_result_with_a_code() {
         client.ask("tools/call", json!({"name": "forget", "arguments": {}}))["error"].is_object()
     );
     assert!(client.ask("ping", json!({}))["result"].is_object());
+}
+
+#[test]
+fn what_could_not_be_done_for_a_row_is_an_error() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    let mut client = Client::new(&bench, "--allow-submit");
+    let error = client.error("download_video", json!({"id": 1}));
+    assert_eq!(error["code"], "download_failed", "{error}");
+    let message = error["message"].as_str().expect("a text");
+    assert!(message.contains("nothing to download"), "{error}");
+
+    bench
+        .tracker_with(&["submit", "--prompt", "A film"])
+        .exits(0);
+    let session = bench.query("SELECT session_id FROM videos WHERE id = 2");
+    let refused = json!({"error": {"code": "invalid_parameter", "message": "no such plan"}});
+    for (fault, said) in [
+        (Fault::json(400, &refused), "no such plan"),
+        (Fault::cut_before_answer(), "do not repeat it"),
+    ] {
+        bench.heygen.set_status(&session, "waiting_for_input");
+        client.get("check_videos", json!({"ids": [2]}));
+        let route = format!("POST /v3/video-agents/{session}");
+        bench.heygen.fault(&route, fault);
+        let error = client.error("reply_to_agent", json!({"id": 2, "text": "Yes"}));
+        assert_eq!(error["code"], "reply_failed", "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    bench.heygen.set_status(&session, "waiting_for_input");
+    client.get("check_videos", json!({"ids": [2]}));
+    let taken = client.get("reply_to_agent", json!({"id": 2, "text": "Go on"}));
+    assert_eq!(taken["videos"][0]["status"], "thinking", "{taken}");
+}
+
+#[test]
+fn with_a_refused_key_a_model_hears_what_is_recorded() {
+    let bench = Bench::new();
+    bench
+        .tracker_with(&["submit", "--prompt", "A film"])
+        .exits(0);
+    let session = bench.query("SELECT session_id FROM videos");
+    bench.heygen.set_status(&session, "waiting_for_input");
+    bench.tracker("check").exits(0);
+    for route in [
+        "POST /v3/videos",
+        &format!("GET /v3/video-agents/{session}"),
+    ] {
+        bench.heygen.fault(route, Fault::status(401));
+    }
+    let mut client = Client::new(&bench, "--allow-submit");
+    for (tool, arguments, recorded) in [
+        ("submit_video", json!({"body": body()}), "recorded as row 2"),
+        (
+            "reply_to_agent",
+            json!({"id": 1, "text": "Yes"}),
+            "the reply is recorded",
+        ),
+    ] {
+        let error = client.error(tool, arguments);
+        assert_eq!(error["code"], "auth_error", "{error}");
+        let hint = error["hint"].as_str().expect("a hint");
+        assert!(hint.starts_with(recorded), "{error}");
+        assert!(hint.contains("check_videos"), "{error}");
+    }
+    assert_eq!(bench.status(2), "unsent");
+    assert_eq!(bench.query("SELECT state FROM messages"), "unsent");
 }
 
 #[test]
