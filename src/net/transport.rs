@@ -27,6 +27,8 @@ const SLICE: time::Duration = time::Duration::from_millis(100);
 /// How long a spent connection is listened to.
 const GRACE: Duration = Duration::from_millis(1);
 
+const INTERIM: &[u8] = b"HTTP/1.1 1";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Surplus {
     Off,
@@ -127,7 +129,9 @@ impl Watched {
             timeout.per_read = None;
         }
         let progress = self.inner.await_input(timeout)?;
-        self.answering = true;
+        let input = self.inner.buffers().input();
+        self.answering =
+            self.answering || !INTERIM.starts_with(&input[..input.len().min(INTERIM.len())]);
         Ok(progress)
     }
 

@@ -20,8 +20,8 @@ enum Act {
     Cut(Vec<u8>),
     /// Sends this and then nothing, until the client is gone.
     Stall(Vec<u8>),
-    /// Thinks for this long, then answers.
-    Think(Duration, Vec<u8>),
+    /// Sends a word, thinks for this long, then answers.
+    Think(&'static str, Duration, Vec<u8>),
 }
 
 /// A scripted server: one act per request, over as many connections as it takes.
@@ -91,7 +91,8 @@ fn play(
                 stream.write_all(&bytes).ok();
                 io::copy(&mut stream, &mut io::sink()).ok();
             }
-            Act::Think(time, bytes) => {
+            Act::Think(interim, time, bytes) => {
+                stream.write_all(interim.as_bytes()).ok();
                 thread::sleep(time);
                 stream.write_all(&bytes).ok();
             }
@@ -381,9 +382,13 @@ fn an_answer_cut_short_is_no_answer() {
 
 #[test]
 fn thinking_longer_than_the_time_out_per_read_is_allowed() {
-    let slow = Act::Think(Duration::from_millis(400), answer("200 OK", "", GOOD));
-    let server = Server::new(vec![slow]);
-    assert!(client_with_short_reads(&server.base).video(&v1()).is_ok());
+    for interim in ["", "HTTP/1.1 102 Processing\r\n\r\n"] {
+        let good = answer("200 OK", "", GOOD);
+        let slow = Act::Think(interim, Duration::from_millis(400), good);
+        let server = Server::new(vec![slow]);
+        let answer = client_with_short_reads(&server.base).video(&v1());
+        assert!(answer.is_ok(), "{interim}");
+    }
 }
 
 #[test]
