@@ -11,7 +11,7 @@ use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
 use ureq::http::uri::Scheme;
 
-use super::error::{DownloadError, NETWORK, Result, shown};
+use super::error::{DownloadError, Result, shown};
 use super::stop;
 use crate::net::transport::{self, WatchingConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
@@ -135,9 +135,7 @@ impl FileClient {
                 continue;
             }
             if head.status.is_success() && is_named_otherwise(&uri, &head) {
-                // From a proxy or a host that mixes up its connections.
-                let why = "the answer belongs to another file";
-                return Err(DownloadError::retry(NETWORK, &from, why));
+                return Err(DownloadError::mixed_up(&from));
             }
             let body = FileBody {
                 reader: body.into_reader(),
@@ -187,18 +185,29 @@ fn is_named_otherwise(uri: &Uri, head: &Parts) -> bool {
     let wanted = wanted.map(|(_, wanted)| net::percent_decoded(&wanted.replace('+', " ")));
     let named = head.headers.get(CONTENT_DISPOSITION);
     let named = named.and_then(|named| named.to_str().ok());
-    let names = wanted
-        .as_deref()
-        .and_then(file_name)
-        .zip(named.and_then(file_name));
-    names.is_some_and(|(wanted, named)| wanted != named)
+    let names = wanted.as_deref().map(file_names);
+    let (wanted, named) = names.zip(named.map(file_names)).unwrap_or_default();
+    let is_same = |name| named.contains(name);
+    !named.is_empty() && !wanted.is_empty() && !wanted.iter().any(is_same)
 }
 
-/// The name in a `Content-Disposition`, where it is plain: hosts write the others, and all around it, in ways of their own.
-fn file_name(disposition: &str) -> Option<&str> {
-    let (_, name) = disposition.split_once("filename=")?;
-    let name = name.split(';').next()?.trim().trim_matches('"');
-    name.is_ascii().then_some(name)
+/// Letters and digits of the plain names in a `Content-Disposition`: hosts write all the rest in ways of their own.
+fn file_names(disposition: &str) -> Vec<String> {
+    let text = disposition.to_lowercase();
+    let after = |key| text.split_once(key).map_or("", |(_, name)| name);
+    let extended = after("filename*=").split(';').next();
+    let extended = extended.and_then(|name| name.splitn(3, '\'').nth(2));
+    let plain = after("filename=");
+    let plain = match plain.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => plain.split(';').next(),
+    };
+    let names = extended
+        .into_iter()
+        .chain(plain.filter(|name| name.is_ascii()));
+    let names = names.map(|name| net::percent_decoded(name).to_lowercase());
+    let names = names.map(|name| name.chars().filter(|c| c.is_alphanumeric()).collect());
+    names.filter(|name: &String| !name.is_empty()).collect()
 }
 
 const MALFORMED: &str = "not a valid URL";
@@ -303,9 +312,25 @@ mod tests {
         assert!(!is_other(query, Some("attachment; filename=\"a.mp4\"")));
         assert!(is_other(query, Some("attachment; filename=\"b.mp4\"")));
         assert!(!is_other(query, None));
+        assert!(is_other(query, Some("attachment;FileName=x")));
+        let real = "response-content-disposition=attachment%3B+filename%2A%3DUTF-8%27%27It's+My%2520Vid%25C3%25A9o.mp4%3B";
+        for (name, is_it) in [
+            ("filename*=UTF-8''It's%20My%20Vid%C3%A9o.mp4;", true),
+            ("FILENAME*=utf-8'en'its_my_vid%c3%89o.MP4", true),
+            (
+                "filename=\"x.mp4\"; filename*=UTF-8''Its%20My%20Vid%C3%A9o.mp4",
+                true,
+            ),
+            ("filename=\"It's%20My%20Vid%C3%A9o.mp4\"", true),
+            ("filename*=UTF-8''My%20Vid%C3%A9o.mp4;", false),
+            ("filename*=UTF-8''Your%20Vid%C3%A9o.mp4;", false),
+            ("filename=\"Your Video.mp4\"", false),
+        ] {
+            let named = format!("attachment; {name}");
+            assert_eq!(is_other(real, Some(&named)), !is_it, "{name}");
+        }
         for same in [
             "inline",
-            "attachment;FileName=x",
             "attachment;filename=a.mp4 ; filename*=UTF-8''b.mp4",
         ] {
             assert!(!is_other(query, Some(same)), "{same}");

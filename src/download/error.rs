@@ -33,7 +33,7 @@ pub(crate) enum Next {
 }
 
 const FAILED: &str = "download_failed";
-pub(super) const NETWORK: &str = "network_error";
+const NETWORK: &str = "network_error";
 
 impl DownloadError {
     fn new(next: Next, code: &'static str, message: impl Into<String>) -> Self {
@@ -67,6 +67,12 @@ impl DownloadError {
     pub(super) fn refused(from: &str, status: u16) -> Self {
         let message = format!("{from} refused the file (HTTP {status})");
         Self::new(Next::Refresh, FAILED, message)
+    }
+
+    /// A proxy or a host mixes up its connections. What it does again and again is a refusal.
+    pub(super) fn mixed_up(from: &str) -> Self {
+        let message = format!("{from}: the answer belongs to another file");
+        Self::new(Next::Refresh, NETWORK, message)
     }
 
     /// A status that speaks of the server's condition (5xx, 408, 425, 429).

@@ -208,24 +208,60 @@ fn d23_every_asset_has_a_beginning_of_its_own() {
 
 #[test]
 fn s19_an_answer_that_is_named_otherwise_is_not_the_file() {
+    // As HeyGen's links have it, and in short.
+    let real = "filename%2A%3DUTF-8%27%27It%2520is%2520mine.mp4%3B";
+    for (wanted, another, mine) in [
+        (
+            "filename%3D%22mine.mp4%22",
+            "filename=\"another.mp4\"",
+            "filename=\"mine.mp4\"",
+        ),
+        (
+            real,
+            "filename*=UTF-8''It%20is%20another.mp4;",
+            "filename*=UTF-8''It%20is%20mine.mp4;",
+        ),
+        (
+            real,
+            "filename*=UTF-8''It%20is%20another.mp4;",
+            "filename=It_is_MINE.mp4",
+        ),
+    ] {
+        let row = Rendered::new();
+        row.check("--no-download").exits(0);
+        let url = row.bench.query("SELECT video_url FROM videos");
+        let name = format!("attachment%3B+{wanted}");
+        lead_to(&row, &format!("{url}&response-content-disposition={name}"));
+        row.bench
+            .db()
+            .execute("UPDATE videos SET urls_at = 0", [])
+            .expect("old URLs");
+        for name in [another, mine] {
+            let value = format!("attachment; {name}");
+            row.fault(Fault::set_header("Content-Disposition", &value));
+        }
+        let check = row.check("--retries 1").exits(0);
+        assert_eq!(row.ranges().len(), 2, "{wanted} {}", check.screen());
+        row.is_saved();
+    }
+}
+
+#[test]
+fn what_is_always_named_otherwise_is_given_up_like_other_refusals() {
     let row = Rendered::new();
     row.check("--no-download").exits(0);
     let url = row.bench.query("SELECT video_url FROM videos");
-    let name = "attachment%3B+filename%3D%22mine.mp4%22";
+    let name = "attachment%3B+filename%3Dmine.mp4";
     lead_to(&row, &format!("{url}&response-content-disposition={name}"));
-    let named = |name: &str| {
-        let value = format!("attachment; filename=\"{name}\"");
-        Fault::set_header("Content-Disposition", &value)
-    };
-    row.bench
-        .db()
-        .execute("UPDATE videos SET urls_at = 0", [])
-        .expect("old URLs");
-    row.fault(named("another.mp4"));
-    row.fault(named("mine.mp4"));
-    let check = row.check("--retries 1").exits(0);
-    assert_eq!(row.ranges().len(), 2, "{}", check.screen());
-    row.is_saved();
+    let another = "attachment; filename=another.mp4";
+    row.fault(Fault::set_header("Content-Disposition", another).forever());
+    for _ in 0..19 {
+        row.check("").exits(1);
+        row.bench.advance(Duration::from_secs(9 * 3600));
+    }
+    row.check("");
+    assert_eq!(row.state(), "unavailable");
+    assert_eq!(row.names(), [""; 0]);
 }
 
 #[test]
