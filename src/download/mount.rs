@@ -6,19 +6,30 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Where the file system of `dir`, or of what there is above it, is mounted; `None` when that is the root.
+use super::part::is_missing;
+
+/// Where the file system of `dir`, or of what there is above it, is mounted; `None` when that cannot be seen now.
 pub(crate) fn point(dir: &Path) -> Option<PathBuf> {
-    let there = dir.ancestors().find_map(|dir| dir.canonicalize().ok())?;
-    let point = there.ancestors().find(|dir| is_mounted(dir))?;
-    point.parent().map(|_| point.to_owned())
+    let mut real = dir.ancestors().map(Path::canonicalize);
+    let there = real
+        .find(|real| !real.as_ref().is_err_and(is_missing))?
+        .ok()?;
+    for dir in there.ancestors() {
+        if has_own_device(dir)? {
+            return Some(dir.to_owned());
+        }
+    }
+    None
 }
 
 /// Whether another file system than its parent's is there.
 pub(crate) fn is_mounted(point: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
-    match (device(point), point.parent()) {
-        (Some(own), Some(parent)) => device(parent).is_some_and(|its| its != own),
-        (found, None) => found.is_some(),
-        (None, _) => false,
-    }
+    has_own_device(point).unwrap_or_default()
+}
+
+fn has_own_device(dir: &Path) -> Option<bool> {
+    let device = |path| fs::metadata(path).map(|found| found.dev()).ok();
+    let own = device(dir)?;
+    dir.parent()
+        .map_or(Some(true), |above| Some(device(above)? != own))
 }

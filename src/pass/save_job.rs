@@ -45,11 +45,12 @@ impl SaveJob {
     pub(super) fn run(mut self, deliver: &Deliver<'_>) {
         let row = self.video.id;
         if self.disk.is_none() {
-            let point = mount::point(&self.video.output_dir).unwrap_or_else(|| PathBuf::from("/"));
-            self.disk = Some(point.clone());
-            deliver(Message::new(move |_, tx| {
-                tx.set_output_device(row, Some(&point))
-            }));
+            self.disk = mount::point(&self.video.output_dir);
+            if let Some(point) = self.disk.clone() {
+                deliver(Message::new(move |_, tx| {
+                    tx.set_output_device(row, Some(&point))
+                }));
+            }
         }
         for asset in std::mem::take(&mut self.assets) {
             let message = match self.save(asset, deliver) {

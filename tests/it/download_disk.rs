@@ -501,6 +501,16 @@ fn d24_nothing_is_written_below_the_mount_point_of_a_disk_that_is_not_there() {
 }
 
 #[test]
+fn d24_a_directory_that_cannot_be_looked_at_for_a_moment_is_no_mount_point() {
+    let row = Rendered::new();
+    if check_with(&row, "statx:error=EIO", row.bench.dir.path()).is_some() {
+        let recorded = "SELECT output_device IS NOT NULL FROM videos";
+        assert_eq!(row.bench.query(recorded), "0", "nothing is known of it");
+        row.converges();
+    }
+}
+
+#[test]
 fn d18_a_part_of_a_video_that_is_gone_is_not_left_behind() {
     let row = Rendered::partial(20_000);
     row.bench.heygen.forget_video(&row.id);
