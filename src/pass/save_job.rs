@@ -3,7 +3,7 @@
 //! What the job must not forget goes through the main thread: a part before it is created and a digest before its
 //! rename wait for the commit, progress does not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -91,6 +91,8 @@ impl SaveJob {
             deliver,
             transfer: self.progress.download(&self.label(asset)),
             part: RefCell::new(part),
+            fruitless: Cell::new(0),
+            whole: Cell::new(false),
         };
         let failed = |error| Err(Some(Box::new((error, false))));
         loop {
@@ -98,7 +100,7 @@ impl SaveJob {
             let Err(error) = self.fetch(url, &ledger) else {
                 return Ok(());
             };
-            let after = match error.next {
+            let pause = match error.next {
                 Next::Refresh if !self.refreshed => {
                     self.refresh(deliver)?;
                     if self.video.urls.contains_key(&asset) {
@@ -106,21 +108,36 @@ impl SaveJob {
                     }
                     return failed(error);
                 }
-                Next::Retry(after) => after,
-                Next::Stop | Next::Unrecorded => return Err(None),
-                _ => return failed(error),
+                Next::Refresh => None,
+                Next::Retry(after) => backoff.next(waited, after, fastrand::f64()),
+                Next::Stop | Next::Unrecorded => {
+                    self.video.urls.clear();
+                    return Err(None);
+                }
+                Next::GiveUp => return failed(error),
             };
-            let Some(pause) = backoff.next(waited, after, fastrand::f64()) else {
-                return failed(error);
-            };
-            thread::sleep(pause);
-            waited += pause;
+            match pause {
+                Some(pause) => {
+                    thread::sleep(pause);
+                    waited += pause;
+                }
+                // Some hosts answer no request for a part, each in a way of its own.
+                None if ledger.fruitless.get() > 1 && !ledger.whole.replace(true) => {}
+                None => return failed(error),
+            }
         }
     }
 
     fn fetch(&self, url: &str, ledger: &JobLedger<'_>) -> Result<Finished> {
         if let Some(point) = self.disk.as_ref().filter(|point| !mount::is_mounted(point)) {
             return Err(DownloadError::unmounted(point));
+        }
+        let before = ledger.part.borrow().clone();
+        let mut part = before.clone();
+        if ledger.whole.get()
+            && let Some(part) = &mut part
+        {
+            part.etag = None;
         }
         let request = FileRequest {
             row: self.video.id,
@@ -130,10 +147,15 @@ impl SaveJob {
             asset: ledger.asset,
             replace: self.options.replace,
             max_size: self.options.max_size,
-            part: ledger.part.borrow().clone(),
+            part,
             ledger,
         };
-        download::fetch(&self.access.files, &request)
+        let fetched = download::fetch(&self.access.files, &request);
+        let fruitless = before.is_some() && *ledger.part.borrow() == before;
+        let count = ledger.fruitless.get() + 1;
+        ledger.fruitless.set(if fruitless { count } else { 0 });
+        ledger.whole.set(fruitless && ledger.whole.get());
+        fetched
     }
 
     /// Presigned URLs expire; asking for the video mints new ones.
@@ -168,6 +190,10 @@ struct JobLedger<'a> {
     deliver: &'a Deliver<'a>,
     transfer: Transfer,
     part: RefCell<Option<Part>>,
+    /// How many tries in a row brought nothing to the part that there is.
+    fruitless: Cell<u32>,
+    /// Whether all of it is asked for, in spite of that part.
+    whole: Cell<bool>,
 }
 
 impl JobLedger<'_> {

@@ -306,6 +306,20 @@ fn a_host_that_refuses_every_part_is_asked_for_the_whole() {
         assert_eq!(row.ranges()[1..], ["bytes=20000-", ""], "{status}");
         row.is_saved();
     }
+    // What also a busy host says, or nothing: only what goes on is about the part.
+    for (fault, retries) in [
+        (Fault::status(403), 0),
+        (Fault::status(501), 1),
+        (Fault::cut_before_answer(), 1),
+    ] {
+        let told = format!("{fault:?}");
+        let row = Rendered::partial(20_000);
+        row.fault(fault.times(2));
+        row.check(&format!("--retries {retries}")).exits(0);
+        let part = "bytes=20000-";
+        assert_eq!(row.ranges(), ["", part, part, ""], "{told}");
+        row.is_saved();
+    }
 }
 
 /// A film of 12 MB at 3 MB/s, with ranges.
