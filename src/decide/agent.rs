@@ -10,7 +10,7 @@ use super::Decision;
 use crate::event::Event;
 use crate::heygen::{RemoteSession, RemoteVideo};
 use crate::time::Timestamp;
-use crate::video::{MessageKind, Outcome, RemoteStatus, RowId, Video};
+use crate::video::{MessageKind, Outcome, RemoteStatus, RowId, Urls, Video};
 
 /// A session that has said `failed` for so long, in so many polls, means it.
 const FAILED_FOR: Duration = Duration::from_secs(30 * 60);
@@ -66,6 +66,14 @@ pub fn leave_video_to(decision: &mut Decision, row: RowId) {
     }
 }
 
+/// The links to a row's files. A session whose video could not be asked for says nothing about them.
+pub(crate) fn links<'a>(row: &'a Video, remote: &'a RemoteVideo) -> &'a Urls {
+    match &remote.session {
+        Some(session) if remote.urls.is_empty() && session.video_id == row.video_id => &row.urls,
+        _ => &remote.urls,
+    }
+}
+
 /// Takes over what a session says, and answers it where the user said so beforehand.
 pub(super) fn follow(
     decision: &mut Decision,
@@ -81,6 +89,10 @@ pub(super) fn follow(
     if session.video_id.is_some() {
         row.video_id.clone_from(&session.video_id);
     }
+    if before.video_id.is_some() && row.video_id != before.video_id {
+        decision.begin_anew();
+    }
+    let row = &mut decision.video;
     let moved = row.remote_status != before.remote_status
         || row.progress != before.progress
         || row.video_id != before.video_id;

@@ -250,6 +250,17 @@ impl Decision {
         }
     }
 
+    /// They are another video's now: nothing goes on from the parts that are here, which go when that one's begin.
+    pub(super) fn begin_anew(&mut self) {
+        for mut file in self.video.files.clone() {
+            if is_lacking(&file) {
+                (file.attempts, file.first_failed_at) = (0, None);
+                file.part.iter_mut().for_each(|part| part.etag = None);
+                self.put_file(file);
+            }
+        }
+    }
+
     /// What is not here yet cannot be had; without a reason, since HeyGen does not have the video any more.
     pub(super) fn give_up_files(&mut self, why: Option<&str>) {
         for file in self.video.files.clone() {

@@ -167,8 +167,9 @@ fn take_over(row: &mut Video, remote: &RemoteVideo, now: Timestamp) {
     newer(&mut row.failure_code, &remote.failure_code);
     newer(&mut row.failure_message, &remote.failure_message);
     newer(&mut row.video_page_url, &remote.video_page_url);
-    if row.urls != remote.urls {
-        row.urls = remote.urls.clone();
+    let links = agent::links(row, remote);
+    if row.urls != *links {
+        row.urls = links.clone();
         row.urls_at = Some(now);
     }
 }

@@ -90,10 +90,14 @@ impl Access {
                 session: remote.session,
                 ..video
             }),
-            // A placeholder that never rendered, whatever HeyGen says of it: the session's word stands.
+            // A placeholder that never rendered, or a video without a link yet: the session's word stands.
             Err(error) => match Verdict::of(&error) {
-                Verdict::NotFound => Ok(remote),
-                verdict if verdict.is_heygens() && !remote.status.is_completed() => Ok(remote),
+                verdict if verdict.is_heygens() => Ok(remote),
+                Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway
+                    if !remote.status.is_completed() =>
+                {
+                    Ok(remote)
+                }
                 _ => Err(error),
             },
         }
