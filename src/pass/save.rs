@@ -95,9 +95,10 @@ impl Run<'_, '_> {
         };
         self.commit(store, |run, tx| match result {
             Ok(Recovered::Adopted | Recovered::Published) => {
-                run.file(tx, row, asset, FileFact::Saved { repaired: true })
+                let saved = FileFact::Saved { repaired: true };
+                run.file(tx, row, asset, saved).map(drop)
             }
-            Ok(Recovered::Lost) => run.file(tx, row, asset, FileFact::Lost),
+            Ok(Recovered::Lost) => run.file(tx, row, asset, FileFact::Lost).map(drop),
             Err(error) => run.not_saved(tx, row, asset, error, false),
         })
     }
@@ -171,19 +172,24 @@ impl Run<'_, '_> {
         self.after.guards.push(guard);
     }
 
+    /// Whether the row took it.
     pub(super) fn file(
         &mut self,
         tx: &Tx<'_>,
         row: RowId,
         asset: Asset,
         fact: FileFact,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if let FileFact::Saved { .. } = fact {
             self.works(Outage::Disk);
             self.saves.one_at_a_time = false;
         }
-        let now = self.now;
-        self.change(tx, row, |video| decide::file(video, asset, fact, now))
+        let Some(video) = tx.video(row)? else {
+            return Ok(false);
+        };
+        let decision = decide::file(&video, asset, fact, self.now);
+        let fits = !decision.files.is_empty();
+        Ok(self.written(tx, decision)? && fits)
     }
 
     pub(super) fn refreshed(
@@ -243,7 +249,7 @@ impl Run<'_, '_> {
             failure: local,
             report: self.saves.with_error.insert(row),
         };
-        self.file(tx, row, asset, fact)
+        self.file(tx, row, asset, fact).map(drop)
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::commit::Message;
 use super::{Access, PassOptions};
-use crate::decide::{FileFact, Verdict};
+use crate::decide::{self, FileFact, Verdict};
 use crate::download::{
     self, DownloadError, FileRequest, Finished, Ledger, Next, Result, mount, stop,
 };
@@ -19,7 +19,7 @@ use crate::heygen::Backoff;
 use crate::locks::Guard;
 use crate::render::progress::{Progress, Transfer};
 use crate::render::text;
-use crate::video::{Asset, Part, RowId, Video};
+use crate::video::{Asset, Part, RowId, Video, VideoId};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -55,7 +55,8 @@ impl SaveJob {
         for asset in std::mem::take(&mut self.assets) {
             let message = match self.save(asset, deliver) {
                 Ok(()) => Message::new(move |run, tx| {
-                    run.file(tx, row, asset, FileFact::Saved { repaired: false })
+                    let saved = FileFact::Saved { repaired: false };
+                    run.file(tx, row, asset, saved).map(drop)
                 }),
                 // The process ends: a run that ended by itself first would say how, and with what exit code.
                 Err(_) if stop::is_requested() => return,
@@ -87,6 +88,7 @@ impl SaveJob {
         let part = self.video.file(asset).and_then(|file| file.part.clone());
         let ledger = JobLedger {
             row: self.video.id,
+            video_id: self.video.video_id.clone(),
             asset,
             deliver,
             transfer: self.progress.download(&self.label(asset)),
@@ -171,12 +173,16 @@ impl SaveJob {
             let failed = Box::new((failed, verdict == Verdict::KeyRefused));
             (verdict != Verdict::NotAsked).then_some(failed)
         })?;
-        self.video.urls = remote.urls.clone();
         let makes = remote
             .session
             .as_ref()
             .and_then(|session| session.video_id.as_ref());
         let is_other = makes.is_some_and(|id| self.video.video_id.as_ref() != Some(id));
+        if is_other {
+            self.video.urls.clear();
+        } else {
+            self.video.urls = decide::links(&self.video, &remote).clone();
+        }
         let row = self.video.id;
         deliver(Message::new(move |run, tx| run.refreshed(tx, row, &remote)));
         // A session has moved on to another video, which the next check fetches under its own name.
@@ -186,22 +192,26 @@ impl SaveJob {
 
 struct JobLedger<'a> {
     row: RowId,
+    video_id: Option<VideoId>,
     asset: Asset,
     deliver: &'a Deliver<'a>,
     transfer: Transfer,
     part: RefCell<Option<Part>>,
     /// How many tries in a row brought nothing to the part that there is.
     fruitless: Cell<u32>,
-    /// Whether all of it is asked for, in spite of that part.
     whole: Cell<bool>,
 }
 
 impl JobLedger<'_> {
+    /// What the row does not take, since it is gone or another video's by now, is never acknowledged.
     fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<()> {
-        let (row, asset) = (self.row, self.asset);
+        let (row, asset, video_id) = (self.row, self.asset, self.video_id.clone());
         let delivered = (self.deliver)(Message::new(move |run, tx| {
-            run.after.acks.extend(ack);
-            run.file(tx, row, asset, fact)
+            let found = tx.video(row)?.map(|video| video.video_id);
+            if found == Some(video_id) && run.file(tx, row, asset, fact)? {
+                run.after.acks.extend(ack);
+            }
+            Ok(())
         }));
         delivered
             .then_some(())

@@ -7,7 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -416,6 +417,51 @@ fn d17_what_is_here_when_nothing_comes_is_recorded_at_a_signal() {
     assert_eq!(row.ranges(), ["", "bytes=20000-"]);
 }
 
+/// Serves the beginning of the film, and at every word the rest of it.
+fn halting(film: Vec<u8>) -> (String, Sender<()>) {
+    let (go, gone) = channel();
+    let gone = Mutex::new(gone);
+    let url = host(move |_, stream| {
+        let length = film.len();
+        say(stream, &format!("200 OK\r\nContent-Length: {length}"));
+        stream.write_all(&film[..20_000]).ok();
+        gone.lock().expect("one at a time").recv().ok();
+        stream.write_all(&film[20_000..]).ok();
+    });
+    (url, go)
+}
+
+/// The part file, once it has what was served of the film.
+fn half_here(row: &Rendered) -> PathBuf {
+    let part = || -> Option<PathBuf> {
+        let part = files_below(&row.out()).pop()?;
+        (fs::metadata(&part).ok()?.len() >= 16_384).then_some(part)
+    };
+    eventually("a part", || part().is_some());
+    part().expect("a part")
+}
+
+#[test]
+fn what_its_row_does_not_take_gets_no_final_name() {
+    for change in [
+        "DELETE FROM videos",
+        "UPDATE videos SET video_id = 'another'",
+    ] {
+        let row = Rendered::new();
+        let (url, go) = halting(row.expected());
+        lead_to(&row, &url);
+        let check = row.start_check("--retries 0");
+        half_here(&row);
+        let db = row.bench.db();
+        db.execute_batch(&format!("PRAGMA foreign_keys = ON; {change}"))
+            .expect("a change");
+        go.send(()).expect("the host waits");
+        let check = crate::support::end(check);
+        assert_eq!(row.names(), [".part"], "{change}: {}", check.screen());
+        row.bench.assert_decent(&check);
+    }
+}
+
 /// What another program does to a part file.
 type Meddle = fn(&Path, &Path);
 
@@ -455,27 +501,11 @@ fn d21_a_meddler_in_the_output_directory_gets_nothing_published() {
     ];
     for (what, meddle) in ways {
         let row = Rendered::new();
-        let (go, gone) = std::sync::mpsc::channel::<()>();
-        let gone = std::sync::Mutex::new(gone);
-        let film = row.expected();
-        lead_to(
-            &row,
-            &host(move |_, stream| {
-                let length = film.len();
-                say(stream, &format!("200 OK\r\nContent-Length: {length}"));
-                stream.write_all(&film[..20_000]).ok();
-                gone.lock().expect("one at a time").recv().ok();
-                stream.write_all(&film[20_000..]).ok();
-            }),
-        );
+        let (url, go) = halting(row.expected());
+        lead_to(&row, &url);
         let other = row.bench.file("other", [9; 65_536]);
         let check = row.start_check("--retries 0");
-        let part = || -> Option<PathBuf> {
-            let part = files_below(&row.out()).pop()?;
-            (fs::metadata(&part).ok()?.len() >= 16_384).then_some(part)
-        };
-        eventually("a part", || part().is_some());
-        meddle(&part().expect("a part"), &other);
+        meddle(&half_here(&row), &other);
         go.send(()).expect("the host waits");
         let check = crate::support::end(check).exits(1);
         assert!(

@@ -137,7 +137,7 @@ fn a_session_that_failed_and_goes_on_is_not_given_up() {
 /// Whatever HeyGen says about asking for it: a placeholder need not even be a video's id.
 #[test]
 fn a_session_that_failed_ends_its_row_although_its_video_cannot_be_had() {
-    for status in [400, 403, 404] {
+    for status in [400, 403, 404, 418, 500, 200] {
         let bench = Bench::new();
         bench
             .tracker_with(&["submit", "--prompt", "A film"])
@@ -159,12 +159,67 @@ fn a_session_that_failed_ends_its_row_although_its_video_cannot_be_had() {
     }
 }
 
+/// A session that is completed; what its video is asked for is answered like this for good.
+fn completed_session(answer: Fault) -> Bench {
+    let bench = Bench::new();
+    bench
+        .tracker_with(&["submit", "--prompt", "A film"])
+        .exits(0);
+    bench.heygen.finish(&job(&bench));
+    bench.tracker("check --no-download").exits(0);
+    bench.heygen.fault("GET /v3/videos/{id}", answer.forever());
+    bench
+}
+
+#[test]
+fn a_session_whose_video_is_refused_for_a_week_ends_its_row() {
+    for status in [400, 403] {
+        let bench = completed_session(Fault::status(status));
+        bench
+            .heygen
+            .fault("GET /files/{id}/video", Fault::status(status).forever());
+        for _ in 0..=20 {
+            bench.tracker("check");
+            bench.advance(std::time::Duration::from_secs(9 * 3600));
+        }
+        assert_eq!(bench.query("SELECT state FROM files"), "unavailable");
+        assert_eq!(bench.query("SELECT finished FROM videos"), "1", "{status}");
+    }
+}
+
+#[test]
+fn the_links_to_a_session_s_video_outlive_a_refusal_to_name_them() {
+    let bench = completed_session(Fault::status(403));
+    let check = bench.tracker("check").exits(0);
+    assert!(check.stdout.contains("1 saved"), "{}", check.screen());
+}
+
+#[test]
+fn another_video_of_a_session_has_all_the_patience_that_a_first_one_has() {
+    let bench = completed_session(Fault::default());
+    bench
+        .heygen
+        .fault("GET /files/{id}/video", Fault::status(403).forever());
+    for _ in 0..2 {
+        bench.tracker("check").exits(1);
+    }
+    assert_eq!(bench.query("SELECT attempts FROM files"), "2");
+    bench.heygen.add_video("another-video", "completed");
+    let moves_on = Fault::patch_detail(json!({ "video_id": "another-video" }));
+    bench
+        .heygen
+        .fault("GET /v3/video-agents/{id}", moves_on.forever());
+    bench.tracker("check").exits(1);
+    assert_eq!(bench.query("SELECT attempts FROM files"), "1");
+}
+
 #[test]
 fn a_session_that_moves_on_to_another_video_gets_that_under_its_own_name() {
     for tracked in [false, true] {
         let bench = Bench::new();
+        let assets = "video,thumbnail";
         bench
-            .tracker_with(&["submit", "--prompt", "A film"])
+            .tracker_with(&["submit", "--prompt", "A film", "--assets", assets])
             .exits(0);
         let session = job(&bench);
         let other = "another-video";
@@ -187,14 +242,15 @@ fn a_session_that_moves_on_to_another_video_gets_that_under_its_own_name() {
             let check = bench.tracker("check").exits(0);
             assert_eq!(check.stderr, "", "{}", check.screen());
         }
-        let saved = bench.query("SELECT group_concat(path) FROM files WHERE state = 'saved'");
-        let own = bench.path("output").join(format!("{other}.mp4"));
-        let wanted = if tracked {
-            String::new()
-        } else {
-            own.display().to_string()
-        };
-        assert_eq!(saved, wanted);
+        let saved = bench.query("SELECT count(*) FROM files WHERE state = 'saved'");
+        let wanted = if tracked { 0 } else { 2 };
+        assert_eq!(saved, wanted.to_string());
+        let files = crate::support::files_below(&bench.path("output"));
+        assert_eq!(files.len(), wanted, "{files:?}");
+        for file in files {
+            let name = file.file_stem().expect("a name");
+            assert_eq!(name, other);
+        }
         assert_eq!(bench.query("SELECT finished FROM videos WHERE id = 1"), "1");
         bench.assert_invariants();
     }
