@@ -241,12 +241,10 @@ impl SubmitOptions {
                 .as_ref()
                 .map(|store| store.read(|tx| tx.duplicates(hash)));
             let mut duplicates = duplicates.transpose()?.unwrap_or_default();
-            match known {
-                Some(row) => screen.note(&format!("{place}: submitted before as {row}")),
-                None if !is_fresh => {
-                    screen.note(&format!("{place}: the same body as one before it"))
-                }
-                None => {}
+            if let Some(row) = known {
+                screen.note(&format!("{place}: submitted before as {row}"));
+            } else if !is_fresh {
+                screen.note(&format!("{place}: the same body as one before it"));
             }
             duplicates.retain(|video| Some(video.id) != new.video.retry_of);
             let body = new.request.unwrap_or_default();
