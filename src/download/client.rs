@@ -167,7 +167,6 @@ impl FileClient {
                     per_read: self.silence,
                     ..Timeouts::default()
                 },
-                whole: None,
             };
             let connector = WatchingConnector::ending(stop::is_requested);
             net::agent(&options, connector)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use ureq::http::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use ureq::http::response::Parts;
@@ -49,6 +50,8 @@ pub struct Client {
     base: BaseUrl,
     key: Secret,
     timeouts: Timeouts,
+    /// When every request has ended.
+    until: Option<Instant>,
     redactor: Redactor,
     /// How far HeyGen's clock is ahead of ours, in milliseconds; [`UNKNOWN_SKEW`] before its first answer.
     skew: Arc<AtomicI64>,
@@ -95,6 +98,7 @@ impl Client {
             redactor: Redactor::new(key.expose()),
             key,
             timeouts,
+            until: None,
             skew: Arc::new(AtomicI64::new(UNKNOWN_SKEW)),
             proxy,
             connector: WatchingConnector::default(),
@@ -186,10 +190,9 @@ impl Client {
     }
 
     #[must_use]
-    pub fn with_timeouts(&self, timeouts: Timeouts) -> Self {
+    pub fn until(&self, until: Option<Instant>) -> Self {
         Self {
-            timeouts,
-            agents: Arc::default(),
+            until,
             ..self.clone()
         }
     }
@@ -222,10 +225,15 @@ impl Client {
             proxy: self.proxy.as_ref(),
             reuse,
             timeouts: self.timeouts,
-            // Whatever the others allow, a server that drips bytes is left after this.
-            whole: Some(self.timeouts.response + 2 * self.timeouts.per_read),
         };
         net::agent(&options, self.connector.clone())
+    }
+
+    /// Whatever the other time-outs allow, a server that drips bytes is left after this.
+    fn whole(&self) -> Duration {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        let whole = self.timeouts.response + 2 * self.timeouts.per_read;
+        self.until.map_or(whole, |at| whole.min(left(at)))
     }
 
     fn get<T>(
@@ -264,7 +272,10 @@ impl Client {
         transport::begin_request();
         let response = request
             .map_err(ureq::Error::from)
-            .and_then(|request| agent.run(request))
+            .and_then(|request| {
+                let request = agent.configure_request(request);
+                agent.run(request.timeout_global(Some(self.whole())).build())
+            })
             .map_err(|error| match transport::was_handed_over() {
                 true => self.no_answer("no answer", &error),
                 false => ApiError {

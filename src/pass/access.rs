@@ -47,6 +47,9 @@ impl Access {
     }
 }
 
+/// What a request takes when all is well.
+const USUAL: Duration = Duration::from_secs(1);
+
 /// Whether `video` is this account's, or nobody's yet.
 pub(super) fn may_ask(account: &Account, video: &Video) -> bool {
     let owner = video.account.as_ref();
@@ -91,20 +94,29 @@ impl Run<'_, '_> {
 
     /// For a request that the whole run waits for: it takes no longer than the run may.
     pub(super) fn in_time(&self, access: &Access) -> Access {
-        let Some(deadline) = self.options.deadline else {
-            return access.clone();
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let (usual, left) = (Timeouts::default(), left.max(Duration::from_millis(1)));
         Access {
-            client: access.client.with_timeouts(Timeouts {
-                connect: usual.connect.min(left),
-                response: usual.response.min(left),
-                per_read: usual.per_read.min(left),
-            }),
-            budget: access.budget.min(left),
+            client: access.client.until(self.options.deadline),
+            budget: access.budget.min(self.left()),
             ..access.clone()
         }
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        let left = |at: Instant| at.saturating_duration_since(Instant::now());
+        self.options.deadline.map_or(Duration::MAX, left)
+    }
+
+    /// For how long a request may still be begun, if at all: the process ends at the deadline, and what has no answer by
+    /// then stays without. `once`: it can never be asked for again, so a slow answer is waited for, too.
+    pub(super) fn spare(&mut self, once: bool) -> Option<Duration> {
+        let needed = if once {
+            Timeouts::default().response
+        } else {
+            USUAL
+        };
+        let spare = self.left().checked_sub(needed);
+        self.reporter.tally.out_of_time |= spare.is_none();
+        spare
     }
 
     /// Whose answers these are: whoever asked had a key.

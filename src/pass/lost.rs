@@ -52,7 +52,8 @@ impl Run<'_, '_> {
         rows.dedup();
         // Whoever has no key is told so where one is needed.
         let access = self.access.clone().or_else(|| self.resolve().ok());
-        let Some(access) = access.filter(|_| !rows.is_empty()) else {
+        let Some(access) = access.filter(|_| !rows.is_empty() && self.spare(false).is_some())
+        else {
             return Ok(());
         };
         let mut lost: Vec<Lost> = Vec::new();

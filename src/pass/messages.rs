@@ -16,7 +16,7 @@ use crate::video::MessageState;
 impl Run<'_, '_> {
     pub(super) fn send_messages(&mut self, store: &mut Store) -> Result<()> {
         for message in store.read(|tx| tx.unsent_messages())? {
-            if self.limiter.is_closed() {
+            if self.limiter.is_closed() || self.spare(true).is_none() {
                 return Ok(());
             }
             self.send_message(store, &message)?;

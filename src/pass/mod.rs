@@ -186,22 +186,24 @@ impl<'a, 's> Run<'a, 's> {
     }
 
     fn finish(&mut self, store: &mut Store) -> Result<()> {
-        loop {
+        let whole = loop {
             self.dispatch(store)?;
             if self.api.is_idle() && self.savers.is_idle() {
-                break;
+                break true;
             }
             if !self.step(store, self.options.deadline)? {
-                return Ok(());
+                break false;
             }
-        }
+        };
         self.conclude_polls(store)?;
-        self.conclude_sends();
-        self.send_messages(store)?;
-        self.look_for_lost(store)?;
-        self.explain_no_credit();
+        if whole {
+            self.conclude_sends();
+            self.send_messages(store)?;
+            self.look_for_lost(store)?;
+            self.explain_no_credit();
+        }
         std::mem::take(&mut self.outages).settle(store, self.reporter)?;
-        if self.options.run_hooks {
+        if whole && self.options.run_hooks {
             self.finish_hooks(store)?;
         }
         Ok(())

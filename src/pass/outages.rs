@@ -4,13 +4,13 @@
 //! the same host. Its end is reported where its beginning was.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::report::Reporter;
 use super::{Access, Run};
 use crate::decide::{REPORT_AGAIN, Verdict};
 use crate::error::{Problem, Result};
-use crate::heygen::{ApiError, Timeouts};
+use crate::heygen::ApiError;
 use crate::store::{Store, Trouble};
 use crate::time::{self, Timestamp};
 use crate::video::{Account, Outage};
@@ -148,8 +148,9 @@ impl Run<'_, '_> {
         if !self.reporter.reports_again || !self.outages.has(Outage::Credit) {
             return;
         }
+        let soon = Instant::now() + HASTE.min(self.left());
         let hasty = Access {
-            client: access.client.with_timeouts(HASTE),
+            client: access.client.until(Some(soon)),
             budget: Duration::ZERO,
             ..access.clone()
         };
@@ -165,11 +166,7 @@ impl Run<'_, '_> {
     }
 }
 
-const HASTE: Timeouts = Timeouts {
-    connect: Duration::from_secs(2),
-    response: Duration::from_secs(3),
-    per_read: Duration::from_secs(1),
-};
+const HASTE: Duration = Duration::from_secs(3);
 
 /// An outage beside what is known of it, and whether it is news.
 fn recorded(

@@ -39,6 +39,9 @@ pub(crate) struct Tally {
     /// What kept the whole run from something.
     #[serde(skip)]
     pub outages: u64,
+    /// Something was left for later for lack of time.
+    #[serde(skip)]
+    pub out_of_time: bool,
 }
 
 impl Tally {

@@ -147,13 +147,17 @@ impl Run<'_, '_> {
         if paused.is_some_and(|until| until > now && until <= now.after(LONGEST_WAIT)) {
             return Ok(false);
         }
-        // A key is trusted for its age, and this clock may be wrong about that: HeyGen's is asked once.
+        // A key is trusted for its age, and this clock may be wrong about that: HeyGen's is asked once. Without its
+        // answer, what is old waits for the next run.
         Ok(!old || access.client.clock_skew().is_some() || self.greet(&access))
     }
 
     /// Asks HeyGen for nothing in particular: for its clock, and to hear whether it is there. `false`: no request of
     /// this run has a chance.
     pub(super) fn greet(&mut self, access: &Access) -> bool {
+        if self.spare(false).is_none() {
+            return false;
+        }
         let error = match self.in_time(access).get(|client| client.whoami()) {
             Ok(_) => {
                 self.polls.witness = self.polls.witness.max(Witness::Answered);
@@ -161,6 +165,10 @@ impl Run<'_, '_> {
             }
             Err(error) => error,
         };
+        // The time was too short; nothing else is known to be wrong.
+        if self.left().is_zero() {
+            return false;
+        }
         let verdict = Verdict::of(&error);
         let ends = matches!(
             verdict,
@@ -168,6 +176,8 @@ impl Run<'_, '_> {
         );
         if ends {
             self.stop_for(verdict, &error);
+        } else if self.clock_skew().is_none() {
+            self.outage(Outage::Network, error);
         }
         !ends
     }
@@ -196,13 +206,14 @@ impl Run<'_, '_> {
                     let Some((row, guard)) = run.sends.queue.pop_front() else {
                         break;
                     };
+                    let fresh = guard.is_some();
                     // Held locks are skipped: somebody is at it.
                     let guard = match guard {
                         Some(guard) => Some(guard),
                         None => run.locks.try_row(Purpose::Send, row)?,
                     };
                     if let Some(guard) = guard {
-                        ready.extend(run.mark(tx, row)?.map(|ready| (ready, guard)));
+                        ready.extend(run.mark(tx, row, fresh)?.map(|ready| (ready, guard)));
                     }
                 }
                 Ok(())
@@ -211,8 +222,8 @@ impl Run<'_, '_> {
         Ok(ready)
     }
 
-    /// Marks a row `sending`; `None` when that is not its turn after all.
-    fn mark(&mut self, tx: &Tx<'_>, row: RowId) -> Result<Option<Ready>> {
+    /// Marks a row `sending`; `None` when that is not its turn after all. `fresh`: a person submits it just now.
+    fn mark(&mut self, tx: &Tx<'_>, row: RowId, fresh: bool) -> Result<Option<Ready>> {
         let (account, now) = (self.account()?, self.now);
         let moment = Moment {
             account: Some(&account),
@@ -224,6 +235,15 @@ impl Run<'_, '_> {
         let Some(video) = self.due(tx, row, &moment)? else {
             return Ok(None);
         };
+        let Some(spare) = self.spare(!fresh && !video.kind.strategy().replays) else {
+            return Ok(None);
+        };
+        let is_old = video.submitted_at < now.before(OUTBOX_SEEN_EVERY) && !self.ignore_backoff;
+        let is_old = is_old || video.phase == Phase::Sending;
+        let heard = self.clock_skew().is_some() || self.polls.witness > Witness::Nothing;
+        if is_old && !heard && !self.sends.asked_again.contains(&row) {
+            return Ok(None);
+        }
         if video.phase == Phase::Unsent
             && let Some(room) = &mut self.sends.room
         {
@@ -240,8 +260,9 @@ impl Run<'_, '_> {
         if !self.written(tx, decide::begin_send(&video, &account, now))? {
             return Ok(None);
         }
+        let window = decide::post_window(&video, now);
         Ok(Some(Ready {
-            window: decide::post_window(&video, now),
+            window: *window.start()..=now.after(spare).min(*window.end()),
             video,
             body,
             key,

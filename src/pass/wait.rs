@@ -1,8 +1,8 @@
 //! Waiting: the whole pass again and again until the rows are finished or the time is up.
 
 use std::collections::HashMap;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use super::report::subject;
 use super::{PassOptions, Reporter, Scope};
@@ -50,9 +50,16 @@ impl Wait {
         loop {
             // What was sent before may have taken all the time.
             if self.cut_off.is_none_or(|at| Instant::now() < at) {
-                // What failed in the round before is over, or fails again.
-                (reporter.tally.errors, reporter.tally.auth) = (0, None);
+                // What failed in the round before is over, or fails again, or was not tried again.
+                let tally = &mut reporter.tally;
+                let (errors, auth) = (mem::take(&mut tally.errors), mem::take(&mut tally.auth));
+                tally.out_of_time = false;
                 super::run(store, env, self.scope(store, first)?, &options, reporter)?;
+                let tally = &mut reporter.tally;
+                if tally.out_of_time {
+                    tally.errors = errors.max(tally.errors);
+                    tally.auth = tally.auth.take().or(auth);
+                }
             }
             first = false;
             let open = self.open(store)?;

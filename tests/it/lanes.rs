@@ -1,5 +1,6 @@
 //! Nothing waits for what it does not need: hooks, downloads and requests that hang, and threads that cannot be had.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -137,7 +138,7 @@ fn waiting_for_a_submission_ends_in_time_though_nothing_is_answered() {
     bench.file("body.json", BODY);
     let started = Instant::now();
     let submit = bench
-        .tracker("submit body.json --wait --timeout 2s")
+        .tracker("submit body.json --wait --timeout 4s")
         .exits(4);
     let took = started.elapsed();
     assert!(
@@ -148,6 +149,124 @@ fn waiting_for_a_submission_ends_in_time_though_nothing_is_answered() {
     assert_eq!(bench.status(1), "sending");
     bench.tracker("check --wait --timeout 1s").exits(4);
     assert!(started.elapsed() < took + Duration::from_secs(30));
+    assert_eq!(bench.heygen.posts().len(), 1, "no clock, no repetition");
+}
+
+#[test]
+fn an_answer_that_drips_ends_with_the_waiting_too() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench
+        .heygen
+        .fault("POST /v3/videos", Fault::cut_before_answer().times(2));
+    bench.tracker("submit body.json").exits(0);
+    bench.advance(Duration::from_secs(120));
+    // Its headers are there in time, the rest for a minute.
+    let drip = Fault::drip(Duration::from_millis(20));
+    let long = Fault::body(200, "application/json", " ".repeat(3000));
+    bench
+        .heygen
+        .fault("GET /v3/users/me", long.and(drip).forever());
+    let started = Instant::now();
+    bench.tracker("check --wait --timeout 6s").exits(4);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(14), "{took:?}");
+    assert_eq!(bench.status(1), "sending");
+    bench.heygen.clear_faults();
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.heygen.billed().len(), 1);
+}
+
+/// What was to be sent was not, for no other reason than the time.
+#[test]
+fn a_connection_that_is_not_there_at_the_deadline_is_no_outage() {
+    let bench = Bench::new();
+    // Nobody answers the handshake.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("https://{}", silent.local_addr().unwrap());
+    let tracker = |arguments| {
+        let mut command = bench.command(str::split_whitespace(arguments));
+        run(command.env("HEYGEN_API_BASE", &base))
+    };
+    bench.file("body.json", BODY);
+    tracker("submit --queue body.json").exits(0);
+    bench.advance(Duration::from_secs(2 * 3600));
+    let check = tracker("check --wait --timeout 3s").exits(4);
+    assert!(!check.stderr.contains("error"), "{}", check.screen());
+    assert_eq!(bench.query("SELECT count(*) FROM troubles"), "0");
+    assert_eq!(bench.status(1), "unsent");
+}
+
+/// For this kind of job HeyGen promises no safe repetition: what is cut off would be nobody knows what.
+#[test]
+fn an_agent_is_not_submitted_by_a_check_that_cannot_wait_for_the_answer() {
+    let bench = Bench::new();
+    let agent = "POST /v3/video-agents";
+    bench.heygen.fault(agent, Fault::stall(LONG).forever());
+    bench.heygen.allow_unused();
+    let submit = ["submit", "--queue", "--prompt", "A film about tea"];
+    bench.tracker_with(&submit).exits(0);
+    bench.tracker("check --wait --timeout 2s").exits(4);
+    bench.tracker("check 1 --wait --timeout 2s").exits(4);
+    assert_eq!(
+        (bench.status(1).as_str(), bench.heygen.posts().len()),
+        ("unsent", 0)
+    );
+    bench.heygen.clear_faults();
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.heygen.billed().len(), 1);
+    // Whoever submits it now wants it submitted now.
+    let submit = ["submit", "--prompt", "Tea", "--wait", "--timeout", "4s"];
+    bench.tracker_with(&submit).exits(4);
+    assert_eq!(bench.heygen.billed().len(), 2);
+}
+
+#[test]
+fn an_agent_is_not_answered_by_a_check_that_cannot_wait_for_the_answer() {
+    let bench = Bench::new();
+    let submit = ["submit", "--auto-proceed", "--prompt", "A film about tea"];
+    bench.tracker_with(&submit).exits(0);
+    let session = bench.query("SELECT session_id FROM videos");
+    bench.heygen.set_status(&session, "waiting_for_input");
+    let message = format!("POST /v3/video-agents/{session}");
+    bench.heygen.fault(&message, Fault::stall(LONG).forever());
+    bench.heygen.allow_unused();
+    in_time(&bench, "check --wait --timeout 2s");
+    assert_eq!(bench.query("SELECT state FROM messages"), "unsent");
+    bench.heygen.clear_faults();
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.query("SELECT state FROM messages"), "sent");
+}
+
+#[test]
+fn the_last_round_sends_nothing_and_forgets_no_trouble_of_sending() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench.tracker("submit --queue body.json").exits(0);
+    let refuse = Fault::status(402).forever();
+    bench.heygen.fault("POST /v3/videos", refuse);
+    bench
+        .tracker("check --wait --timeout 3s --interval 1h")
+        .exits(1);
+    assert_eq!(bench.heygen.posts().len(), 1);
+}
+
+#[test]
+fn a_round_that_is_cut_off_records_what_it_learnt() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    bench.heygen.finish(&bench.video_id(1));
+    bench.heygen.forget_video(&bench.video_id(2));
+    bench.file("body.json", BODY.replace("Hello", "Queued"));
+    bench.tracker("submit --queue body.json").exits(0);
+    let refuse = Fault::status(402).forever();
+    bench.heygen.fault("POST /v3/videos", refuse);
+    let stall = Fault::stall_body_after(1000, LONG).forever();
+    bench.heygen.fault("GET /files/{id}/video", stall);
+    bench.tracker("check --wait --timeout 6s").exits(1);
+    let count = "SELECT not_found_count FROM videos WHERE id = 2";
+    assert_eq!(bench.query(count), "1");
+    assert_eq!(bench.query("SELECT kind FROM troubles"), "credit");
 }
 
 #[test]

@@ -183,7 +183,16 @@ fn s20_the_clock_of_what_stands_between_says_nothing_about_a_key() {
     bench.advance(5 * MINUTE);
     let gateway = Fault::html(502).header("Date", "Fri, 01 Jan 2038 00:00:00 GMT");
     bench.heygen.fault("GET /v3/users/me", gateway.forever());
-    bench.tracker("check");
+    let fresh = BODY.replace("Hello", "Fresh");
+    bench.file("fresh.json", fresh);
+    bench.tracker("submit fresh.json").exits(0);
+    assert_eq!(bench.status(2), "waiting", "its key is new");
+    let posts = bench.heygen.posts().len();
+    bench.tracker("check 1").exits(1);
+    assert_sending(&bench, 1);
+    assert_eq!(bench.heygen.posts().len(), posts);
+    bench.heygen.clear_faults();
+    bench.tracker("check 1").exits(0);
     assert_eq!(bench.status(1), "waiting");
     ends_well(&bench);
 }
