@@ -116,7 +116,6 @@ fn as_typed(name: &str) -> Option<String> {
 }
 
 impl Line {
-    /// `text` with each `{{column}}` replaced by this line's value.
     pub(crate) fn fill(&self, text: &str) -> Result<String> {
         self.replace(text, as_typed, str::to_owned)
     }

@@ -152,7 +152,6 @@ fn message(text: &str) -> String {
     message.trim_start_matches("error: ").to_owned()
 }
 
-/// What was probably meant.
 fn hint(error: &clap::Error) -> String {
     let likely = [
         ContextKind::SuggestedSubcommand,

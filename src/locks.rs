@@ -60,7 +60,6 @@ pub struct Locks {
     path: Arc<Path>,
 }
 
-/// A held lock; dropping it frees it.
 #[derive(Debug)]
 #[must_use = "a lock that is dropped at once protects nothing"]
 pub struct Guard {

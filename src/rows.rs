@@ -15,7 +15,9 @@ pub(crate) fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId> {
         return Ok(row);
     }
     let is_short = id.chars().count() < 4;
-    let allow_prefix = allow_prefix && !id.bytes().all(|b| b.is_ascii_digit());
+    let is_number = id.bytes().all(|b| b.is_ascii_digit());
+    let was_allowed = allow_prefix && !is_short;
+    let allow_prefix = allow_prefix && !is_number;
     let matches = match allow_prefix && !is_short {
         true => tx.by_prefix(id, 6)?,
         false => Vec::new(),
@@ -27,6 +29,9 @@ pub(crate) fn find(tx: &Tx<'_>, id: &str, allow_prefix: bool) -> Result<RowId> {
             Err(Problem::new(code::NOT_FOUND, message)
                 .with_hint("the beginning of an id needs at least 4 characters"))
         }
+        [] if is_number && was_allowed => Err(Problem::not_found(id).with_hint(
+            "digits alone are a local number; the beginning of an id has a letter, too",
+        )),
         [] => Err(Problem::not_found(id)),
         _ => Err(Problem::ambiguous(id, &matches)),
     }

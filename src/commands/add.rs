@@ -107,7 +107,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
-    /// What all rows of this command have in common.
     fn row(&self, context: &Context) -> Result<Video> {
         Ok(Video {
             kind: self.kind.unwrap_or_default(),

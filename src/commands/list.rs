@@ -222,7 +222,6 @@ fn print(
     Ok(())
 }
 
-/// Which rows submit again those of the page that ended badly.
 fn retries(store: &Store, videos: &[Video]) -> Result<HashMap<RowId, RowId>> {
     store.read(|tx| {
         let mut retries = HashMap::new();

@@ -97,7 +97,6 @@ impl Context {
         }
     }
 
-    /// Opens the database for work; there must be one.
     pub fn open(&self) -> Result<Store> {
         Store::open(&self.database()?)
     }
@@ -145,7 +144,6 @@ impl Context {
         Some(heygen::account(&base, &key.secret))
     }
 
-    /// One pass, with the hook of the environment.
     fn pass(
         &self,
         store: &mut Store,

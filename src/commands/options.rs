@@ -143,7 +143,6 @@ pub(super) struct FieldArgs {
 }
 
 impl FieldArgs {
-    /// Those that were given, by name.
     pub(super) fn given(&self) -> Result<BTreeMap<&'static str, String>> {
         let script = self.script.as_deref().map(script_text).transpose()?;
         let all = [

@@ -13,6 +13,7 @@ use crate::locks::{Guard, Purpose};
 use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
 use crate::render::json::RequestBody;
+use crate::render::screen::Screen;
 use crate::render::show::lost_hint;
 use crate::render::{human, text};
 use crate::store::{NewVideo, Store, Tx};
@@ -248,23 +249,17 @@ impl SubmitOptions {
             }
             duplicates.retain(|video| Some(video.id) != new.video.retry_of);
             let body = new.request.unwrap_or_default();
-            let request = RequestBody::new(&body);
+            let line = DryRun {
+                kind: "dry_run",
+                place: &place,
+                request: RequestBody::new(&body),
+                duplicates: duplicates.iter().map(|video| video.id.0).collect(),
+                known: known.map(|row| row.0),
+            };
             if screen.json {
-                screen.json_row(&DryRun {
-                    kind: "dry_run",
-                    place: &place,
-                    request,
-                    duplicates: duplicates.iter().map(|video| video.id.0).collect(),
-                    known: known.map(|row| row.0),
-                });
+                screen.json_row(&line);
             } else if is_fresh {
-                screen.row(&text::sanitize(request.text()));
-                for video in duplicates {
-                    let (id, status, at) = (video.id, video.status(), video.submitted_at);
-                    screen.note(&format!(
-                        "{place}: the same body is {id} ({status}), submitted {at}"
-                    ));
-                }
+                line.print(&duplicates, screen);
             }
         }
         screen.note(&format!(
@@ -440,4 +435,17 @@ struct DryRun<'a> {
     duplicates: Vec<i64>,
     /// The row that would be printed instead of submitting this.
     known: Option<i64>,
+}
+
+impl DryRun<'_> {
+    fn print(&self, duplicates: &[Video], screen: &Screen) {
+        screen.row(&text::sanitize(self.request.text()));
+        for video in duplicates {
+            let (place, id) = (self.place, video.id);
+            let (status, at) = (video.status(), video.submitted_at);
+            screen.note(&format!(
+                "{place}: the same body is {id} ({status}), submitted {at}"
+            ));
+        }
+    }
 }

@@ -99,7 +99,6 @@ impl Args {
         all.into_iter().map(|body| body.with(&fields)).collect()
     }
 
-    /// A row for each line of the table.
     fn each(&self, table: &Path, bodies: &[Body], context: &Context) -> Result<Vec<Placed>> {
         let [body] = bodies else {
             return Err(Problem::usage(

@@ -26,7 +26,6 @@ struct Wanted {
     name: &'static str,
     /// Systemd's file has the name in small letters.
     variable: &'static str,
-    /// Names a file that has it.
     file_variable: &'static str,
     hint: &'static str,
 }

@@ -11,7 +11,7 @@ use ureq::http::header::{CONTENT_DISPOSITION, LOCATION};
 use ureq::http::response::Parts;
 use ureq::http::uri::Scheme;
 
-use super::error::{DownloadError, Result, shown};
+use super::error::{DownloadError, DownloadResult, shown};
 use super::stop;
 use crate::net::transport::{self, WatchingConnector};
 use crate::net::{self, AgentOptions, Proxy, Reuse, Timeouts};
@@ -50,7 +50,7 @@ const SLOWEST: u64 = 64 * 1024;
 
 impl FileBody {
     /// It is the file of `total` bytes, from byte `got` on; one of more than `max` bytes is refused.
-    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> Result<Self> {
+    pub(super) fn expect(mut self, got: u64, total: Option<u64>, max: u64) -> DownloadResult<Self> {
         if total.is_some_and(|total| total > max) {
             return Err(DownloadError::too_large(&self.from, max));
         }
@@ -61,7 +61,7 @@ impl FileBody {
 
     /// Bytes read; 0 is the proven end: `Content-Length` reached or the last chunk seen. After an error it must not be
     /// read again: ureq then reports an end. To give up here is to have been sent something that is not the file.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> DownloadResult<usize> {
         if stop::is_requested() {
             return Err(DownloadError::stopped());
         }
@@ -107,7 +107,11 @@ impl FileClient {
     }
 
     /// GETs `url`, or its rest, through up to [`MAX_REDIRECTS`] redirects, each under the same rules.
-    pub(super) fn get(&self, url: &str, rest_of: Option<&Part>) -> Result<(Parts, FileBody)> {
+    pub(super) fn get(
+        &self,
+        url: &str,
+        rest_of: Option<&Part>,
+    ) -> DownloadResult<(Parts, FileBody)> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let from = shown(&url);
@@ -167,6 +171,7 @@ impl FileClient {
                     per_read: self.silence,
                     ..Timeouts::default()
                 },
+                whole: None,
             };
             let connector = WatchingConnector::ending(stop::is_requested);
             net::agent(&options, connector)
@@ -187,7 +192,10 @@ fn is_named_otherwise(uri: &Uri, head: &Parts) -> bool {
     let names = wanted.as_deref().map(file_names);
     let (wanted, named) = names.zip(named.map(file_names)).unwrap_or_default();
     let is_same = |name| named.contains(name);
-    !named.is_empty() && !wanted.is_empty() && !wanted.iter().any(is_same)
+    // A host that writes plain names only has to make something up for the others.
+    let comparable =
+        wanted.iter().any(|name| name.is_ascii()) || named.iter().any(|name| !name.is_ascii());
+    comparable && !named.is_empty() && !wanted.is_empty() && !wanted.iter().any(is_same)
 }
 
 /// Letters and digits of the plain names in a `Content-Disposition`: hosts write all the rest in ways of their own.

@@ -16,7 +16,7 @@ pub(crate) struct DownloadError {
     pub(crate) problem: Problem,
 }
 
-pub(crate) type Result<T, E = DownloadError> = std::result::Result<T, E>;
+pub(crate) type DownloadResult<T> = Result<T, DownloadError>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {

@@ -31,7 +31,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use client::FileClient;
-pub(crate) use error::{DownloadError, Next, Result};
+pub(crate) use error::{DownloadError, DownloadResult, Next};
 pub(crate) use part::discard;
 pub(crate) use publish::{Finished, OnDisk, Recovered, recover, verify};
 #[cfg(any(test, fuzzing))]
@@ -72,9 +72,9 @@ pub(crate) trait Ledger {
     /// The first `part.bytes` bytes are durable. With 0 bytes the part is about to be created, replacing the one of
     /// the request, and this must be durable on return; later calls (every 16 MiB, and at a failed end) may lag behind.
     /// `None`: the part was removed; may lag behind, too.
-    fn part(&self, part: Option<&Part>) -> Result<()>;
+    fn part(&self, part: Option<&Part>) -> DownloadResult<()>;
     /// The part is complete and durable, the rename comes next. Must be durable on return.
-    fn publishing(&self, finished: &Finished) -> Result<()>;
+    fn publishing(&self, finished: &Finished) -> DownloadResult<()>;
     /// Bytes of the whole file here so far, and of how many; called often.
     fn progress(&self, so_far: u64, total: Option<u64>);
 }
@@ -82,7 +82,7 @@ pub(crate) trait Ledger {
 /// Downloads one file to its final name, going on from `request.part` where that is provably right.
 ///
 /// The caller must hold the file's lock: two fetches of one file would not corrupt it, but would do the work twice.
-pub(crate) fn fetch(client: &FileClient, request: &FileRequest<'_>) -> Result<Finished> {
+pub(crate) fn fetch(client: &FileClient, request: &FileRequest<'_>) -> DownloadResult<Finished> {
     let _under_way = stop::UnderWay::begin();
     let result = request.fetch(client);
     // Whatever ended it: at a signal nothing is the file's own trouble.
@@ -93,7 +93,7 @@ pub(crate) fn fetch(client: &FileClient, request: &FileRequest<'_>) -> Result<Fi
 }
 
 impl FileRequest<'_> {
-    fn fetch(&self, client: &FileClient) -> Result<Finished> {
+    fn fetch(&self, client: &FileClient) -> DownloadResult<Finished> {
         self.refuse_hopeless()?;
         if let Some(part) = PartFile::reopen(self)? {
             let (head, body) = client.get(self.url, Some(&part.now))?;
@@ -110,7 +110,7 @@ impl FileRequest<'_> {
     }
 
     /// No request is made for a file that could not be put where it belongs.
-    fn refuse_hopeless(&self) -> Result<()> {
+    fn refuse_hopeless(&self) -> DownloadResult<()> {
         if !self.dir.is_absolute() || !name::is_safe_stem(self.stem) {
             let path = self.dir.join(self.stem);
             let unusable = io::ErrorKind::InvalidFilename.into();
@@ -124,7 +124,7 @@ impl FileRequest<'_> {
     }
 
     /// The whole file from byte 0, in a part file of its own. Nothing is created for what is not the file.
-    fn start(&self, body: FileBody, whole: Whole) -> Result<Finished> {
+    fn start(&self, body: FileBody, whole: Whole) -> DownloadResult<Finished> {
         let mut body = body.expect(0, whole.length, self.max_size)?;
         let mut head = vec![0; HEAD];
         let mut filled = 0;
@@ -149,7 +149,12 @@ impl FileRequest<'_> {
         self.receive(body, part, &head)
     }
 
-    fn go_on(&self, body: FileBody, mut part: PartFile<'_>, total: u64) -> Result<Finished> {
+    fn go_on(
+        &self,
+        body: FileBody,
+        mut part: PartFile<'_>,
+        total: u64,
+    ) -> DownloadResult<Finished> {
         let body = body.expect(part.now.bytes, Some(total), self.max_size)?;
         part.now.total = Some(total);
         self.check_target(&part.head()?, Some(total))?;
@@ -157,7 +162,7 @@ impl FileRequest<'_> {
     }
 
     /// A file of another size under the final name is not this one; no need to fetch it to know.
-    fn check_target(&self, head: &[u8], total: Option<u64>) -> Result<()> {
+    fn check_target(&self, head: &[u8], total: Option<u64>) -> DownloadResult<()> {
         let path = self.final_path(head);
         match (publish::size_under(&path)?, total) {
             (Some(size), Some(total)) if size != total && !self.replace => {
@@ -172,7 +177,12 @@ impl FileRequest<'_> {
     }
 
     /// Appends `head` and what follows it until the proven end.
-    fn receive(&self, mut body: FileBody, mut part: PartFile<'_>, head: &[u8]) -> Result<Finished> {
+    fn receive(
+        &self,
+        mut body: FileBody,
+        mut part: PartFile<'_>,
+        head: &[u8],
+    ) -> DownloadResult<Finished> {
         let mut append = || {
             part.write(head)?;
             let mut buffer = vec![0; BUFFER];
@@ -195,7 +205,12 @@ impl FileRequest<'_> {
     }
 
     /// Every byte is here, if all was `received`: make it durable, record it, rename it.
-    fn finish(&self, mut part: PartFile<'_>, from: &str, received: Result<()>) -> Result<Finished> {
+    fn finish(
+        &self,
+        mut part: PartFile<'_>,
+        from: &str,
+        received: DownloadResult<()>,
+    ) -> DownloadResult<Finished> {
         let finished = match received.and_then(|()| self.complete(&mut part, from)) {
             Ok(finished) => finished,
             Err(error) => return Err(part.end(error)),
@@ -205,7 +220,7 @@ impl FileRequest<'_> {
         Ok(finished)
     }
 
-    fn complete(&self, part: &mut PartFile<'_>, from: &str) -> Result<Finished> {
+    fn complete(&self, part: &mut PartFile<'_>, from: &str) -> DownloadResult<Finished> {
         let head = part.head()?;
         if let Some(what) = content::wrong_beginning(self.asset, &head) {
             part.distrust();

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::content::HEAD;
-use super::error::{DownloadError, Next, Result};
+use super::error::{DownloadError, DownloadResult, Next};
 use super::range::{self, Whole};
 use super::{BUFFER, FileRequest, Ledger, hex};
 use crate::video::{Part, RowId};
@@ -60,7 +60,7 @@ impl<'a> PartFile<'a> {
 
     /// A new, empty part. Recorded before it is created: a crash in between leaves a record of nothing, not a file
     /// nobody knows.
-    pub(super) fn create(request: &FileRequest<'a>, whole: Whole) -> Result<Self> {
+    pub(super) fn create(request: &FileRequest<'a>, whole: Whole) -> DownloadResult<Self> {
         let random = Uuid::new_v4().simple().to_string();
         let FileRequest { stem, row, .. } = request;
         let name = format!(".{stem}.{row}-{}{SUFFIX}", &random[..12]);
@@ -87,7 +87,7 @@ impl<'a> PartFile<'a> {
 
     /// The recorded part, cut back to what was recorded; `None` when it is not that file any more or could not be
     /// resumed anyway.
-    pub(super) fn reopen(request: &FileRequest<'a>) -> Result<Option<Self>> {
+    pub(super) fn reopen(request: &FileRequest<'a>) -> DownloadResult<Option<Self>> {
         let may_resume = |recorded: &&Part| {
             let strong = recorded.etag.as_deref().is_some_and(range::is_strong);
             let ours = is_part_of(&recorded.name, request.row, Some(request.stem));
@@ -116,7 +116,7 @@ impl<'a> PartFile<'a> {
         Ok(hash.map(|hash| Self::new(request, file, hash, recorded.clone())))
     }
 
-    pub(super) fn head(&self) -> Result<Vec<u8>> {
+    pub(super) fn head(&self) -> DownloadResult<Vec<u8>> {
         let wanted = usize::try_from(self.now.bytes).map_or(HEAD, |bytes| bytes.min(HEAD));
         let mut head = vec![0; wanted];
         let read = self.file.read_at(&mut head, 0);
@@ -125,7 +125,7 @@ impl<'a> PartFile<'a> {
     }
 
     /// Appends; every 16 MiB, or few seconds, what is there is made durable in the background, and recorded when it is.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> DownloadResult<()> {
         let found = self.file.metadata();
         let found = found.map_err(DownloadError::disk("look at", &self.path))?;
         // Cut shorter by another program, it would get a hole here and its right length again.
@@ -167,7 +167,7 @@ impl<'a> PartFile<'a> {
     }
 
     /// Waits for the sync under way, if any, and records what it made durable.
-    fn synced(&mut self) -> Result<()> {
+    fn synced(&mut self) -> DownloadResult<()> {
         let Some((thread, beginning)) = self.syncing.take() else {
             return Ok(());
         };
@@ -176,13 +176,13 @@ impl<'a> PartFile<'a> {
         self.note(result, &beginning)
     }
 
-    fn record(&mut self) -> Result<()> {
+    fn record(&mut self) -> DownloadResult<()> {
         self.synced()?;
         let result = self.file.sync_data();
         self.note(result, &self.so_far())
     }
 
-    fn note(&mut self, sync: io::Result<()>, durable: &Part) -> Result<()> {
+    fn note(&mut self, sync: io::Result<()>, durable: &Part) -> DownloadResult<()> {
         self.checked(sync)?;
         self.ledger.part(Some(durable))?;
         self.recorded = durable.bytes;
@@ -190,7 +190,7 @@ impl<'a> PartFile<'a> {
         Ok(())
     }
 
-    fn checked(&mut self, sync: io::Result<()>) -> Result<()> {
+    fn checked(&mut self, sync: io::Result<()>) -> DownloadResult<()> {
         self.sync_failed |= sync.is_err();
         sync.map_err(DownloadError::disk("sync", &self.path))
     }
@@ -206,7 +206,7 @@ impl<'a> PartFile<'a> {
     }
 
     /// Complete: durable, with a final file's permissions. Returns its digest.
-    pub(super) fn seal(&mut self, mode: fs::Permissions) -> Result<String> {
+    pub(super) fn seal(&mut self, mode: fs::Permissions) -> DownloadResult<String> {
         self.synced()?;
         match self.file.set_permissions(mode) {
             // FAT and its kind have no permissions to set.
@@ -247,7 +247,7 @@ impl<'a> PartFile<'a> {
         error
     }
 
-    fn discard(&self) -> Result<()> {
+    fn discard(&self) -> DownloadResult<()> {
         discard_in(&self.path)?;
         self.ledger.part(None)
     }
@@ -255,14 +255,14 @@ impl<'a> PartFile<'a> {
 
 /// Removes the part file `part_name` of `dir`. Only a regular file that is named like a part of this row is touched;
 /// links are never followed, a missing file is fine.
-pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> Result<()> {
+pub(crate) fn discard(dir: &Path, part_name: &str, row: RowId) -> DownloadResult<()> {
     if is_part_of(part_name, row, None) {
         discard_in(&dir.join(part_name))?;
     }
     Ok(())
 }
 
-fn discard_in(path: &Path) -> Result<()> {
+fn discard_in(path: &Path) -> DownloadResult<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => fs::remove_file(path),
         found => found.map(drop),

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use nix::fcntl::OFlag;
 
-use super::error::{DownloadError, Result};
+use super::error::{DownloadError, DownloadResult};
 use super::part::{self, is_missing, is_under, is_whole};
 use crate::video::RowId;
 
@@ -63,7 +63,7 @@ pub(crate) fn verify(path: &Path, bytes: u64, sha256: &str) -> io::Result<OnDisk
 }
 
 impl Finished {
-    fn verify(&self) -> Result<OnDisk> {
+    fn verify(&self) -> DownloadResult<OnDisk> {
         verify(&self.path, self.bytes, &self.sha256)
             .map_err(DownloadError::disk("read", &self.path))
     }
@@ -76,7 +76,7 @@ pub(crate) fn recover(
     row: RowId,
     finished: &Finished,
     replace: bool,
-) -> Result<Recovered> {
+) -> DownloadResult<Recovered> {
     if finished.verify()? == OnDisk::Intact {
         return adopt(dir, row, finished).map(|()| Recovered::Adopted);
     }
@@ -87,7 +87,7 @@ pub(crate) fn recover(
     place(dir, row, &part, finished, replace).map(|()| Recovered::Published)
 }
 
-fn complete_part(dir: &Path, row: RowId, finished: &Finished) -> Result<Option<File>> {
+fn complete_part(dir: &Path, row: RowId, finished: &Finished) -> DownloadResult<Option<File>> {
     if !part::is_part_of(&finished.part_name, row, None) {
         return Ok(None);
     }
@@ -110,7 +110,7 @@ pub(super) fn place(
     part: &File,
     finished: &Finished,
     replace: bool,
-) -> Result<()> {
+) -> DownloadResult<()> {
     let path = dir.join(&finished.part_name);
     let is_ours = |name: &Path| {
         is_under(part, name, finished.bytes).map_err(DownloadError::disk("look at", name))
@@ -144,7 +144,7 @@ fn is_regular(path: &Path) -> bool {
 }
 
 /// The final name is right, but perhaps not durable yet, and the part may still be there.
-fn adopt(dir: &Path, row: RowId, finished: &Finished) -> Result<()> {
+fn adopt(dir: &Path, row: RowId, finished: &Finished) -> DownloadResult<()> {
     File::open(&finished.path)
         .and_then(|file| file.sync_all())
         .map_err(DownloadError::disk("sync", &finished.path))?;
@@ -176,7 +176,7 @@ fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// What is under a final name: `None`, or the size of a regular file; anything else is in the way.
-pub(super) fn size_under(path: &Path) -> Result<Option<u64>> {
+pub(super) fn size_under(path: &Path) -> DownloadResult<Option<u64>> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found.len())),
         Ok(_) => Err(DownloadError::taken(path)),
@@ -186,7 +186,7 @@ pub(super) fn size_under(path: &Path) -> Result<Option<u64>> {
 }
 
 /// Creates `dir` and what is missing above it, durably.
-pub(super) fn create_dir(dir: &Path) -> Result<()> {
+pub(super) fn create_dir(dir: &Path) -> DownloadResult<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
     fs::create_dir_all(dir).map_err(DownloadError::disk("create directory", dir))?;
     missing
@@ -196,7 +196,7 @@ pub(super) fn create_dir(dir: &Path) -> Result<()> {
 }
 
 /// Makes names in `dir` durable: without it a power cut may undo a rename although the file's bytes are safe.
-fn sync_dir(dir: &Path) -> Result<()> {
+fn sync_dir(dir: &Path) -> DownloadResult<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(DownloadError::disk("sync directory", dir))

@@ -12,7 +12,7 @@ use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, Version};
 
 use super::content;
-use super::error::{DownloadError, Result};
+use super::error::{DownloadError, DownloadResult};
 use crate::net;
 use crate::time::Timestamp;
 use crate::video::{Asset, Part};
@@ -47,7 +47,7 @@ pub(super) enum Rest {
 }
 
 /// Judges the answer to a plain request; `from` is who answered.
-pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> Result<Whole> {
+pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> DownloadResult<Whole> {
     let headers = &answer.headers;
     match answer.status.as_u16() {
         200 => Ok(Whole {
@@ -66,7 +66,7 @@ pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> Result<Whole> {
 }
 
 /// Judges the answer to a request for what follows `part`, with `Range` and `If-Range`.
-pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> Result<Rest> {
+pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> DownloadResult<Rest> {
     let etag = strong_etag(&answer.headers);
     let same_file = etag.is_some() && etag == part.etag.as_deref();
     let fits = |total| same_file && part.total.is_none_or(|known| known == total);
@@ -236,7 +236,7 @@ mod tests {
         answer.body(()).unwrap().into_parts().0
     }
 
-    fn judged(line: &str) -> Result<Whole> {
+    fn judged(line: &str) -> DownloadResult<Whole> {
         whole(Asset::Video, "h", &head(line))
     }
 

@@ -137,7 +137,7 @@ struct Notes {
 }
 
 impl Notes {
-    fn say(&self, word: String) -> Result<()> {
+    fn say(&self, word: String) -> DownloadResult<()> {
         let mut said = self.said.borrow_mut();
         if self.fails_at == Some(said.len()) {
             return Err(DownloadError::unrecorded());
@@ -148,7 +148,7 @@ impl Notes {
 }
 
 impl Ledger for Notes {
-    fn part(&self, part: Option<&Part>) -> Result<()> {
+    fn part(&self, part: Option<&Part>) -> DownloadResult<()> {
         self.say(match part {
             Some(part) => format!("part {}", part.bytes),
             None => "no part".to_owned(),
@@ -156,7 +156,7 @@ impl Ledger for Notes {
         self.part.replace(part.cloned());
         Ok(())
     }
-    fn publishing(&self, finished: &Finished) -> Result<()> {
+    fn publishing(&self, finished: &Finished) -> DownloadResult<()> {
         self.say("publishing".to_owned())?;
         self.finished.replace(Some(finished.clone()));
         Ok(())
@@ -209,7 +209,7 @@ impl Row {
         row
     }
 
-    fn fetch_url(&self, url: &str) -> Result<Finished> {
+    fn fetch_url(&self, url: &str) -> DownloadResult<Finished> {
         let read = Duration::from_millis(300);
         let client = FileClient::new(true, read, None);
         let request = FileRequest {
@@ -228,7 +228,7 @@ impl Row {
         result
     }
 
-    fn fetch(&self, host: &Host) -> Result<Finished> {
+    fn fetch(&self, host: &Host) -> DownloadResult<Finished> {
         self.fetch_url(&format!("{}/v.mp4?sig=SECRET", host.url))
     }
 

@@ -84,7 +84,6 @@ impl<'a> Card<'a> {
     }
 }
 
-/// `1:42`, as a player shows it.
 fn clock(length: &Duration) -> String {
     format!("{}:{:02}", length.as_secs() / 60, length.as_secs() % 60)
 }
@@ -99,7 +98,6 @@ fn tone(video: &Video) -> &'static str {
     }
 }
 
-/// Its title, else how its script begins, else its number.
 fn name(video: &Video) -> String {
     let title = video.title.as_deref().unwrap_or_default().trim();
     let script = video.script.as_deref().unwrap_or_default();

@@ -198,7 +198,6 @@ fn times(renders: &[(f64, Duration)]) -> Drawn<Plot> {
     })
 }
 
-/// Medians of the three waits between a submission and its file.
 fn waiting(observed: &Observed) -> Drawn<Option<Plot>> {
     let waits = [
         ("to be sent", &observed.sending),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ureq::http::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use ureq::http::response::Parts;
@@ -225,15 +225,10 @@ impl Client {
             proxy: self.proxy.as_ref(),
             reuse,
             timeouts: self.timeouts,
+            // Whatever the other time-outs allow, a server that drips bytes is left after this.
+            whole: Some(self.timeouts.response + 2 * self.timeouts.per_read),
         };
         net::agent(&options, self.connector.clone())
-    }
-
-    /// Whatever the other time-outs allow, a server that drips bytes is left after this.
-    fn whole(&self) -> Duration {
-        let left = |at: Instant| at.saturating_duration_since(Instant::now());
-        let whole = self.timeouts.response + 2 * self.timeouts.per_read;
-        self.until.map_or(whole, |at| whole.min(left(at)))
     }
 
     fn get<T>(
@@ -272,9 +267,14 @@ impl Client {
         transport::begin_request();
         let response = request
             .map_err(ureq::Error::from)
-            .and_then(|request| {
-                let request = agent.configure_request(request);
-                agent.run(request.timeout_global(Some(self.whole())).build())
+            .and_then(|request| match self.until {
+                None => agent.run(request),
+                // A request with settings of its own resumes no TLS session.
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    let request = agent.configure_request(request);
+                    agent.run(request.timeout_global(Some(left)).build())
+                }
             })
             .map_err(|error| match transport::was_handed_over() {
                 true => self.no_answer("no answer", &error),

@@ -58,7 +58,6 @@ impl Response {
             .any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
-    /// The status line, the headers as they are and the empty line.
     pub fn head(&self) -> Vec<u8> {
         let code = StatusCode::from_u16(self.status).ok();
         let reason = code.and_then(|code| code.canonical_reason());

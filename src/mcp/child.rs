@@ -109,6 +109,11 @@ pub(super) async fn run(
     };
     let ((), talk, lines) = tokio::join!(feed, listen, read);
     let code = child.0.wait().await.ok().and_then(|status| status.code());
+    ended(code, &talk, lines)
+}
+
+/// What a run that printed `lines` amounts to, by its exit code and what it said on stderr.
+fn ended(code: Option<i32>, talk: &[u8], lines: Vec<Value>) -> Result<Vec<Value>, Problem> {
     let said = talk.rsplit(|byte| *byte == b'\n').find_map(|line| {
         let line: Value = serde_json::from_slice(line).ok()?;
         problem(&line["error"])

@@ -244,7 +244,6 @@ fn or_none<T>(found: Result<T, Problem>) -> Result<Option<T>, Problem> {
     }
 }
 
-/// `--NAME=VALUE` for each value.
 fn options<'a>(
     name: &'static str,
     values: impl IntoIterator<Item = &'a String>,
@@ -438,7 +437,9 @@ impl ToolCall<'_> {
         let said = asked.text.into_bytes();
         let lines = self.verb("reply", None, &[&id, "@-"], said).await?;
         let video = self.server.row(&id)?;
-        let is_it = |line: &&Value| line["type"] == "message" && line["id"] == video.id.0;
+        let is_it = |line: &&Value| {
+            line["type"] == "message" && line["message"] == "reply" && line["id"] == video.id.0
+        };
         let message = lines.iter().rfind(is_it).unwrap_or(&Value::Null);
         let failed = |why: &str| Problem::new("reply_failed", why);
         let (problem, hint) = match message["state"].as_str().map(str::parse) {
@@ -477,7 +478,6 @@ impl ToolCall<'_> {
             .await
     }
 
-    /// Submits through a verb that takes the options of `submit`.
     async fn submit(
         self,
         verb: &str,

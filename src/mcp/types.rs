@@ -142,7 +142,8 @@ pub(super) struct CheckAnswer {
     pub(super) changes: Vec<Value>,
     /// Files that were saved.
     pub(super) saved: Vec<Value>,
-    /// Videos that could not be asked for or saved this time; the next check tries again.
+    /// Videos that could not be asked for or saved this time (the next check tries again), and messages to agents that
+    /// HeyGen refused or did not answer (not sent again by themselves).
     pub(super) errors: Vec<Value>,
     /// What is still going on.
     pub(super) unfinished: Option<u64>,

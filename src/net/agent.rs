@@ -47,6 +47,7 @@ pub(crate) struct AgentOptions<'a> {
     pub(crate) proxy: Option<&'a Proxy>,
     pub(crate) reuse: Reuse,
     pub(crate) timeouts: Timeouts,
+    pub(crate) whole: Option<Duration>,
 }
 
 pub(crate) fn agent(options: &AgentOptions<'_>, connector: WatchingConnector) -> Agent {
@@ -72,6 +73,7 @@ pub(crate) fn agent(options: &AgentOptions<'_>, connector: WatchingConnector) ->
         .max_response_header_size(64 * 1024)
         .input_buffer_size(64 * 1024)
         .output_buffer_size(16 * 1024)
+        .timeout_global(options.whole)
         .timeout_resolve(Some(timeouts.connect))
         .timeout_connect(Some(timeouts.connect))
         .timeout_send_request(Some(timeouts.response))

@@ -48,7 +48,8 @@ impl Access {
 }
 
 /// What a request takes when all is well.
-const USUAL: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(1);
+const SLOW_ANSWER: Duration = Duration::from_secs(15);
 
 /// Whether `video` is this account's, or nobody's yet.
 pub(super) fn may_ask(account: &Account, video: &Video) -> bool {
@@ -109,11 +110,7 @@ impl Run<'_, '_> {
     /// For how long a request may still be begun, if at all: the process ends at the deadline, and what has no answer by
     /// then stays without. `once`: it can never be asked for again, so a slow answer is waited for, too.
     pub(super) fn spare(&mut self, once: bool) -> Option<Duration> {
-        let needed = if once {
-            Timeouts::default().response
-        } else {
-            USUAL
-        };
+        let needed = if once { SLOW_ANSWER } else { ANSWER };
         let spare = self.left().checked_sub(needed);
         self.reporter.tally.out_of_time |= spare.is_none();
         spare

@@ -38,7 +38,6 @@ impl Lost {
         }))
     }
 
-    /// Whether this job of the list of `kind` may be what became of it.
     pub(crate) fn may_be(&self, kind: Kind, remote: &RemoteVideo) -> bool {
         self.video.kind.strategy().list == kind.strategy().list
             && decide::may_be(&self.video, self.title.as_deref(), remote)

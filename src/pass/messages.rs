@@ -16,7 +16,7 @@ use crate::video::MessageState;
 impl Run<'_, '_> {
     pub(super) fn send_messages(&mut self, store: &mut Store) -> Result<()> {
         for message in store.read(|tx| tx.unsent_messages())? {
-            if self.limiter.is_closed() || self.spare(true).is_none() {
+            if self.limiter.is_closed() {
                 return Ok(());
             }
             self.send_message(store, &message)?;
@@ -37,6 +37,9 @@ impl Run<'_, '_> {
         let Some(job) = video.job().filter(|_| may_ask(&access.account, &video)) else {
             return Ok(());
         };
+        if self.spare(true).is_none() {
+            return Ok(());
+        }
         let (unsent, sending) = (MessageState::Unsent, MessageState::Sending);
         if !store.write(|tx| tx.move_message(message.id, unsent, sending, None))? {
             return Ok(());

@@ -113,7 +113,8 @@ impl Run<'_, '_> {
             outage,
             Outage::Key | Outage::Forbidden | Outage::SubmitForbidden
         ) {
-            self.reporter.tally.auth = Some(problem.clone());
+            let auth = &mut self.reporter.tally.auth;
+            auth.get_or_insert_with(|| problem.clone());
         }
         self.outage(outage, problem);
         self.limiter.close();

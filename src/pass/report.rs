@@ -359,7 +359,6 @@ fn end(video: &Video) -> String {
     }
 }
 
-/// How far a message to an agent got.
 pub(crate) fn message_line(
     row: RowId,
     message: MessageKind,

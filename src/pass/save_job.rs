@@ -13,7 +13,7 @@ use super::commit::Message;
 use super::{Access, PassOptions};
 use crate::decide::{self, FileFact, Verdict};
 use crate::download::{
-    self, DownloadError, FileRequest, Finished, Ledger, Next, Result, mount, stop,
+    self, DownloadError, DownloadResult, FileRequest, Finished, Ledger, Next, mount, stop,
 };
 use crate::heygen::Backoff;
 use crate::locks::Guard;
@@ -124,13 +124,15 @@ impl SaveJob {
                     waited += pause;
                 }
                 // Some hosts answer no request for a part, each in a way of its own.
-                None if ledger.fruitless.get() > 1 && !ledger.whole.replace(true) => {}
+                None if ledger.fruitless.get() > 1
+                    && !matches!(error.next, Next::Retry(Some(_)))
+                    && !ledger.whole.replace(true) => {}
                 None => return failed(error),
             }
         }
     }
 
-    fn fetch(&self, url: &str, ledger: &JobLedger<'_>) -> Result<Finished> {
+    fn fetch(&self, url: &str, ledger: &JobLedger<'_>) -> DownloadResult<Finished> {
         if let Some(point) = self.disk.as_ref().filter(|point| !mount::is_mounted(point)) {
             return Err(DownloadError::unmounted(point));
         }
@@ -204,7 +206,7 @@ struct JobLedger<'a> {
 
 impl JobLedger<'_> {
     /// What the row does not take, since it is gone or another video's by now, is never acknowledged.
-    fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> Result<()> {
+    fn say(&self, fact: FileFact, ack: Option<Sender<()>>) -> DownloadResult<()> {
         let (row, asset, video_id) = (self.row, self.asset, self.video_id.clone());
         let delivered = (self.deliver)(Message::new(move |run, tx| {
             let found = tx.video(row)?.map(|video| video.video_id);
@@ -218,7 +220,7 @@ impl JobLedger<'_> {
             .ok_or_else(DownloadError::unrecorded)
     }
 
-    fn commit(&self, fact: FileFact) -> Result<()> {
+    fn commit(&self, fact: FileFact) -> DownloadResult<()> {
         let (ack, committed) = channel();
         self.say(fact, Some(ack))?;
         committed.recv().map_err(|_| DownloadError::unrecorded())
@@ -226,7 +228,7 @@ impl JobLedger<'_> {
 }
 
 impl Ledger for JobLedger<'_> {
-    fn part(&self, part: Option<&Part>) -> Result<()> {
+    fn part(&self, part: Option<&Part>) -> DownloadResult<()> {
         self.part.replace(part.cloned());
         let fact = FileFact::Part(part.cloned());
         // About to be created: a crash must not leave a file nobody knows. Or this is the last word before the end.
@@ -237,7 +239,7 @@ impl Ledger for JobLedger<'_> {
         }
     }
 
-    fn publishing(&self, finished: &Finished) -> Result<()> {
+    fn publishing(&self, finished: &Finished) -> DownloadResult<()> {
         self.commit(FileFact::Complete(finished.clone()))
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Sends {
     outbox_seen_at: Option<Timestamp>,
     /// Rows whose answer named another row's video, and that were asked once more.
     asked_again: HashSet<RowId>,
+    /// HeyGen does not say what time it is: something between answers for it, as it may always do. Then our clock counts.
+    timeless: bool,
     other_account: u64,
 }
 
@@ -174,9 +176,10 @@ impl Run<'_, '_> {
             verdict,
             Verdict::NotAsked | Verdict::KeyRefused | Verdict::NotSent
         );
+        self.sends.timeless = matches!(error.http_status(), Some(200..500));
         if ends {
             self.stop_for(verdict, &error);
-        } else if self.clock_skew().is_none() {
+        } else if self.clock_skew().is_none() && !self.sends.timeless {
             self.outage(Outage::Network, error);
         }
         !ends
@@ -241,7 +244,7 @@ impl Run<'_, '_> {
         let is_old = video.submitted_at < now.before(OUTBOX_SEEN_EVERY) && !self.ignore_backoff;
         let is_old = is_old || video.phase == Phase::Sending;
         let heard = self.clock_skew().is_some() || self.polls.witness > Witness::Nothing;
-        if is_old && !heard && !self.sends.asked_again.contains(&row) {
+        if is_old && !heard && !self.sends.timeless && !self.sends.asked_again.contains(&row) {
             return Ok(None);
         }
         if video.phase == Phase::Unsent

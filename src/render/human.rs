@@ -71,7 +71,6 @@ pub fn usual(times: &RenderTimes, least: u64) -> Option<String> {
     known.then(|| format!("usually {usual}, nine of ten within {most}"))
 }
 
-/// `190 completed, 12 failed`.
 pub fn counts(words: &[(String, u64)]) -> String {
     let counted = words.iter();
     let counted = counted.map(|(word, count)| format!("{count} {}", text::fit(word, 30)));
@@ -103,12 +102,10 @@ pub fn clock(at: Timestamp, now: Timestamp, local: Local) -> String {
     }
 }
 
-/// `2026-11-23 09:12`.
 pub fn clock_minute(at: Timestamp, local: Local) -> String {
     local(at).format("%Y-%m-%d %H:%M").to_string()
 }
 
-/// `2026-11-23 09:12:03`.
 pub fn clock_exact(at: Timestamp, local: Local) -> String {
     local(at).format("%Y-%m-%d %H:%M:%S").to_string()
 }

@@ -149,7 +149,6 @@ impl Screen {
         self.as_json(value, Self::row);
     }
 
-    /// One object with `--json`, else `lines`.
     pub fn result(&self, value: &impl Serialize, lines: impl FnOnce() -> String) {
         match self.json {
             true => self.json_row(value),

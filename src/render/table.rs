@@ -61,7 +61,6 @@ fn field_cell(field: Field, video: &Video, view: &View) -> Cell {
     Cell::new(field.of(video).to_text(), tone)
 }
 
-/// Its title, else how its script begins.
 fn title(video: &Video) -> Cell {
     match (video.title.as_deref(), video.script.as_deref()) {
         (Some(title), _) if !title.trim().is_empty() => Cell::new(title, style::PLAIN),
@@ -106,7 +105,6 @@ fn trouble(video: &Video, view: &View) -> Option<String> {
     Some(text)
 }
 
-/// The main video's file, else the first that was wanted.
 fn file(video: &Video, view: &View) -> Cell {
     let Some(file) = video.file(Asset::Video).or(video.files.first()) else {
         return Cell::new("", style::PLAIN);
@@ -131,7 +129,6 @@ fn file(video: &Video, view: &View) -> Cell {
     }
 }
 
-/// Why it failed: `code: message`, or whichever of the two is known.
 pub(crate) fn failure(video: &Video) -> String {
     let known = [&video.failure_code, &video.failure_message];
     let known: Vec<&str> = known.into_iter().flatten().map(String::as_str).collect();

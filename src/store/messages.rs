@@ -48,7 +48,7 @@ impl Tx<'_> {
 
     pub(crate) fn last_message_state(&self, row: RowId) -> Result<Option<MessageState>> {
         self.value_if_any(
-            "SELECT state FROM messages WHERE video = ?1 ORDER BY id DESC LIMIT 1",
+            "SELECT state FROM messages WHERE video = ?1 AND kind = 'reply' ORDER BY id DESC LIMIT 1",
             [row],
         )
     }

@@ -205,7 +205,10 @@ impl Tx<'_> {
             for entry in &decision.events {
                 self.append(video.id, entry, now)?;
             }
-            for (kind, text) in &decision.messages {
+            // Beside what a person is about to say, a word of ours might start a second render.
+            let is_said =
+                self.exists("messages WHERE state = 'unsent' AND video = ?", [video.id])?;
+            for (kind, text) in decision.messages.iter().filter(|_| !is_said) {
                 self.put_message(video.id, *kind, text, now)?;
             }
             Ok(true)
@@ -255,7 +258,6 @@ impl Tx<'_> {
         Ok(page)
     }
 
-    /// The latest `missing` rows that became so since, at most `limit`.
     pub fn missing_since(&self, since: Timestamp, limit: u32) -> Result<Vec<Asked>> {
         let (rows, ..) = self.readable(
             "SELECT id, rev, kind, coalesce(session_id, video_id), NULL, 0, 0, 1
@@ -292,7 +294,6 @@ impl Tx<'_> {
         self.exists(&old, [before])
     }
 
-    /// How many rows in the outbox only another account than this may send.
     pub fn waiting_for_others(&self, account: &Account) -> Result<u64> {
         self.value(
             &format!("SELECT count(*) FROM {OUTBOX} AND account NOT IN (?1, ?2)"),

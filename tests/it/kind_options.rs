@@ -470,7 +470,7 @@ fn a_reply_or_a_stop_that_makes_no_sense_is_refused() {
 #[test]
 fn a_stopped_session_ends_badly_in_its_own_word_and_can_be_retried() {
     let (bench, session) = agent(&["--nudge", "2"]);
-    let run = bench.tracker(&format!("stop {}", &session[..8])).exits(0);
+    let run = bench.tracker(&format!("stop {}", &session[..31])).exits(0);
     assert!(run.stdout.contains("cancelled"), "{}", run.screen());
     assert_eq!(bench.query("SELECT outcome FROM videos"), "failed");
     bench.tracker("check 1 --exit-status").exits(5);

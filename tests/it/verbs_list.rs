@@ -207,7 +207,7 @@ fn the_beginning_of_a_session_s_id_names_its_row() {
     bench.tracker("submit --prompt Tea").exits(0);
     let session = bench.query("SELECT session_id FROM videos");
     let shown = bench
-        .tracker(&format!("show {} --json", &session[..8]))
+        .tracker(&format!("show {} --json", &session[..31]))
         .exits(0);
     assert_eq!(shown.json()[0]["session_id"], session.as_str());
 }

@@ -556,7 +556,7 @@ fn edit_changes_title_and_labels_here_and_nothing_at_heygen() {
     assert_eq!(bench.heygen.requests().len(), requests);
     bench.tracker("edit 2").exits(2);
     bench.tracker("edit 99 --tag x").exits(1);
-    let beginning = &bench.video_id(2)[..8];
+    let beginning = &bench.video_id(2)[..31];
     bench
         .tracker(&format!("edit {beginning} --tag last"))
         .exits(0);

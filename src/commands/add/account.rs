@@ -121,6 +121,9 @@ fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> R
         ..PassOptions::default()
     };
     let tally = context.pass(store, Scope::Named(rows), Level::Outages, options)?;
+    if let (true, Some(problem)) = (context.screen.json, &tally.auth) {
+        context.screen.problem(problem);
+    }
     Ok(tally.exit(false))
 }
 

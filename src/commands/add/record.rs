@@ -20,7 +20,6 @@ const PAGE: usize = 500;
 /// More known ids than this are only counted.
 const NAMED: usize = 5;
 
-/// What becomes a row.
 #[derive(Debug)]
 pub(super) struct MadeElsewhere {
     pub new: NewVideo,

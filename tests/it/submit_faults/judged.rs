@@ -198,6 +198,22 @@ fn s20_the_clock_of_what_stands_between_says_nothing_about_a_key() {
 }
 
 #[test]
+fn s20_where_nobody_says_what_time_it_is_our_clock_counts() {
+    let bench = queued();
+    bench
+        .heygen
+        .fault(POST, Fault::cut_before_answer().times(2));
+    bench.tracker("check").exits(1);
+    bench.advance(5 * MINUTE);
+    bench
+        .heygen
+        .fault("GET /v3/users/me", Fault::html(404).forever());
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.status(1), "waiting");
+    ends_well(&bench);
+}
+
+#[test]
 fn s11_a_queued_row_is_submitted_only_by_the_account_it_was_recorded_under() {
     let bench = queued_on(two_accounts(), 2);
     let other = with_key(&bench, "check", "second-key").exits(1);
