@@ -59,7 +59,7 @@ fn file(video: &Video) -> Result<String> {
         let mut hint = match video.file(Asset::Video).map(|file| file.state) {
             _ if video.ended_badly() => format!("tracker show {id} says why"),
             Some(FileState::Gone) => format!("tracker download {id} fetches it again"),
-            None if video.is_completed() => {
+            None if video.is_completed() && !video.files.is_empty() => {
                 format!("tracker download {id} --assets video fetches it")
             }
             _ if video.is_completed() => format!("tracker download {id} fetches it"),
