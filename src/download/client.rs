@@ -191,11 +191,10 @@ fn is_named_otherwise(uri: &Uri, head: &Parts) -> bool {
     let named = named.and_then(|named| named.to_str().ok());
     let names = wanted.as_deref().map(file_names);
     let (wanted, named) = names.zip(named.map(file_names)).unwrap_or_default();
-    let is_same = |name| named.contains(name);
-    // A host that writes plain names only has to make something up for the others.
-    let comparable =
-        wanted.iter().any(|name| name.is_ascii()) || named.iter().any(|name| !name.is_ascii());
-    comparable && !named.is_empty() && !wanted.is_empty() && !wanted.iter().any(is_same)
+    // A host that writes plain names only leaves the other letters out, or puts signs for them.
+    let plain = |name: &String| name.chars().filter(char::is_ascii).collect();
+    let is_same = |name| named.contains(name) || named.contains(&plain(name));
+    !named.is_empty() && !wanted.is_empty() && !wanted.iter().any(is_same)
 }
 
 /// Letters and digits of the plain names in a `Content-Disposition`: hosts write all the rest in ways of their own.
@@ -331,6 +330,7 @@ mod tests {
             ("filename=\"It's%20My%20Vid%C3%A9o.mp4\"", true),
             ("filename*=UTF-8''My%20Vid%C3%A9o.mp4;", false),
             ("filename*=UTF-8''Your%20Vid%C3%A9o.mp4;", false),
+            ("filename=\"It_s My Vid_o.mp4\"", true),
             ("filename=\"Your Video.mp4\"", false),
         ] {
             let named = format!("attachment; {name}");
