@@ -142,6 +142,12 @@ impl Problem {
         Self::new(code::AMBIGUOUS_ID, message).with_hint("use the local number")
     }
 
+    pub fn panicked() -> Self {
+        let message = "a part of this program failed in a way that it should not";
+        Self::new(code::INTERNAL, message)
+            .with_hint("what is recorded stays, do not submit it again: the next check carries on")
+    }
+
     /// Another process sends a row or saves its files.
     pub fn in_use(row: RowId) -> Self {
         let message = format!("video {row} is being worked on by another tracker");

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -208,7 +209,8 @@ impl Passes<'_> {
         let (context, options) = (self.context.clone(), self.options.clone());
         let sender = self.sender.clone();
         let pass = move || {
-            let signal = match act(&context, &options, &pending) {
+            let acted = catch_unwind(AssertUnwindSafe(|| act(&context, &options, &pending)));
+            let signal = match acted.unwrap_or_else(|_| Err(Problem::panicked())) {
                 Ok(()) => Signal::Acted(pending.iter().map(|delivery| delivery.id).collect()),
                 Err(error) => Signal::Failed(error),
             };

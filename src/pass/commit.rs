@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 
 use super::Run;
 use crate::decide::{Decision, Entry};
-use crate::error::{Problem, Result, code};
+use crate::error::{Problem, Result};
 use crate::event::Event;
 use crate::locks::Guard;
 use crate::store::{Store, Tx};
@@ -44,9 +44,7 @@ impl Message {
     /// Whoever waits for a job that panicked waits for ever. What others have said by now is recorded first.
     pub(super) fn panicked() -> Self {
         Self::new(|run, _| {
-            let message = "a part of this program failed in a way that it should not";
-            let hint = "what is recorded stays, do not submit it again: the next check carries on";
-            run.after.fatal = Some(Problem::new(code::INTERNAL, message).with_hint(hint));
+            run.after.fatal = Some(Problem::panicked());
             Ok(())
         })
     }

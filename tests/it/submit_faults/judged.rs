@@ -149,15 +149,20 @@ fn s20_a_queue_that_is_worked_on_may_take_days() {
     ends_well(&bench);
 }
 
-#[test]
-fn s20_a_clock_that_stands_still_replays_no_forgotten_key() {
+fn unanswered_for_five_minutes() -> Bench {
     let bench = queued();
     bench
         .heygen
         .fault(POST, Fault::cut_before_answer().times(2));
     bench.tracker("check").exits(1);
-    // By HeyGen's clock a day has passed; by this machine's five minutes.
     bench.advance(5 * MINUTE);
+    bench
+}
+
+#[test]
+fn s20_a_clock_that_stands_still_replays_no_forgotten_key() {
+    let bench = unanswered_for_five_minutes();
+    // By HeyGen's clock a day has passed.
     let tomorrow = heygen_tracker::time::now().after(25 * HOUR);
     let date = tomorrow.to_chrono().format("%a, %d %b %Y %H:%M:%S GMT");
     let posts = bench.heygen.posts().len();
@@ -175,12 +180,7 @@ fn s20_a_clock_that_stands_still_replays_no_forgotten_key() {
 
 #[test]
 fn s20_the_clock_of_what_stands_between_says_nothing_about_a_key() {
-    let bench = queued();
-    bench
-        .heygen
-        .fault(POST, Fault::cut_before_answer().times(2));
-    bench.tracker("check").exits(1);
-    bench.advance(5 * MINUTE);
+    let bench = unanswered_for_five_minutes();
     let gateway = Fault::html(502).header("Date", "Fri, 01 Jan 2038 00:00:00 GMT");
     bench.heygen.fault("GET /v3/users/me", gateway.forever());
     let fresh = BODY.replace("Hello", "Fresh");
@@ -199,12 +199,7 @@ fn s20_the_clock_of_what_stands_between_says_nothing_about_a_key() {
 
 #[test]
 fn s20_where_nobody_says_what_time_it_is_our_clock_counts() {
-    let bench = queued();
-    bench
-        .heygen
-        .fault(POST, Fault::cut_before_answer().times(2));
-    bench.tracker("check").exits(1);
-    bench.advance(5 * MINUTE);
+    let bench = unanswered_for_five_minutes();
     bench
         .heygen
         .fault("GET /v3/users/me", Fault::html(404).forever());
