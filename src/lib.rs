@@ -48,6 +48,7 @@ mod each;
 pub mod error;
 mod event;
 #[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/mod.rs"]
 pub mod fuzz;
 mod gallery;
 pub mod heygen;

@@ -17,11 +17,11 @@ use crate::{heygen, http, import};
 pub type Target = fn(&[u8]);
 
 pub const TARGETS: [(&str, Target); 6] = [
-    ("answers", heygen::fuzz),
+    ("answers", heygen::fuzz::target),
     ("webhooks", webhooks),
     ("imports", imports),
     ("bodies", submitted),
-    ("ranges", download::fuzz),
+    ("ranges", download::fuzz::target),
     ("names", names),
 ];
 
@@ -34,7 +34,7 @@ fn webhooks(bytes: &[u8]) {
     let Some(secret) = Secret::new("whsec_test") else {
         return;
     };
-    let served = http::fuzz(bytes, |request| {
+    let served = http::fuzz::served(bytes, |request| {
         let as_sent = |name: &str| request.header(name);
         let refusal = webhook::read(&secret, as_sent, &request.body, now()).err();
         assert_eq!(refusal.map(|(status, _)| status), Some(401));
