@@ -71,7 +71,7 @@ pub(crate) struct Reporter<'a> {
     pub(super) screen: &'a Screen,
     level: Level,
     pub(crate) reports_again: bool,
-    /// Codes of rows' errors that were said in the name of all such rows.
+    /// Codes of rows' errors that were said in the name of all such rows, and messages of outages.
     said: BTreeSet<String>,
     pub(crate) tally: Tally,
 }
@@ -164,7 +164,10 @@ impl<'a> Reporter<'a> {
     pub(super) fn outage(&mut self, problem: &Problem, is_failure: bool, is_news: bool) {
         self.tally.errors += u64::from(is_failure);
         self.tally.outages += u64::from(is_failure);
-        if !is_news && !self.reports_again {
+        // Each round of a wait meets it.
+        let is_first = self.said.insert(problem.message.clone());
+        let is_wanted = is_first || self.screen.json || self.screen.verbose > 0;
+        if !is_wanted || !is_news && !self.reports_again {
             return;
         }
         let say = match is_failure {
@@ -198,6 +201,7 @@ impl<'a> Reporter<'a> {
     }
 
     pub(super) fn outage_over(&mut self, trouble: &Trouble, now: Timestamp) {
+        self.said.remove(&trouble.message);
         if !self.screen.json {
             let lasted = human::duration(now.since(trouble.since));
             let note = format!("resolved after {lasted}: {}", trouble.message);

@@ -241,6 +241,12 @@ fn waiting_with_a_refused_key_ends_with_one_error_unless_the_key_works_in_the_en
     assert_eq!(shown.matches("{\"error\":").count(), 1, "{shown}");
     assert!(shown.contains("--- exit 3"), "{shown}");
 
+    // Many rounds, said once.
+    let wait = format!("{} 3s", WAIT.replace(" --json", ""));
+    let shown = shows_with_key(&bench, "revoked", &wait);
+    assert_eq!(shown.matches("error: ").count(), 1, "{shown}");
+    assert!(shown.contains("--- exit 3"), "{shown}");
+
     let bench = Bench::with(Options {
         render: Render::After(Duration::ZERO),
         ..Options::default()
