@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::commands::options::WaitArgs;
 use crate::commands::{Context, load, pulse, retry};
@@ -12,10 +13,9 @@ use crate::error::{Exit, Problem, Result, code};
 use crate::locks::{Guard, Purpose};
 use crate::pass::{self, Access, Level, PassOptions, Reporter, Scope};
 use crate::render::fields::Field;
-use crate::render::json::RequestBody;
 use crate::render::screen::Screen;
 use crate::render::show::lost_hint;
-use crate::render::{human, text};
+use crate::render::{human, json, text};
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, DAY, Timestamp};
 use crate::video::{Phase, RowId, Video};
@@ -252,7 +252,7 @@ impl SubmitOptions {
             let line = DryRun {
                 kind: "dry_run",
                 place: &place,
-                request: RequestBody::new(&body),
+                request: json::request(&body),
                 duplicates: duplicates.iter().map(|video| video.id.0).collect(),
                 known: known.map(|row| row.0),
             };
@@ -431,7 +431,7 @@ struct DryRun<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     place: &'a str,
-    request: RequestBody<'a>,
+    request: Box<RawValue>,
     duplicates: Vec<i64>,
     /// The row that would be printed instead of submitting this.
     known: Option<i64>,
@@ -439,7 +439,7 @@ struct DryRun<'a> {
 
 impl DryRun<'_> {
     fn print(&self, duplicates: &[Video], screen: &Screen) {
-        screen.row(&text::sanitize(self.request.text()));
+        screen.row(&text::sanitize(self.request.get()));
         for video in duplicates {
             let (place, id) = (self.place, video.id);
             let (status, at) = (video.status(), video.submitted_at);

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::event::TimelineEntry;
 use crate::render::fields::Field;
-use crate::render::{json_text, text};
+use crate::render::text;
 use crate::video::{IdempotencyKey, Video};
 
 #[derive(Clone, Copy, Debug)]
@@ -52,34 +52,25 @@ impl Serialize for TicketObject<'_> {
         for field in Field::ALL {
             map.serialize_entry(field.name(), &field.of(self.video))?;
         }
-        map.serialize_entry("request", &self.request.map(RequestBody::new))?;
+        map.serialize_entry("request", &self.request.map(request))?;
         map.serialize_entry("idempotency_key", &key.map(IdempotencyKey::as_str))?;
         map.serialize_entry("events", self.events)?;
         map.end()
     }
 }
 
-/// A request body: the JSON value that it is, with its own key order and digits, else its text.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum RequestBody<'a> {
-    Json(Box<RawValue>),
-    Text(&'a str),
-}
-
-impl<'a> RequestBody<'a> {
-    pub fn new(body: &'a str) -> Self {
-        serde_json::from_str::<&RawValue>(body)
-            .and_then(|raw| RawValue::from_string(json_text::compact(raw.get())))
-            .map_or(Self::Text(body), Self::Json)
-    }
-
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Json(json) => json.get(),
-            Self::Text(text) => text,
-        }
-    }
+/// A request body as JSON on one line, with its own key order and digits; of a damaged one the text.
+pub fn request(body: &str) -> Box<RawValue> {
+    let line = match serde_json::from_str::<&RawValue>(body) {
+        // No token of JSON has one of these in it.
+        Ok(json) => json
+            .get()
+            .split(['\n', '\r', '\t'])
+            .map(str::trim)
+            .collect(),
+        Err(_) => serde_json::Value::from(body).to_string(),
+    };
+    RawValue::from_string(line).unwrap_or_default()
 }
 
 /// One line of JSON without its end: safe on a terminal, and unchanged for whoever parses it.
@@ -88,7 +79,7 @@ pub fn to_line(value: &impl Serialize) -> io::Result<String> {
     if !json.contains(text::is_harmful) {
         return Ok(json);
     }
-    // There is no white space around strings, a raw value was compacted: what is harmful stands in them.
+    // There is no line break outside of strings: what is harmful stands in them.
     let mut line = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         match text::is_harmful(c) {

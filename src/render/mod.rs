@@ -9,7 +9,6 @@ pub mod fields;
 mod grid;
 pub mod human;
 pub mod json;
-mod json_text;
 mod outlet;
 pub mod progress;
 pub mod screen;

@@ -12,12 +12,13 @@ use crate::kind::Kind;
 use crate::render::json::TicketObject;
 use crate::render::style::{self, paint, status_tone};
 use crate::render::table::failure;
-use crate::render::{View, human, json_text, text};
+use crate::render::{View, human, text};
 use crate::time::Timestamp;
 use crate::video::{Account, Asset, File, FileState, IdempotencyKey, Phase, RowId, Video};
 
 const MAX_REQUEST_LINES: usize = 60;
-const MAX_VALUE: usize = 2000;
+/// Of a value on one line: a body may have a script of 5,000 characters in it.
+const MAX_VALUE: usize = 8000;
 const MAX_CANDIDATES: usize = 3;
 const MAX_TITLE: usize = 60;
 /// Lines of a message that explains something, and of a title or a script.
@@ -184,19 +185,13 @@ impl Ticket<'_> {
 
     fn request(&mut self, body: &str) {
         self.heading("request");
-        let is_json = serde_json::from_str::<&serde_json::value::RawValue>(body).is_ok();
-        let (lines, complete) = if is_json {
-            json_text::pretty(body, MAX_REQUEST_LINES)
-        } else {
-            (vec![body.to_owned()], true)
-        };
-        for line in lines {
-            let text = line.trim_start();
-            let indent = line.len() - text.len() + 2;
-            let start = " ".repeat(indent);
-            self.wrapped(&start, text, indent + 2, MAX_LINES, style::PLAIN);
+        // A tab in JSON is one of the indent.
+        let body = body.replace('\t', "  ");
+        let mut lines = body.lines();
+        for line in lines.by_ref().take(MAX_REQUEST_LINES) {
+            self.wrapped("  ", line, 4, MAX_REQUEST_LINES, style::PLAIN);
         }
-        if !complete {
+        if lines.next().is_some() || self.out.ends_with("…\n") {
             self.line("  … (all of it: --json)");
         }
     }

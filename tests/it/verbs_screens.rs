@@ -232,13 +232,7 @@ fn show() {
       video      saved       65.5 kB   output/a833bdcdb6d1beb188dc97e5aab5fe3d.mp4
 
     request
-      {
-        "type": "avatar",
-        "avatar_id": "a1",
-        "voice_id": "v1",
-        "title": "Video 1",
-        "script": "Hello there"
-      }
+      {"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 1","script":"Hello there"}
 
     timeline
       TIME  recorded
@@ -270,13 +264,7 @@ fn show() {
     hint         `tracker retry 2` submits it again as a new video
 
     request
-      {
-        "type": "avatar",
-        "avatar_id": "a1",
-        "voice_id": "v1",
-        "title": "Video 2",
-        "script": "Hello there"
-      }
+      {"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video 2","script":"Hello there"}
 
     timeline
       TIME  recorded

@@ -26,7 +26,7 @@ fn at_a_terminal() {
     ID  STATUS     TITLE    AGE  RESULT
     3   queued     Video 3  20m
     2   failed     Video 2  20m  script_too…
-    1   completed  Video 1  20m  a833bd….mp4
+    1   completed  Video 1  20m  a833bdcdb6…
     --- exit 0
     ");
     assert_snapshot!(screen(60, "list --color never"), @r"
@@ -35,7 +35,7 @@ fn at_a_terminal() {
     ID  STATUS     TITLE    AGE  RESULT
     3   queued     Video 3  20m
     2   failed     Video 2  20m  script_too_long: Script too lo…
-    1   completed  Video 1  20m  a833bdcdb6d1beb188dc97e5aa….mp4
+    1   completed  Video 1  20m  a833bdcdb6d1beb188dc97e5aab5fe…
     --- exit 0
     ");
     assert_snapshot!(screen(80, "list --color never"), @r#"
@@ -110,13 +110,8 @@ fn at_a_terminal() {
     hint         `tracker retry 2` submits it again as a new video
 
     request
-      {
-        "type": "avatar",
-        "avatar_id": "a1",
-        "voice_id": "v1",
-        "title": "Video 2",
-        "script": "Hello there"
-      }
+      {"type":"avatar","avatar_id":"a1","voice_id":"v1","title":"Video
+        2","script":"Hello there"}
 
     timeline
       TIME  recorded
@@ -189,7 +184,7 @@ fn a_listing_says_what_a_person_wants_to_know() {
     4   waiting    Video 2          just now
     3   queued     👨‍👩‍👧 新製品…       20m
     2   failed     Video 2          20m         retried as 4
-    1   completed  Hello there      2025-01-01  a833bdcdb6d….mp4
+    1   completed  Hello there      2025-01-01  a833bdcdb6d1beb…
     --- exit 0
     ");
     assert_snapshot!(screen(140, "list"), @r"
@@ -209,7 +204,7 @@ fn a_listing_says_what_a_person_wants_to_know() {
     4   waiting    Video 2            TIME  launch,de
     3   queued     👨‍👩‍👧 新製品の…       TIME
     2   failed     Video 2            TIME             retried as 4
-    1   completed  Hello there        TIME             a833bdcdb6d1….mp4
+    1   completed  Hello there        TIME             a833bdcdb6d1beb1…
     --- exit 0
     ");
     assert_snapshot!(screen(80, "list --failed"), @r"

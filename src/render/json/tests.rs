@@ -158,10 +158,8 @@ fn everything_about_one_row() {
     "vtt_url":null,
     "template_id":null,
     "candidates":null,
-    "request":{"type":"avatar",
-    "script":"Hi\nthere",
-    "z":1,
-    "a":[1.50,{}]},
+    "request":{"type": "avatar",
+    "script": "Hi\nthere", "z": 1, "a": [1.50, {}]},
     "idempotency_key":"key-1",
     "events":[{"at":"2025-11-24T13:00:00Z",
     "kind":"recorded",
@@ -185,14 +183,18 @@ fn everything_about_one_row() {
 }
 
 #[test]
-fn a_request_that_is_not_json_is_text() {
+fn a_request_is_one_line_as_it_was_typed() {
     for (body, json) in [
-        ("{\"b\": 1.10,\n \"a\" : [ ]}", r#"{"b":1.10,"a":[]}"#),
+        (
+            "{\r\n\t\"b\": 1.10,\n  \"a b\" : [ ],\"b\":2}\n",
+            r#"{"b": 1.10,"a b" : [ ],"b":2}"#,
+        ),
+        (r#"{"q": "\" , \n:"}"#, r#"{"q": "\" , \n:"}"#),
         ("1 2", r#""1 2""#),
         ("{\"a\":", r#""{\"a\":""#),
         ("{\"a\":\"\u{202e}\"}", r#"{"a":"\u202e"}"#),
     ] {
-        assert_eq!(to_line(&RequestBody::new(body)).unwrap(), json);
+        assert_eq!(to_line(&request(body)).unwrap(), json);
     }
 }
 

@@ -33,15 +33,8 @@ fn a_failed_video() {
     hint         `tracker retry 2` submits it again as a new video
 
     request
-      {
-        "type": "avatar",
-        "script": "Hi\nthere",
-        "z": 1,
-        "a": [
-          1.50,
-          {}
-        ]
-      }
+      {"type": "avatar",
+       "script": "Hi\nthere", "z": 1, "a": [1.50, {}]}
 
     timeline
       2025-11-24 14:00:00  recorded
