@@ -3,15 +3,12 @@
 //! HeyGen gives no percentage, so a rendering video shows how long it has taken and what is usual. Everything is
 //! drawn on stderr, below what is printed, and is gone when the program ends.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::style::ProgressTracker;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::render::{human, text};
+use crate::render::text;
 use crate::video::RowId;
 
 const MOST_LINES: usize = 12;
@@ -27,23 +24,21 @@ pub struct Progress {
 /// Of one rendering video, or about all of them.
 type DrawnLine = (Option<RowId>, ProgressBar);
 
-/// From this many columns on a line also has the bytes, and a bar.
-const ROOM_FOR_BYTES: usize = 80;
-const ROOM_FOR_BAR: usize = 110;
-const BAR: usize = 20;
-/// A download's rate is that of this long: what was there before it began, or an hour ago, says nothing.
-const LATELY: Duration = Duration::from_secs(5);
-
 /// What the lines look like; see the documentation of `indicatif`. No line is as wide as the terminal, whatever a
-/// terminal makes of an emoji: one that wraps is never cleared.
-const DOWNLOAD: &str = "{line}";
+/// terminal makes of an emoji: one that wraps is never cleared. For that reason labels come last, too.
+const DOWNLOAD: &str = "{percent:>3}%  {decimal_bytes_per_sec:>12} {eta:>4}  {prefix}";
+const WITH_BYTES: &str = "{percent:>3}%  {decimal_bytes:>9}/{decimal_total_bytes:<9}  {decimal_bytes_per_sec:>12} {eta:>4}  {prefix}";
+const WITH_BAR: &str = "{percent:>3}%  {bar:20}  {decimal_bytes:>9}/{decimal_total_bytes:<9}  {decimal_bytes_per_sec:>12} {eta:>4}  {prefix}";
+const WAITING: &str = "   ?  {prefix}";
+const OF_ANY_LENGTH: &str = "{decimal_bytes:>9}  {decimal_bytes_per_sec:>12}  {prefix}";
 const RENDERING: &str = "{elapsed:>4}  {prefix}";
 const NOTE: &str = "{msg}";
 
 /// Columns of a rendering video's line that are not its label.
 const ELAPSED: usize = 8;
 
-pub struct Transfer(ProgressBar);
+/// A download, and its template once its length is known.
+pub struct Transfer(ProgressBar, &'static str);
 
 impl Progress {
     pub fn new(width: usize, is_live: bool) -> Self {
@@ -79,18 +74,18 @@ impl Progress {
     }
 
     pub fn download(&self, label: &str) -> Transfer {
-        if !self.is_live() {
-            return Transfer(ProgressBar::hidden());
-        }
-        let line = DownloadLine {
-            label: label.to_owned(),
-            width: self.width,
-            lately: VecDeque::new(),
+        let (template, used) = match self.width {
+            110.. => (WITH_BAR, 71),
+            80.. => (WITH_BYTES, 49),
+            _ => (DOWNLOAD, 28),
         };
-        let bar = line_of(DOWNLOAD, |style| style.with_key("line", line));
-        let bar = self.all.add(bar);
+        if !self.is_live() {
+            return Transfer(ProgressBar::hidden(), template);
+        }
+        let label = text::fit(label, self.width.saturating_sub(used));
+        let bar = self.all.add(line_of(WAITING).with_prefix(label));
         bar.enable_steady_tick(Duration::from_millis(500));
-        Transfer(bar)
+        Transfer(bar, template)
     }
 
     /// Replaces the lines about rendering videos: `7 processing "Launch teaser"`, sanitized, and for how long already;
@@ -103,7 +98,7 @@ impl Progress {
         lines.drain(..).for_each(|(_, line)| self.remove(&line));
         for (row, label, elapsed) in videos.iter().take(MOST_LINES) {
             let label = text::fit(label, self.width.saturating_sub(ELAPSED));
-            let line = line_of(RENDERING, |style| style).with_prefix(label);
+            let line = line_of(RENDERING).with_prefix(label);
             let line = self.all.insert(lines.len(), line.with_elapsed(*elapsed));
             line.enable_steady_tick(Duration::from_secs(1));
             lines.push((Some(*row), line));
@@ -114,7 +109,7 @@ impl Progress {
                 more => format!("… and {more} more; {usual}"),
             };
             let rest = text::fit(&rest, self.width.saturating_sub(1));
-            let line = line_of(NOTE, |style| style).with_message(rest);
+            let line = line_of(NOTE).with_message(rest);
             let line = self.all.insert(lines.len(), line);
             line.tick();
             lines.push((None, line));
@@ -139,21 +134,27 @@ impl Progress {
     }
 }
 
-fn line_of(template: &str, style: impl FnOnce(ProgressStyle) -> ProgressStyle) -> ProgressBar {
-    // The templates are constants; one that did not parse would show the default bar.
-    let parsed = ProgressStyle::with_template(template);
-    let parsed = parsed.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::no_length().with_style(style(parsed))
+fn line_of(template: &str) -> ProgressBar {
+    ProgressBar::no_length().with_style(style(template))
+}
+
+/// The templates are constants; one that did not parse would show the default bar.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Transfer {
     pub fn update(&self, so_far: u64, total: Option<u64>) {
-        let Self(bar) = self;
-        // First, so that what an earlier run fetched is there from the beginning.
-        bar.set_position(so_far);
-        if let Some(total) = total.filter(|&total| bar.length() != Some(total)) {
-            bar.set_length(total);
+        let Self(bar, template) = self;
+        if bar.position() == 0 || bar.length() != total {
+            // What an earlier run fetched took no time; nobody sees the rate before that is clear.
+            bar.set_style(style(WAITING));
+            bar.set_position(so_far);
+            total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
+            bar.reset_eta();
+            bar.set_style(style(total.map_or(OF_ANY_LENGTH, |_| template)));
         }
+        bar.set_position(so_far);
     }
 }
 
@@ -163,166 +164,127 @@ impl Drop for Transfer {
     }
 }
 
-#[derive(Clone)]
-struct DownloadLine {
-    label: String,
-    width: usize,
-    lately: VecDeque<(Instant, u64)>,
-}
-
-impl DownloadLine {
-    fn observe(&mut self, so_far: u64, now: Instant) {
-        let last = self.lately.back();
-        if last.is_some_and(|&(_, before)| before > so_far) {
-            // It had to start over.
-            self.lately.clear();
-        }
-        // Ten a second are enough.
-        let recent = self.lately.iter().rev().nth(1);
-        if recent.is_some_and(|&(at, _)| now.duration_since(at) < LATELY / 50) {
-            self.lately.pop_back();
-        }
-        if so_far > 0 {
-            self.lately.push_back((now, so_far));
-        }
-        // One that is older stays, so that there is always a distance to measure.
-        while let Some(&(at, _)) = self.lately.get(1)
-            && now.duration_since(at) > LATELY
-        {
-            self.lately.pop_front();
-        }
-    }
-
-    fn rate(&self) -> Option<u64> {
-        let (&(from, before), &(to, so_far)) = (self.lately.front()?, self.lately.back()?);
-        let seconds = to.duration_since(from).as_secs_f64();
-        (seconds >= 0.5).then(|| (so_far.saturating_sub(before) as f64 / seconds) as u64)
-    }
-
-    fn text(&self, so_far: u64, total: Option<u64>) -> String {
-        let total = total.filter(|&total| total > 0);
-        let parts_of = |whole: usize, total: u64| {
-            let parts = u128::from(so_far) * whole as u128 / u128::from(total);
-            usize::try_from(parts).unwrap_or(whole)
-        };
-        let percent = match total {
-            Some(total) => format!("{:>3}%", parts_of(100, total)),
-            None => "   ?".to_owned(),
-        };
-        let speed = self.rate();
-        let speed = speed.map_or_else(String::new, |rate| format!("{}/s", human::bytes(rate)));
-        let left = total.and_then(|total| total.saturating_sub(so_far).checked_div(self.rate()?));
-        let left = left.map(Duration::from_secs).map(human::duration);
-        let mut numbers = format!("{speed:>10} {:>6}", left.unwrap_or_default());
-        if self.width >= ROOM_FOR_BYTES {
-            let mut bytes = human::bytes(so_far);
-            if let Some(total) = total {
-                bytes += &format!(" of {}", human::bytes(total));
-            }
-            numbers = format!("{bytes:>20} {numbers}");
-        }
-        if let Some(total) = total.filter(|_| self.width >= ROOM_FOR_BAR) {
-            let done = "█".repeat(parts_of(BAR, total).min(BAR));
-            numbers = format!("{done:<BAR$} {numbers}");
-        }
-        let used = percent.len() + 2 + 1 + numbers.chars().count() + 1;
-        let room = self.width.saturating_sub(used);
-        let label = text::fit(&self.label, room);
-        // Where terminals disagree about the width of a character, the wider is believed.
-        let gap = " ".repeat(room.saturating_sub(text::width(&label)));
-        let line = format!("{percent}  {label}{gap} {numbers}");
-        line.trim_end().to_owned()
-    }
-}
-
-impl ProgressTracker for DownloadLine {
-    fn clone_box(&self) -> Box<dyn ProgressTracker> {
-        Box::new(self.clone())
-    }
-
-    fn tick(&mut self, state: &ProgressState, now: Instant) {
-        self.observe(state.pos(), now);
-    }
-
-    fn reset(&mut self, _: &ProgressState, _: Instant) {
-        self.lately.clear();
-    }
-
-    fn write(&self, state: &ProgressState, out: &mut dyn fmt::Write) {
-        let _nobody_to_report_to = out.write_str(&self.text(state.pos(), state.len()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use indicatif::TermLike;
+    use std::io;
 
     #[test]
     fn every_template_parses() {
-        for template in [DOWNLOAD, RENDERING, NOTE] {
+        for template in [
+            DOWNLOAD,
+            WITH_BYTES,
+            WITH_BAR,
+            WAITING,
+            OF_ANY_LENGTH,
+            RENDERING,
+            NOTE,
+        ] {
             assert!(ProgressStyle::with_template(template).is_ok());
-        }
-    }
-
-    fn line(width: usize, label: &str) -> DownloadLine {
-        DownloadLine {
-            label: label.to_owned(),
-            width,
-            lately: VecDeque::new(),
         }
     }
 
     const MB: u64 = 1_000_000;
 
-    #[test]
-    fn the_rate_is_that_of_the_last_seconds_also_after_a_resume() {
-        let start = Instant::now();
-        let mut line = line(80, "7 \"Keynote\"");
-        // 930 MB were there already; a megabyte a second, and then two.
-        for second in 0..=10 {
-            line.observe(930 * MB + second * MB, start + Duration::from_secs(second));
+    /// A terminal that remembers the lines it was given.
+    #[derive(Clone, Debug, Default)]
+    struct Lines(u16, Arc<Mutex<Vec<String>>>);
+
+    impl TermLike for Lines {
+        fn width(&self) -> u16 {
+            self.0
         }
-        assert_eq!(line.rate(), Some(MB));
-        for second in 1..=10 {
-            line.observe(
-                940 * MB + second * 2 * MB,
-                start + Duration::from_secs(10 + second),
-            );
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
         }
-        assert_eq!(line.rate(), Some(2 * MB));
-        // Nothing comes any more.
-        for second in 1..=10 {
-            line.observe(960 * MB, start + Duration::from_secs(20 + second));
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
         }
-        assert_eq!(line.rate(), Some(0));
-        // It starts over.
-        line.observe(MB, start + Duration::from_secs(31));
-        assert_eq!(line.rate(), None);
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, line: &str) -> io::Result<()> {
+            let line = line.trim_end().to_owned();
+            self.1.lock().unwrap().push(line);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
     fn the_percentage_comes_first_and_titles_stay_readable() {
-        let start = Instant::now();
         let mut shown = String::new();
-        for (width, label) in [
-            (60, "7 video \"Launch teaser for the spring\""),
-            (60, "8 video \"👨\u{200d}👩\u{200d}👧 新製品のご案内\""),
-            (80, "9 video \"Launch teaser\""),
-            (120, "10 video \"Launch teaser\""),
+        for (width, label, total) in [
+            (
+                60,
+                "7 video \"Launch teaser for the spring\"",
+                Some(90 * MB),
+            ),
+            (
+                60,
+                "8 video \"👨\u{200d}👩\u{200d}👧 新製品のご案内\"",
+                Some(90 * MB),
+            ),
+            (80, "9 video \"Launch teaser\"", Some(90 * MB)),
+            (120, "10 video \"Launch teaser\"", Some(90 * MB)),
+            (120, "11 video \"Launch teaser\"", None),
         ] {
-            let mut line = line(width, label);
-            line.observe(44 * MB, start);
-            line.observe(45 * MB, start + Duration::from_secs(1));
-            let text = line.text(45 * MB, Some(90 * MB));
-            assert!(text::width(&text) < width, "{text}");
-            shown.push_str(&format!("{text}\n"));
+            let lines = Lines(width, Arc::default());
+            let target = ProgressDrawTarget::term_like(Box::new(lines.clone()));
+            let progress = Progress {
+                width: width.into(),
+                all: MultiProgress::with_draw_target(target),
+                rendering: Arc::default(),
+            };
+            let transfer = progress.download(label);
+            transfer.update(45 * MB, total);
+            transfer.0.force_draw();
+            let drawn = lines.1.lock().unwrap();
+            // What an earlier run left is no speed, not even at first.
+            assert!(!drawn.iter().any(|line| line.contains("MB/s")), "{drawn:?}");
+            let line = drawn.iter().rfind(|line| !line.is_empty()).unwrap();
+            assert!(text::width(line) < width.into(), "{line}");
+            shown.push_str(&format!("{line}\n"));
         }
         insta::assert_snapshot!(shown, @r#"
-        50%  7 video "Launch teaser for the spr…   1.0 MB/s    45s
-        50%  8 video "👨‍👩‍👧 新製品のご案内"       1.0 MB/s    45s
-        50%  9 video "Launch teaser"              45.0 MB of 90.0 MB   1.0 MB/s    45s
-        50%  10 video "Launch teaser"                              ██████████             45.0 MB of 90.0 MB   1.0 MB/s    45s
+        50%         0 B/s   0s  7 video "Launch teaser for the …
+        50%         0 B/s   0s  8 video "👨‍👩‍👧 新製品のご案内"
+        50%   45.00 MB/90.00 MB          0 B/s   0s  9 video "Launch teaser"
+        50%  ██████████░░░░░░░░░░   45.00 MB/90.00 MB          0 B/s   0s  10 video "Launch teaser"
+        45.00 MB         0 B/s  11 video "Launch teaser"
         "#);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds_also_after_a_resume() {
+        for total in [Some(1000 * MB), None] {
+            let transfer = Transfer(ProgressBar::hidden(), DOWNLOAD);
+            let Transfer(bar, _) = &transfer;
+            transfer.update(930 * MB, total);
+            bar.tick();
+            assert_eq!(bar.per_sec(), 0.0);
+            std::thread::sleep(Duration::from_millis(20));
+            transfer.update(931 * MB, total);
+            bar.tick();
+            let rate = bar.per_sec();
+            assert!(rate > 0.0 && rate < 60.0 * MB as f64, "{rate}");
+            // It starts over.
+            transfer.update(MB, total);
+            bar.tick();
+            assert_eq!(bar.per_sec(), 0.0);
+        }
     }
 
     #[test]
