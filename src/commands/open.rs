@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::{Context, find_video};
 use crate::error::{Exit, Problem, Result, code};
-use crate::video::{Asset, FileState, Video};
+use crate::video::Video;
 
 const OPENER: &str = if cfg!(target_os = "macos") {
     "open"
@@ -55,32 +55,19 @@ pub(super) fn open(target: &str) -> Result<Exit> {
 
 fn file(video: &Video) -> Result<String> {
     let id = video.id;
-    let Some(path) = video.saved_path() else {
-        let mut hint = match video.file(Asset::Video).map(|file| file.state) {
-            _ if video.ended_badly() => format!("tracker show {id} says why"),
-            Some(FileState::Gone) => format!("tracker download {id} fetches it again"),
-            None if video.is_completed() && !video.files.is_empty() => {
-                format!("tracker download {id} --assets video fetches it")
-            }
-            _ if video.is_completed() => format!("tracker download {id} fetches it"),
-            _ => format!("tracker check {id} looks for it"),
-        };
-        if page(video).is_ok() {
-            hint += &format!("; tracker open {id} --web opens its page");
-        }
-        let status = video.status();
-        return Err(Problem::usage(
-            format!("{id} has no saved file ({status})"),
-            hint,
-        ));
+    let message = match video.saved_path() {
+        Some(path) if path.exists() => return Ok(path.to_string_lossy().into_owned()),
+        Some(path) => format!("{} is not there any more", path.display()),
+        None => format!("{id} has no saved file ({})", video.status()),
     };
-    if !path.exists() {
-        return Err(Problem::usage(
-            format!("{} is not there any more", path.display()),
-            format!("tracker download {id} fetches it again"),
-        ));
+    let mut hint = match video.is_completed() {
+        true => format!("tracker download {id} --assets video fetches it"),
+        false => format!("tracker show {id} says why"),
+    };
+    if page(video).is_ok() {
+        hint += &format!("; tracker open {id} --web opens its page");
     }
-    Ok(path.to_string_lossy().into_owned())
+    Err(Problem::usage(message, hint))
 }
 
 /// Only a web page: what a server sends as the page of a video must not make the desktop run a file.

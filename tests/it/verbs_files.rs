@@ -171,7 +171,7 @@ fn show_notices_once_that_a_file_is_gone() {
         .query("SELECT count(*) FROM events WHERE kind = 'gone'");
     assert_eq!(gone, "1");
     let open = row.bench.tracker("open 1").exits(2);
-    let hint = "tracker download 1 fetches it again";
+    let hint = "tracker download 1 --assets video fetches it";
     assert!(open.stderr.contains(hint), "{}", open.screen());
     let path = &row.bench.tracker("list --json").exits(0).json()[0]["path"];
     assert!(path.is_null(), "{path} is no saved file");

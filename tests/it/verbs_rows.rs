@@ -591,7 +591,8 @@ fn open_hands_the_file_or_the_page_to_the_desktop() {
         &["has no saved file", "hint: "],
     );
     bench.query("DELETE FROM files WHERE video = 2 RETURNING 1");
-    let hint = "hint: tracker download 2 fetches it; tracker open 2 --web opens its page\n";
+    let hint =
+        "hint: tracker download 2 --assets video fetches it; tracker open 2 --web opens its page\n";
     says(&open(format!("open {completed}")).exits(2), &[hint]);
     bench
         .db()
@@ -601,7 +602,7 @@ fn open_hands_the_file_or_the_page_to_the_desktop() {
         )
         .expect("a row");
     open(format!("open {completed} --web")).exits(2);
-    let hint = "hint: tracker download 2 fetches it\n";
+    let hint = "hint: tracker download 2 --assets video fetches it\n";
     says(&open(format!("open {completed}")).exits(2), &[hint]);
     bench.tracker("download 2").exits(0);
     let mut without = bench.command(["open", "2", "--json"]);
