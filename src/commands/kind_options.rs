@@ -13,6 +13,17 @@ use crate::store::NewVideo;
 use crate::video::Video;
 
 const HEADING: &str = "Kind";
+/// What leaves no room for an agent's prompt, or for a translation. The options that need one of them exclude the same:
+/// clap does not ask for an option that conflicts with what is there.
+const NO_PROMPT: [&str; 5] = ["bodies", "template", "translate", "script", "title"];
+const NO_TRANSLATION: [&str; 6] = [
+    "bodies",
+    "avatar_id",
+    "voice_id",
+    "script",
+    "template",
+    "prompt",
+];
 /// HeyGen's limit.
 const LONGEST_PROMPT: usize = 10_000;
 
@@ -23,22 +34,22 @@ pub(super) struct KindOptions {
     #[arg(long, value_name = "K", value_parser = kinds(), help_heading = HEADING)]
     kind: Option<Kind>,
     /// Have an agent make a video of this
-    #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = ["bodies", "template", "translate", "script", "title"], help_heading = HEADING)]
+    #[arg(long, value_name = "TEXT|@FILE", conflicts_with_all = NO_PROMPT, help_heading = HEADING)]
     prompt: Option<String>,
     /// The agent's style
-    #[arg(long, value_name = "ID", help_heading = HEADING)]
+    #[arg(long, value_name = "ID", requires = "prompt", conflicts_with_all = NO_PROMPT, help_heading = HEADING)]
     style_id: Option<String>,
     /// The agent's format: landscape or portrait
-    #[arg(long, value_name = "O", help_heading = HEADING)]
+    #[arg(long, value_name = "O", requires = "prompt", conflicts_with_all = NO_PROMPT, help_heading = HEADING)]
     orientation: Option<String>,
     /// Fill in this template; the bodies have its variables
-    #[arg(long, value_name = "ID", conflicts_with = "translate", help_heading = HEADING)]
+    #[arg(long, value_name = "ID", help_heading = HEADING)]
     template: Option<String>,
     /// Translate this video: a URL, or the id of an asset
-    #[arg(long, value_name = "URL|ID", requires = "to", conflicts_with_all = ["bodies", "avatar_id", "voice_id", "script"], help_heading = HEADING)]
+    #[arg(long, value_name = "URL|ID", requires = "to", conflicts_with_all = NO_TRANSLATION, help_heading = HEADING)]
     translate: Option<String>,
     /// Into these languages, one row each
-    #[arg(long, value_name = "LANG", value_delimiter = ',', help_heading = HEADING)]
+    #[arg(long, value_name = "LANG", value_delimiter = ',', requires = "translate", conflicts_with_all = NO_TRANSLATION, help_heading = HEADING)]
     to: Vec<String>,
     /// Ask an agent that failed to go on, this many times at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=20), help_heading = HEADING)]
@@ -59,57 +70,30 @@ impl KindOptions {
     /// # Errors
     /// Options that belong to another kind than the one named.
     pub(super) fn kind(&self) -> Result<Kind> {
-        let (prompt, translate) = (self.prompt.is_some(), self.translate.is_some());
-        // Not `requires`: clap asks for nothing that conflicts with what is there.
-        for (flag, given, other, there) in [
-            ("--style-id", self.style_id.is_some(), "--prompt", prompt),
-            (
-                "--orientation",
-                self.orientation.is_some(),
-                "--prompt",
-                prompt,
-            ),
-            ("--to", !self.to.is_empty(), "--translate", translate),
-        ] {
-            if given && !there {
-                let hint =
-                    format!("put it into the body, or leave it out; without a body use {other}");
-                return Err(Problem::usage(format!("{flag} needs {other}"), hint));
-            }
-        }
         let implied = [
             ("--prompt", self.prompt.is_some(), Kind::Agent),
             ("--template", self.template.is_some(), Kind::Template),
             ("--translate", self.translate.is_some(), Kind::Translation),
         ];
         let implied = implied.into_iter().find(|(_, given, _)| *given);
-        let kind = match (self.kind, implied) {
-            (Some(named), Some((flag, _, implied))) if named != implied => {
-                return Err(Problem::usage(
-                    format!("{flag} is of the kind {implied}, not {named}"),
-                    format!("leave out --kind {named}"),
-                ));
-            }
-            (Some(kind), _) | (None, Some((_, _, kind))) => kind,
-            (None, None) => Kind::default(),
-        };
-        if kind == Kind::Template && self.template.is_none() {
-            return Err(Problem::usage(
-                "which template is not said",
-                "tracker submit --template ID BODY.json",
-            ));
+        let of_flags = implied.map(|(_, _, kind)| kind);
+        let kind = self.kind.or(of_flags).unwrap_or_default();
+        let wrong = |message, hint| Err(Problem::usage(message, hint));
+        match implied {
+            Some((flag, _, implied)) if implied != kind => wrong(
+                format!("{flag} is of the kind {implied}, not {kind}"),
+                format!("leave out --kind {kind}"),
+            ),
+            None if kind == Kind::Template => wrong(
+                "which template is not said".to_owned(),
+                "tracker submit --template ID BODY.json".to_owned(),
+            ),
+            _ if kind != Kind::Agent && (self.nudge.is_some() || self.auto_proceed) => wrong(
+                format!("--nudge and --auto-proceed are for agents, not for the kind {kind}"),
+                "use them with --prompt or --kind agent".to_owned(),
+            ),
+            _ => Ok(kind),
         }
-        let flag = match self.nudge {
-            Some(_) => "--nudge",
-            None => "--auto-proceed",
-        };
-        if kind != Kind::Agent && (self.nudge.is_some() || self.auto_proceed) {
-            return Err(Problem::usage(
-                format!("{flag} is for agents, not for the kind {kind}"),
-                "use it with --prompt or --kind agent",
-            ));
-        }
-        Ok(kind)
     }
 
     /// The bodies that flags alone make: one for each language of a translation. None where a body must be named.

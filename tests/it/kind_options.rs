@@ -418,11 +418,11 @@ fn what_heygen_would_not_understand_is_refused_before_anything_is_recorded() {
         (&["submit", "--to", "German", "body.json"], "--translate"),
         (
             &["submit", "--kind", "agent", "a.json", "--style-id", "s"],
-            "hint: put it into the body",
+            "cannot be used with '--style-id <ID>'",
         ),
         (
             &["submit", "--style-id", "s", "--script", "x"],
-            "--style-id needs --prompt",
+            "'--style-id <ID>' cannot be used with '--script",
         ),
         (
             &["submit", "--orientation", "portrait", "body.json"],
