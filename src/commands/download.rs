@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::commands::file_options::parse_assets;
+use crate::commands::file_options::{assets, chosen};
 use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load, saved_file};
 use crate::decide;
@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
     /// Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt [default: those it has]
-    #[arg(long, value_name = "LIST")]
-    assets: Option<String>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = assets(), hide_possible_values = true)]
+    assets: Option<Vec<Option<Asset>>>,
     /// Where its files go from now on
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut store = context.open()?;
     let rows = find_all(&store, &args.ids, true)?;
-    let assets = args.assets.as_deref().map(parse_assets).transpose()?;
+    let assets = args.assets.as_deref().map(chosen);
     let dir = args.output_dir.as_deref();
     let output_dir = dir.map(|dir| context.output_dir(Some(dir))).transpose()?;
     for video in load(&store, &rows)? {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::Context;
-use super::options::Suggest;
 use crate::download::name::check_template;
 use crate::error::{Problem, Result};
 use crate::video::{Asset, File, Video};
@@ -15,8 +16,8 @@ pub(crate) struct FileOptions {
     #[arg(long, value_name = "DIR", help_heading = "Files")]
     pub output_dir: Option<PathBuf>,
     /// Which files: video, captioned, subtitle, thumbnail, gif, audio, vtt, or none [default: video]
-    #[arg(long, value_name = "LIST", value_parser = Suggest(asset_words()), hide_possible_values = true, help_heading = "Files")]
-    pub assets: Option<String>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = assets(), hide_possible_values = true, help_heading = "Files")]
+    pub assets: Option<Vec<Option<Asset>>>,
     /// How they are named, from {id}, {video_id}, {title} and {date} [env: TRACKER_NAME]
     #[arg(long, value_name = "TEMPLATE", help_heading = "Files")]
     pub name: Option<String>,
@@ -35,7 +36,7 @@ impl FileOptions {
                 .map_err(|error| Problem::usage(format!("{origin}: {error}"), hint))?;
         }
         let assets = match &self.assets {
-            Some(list) => parse_assets(list)?,
+            Some(list) => chosen(list),
             None => vec![Asset::Video],
         };
         Ok(Video {
@@ -47,49 +48,14 @@ impl FileOptions {
     }
 }
 
-/// What `--assets` takes, with commas between.
-pub(super) fn asset_words() -> Vec<&'static str> {
+/// What `--assets` takes, with commas between; `none` is no asset.
+pub(super) fn assets() -> impl TypedValueParser<Value = Option<Asset>> {
     let words = Asset::ALL.iter().map(|asset| asset.word());
-    words.chain(["none"]).collect()
+    PossibleValuesParser::new(words.chain(["none"])).map(|word| word.parse().ok())
 }
 
-/// A comma-separated list of assets, each kept once; `none` is the empty list.
-pub(crate) fn parse_assets(list: &str) -> Result<Vec<Asset>> {
-    let mut assets = Vec::new();
-    if list.trim() == "none" {
-        return Ok(assets);
-    }
-    for word in list.split(',').map(str::trim) {
-        let asset: Asset = word.parse().map_err(|()| {
-            let known = asset_words().join(", ").replace(", none", ", or none");
-            Problem::usage(
-                format!("--assets: there is no {word:?}"),
-                format!("a comma-separated list of {known}"),
-            )
-        })?;
-        if !assets.contains(&asset) {
-            assets.push(asset);
-        }
-    }
-    Ok(assets)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn assets_are_a_list_or_none() {
-        for (list, assets) in [
-            ("video", Some(&[Asset::Video][..])),
-            ("gif, video,gif", Some(&[Asset::Gif, Asset::Video])),
-            ("none", Some(&[])),
-            ("", None),
-            ("video,none", None),
-            ("Video", None),
-            ("mp4", None),
-        ] {
-            assert_eq!(parse_assets(list).ok().as_deref(), assets, "{list}");
-        }
-    }
+/// Each of them once.
+pub(super) fn chosen(list: &[Option<Asset>]) -> Vec<Asset> {
+    let all = Asset::ALL.iter().copied();
+    all.filter(|asset| list.contains(&Some(*asset))).collect()
 }
