@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 
 mod bodies;
 pub mod cli;
@@ -134,7 +134,8 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
     }
     let text = error.render().to_string();
     if json {
-        return screen.problem(&Problem::usage(message(&text), hint(error)));
+        let hint = "tracker --help lists the verbs, tracker help VERB what can follow one";
+        return screen.problem(&Problem::usage(message(&text), hint));
     }
     // Shown as clap lays it out; its own text holds nothing but what was typed, sanitized line by line.
     for line in text.trim_end().lines() {
@@ -143,29 +144,11 @@ fn refuse(error: &clap::Error, arguments: &[OsString], env: &Environment) -> Exi
     Exit::Usage
 }
 
-/// What is wrong, in one line: the first paragraph, arguments that are missing included.
+/// What is wrong, in one line, with clap's tips.
 fn message(text: &str) -> String {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.is_empty());
-    let message = lines.collect::<Vec<_>>().join(" ");
-    message.trim_start_matches("error: ").to_owned()
-}
-
-fn hint(error: &clap::Error) -> String {
-    let likely = [
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedValue,
-    ];
-    let words: Vec<&str> = match likely.iter().find_map(|kind| error.get(*kind)) {
-        Some(ContextValue::String(word)) => vec![word],
-        Some(ContextValue::Strings(words)) => words.iter().map(String::as_str).collect(),
-        _ => {
-            return "tracker --help lists the verbs, tracker help VERB what can follow one"
-                .to_owned();
-        }
-    };
-    format!("did you mean {}?", words.join(" or "))
+    let lines = text.lines().map(str::trim);
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more"));
+    let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    said.join(" ").trim_start_matches("error: ").to_owned()
 }

@@ -41,7 +41,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("lst --json"), @r#"
     $ tracker lst --json
     --- stderr
-    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'","hint":"did you mean stop or listen or list?","request_id":null}}
+    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst' tip: some similar subcommands exist: 'stop', 'listen', 'list'","hint":"tracker --help lists the verbs, tracker help VERB what can follow one","request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("show --json"), @r#"
