@@ -81,15 +81,9 @@ pub(crate) struct FilterArgs {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let other = [(args.csv, "--csv"), (args.wide, "--wide")];
-    if let Some((_, other)) = other
-        .iter()
-        .find(|(given, _)| *given && context.screen.json)
-    {
-        return Err(Problem::usage(
-            format!("{other} and --json exclude each other"),
-            "choose one of them",
-        ));
+    // Not `conflicts_with`: clap does not see a --json before the verb.
+    if context.screen.json && (args.csv || args.wide) {
+        return Err(Problem::misuse("--csv and --wide exclude --json"));
     }
     let view = context.view();
     let mut filter = args.filter.filter(&view)?;

@@ -71,7 +71,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("list --csv --json"), @r#"
     $ tracker list --csv --json
     --- stderr
-    {"error":{"code":"usage_error","message":"--csv and --json exclude each other","hint":"choose one of them","request_id":null}}
+    {"error":{"code":"usage_error","message":"--csv and --wide exclude --json","hint":null,"request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("retry 1"), @r#"
