@@ -357,17 +357,15 @@ impl SubmitOptions {
 
 fn not_sent(all: usize, unsent: usize, sending: usize) -> String {
     let sent = all - unsent - sending;
-    match (all, sending) {
-        (1, 0) => "it is recorded but not sent yet; do not submit again: check sends it".to_owned(),
-        (1, _) => "it is recorded and was sent, but no answer came yet; do not submit again: \
-                   check repeats it under the same key"
-            .to_owned(),
-        (_, 0) => format!(
-            "all {all} are recorded, {sent} sent; do not submit again: check sends the rest"
-        ),
+    let state = if sending > 0 {
+        "unanswered"
+    } else {
+        "not sent"
+    };
+    match all {
+        1 => format!("it is recorded but {state} yet; do not submit again: check sends it"),
         _ => format!(
-            "all {all} are recorded, {sent} sent, {sending} sent without an answer yet; \
-             do not submit again: check sends the rest"
+            "all {all} are recorded, {sent} sent; do not submit again: check sends the rest"
         ),
     }
 }
