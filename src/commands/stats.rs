@@ -7,9 +7,6 @@ use crate::error::Result;
 use crate::render::{csv, human, text};
 use crate::store::{Filter, Group, RenderTimes, Stats, Store};
 
-/// Columns of a line about a month, and of the bar that follows it where there is room.
-const LINE: usize = 68;
-const BAR: usize = 24;
 /// Columns of a tag; further ones, and further tags, are in JSON and CSV.
 const NAME: usize = 24;
 const MOST: usize = 10;
@@ -36,11 +33,7 @@ pub(super) fn print(store: &Store, filter: &Filter, csv: bool, context: &Context
         let records = csv_records(&stats);
         screen.block(&csv::records(records, screen.out_is_terminal));
     } else {
-        let room = match screen.out_is_terminal {
-            true => screen.width.saturating_sub(LINE).min(BAR),
-            false => 0,
-        };
-        screen.block(&lines(&stats, room));
+        screen.block(&lines(&stats));
     }
     Ok(())
 }
@@ -68,7 +61,7 @@ fn csv_records(stats: &Stats) -> Vec<[String; 8]> {
     records
 }
 
-fn lines(stats: &Stats, room: usize) -> String {
+fn lines(stats: &Stats) -> String {
     let (videos, statuses) = (stats.videos, human::counts(&stats.by_status));
     let colon = if statuses.is_empty() { "" } else { ": " };
     let (unfinished, rendering) = (stats.unfinished, rendering(&stats.rendering));
@@ -81,11 +74,11 @@ rendering  {rendering}
 on disk    {bytes} in {count} {files}
 "
     );
-    out.push_str(&table("MONTH", &stats.months, room));
-    out.push_str(&table("TAG", &stats.tags, 0));
+    out.push_str(&table("MONTH", &stats.months));
+    out.push_str(&table("TAG", &stats.tags));
     // A table of one line repeats what stands above.
     if stats.kinds.len() > 1 {
-        out.push_str(&table("KIND", &stats.kinds, 0));
+        out.push_str(&table("KIND", &stats.kinds));
     }
     out
 }
@@ -103,7 +96,7 @@ fn rendering(times: &RenderTimes) -> String {
     }
 }
 
-fn table(name: &str, groups: &[Group], room: usize) -> String {
+fn table(name: &str, groups: &[Group]) -> String {
     if groups.is_empty() {
         return String::new();
     }
@@ -121,7 +114,6 @@ fn table(name: &str, groups: &[Group], room: usize) -> String {
         text::pad(name, width) + &cells.collect::<String>()
     };
     let mut out = format!("\n{}\n", line(name, HEADINGS.map(str::to_owned)));
-    let most = shown.iter().map(|group| group.submitted).max();
     for (group, name) in shown.iter().zip(&names) {
         // Rounded down: only what never failed is at 100%.
         let success = group
@@ -135,9 +127,7 @@ fn table(name: &str, groups: &[Group], room: usize) -> String {
             format!("{:.1}", group.minutes_submitted),
             format!("{:.1}", group.minutes_delivered),
         ];
-        let bar = bar(group.submitted, most.unwrap_or_default(), room);
-        let line = line(name, cells);
-        out.push_str(format!("{line} {bar}").trim_end());
+        out.push_str(&line(name, cells));
         out.push('\n');
     }
     if shown.len() < groups.len() {
@@ -145,18 +135,6 @@ fn table(name: &str, groups: &[Group], room: usize) -> String {
         out.push_str(&format!("… {more} more: --csv, --json\n"));
     }
     out
-}
-
-/// The submissions of a month as a bar beside its line, in eighths of a column.
-fn bar(submitted: u64, most: u64, room: usize) -> String {
-    if room < BAR / 2 {
-        return String::new();
-    }
-    let eighths = u128::from(submitted) * 8 * room as u128 / u128::from(most.max(1));
-    let eighths = usize::try_from(eighths).unwrap_or_default();
-    let end = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let end = end.get(eighths % 8).copied().unwrap_or_default();
-    format!(" {}{end}", "█".repeat(eighths / 8))
 }
 
 #[cfg(test)]
@@ -204,7 +182,7 @@ mod tests {
 
     #[test]
     fn numbers_for_a_person() {
-        assert_snapshot!(lines(&stats(), 0), @r"
+        assert_snapshot!(lines(&stats()), @r"
         videos     205: 190 completed, 12 failed, 3 \x1b[2J
         unfinished 3
         rendering  usually 8m, nine of ten within 14m (from 190 videos)
@@ -224,16 +202,8 @@ mod tests {
     }
 
     #[test]
-    fn months_have_bars_where_somebody_looks() {
-        let shown = lines(&stats(), 24);
-        let bars: Vec<_> = shown.lines().filter(|line| line.contains('█')).collect();
-        assert_eq!(bars.len(), 2);
-        assert!(bars[1].ends_with("1.0  ███████████▏"), "{shown}");
-    }
-
-    #[test]
     fn numbers_of_nothing() {
-        assert_snapshot!(lines(&Stats::default(), 0), @r"
+        assert_snapshot!(lines(&Stats::default()), @r"
         videos     0
         unfinished 0
         rendering  no video is completed yet
