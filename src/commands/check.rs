@@ -7,7 +7,7 @@ use crate::commands::{Context, find_all, gallery, load, pulse};
 use crate::error::{Exit, Result};
 use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::human;
-use crate::render::show::lost_hint;
+use crate::render::show::hint;
 use crate::store::Store;
 use crate::time;
 use crate::video::{Phase, Video};
@@ -124,20 +124,10 @@ fn picture(exit: Exit, store: &Store, reporter: &Reporter<'_>, context: &Context
 
 /// A named row that HeyGen has no name for would otherwise be passed over in silence.
 fn say_what_cannot_be_asked(context: &Context, videos: &[Video]) {
-    for video in videos {
-        let id = video.id;
-        let note = match video.phase {
-            Phase::Unknown => format!("{id} unknown: {}", lost_hint(video)),
-            Phase::Rejected if video.is_lost() => format!(
-                "{id} was rejected, and an earlier attempt has no answer: {}",
-                lost_hint(video)
-            ),
-            Phase::Rejected => {
-                format!("{id} was rejected, there is nothing to ask for (tracker show {id})")
-            }
-            Phase::Unsent | Phase::Sending | Phase::Accepted | Phase::Missing => continue,
-        };
-        context.screen.note(&note);
+    let nameless = |video: &&Video| matches!(video.phase, Phase::Unknown | Phase::Rejected);
+    for video in videos.iter().filter(nameless) {
+        let (id, status, hint) = (video.id, video.status(), hint(video).unwrap_or_default());
+        context.screen.note(&format!("{id} {status}: {hint}"));
     }
 }
 

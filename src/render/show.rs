@@ -288,7 +288,7 @@ impl Ticket<'_> {
 }
 
 /// What a person can do about the state of `video`; `None` when there is nothing to do.
-fn hint(video: &Video) -> Option<String> {
+pub(crate) fn hint(video: &Video) -> Option<String> {
     let id = video.id;
     let retry = || match decide::refuse_retry(video) {
         Ok(()) => format!("`tracker retry {id}` submits it again as a new video"),
