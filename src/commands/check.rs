@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::commands::options::{Tuning, WaitArgs};
 use crate::commands::{Context, find_all, gallery, load, pulse};
-use crate::error::{Exit, Result};
+use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::human;
 use crate::render::show::hint;
@@ -111,15 +111,12 @@ fn picture(exit: Exit, store: &Store, reporter: &Reporter<'_>, context: &Context
     if tally.sent + tally.changed + tally.saved + tally.failed + tally.rejected == 0 {
         return exit;
     }
-    match gallery::refresh(store, context) {
-        Ok(()) => exit,
-        Err(problem) => {
-            let screen = &context.screen;
-            screen.error(&format!("TRACKER_GALLERY: {problem}"));
-            screen.hint(problem.hint.as_deref().unwrap_or_default());
-            exit.or(Exit::Trouble)
-        }
-    }
+    let Err(problem) = gallery::refresh(store, context) else {
+        return exit;
+    };
+    let message = format!("TRACKER_GALLERY: {problem}");
+    context.screen.problem(&Problem { message, ..problem });
+    exit.or(Exit::Trouble)
 }
 
 /// A named row that HeyGen has no name for would otherwise be passed over in silence.
