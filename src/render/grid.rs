@@ -76,21 +76,17 @@ impl Grid {
         let widths = self.widths(width);
         let mut out = String::new();
         for (number, row) in self.rows.iter().enumerate() {
-            // Only what is followed by another cell is padded.
-            let mut owed = 0;
+            let mut line = String::new();
             for (at, (cell, &width)) in row.iter().zip(&widths).enumerate() {
                 let is_last = at + 1 == widths.len() && widths.len() < row.len();
                 let text = match width.checked_sub(GAP) {
                     Some(own) if number == 0 && is_last => format!("{} {MORE}", cell.fit(own)),
                     _ => cell.fit(width),
                 };
-                if !text.is_empty() {
-                    out.push_str(&" ".repeat(owed));
-                    owed = 0;
-                    out.push_str(&paint(&text, cell.tone));
-                }
-                owed += width.saturating_sub(text::shown_width(&text)) + GAP;
+                line += &paint(&text, cell.tone);
+                line += &" ".repeat((width + GAP).saturating_sub(text::shown_width(&text)));
             }
+            out.push_str(line.trim_end());
             out.push('\n');
         }
         out

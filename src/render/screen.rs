@@ -117,17 +117,13 @@ impl Screen {
 
     /// One line of a listing: on a terminal at once, otherwise in blocks.
     pub fn row(&self, row: &str) {
-        self.queue(&[row, "\n"]);
+        self.block(&format!("{row}\n"));
     }
 
     /// Lines of a listing that have their line ends already (a table, CSV); like [`Screen::row`].
     pub fn block(&self, lines: &str) {
-        self.queue(&[lines]);
-    }
-
-    fn queue(&self, texts: &[&str]) {
         let mut streams = self.lock();
-        texts.iter().for_each(|text| streams.queue(text));
+        streams.queue(lines);
         if self.out_is_terminal || streams.pending.len() >= BLOCK {
             streams.flush();
         }

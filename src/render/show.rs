@@ -20,7 +20,6 @@ const MAX_REQUEST_LINES: usize = 60;
 /// Of a value on one line: a body may have a script of 5,000 characters in it.
 const MAX_VALUE: usize = 8000;
 const MAX_CANDIDATES: usize = 3;
-const MAX_TITLE: usize = 60;
 /// Lines of a message that explains something, and of a title or a script.
 const MAX_LINES: usize = 40;
 const TEXT_LINES: usize = 4;
@@ -133,11 +132,11 @@ impl Ticket<'_> {
         if let Trace::Candidates(found) = decide::trace(video) {
             self.heading("candidates");
             for found in found {
-                let title = text::fit(found.title.as_deref().unwrap_or_default(), MAX_TITLE);
-                let line = format!("  {}  {title}", found.created_at);
-                self.line(&text::sanitize(line.trim_end()));
-                let command = format!("    {}", found.command(video.id));
-                self.line(&text::sanitize(&command));
+                let title = found.title.as_deref().unwrap_or_default();
+                let made = format!("{}  {title}", found.created_at);
+                self.wrapped("  ", &made, 4, TEXT_LINES, style::PLAIN);
+                let command = found.command(video.id);
+                self.line(&format!("    {}", text::sanitize(&command)));
             }
         }
     }
@@ -171,15 +170,14 @@ impl Ticket<'_> {
     }
 
     fn urls(&mut self, video: &Video) {
-        let mut heading = Some(match video.urls_at {
-            Some(at) => format!("URLs (as of {}; they expire 7 days after)", self.when(at)),
-            None => "URLs".to_owned(),
-        });
-        for asset in Asset::ALL {
-            if let Some(url) = video.urls.get(asset) {
-                heading.take().iter().for_each(|title| self.heading(title));
-                self.line(&format!("  {asset:<10} {}", text::sanitize(url)));
-            }
+        if video.urls.is_empty() {
+            return;
+        }
+        let at = video.urls_at.map(|at| self.when(at));
+        let at = at.map(|at| format!(" (as of {at}; they expire 7 days after)"));
+        self.heading(&format!("URLs{}", at.unwrap_or_default()));
+        for (asset, url) in &video.urls {
+            self.line(&format!("  {asset:<10} {}", text::sanitize(url)));
         }
     }
 
@@ -210,7 +208,7 @@ impl Ticket<'_> {
             }
             let facts = facts(&event.detail);
             let room = self.view.width.saturating_sub(indent + EVENT);
-            let too_long = self.view.wraps && text::fit(&facts, room) != text::sanitize(&facts);
+            let too_long = self.view.wraps && text::width(&facts) > room;
             if facts.is_empty() || too_long {
                 self.line(line.trim_end());
                 line = "   ".to_owned();
