@@ -357,13 +357,9 @@ impl SubmitOptions {
 
 fn not_sent(all: usize, unsent: usize, sending: usize) -> String {
     let sent = all - unsent - sending;
-    let state = if sending > 0 {
-        "unanswered"
-    } else {
-        "not sent"
-    };
+    let state = if sending > 0 { "answered" } else { "sent" };
     match all {
-        1 => format!("it is recorded but {state} yet; do not submit again: check sends it"),
+        1 => format!("it is recorded but not {state} yet; do not submit again: check sends it"),
         _ => format!(
             "all {all} are recorded, {sent} sent; do not submit again: check sends the rest"
         ),
