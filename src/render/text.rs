@@ -74,15 +74,16 @@ pub fn fit(text: &str, width: usize) -> String {
 /// [`fit`] for a path: of one that is too long the directories go first, so that an id in its name can still be told
 /// from others and typed.
 pub fn fit_path(path: &str, width: usize) -> String {
-    let (mut rest, mut shown) = (path, path.to_owned());
-    while self::width(&shown) > width {
-        let Some((_, below)) = rest.split_once('/') else {
-            return fit(rest, width);
-        };
-        rest = below;
-        shown = format!("{ELLIPSIS}/{rest}");
+    if self::width(path) <= width {
+        return fit(path, width);
     }
-    fit(&shown, width)
+    let below = path
+        .rmatch_indices('/')
+        .filter_map(|(at, _)| path.get(at..));
+    match below.take_while(|end| self::width(end) < width).last() {
+        Some(end) => fit(&format!("{ELLIPSIS}{end}"), width),
+        None => fit(path.rsplit('/').next().unwrap_or(path), width),
+    }
 }
 
 /// `text`, sanitized, on lines of at most `width` columns, broken at spaces where there are any; at most `most` lines.
