@@ -303,7 +303,6 @@ mod tests {
             ("{\"video_id\":null}\n{\"video_id\":\"a\"}", &["a"], 1),
             (r#"{"video_id":null,"id":"a"}"#, &["a"], 0),
             ("\u{feff}{\"id\":\"a\"}", &["a"], 0),
-            (r#"{"id":"a","id":"b"}"#, &["b"], 0),
             (r#"{"data":[]}"#, &[], 0),
             ("[]", &[], 0),
             (r#"{"id":"../../etc/x\u0000"}"#, &["../../etc/x\0"], 0),
@@ -408,6 +407,7 @@ mod tests {
             ),
             (r#"{"id":"a","createdAt":"7d"}"#, "createdAt", "not a time"),
             (r#"{"id":"a","created_at":[]}"#, "created_at", "not a time"),
+            (r#"{"id":"a","id":"b"}"#, "", "duplicate field"),
             (&deep, "", "not JSON"),
         ] {
             let error = read(text).unwrap_err();

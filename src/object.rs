@@ -4,14 +4,39 @@
 //! the video id beside it, and memory stays bounded by the text's size.
 
 use std::collections::HashMap;
+use std::fmt;
 
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(crate) type Fields<'a> = HashMap<String, &'a RawValue>;
 
-/// Of a name that occurs twice the last one counts, as with most readers.
+/// A name that occurs twice is an error: readers would disagree about which one counts.
 pub(crate) fn fields(json: &str) -> Result<Fields<'_>, serde_json::Error> {
-    serde_json::from_str(json)
+    struct Object;
+
+    impl<'de> Visitor<'de> for Object {
+        type Value = Fields<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = Fields::new();
+            while let Some((name, value)) = map.next_entry::<String, _>()? {
+                if fields.insert(name, value).is_some() {
+                    return Err(A::Error::custom("duplicate field"));
+                }
+            }
+            Ok(fields)
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(json);
+    let fields = json.deserialize_map(Object)?;
+    json.end()?;
+    Ok(fields)
 }
 
 /// The text a value is; `None` for any other kind of value.
