@@ -5,6 +5,7 @@
 //! `listen` differs in two things: whoever is being answered gets the answer, and SIGTERM is its ordinary end.
 
 use std::io;
+use std::process::{self, Command};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -72,9 +73,14 @@ static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 pub(crate) struct Child(Pid);
 
 impl Child {
-    pub(crate) fn of(group: Pid) -> Self {
-        children().push(group);
-        Self(group)
+    /// `command` has to make a process group of its own.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<(process::Child, Self)> {
+        // Held meanwhile: a signal between the two would not end it.
+        let mut children = children();
+        let child = command.spawn()?;
+        let group = Pid::from_raw(child.id().cast_signed());
+        children.push(group);
+        Ok((child, Self(group)))
     }
 
     pub(crate) fn kill(&self) {
@@ -93,7 +99,9 @@ fn children() -> MutexGuard<'static, Vec<Pid>> {
 }
 
 fn exit(code: i32) -> ! {
-    for group in children().iter() {
+    // Not given back: nothing may be started any more.
+    let children = children();
+    for group in children.iter() {
         kill(*group);
     }
     low_level::exit(code)

@@ -14,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::unistd::Pid;
 
 use super::commit::Message;
 use super::{Run, Tx};
@@ -97,12 +96,15 @@ impl Run<'_, '_> {
         let input = to_line(&VideoObject::new(&video)).unwrap_or_default();
         guard.hand_on(true);
         let spawned = match hook.tries {
-            ..TRIES => command.spawn().map_err(|error| error.to_string()),
+            ..TRIES => signals::Child::spawn(&mut command).map_err(|error| error.to_string()),
             _ => Err("tracker was killed during each try".to_owned()),
         };
         guard.hand_on(false);
-        let group = |child: &Child| Pid::from_raw(child.id().cast_signed());
-        self.hooks.child = spawned.as_ref().ok().map(group).map(signals::Child::of);
+        let (spawned, child) = match spawned {
+            Ok((process, child)) => (Ok(process), Some(child)),
+            Err(error) => (Err(error), None),
+        };
+        self.hooks.child = child;
         self.hooks.until = Some(started + PATIENCE);
         let has_child = spawned.is_ok();
         let outbox = self.outbox.clone();

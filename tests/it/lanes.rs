@@ -1,6 +1,7 @@
 //! Nothing waits for what it does not need: hooks, downloads and requests that hang, and threads that cannot be had.
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -78,18 +79,39 @@ fn gone(pid: &str) {
 #[test]
 fn a_hook_ends_with_its_check() {
     let bench = completed();
-    let hook = "echo $$ > pid; exec sleep 100";
-    let check = bench.command(["check", "--hook", hook]);
-    let check = crate::support::start(&mut { check });
+    let check = bench.command(["check", "--hook", HANGS]);
+    ends_with(&bench, check);
+}
+
+/// The hook is there already, and the check does not know it yet.
+#[test]
+fn a_hook_that_was_just_started_ends_with_its_check() {
+    if !can_strace() {
+        return;
+    }
+    let bench = completed();
+    // Not the first one of each thread: what ends the check is quick.
+    let late = "inject=clone,clone3,vfork:delay_exit=1000000:when=2+";
+    let mut check = bench.strace(
+        &["trace=clone,clone3,vfork", late],
+        &bench.path("log"),
+        "check",
+    );
+    check.args(["--hook", HANGS]);
+    ends_with(&bench, check);
+}
+
+const HANGS: &str = "echo $$ $PPID > pid; exec sleep 100";
+
+#[track_caller]
+fn ends_with(bench: &Bench, mut check: Command) {
+    let check = crate::support::start(&mut check);
     eventually("the hook runs", || {
-        std::fs::read_to_string(bench.path("pid")).is_ok_and(|pid| pid.ends_with('\n'))
+        std::fs::read_to_string(bench.path("pid")).is_ok_and(|pids| pids.ends_with('\n'))
     });
-    let pid = std::fs::read_to_string(bench.path("pid")).unwrap();
-    kill(
-        Pid::from_raw(i32::try_from(check.id()).unwrap()),
-        Signal::SIGTERM,
-    )
-    .unwrap();
+    let pids = std::fs::read_to_string(bench.path("pid")).unwrap();
+    let (hook, tracker) = pids.trim().split_once(' ').unwrap();
+    kill(Pid::from_raw(tracker.parse().unwrap()), Signal::SIGTERM).unwrap();
     // The hook has the same stderr, so this lasts as long as the hook does.
     let signalled = Instant::now();
     end(check).exits(143);
@@ -97,7 +119,7 @@ fn a_hook_ends_with_its_check() {
         signalled.elapsed() < Duration::from_secs(100),
         "it was left behind"
     );
-    gone(&pid);
+    gone(hook);
 }
 
 #[track_caller]
