@@ -150,5 +150,6 @@ fn message(text: &str) -> String {
     let lines =
         lines.take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more"));
     let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-    said.join(" ").trim_start_matches("error: ").to_owned()
+    let said = said.join(" ").replace(" tip: ", "; tip: ");
+    said.trim_start_matches("error: ").to_owned()
 }

@@ -101,9 +101,7 @@ fn children() -> MutexGuard<'static, Vec<Pid>> {
 fn exit(code: i32) -> ! {
     // Not given back: nothing may be started any more.
     let children = children();
-    for group in children.iter() {
-        kill(*group);
-    }
+    children.iter().copied().for_each(kill);
     low_level::exit(code)
 }
 
@@ -129,9 +127,14 @@ fn on_first(end: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
                     exit(128 + signal);
                 }
             }
-            // The second one does not ask.
+            // The second one does not ask, nor wait for a command that is being started.
             if let Some(signal) = signals.next() {
-                exit(128 + signal);
+                let children = CHILDREN.try_lock();
+                children
+                    .iter()
+                    .flat_map(|groups| groups.iter().copied())
+                    .for_each(kill);
+                low_level::exit(128 + signal);
             }
         })?;
     caught.send(Signals::new([SIGINT, SIGTERM])?).ok();

@@ -7,7 +7,7 @@ use crate::commands::{Context, find_all, gallery, load, pulse};
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::human;
-use crate::render::show::hint;
+use crate::render::show::lost_hint;
 use crate::store::Store;
 use crate::time;
 use crate::video::{Phase, Video};
@@ -123,8 +123,15 @@ fn picture(exit: Exit, store: &Store, reporter: &Reporter<'_>, context: &Context
 fn say_what_cannot_be_asked(context: &Context, videos: &[Video]) {
     let nameless = |video: &&Video| matches!(video.phase, Phase::Unknown | Phase::Rejected);
     for video in videos.iter().filter(nameless) {
-        let (id, status, hint) = (video.id, video.status(), hint(video).unwrap_or_default());
-        context.screen.note(&format!("{id} {status}: {hint}"));
+        let (id, status) = (video.id, video.status());
+        let why = match video.phase {
+            Phase::Unknown => lost_hint(video),
+            _ if video.is_lost() => {
+                format!("an earlier attempt has no answer: {}", lost_hint(video))
+            }
+            _ => format!("there is nothing to ask for (tracker show {id})"),
+        };
+        context.screen.note(&format!("{id} {status}: {why}"));
     }
 }
 

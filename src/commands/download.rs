@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut store = context.open()?;
     let rows = find_all(&store, &args.ids, true)?;
-    let assets = args.assets.as_deref().map(chosen);
+    let assets = args.assets.as_deref().map(chosen).transpose()?;
     let dir = args.output_dir.as_deref();
     let output_dir = dir.map(|dir| context.output_dir(Some(dir))).transpose()?;
     for video in load(&store, &rows)? {

@@ -36,7 +36,7 @@ impl FileOptions {
                 .map_err(|error| Problem::usage(format!("{origin}: {error}"), hint))?;
         }
         let assets = match &self.assets {
-            Some(list) => chosen(list),
+            Some(list) => chosen(list)?,
             None => vec![Asset::Video],
         };
         Ok(Video {
@@ -55,7 +55,10 @@ pub(super) fn assets() -> impl TypedValueParser<Value = Option<Asset>> {
 }
 
 /// Each of them once.
-pub(super) fn chosen(list: &[Option<Asset>]) -> Vec<Asset> {
+pub(super) fn chosen(list: &[Option<Asset>]) -> Result<Vec<Asset>> {
+    if list.contains(&None) && list.iter().any(Option::is_some) {
+        return Err(Problem::misuse("--assets: none goes with no other"));
+    }
     let all = Asset::ALL.iter().copied();
-    all.filter(|asset| list.contains(&Some(*asset))).collect()
+    Ok(all.filter(|asset| list.contains(&Some(*asset))).collect())
 }

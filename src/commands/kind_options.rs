@@ -16,13 +16,15 @@ const HEADING: &str = "Kind";
 /// What leaves no room for an agent's prompt, or for a translation. The options that need one of them exclude the same:
 /// clap does not ask for an option that conflicts with what is there.
 const NO_PROMPT: [&str; 5] = ["bodies", "template", "translate", "script", "title"];
-const NO_TRANSLATION: [&str; 6] = [
+const NO_TRANSLATION: [&str; 8] = [
     "bodies",
     "avatar_id",
     "voice_id",
     "script",
     "template",
     "prompt",
+    "style_id",
+    "orientation",
 ];
 /// HeyGen's limit.
 const LONGEST_PROMPT: usize = 10_000;

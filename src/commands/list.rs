@@ -83,7 +83,9 @@ pub(crate) struct FilterArgs {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     // Not `conflicts_with`: clap does not see a --json before the verb.
     if context.screen.json && (args.csv || args.wide) {
-        return Err(Problem::misuse("--csv and --wide exclude --json"));
+        return Err(Problem::misuse(
+            "--csv and --wide cannot be used with --json",
+        ));
     }
     let view = context.view();
     let mut filter = args.filter.filter(&view)?;

@@ -62,7 +62,8 @@ fn file(video: &Video) -> Result<String> {
     };
     let mut hint = match video.is_completed() {
         true => format!("tracker download {id} --assets video fetches it"),
-        false => format!("tracker show {id} says why"),
+        false if video.ended_badly() => format!("tracker show {id} says why"),
+        false => format!("tracker check {id} looks for it"),
     };
     if page(video).is_ok() {
         hint += &format!("; tracker open {id} --web opens its page");

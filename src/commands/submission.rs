@@ -361,7 +361,7 @@ fn not_sent(all: usize, unsent: usize, sending: usize) -> String {
     match all {
         1 => format!("it is recorded but not {state} yet; do not submit again: check sends it"),
         _ => format!(
-            "all {all} are recorded, {sent} sent; do not submit again: check sends the rest"
+            "all {all} are recorded, {sent} {state}; do not submit again: check sends the rest"
         ),
     }
 }

@@ -164,10 +164,13 @@ impl<'a> Reporter<'a> {
     pub(super) fn outage(&mut self, problem: &Problem, is_failure: bool, is_news: bool) {
         self.tally.errors += u64::from(is_failure);
         self.tally.outages += u64::from(is_failure);
-        // Each round of a wait meets it.
+        if !is_news && !self.reports_again {
+            return;
+        }
+        // Each round of a wait meets it; at a terminal it is news each time.
         let is_first = self.said.insert(problem.message.clone());
-        let is_wanted = is_first || self.screen.json || self.screen.verbose > 0;
-        if !is_wanted || !is_news && !self.reports_again {
+        let is_known = !is_first && (!is_news || self.screen.err_is_terminal);
+        if is_known && !self.screen.json && self.screen.verbose == 0 {
             return;
         }
         let say = match is_failure {

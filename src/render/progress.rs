@@ -3,10 +3,13 @@
 //! HeyGen gives no percentage, so a rendering video shows how long it has taken and what is usual. Everything is
 //! drawn on stderr, below what is printed, and is gone when the program ends.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use crate::render::text;
 use crate::video::RowId;
@@ -140,14 +143,21 @@ fn line_of(template: &str) -> ProgressBar {
 
 /// The templates are constants; one that did not parse would show the default bar.
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let style = ProgressStyle::with_template(template);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("eta", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // Of one at rest nobody knows.
+        if state.per_sec() > 0.0 {
+            let _nobody_to_report_to = write!(out, "{:#}", HumanDuration(state.eta()));
+        }
+    })
 }
 
 impl Transfer {
     pub fn update(&self, so_far: u64, total: Option<u64>) {
         let Self(bar, template) = self;
         if bar.position() == 0 || bar.length() != total {
-            // What an earlier run fetched took no time; nobody sees the rate before that is clear.
+            // What an earlier run fetched took no time, so a rate is shown only once the position is set.
             bar.set_style(style(WAITING));
             bar.set_position(so_far);
             total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
@@ -259,10 +269,10 @@ mod tests {
             shown.push_str(&format!("{line}\n"));
         }
         insta::assert_snapshot!(shown, @r#"
-        50%         0 B/s   0s  7 video "Launch teaser for the …
-        50%         0 B/s   0s  8 video "👨‍👩‍👧 新製品のご案内"
-        50%   45.00 MB/90.00 MB          0 B/s   0s  9 video "Launch teaser"
-        50%  ██████████░░░░░░░░░░   45.00 MB/90.00 MB          0 B/s   0s  10 video "Launch teaser"
+        50%         0 B/s       7 video "Launch teaser for the …
+        50%         0 B/s       8 video "👨‍👩‍👧 新製品のご案内"
+        50%   45.00 MB/90.00 MB          0 B/s       9 video "Launch teaser"
+        50%  ██████████░░░░░░░░░░   45.00 MB/90.00 MB          0 B/s       10 video "Launch teaser"
         45.00 MB         0 B/s  11 video "Launch teaser"
         "#);
     }

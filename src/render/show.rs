@@ -17,8 +17,8 @@ use crate::time::Timestamp;
 use crate::video::{Account, Asset, File, FileState, IdempotencyKey, Phase, RowId, Video};
 
 const MAX_REQUEST_LINES: usize = 60;
-/// Of a value on one line: a body may have a script of 5,000 characters in it.
-const MAX_VALUE: usize = 8000;
+/// Of a value on one line: a body may have 10,000 characters in it, of two columns each.
+const MAX_VALUE: usize = 24_000;
 const MAX_CANDIDATES: usize = 3;
 /// Lines of a message that explains something, and of a title or a script.
 const MAX_LINES: usize = 40;
@@ -185,11 +185,12 @@ impl Ticket<'_> {
         self.heading("request");
         // A tab in JSON is one of the indent.
         let body = body.replace('\t', "  ");
+        let start = self.out.len();
         let mut lines = body.lines();
         for line in lines.by_ref().take(MAX_REQUEST_LINES) {
             self.wrapped("  ", line, 4, MAX_REQUEST_LINES, style::PLAIN);
         }
-        if lines.next().is_some() || self.out.ends_with("…\n") {
+        if lines.next().is_some() || self.out[start..].contains("…\n") {
             self.line("  … (all of it: --json)");
         }
     }
@@ -286,7 +287,7 @@ impl Ticket<'_> {
 }
 
 /// What a person can do about the state of `video`; `None` when there is nothing to do.
-pub(crate) fn hint(video: &Video) -> Option<String> {
+fn hint(video: &Video) -> Option<String> {
     let id = video.id;
     let retry = || match decide::refuse_retry(video) {
         Ok(()) => format!("`tracker retry {id}` submits it again as a new video"),

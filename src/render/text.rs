@@ -12,8 +12,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 const ELLIPSIS: &str = "…";
 
-/// Combining marks that letters may carry on the whole before the text is cut: no script needs more, and a megabyte of
-/// marks takes no column at all.
+/// Characters without width that a column may have on average before the text is cut: no script needs more, and a
+/// megabyte of them takes no column at all.
 const MAX_MARKS: usize = 8;
 
 /// Whether `c` could act on a terminal, reorder what is around it, or not be seen at all.

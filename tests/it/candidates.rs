@@ -232,7 +232,7 @@ fn a_refusal_does_not_answer_an_earlier_attempt() {
     says(&shown, "an earlier one has none");
     says(
         &bench.tracker("check 1").exits(0),
-        "an earlier one has none",
+        "an earlier attempt has no answer",
     );
     let again = bench.tracker("submit body.json --if-new").exits(1);
     says(&again, "1: an attempt of it has no answer");

@@ -429,6 +429,14 @@ fn what_heygen_would_not_understand_is_refused_before_anything_is_recorded() {
             "--prompt",
         ),
         (
+            &["submit", "--orientation", "portrait", "--to", "German"],
+            "cannot be used with",
+        ),
+        (
+            &["submit", "body.json", "--assets", "video,none"],
+            "none goes with no other",
+        ),
+        (
             &[
                 "submit",
                 "--translate",

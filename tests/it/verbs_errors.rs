@@ -41,7 +41,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("lst --json"), @r#"
     $ tracker lst --json
     --- stderr
-    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst' tip: some similar subcommands exist: 'stop', 'listen', 'list'","hint":"tracker --help lists the verbs, tracker help VERB what can follow one","request_id":null}}
+    {"error":{"code":"usage_error","message":"unrecognized subcommand 'lst'; tip: some similar subcommands exist: 'stop', 'listen', 'list'","hint":"tracker --help lists the verbs, tracker help VERB what can follow one","request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("show --json"), @r#"
@@ -71,7 +71,7 @@ fn usage_error() {
     assert_snapshot!(bench.shows("list --csv --json"), @r#"
     $ tracker list --csv --json
     --- stderr
-    {"error":{"code":"usage_error","message":"--csv and --wide exclude --json","hint":null,"request_id":null}}
+    {"error":{"code":"usage_error","message":"--csv and --wide cannot be used with --json","hint":null,"request_id":null}}
     --- exit 2
     "#);
     assert_snapshot!(bench.shows("retry 1"), @r#"

@@ -23,7 +23,7 @@ mod script;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io::{self, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use heygen_tracker::http::{Payload, Request, Response, Server, Wire};
 use heygen_tracker::sandbox::{Creation, RenderState, Sandbox, SandboxOptions, World, serve};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 pub use fault::Fault;
 pub use heygen_tracker::sandbox::{Host, Webhook};
@@ -113,6 +114,8 @@ pub struct Heygen {
     around: Arc<Around>,
     /// One for each [`Host`] that can be reached.
     servers: [Mutex<Option<Server>>; 2],
+    /// Holds the port of one that cannot be reached, which would soon be another's.
+    kept: [Mutex<Option<Socket>>; 2],
     allow_unused: AtomicBool,
 }
 
@@ -181,6 +184,7 @@ impl Heygen {
         Ok(Self {
             around,
             servers,
+            kept: Default::default(),
             allow_unused: AtomicBool::new(false),
         })
     }
@@ -223,12 +227,20 @@ impl Heygen {
 
     /// Closes one server's port (connections are refused) or opens it again, with all its knowledge.
     pub fn set_reachable(&self, host: Host, reachable: bool) -> io::Result<()> {
+        let base = self.around.sandbox.base(host);
+        let address = base.trim_start_matches("http://");
         let mut server = lock(&self.servers[host as usize]);
+        let mut kept = lock(&self.kept[host as usize]);
         if !reachable {
             *server = None;
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+            socket.bind(&address.into())?;
+            *kept = Some(socket);
         } else if server.is_none() {
-            let base = self.around.sandbox.base(host);
-            let listener = TcpListener::bind(base.trim_start_matches("http://"))?;
+            *kept = None;
+            let listener = TcpListener::bind(address)?;
             *server = Some(self.around.serve(host, listener)?);
         }
         Ok(())

@@ -14,6 +14,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -54,9 +55,17 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if !self.has_ended() {
-            self.signal(Signal::SIGTERM);
-            self.0.wait().ok();
+        if self.has_ended() {
+            return;
+        }
+        self.signal(Signal::SIGTERM);
+        // unshare does not heed it.
+        let soon = Instant::now() + Duration::from_secs(10);
+        while !self.has_ended() {
+            if Instant::now() > soon {
+                return self.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
