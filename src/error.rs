@@ -49,6 +49,7 @@ pub mod code {
     pub const OTHER_KEY: &str = "other_key";
     pub const CLOCK_SKEW: &str = "clock_skew";
     pub const DISK_FULL: &str = "disk_full";
+    pub const SUBMIT_UNKNOWN: &str = "submit_unknown";
     pub const CAP_REACHED: &str = "cap_reached";
     pub const NO_CREDIT: &str = "insufficient_credit";
     pub const NO_DATABASE: &str = "no_database";

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::commands::options::{Tuning, WaitArgs};
 use crate::commands::{Context, find_all, gallery, load, pulse};
+use crate::decide;
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::human;
@@ -69,6 +70,15 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
         [] => None,
         ids => Some(find_all(&store, ids, true)?),
     };
+    for video in load(&store, named.as_deref().unwrap_or_default())? {
+        if decide::release(&video).is_some() {
+            // Not a note that -q drops: it may cost money.
+            context.screen.warn(&format!(
+                "{}: no attempt is known to this database; it is submitted now",
+                video.id
+            ));
+        }
+    }
     let options = PassOptions {
         download: !args.no_download,
         max_active: args.max_active,

@@ -8,6 +8,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use anstream::ColorChoice;
+
 use crate::commands::Context;
 use crate::error::{Exit, Problem, Result, code};
 use crate::sandbox::{Host, KEY, RenderState, Sandbox, SandboxOptions};
@@ -119,8 +121,14 @@ impl<'a> Stage<'a> {
     }
 
     fn tracker(&self, typed: &str) -> Result<()> {
+        let color = match ColorChoice::global() {
+            ColorChoice::Auto => "auto",
+            ColorChoice::Always | ColorChoice::AlwaysAnsi => "always",
+            ColorChoice::Never => "never",
+        };
         let theirs = |name| Some((name, self.context.env.get(name)?));
         let status = Command::new(&self.program)
+            .args(["--color", color])
             .args(typed.split(' '))
             .current_dir(&self.dir)
             .env_clear()

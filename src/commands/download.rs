@@ -19,7 +19,7 @@ use crate::video::{Asset, File, FileState, Phase, RowId, Video};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  tracker download 14                              # what is missing or was changed
+  tracker download 14                              # what is missing
   tracker download 14 --assets subtitle,thumbnail  # more of it
   tracker download 14 --output-dir /srv/videos     # its files are at home there from now on
 

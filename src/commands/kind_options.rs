@@ -50,7 +50,7 @@ pub(super) struct KindOptions {
     /// Translate this video: a URL, or the id of an asset
     #[arg(long, value_name = "URL|ID", requires = "to", conflicts_with_all = NO_TRANSLATION, help_heading = HEADING)]
     translate: Option<String>,
-    /// Into these languages, one row each
+    /// Into these languages, comma-separated, one row each
     #[arg(long, value_name = "LANG", value_delimiter = ',', requires = "translate", conflicts_with_all = NO_TRANSLATION, help_heading = HEADING)]
     to: Vec<String>,
     /// Ask an agent that failed to go on, this many times at most

@@ -37,7 +37,7 @@ HEYGEN_WEBHOOK_SECRET_FILE, else from systemd's $CREDENTIALS_DIRECTORY/heygen-we
 Keep check in cron: it finds what no delivery announced. GET /health answers 200.
 
 Example, behind a reverse proxy that speaks TLS:
-  HEYGEN_WEBHOOK_SECRET_FILE=~/.heygen/webhook-secret tracker listen --addr 127.0.0.1:8787";
+  HEYGEN_WEBHOOK_SECRET_FILE=~/.config/heygen/webhook-secret tracker listen --addr 127.0.0.1:8787";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]

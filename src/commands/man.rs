@@ -56,10 +56,20 @@ fn named(verb: Command) -> Command {
 }
 
 fn page(command: Command) -> Result<Vec<u8>> {
+    // Under a heading of its own, and line by line: man would fill the lines of an example up.
+    let examples = command.get_after_help().map(ToString::to_string);
     let mut page = Vec::new();
-    Man::new(command)
+    Man::new(command.after_help(None::<&str>))
         .source(concat!("tracker ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)
         .map_err(|source| Problem::output(&source))?;
+    if let Some(examples) = examples {
+        page.extend_from_slice(b".SH EXAMPLES\n.nf\n");
+        for line in examples.trim_start_matches("Examples:\n").lines() {
+            let line = line.replace('\\', "\\e").replace('-', "\\-");
+            page.extend_from_slice(format!("\\&{line}\n").as_bytes());
+        }
+        page.extend_from_slice(b".fi\n");
+    }
     Ok(page)
 }

@@ -49,7 +49,7 @@ fn report(rescued: &Rescued, database: &Path) -> String {
     if rescued.to_fetch > 0 {
         fact(
             rescued.to_fetch.to_string(),
-            "videos that check downloads (again), since no record of their files is left",
+            "videos that check downloads again, because no record of their files was readable",
         );
     }
     lines.push_str(&format!(

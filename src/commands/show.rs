@@ -30,8 +30,9 @@ Examples:
   tracker show 5e0a --json | jq .events
 
 Saved files are looked at: one that is not there any more, or is not what was
-saved, is recorded as gone (tracker download fetches it again). Files over 64 MiB
-are read only when their time stamp says that they were written to since.";
+saved, is recorded as gone (tracker download fetches it again, with --force where
+it was changed). Files over 64 MiB are read only when their time stamp says that
+they were written to since.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = DETAILS)]

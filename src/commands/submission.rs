@@ -85,7 +85,7 @@ impl SubmitOptions {
         let most = self.max_per_day(context)?;
         let recorded = self.record(&mut store, new, most, now)?;
         // Before anything is sent: there is still time for Ctrl-C and forget.
-        note_duplicates(context, &recorded.duplicates, recorded.rows.len(), now);
+        self.note_duplicates(context, &recorded, now);
         Ok(self.send_and_report(context, &mut store, recorded))
     }
 
@@ -229,25 +229,26 @@ impl SubmitOptions {
                 Ok(())
             })?;
         }
-        let (mut count, mut seen) = (0, HashSet::new());
+        let (mut count, mut duplicated, mut seen) = (0, 0, HashSet::new());
         for (index, ((new, place), known)) in new.into_iter().zip(known).enumerate() {
             let mut is_first = || !self.if_new || seen.insert(new.body_hash.clone());
             let is_fresh = known.is_none() && is_first();
             count += u64::from(is_fresh);
-            if index >= shown {
-                continue;
-            }
             let hash = new.body_hash.as_deref().unwrap_or_default();
             let duplicates = store
                 .as_ref()
                 .map(|store| store.read(|tx| tx.duplicates(hash)));
             let mut duplicates = duplicates.transpose()?.unwrap_or_default();
+            duplicates.retain(|video| Some(video.id) != new.video.retry_of);
+            if index >= shown {
+                duplicated += u64::from(is_fresh && !duplicates.is_empty());
+                continue;
+            }
             if let Some(row) = known {
                 screen.note(&format!("{place}: submitted before as {row}"));
             } else if !is_fresh {
                 screen.note(&format!("{place}: the same body as one before it"));
             }
-            duplicates.retain(|video| Some(video.id) != new.video.retry_of);
             let body = new.request.unwrap_or_default();
             let line = DryRun {
                 kind: "dry_run",
@@ -261,6 +262,11 @@ impl SubmitOptions {
             } else if is_fresh {
                 line.print(&duplicates, screen);
             }
+        }
+        if duplicated > 0 {
+            screen.warn(&format!(
+                "{duplicated} of the bodies not shown are in rows already"
+            ));
         }
         screen.note(&format!(
             "{count} would be submitted; nothing was sent or recorded"
@@ -319,6 +325,40 @@ impl SubmitOptions {
             && let Some(video) = videos.iter().find(|video| !video.files.is_empty())
         {
             screen.note(&format!("files go to {}", video.output_dir.display()));
+        }
+    }
+
+    /// Not notes that `-q` drops: they are about money.
+    fn note_duplicates(&self, context: &Context, recorded: &Recorded, now: Timestamp) {
+        let (found, screen) = (&recorded.duplicates, &context.screen);
+        let since = now.before(DAY);
+        let skips = |other: &Video| {
+            let recent = other.submitted_at >= since && (!other.ended_badly() || other.is_lost());
+            !self.if_new && (!other.finished || recent)
+        };
+        for (row, other) in found.iter().take(NAMED) {
+            let (id, status) = (other.id, other.status());
+            let ago = human::ago_phrase(other.submitted_at, now);
+            let tip = if skips(other) {
+                "; --if-new skips such a body"
+            } else {
+                ""
+            };
+            screen.warn(&format!(
+                "{row} has the same body as {id} ({status}, submitted {ago}){tip}"
+            ));
+        }
+        if found.len() > NAMED {
+            let (known, all) = (found.len(), recorded.rows.len());
+            let any = found.iter().any(|(_, other)| skips(other));
+            let tip = if any {
+                "; --if-new skips those in progress, or under 24 h old"
+            } else {
+                ""
+            };
+            screen.warn(&format!(
+                "{known} of these {all} bodies are in other rows, too{tip}"
+            ));
         }
     }
 
@@ -394,23 +434,6 @@ fn refuse_over_cap(tx: &Tx<'_>, most: u64, now: Timestamp) -> Result<()> {
     };
     let message = format!("that would be more than {most} submissions in 24 hours");
     Err(Problem::new(code::CAP_REACHED, message).with_hint(hint))
-}
-
-/// Not notes that `-q` drops: they are about money.
-fn note_duplicates(context: &Context, found: &[(RowId, Video)], all: usize, now: Timestamp) {
-    for (row, other) in found.iter().take(NAMED) {
-        let (id, status) = (other.id, other.status());
-        let ago = human::ago_phrase(other.submitted_at, now);
-        context.screen.warn(&format!(
-            "{row} has the same body as {id} ({status}, submitted {ago}); --if-new skips such a body"
-        ));
-    }
-    if found.len() > NAMED {
-        let known = found.len();
-        context.screen.warn(&format!(
-            "{known} of these {all} bodies are in other rows, too; --if-new skips such bodies"
-        ));
-    }
 }
 
 /// Not a note that -q drops: whoever misses this may submit twice.

@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, requires = "each", help_heading = EACH)]
     allow_empty: bool,
 
-    /// Label the videos
+    /// Label the videos, comma-separated
     #[arg(long = "tag", value_name = "T", value_delimiter = ',')]
     tags: Vec<String>,
     #[command(flatten)]
@@ -141,7 +141,9 @@ fn preview(submission: &SubmitOptions, new: Vec<Placed>, context: &Context) -> R
     let lines = new.len();
     submission.preview(context, new, 1)?;
     let screen = &context.screen;
-    screen.note(&format!("{lines} lines, a video each; the first is shown"));
+    if lines > 1 {
+        screen.note(&format!("{lines} lines, a video each; the first is shown"));
+    }
     if let Some((length, place)) = longest {
         let note = format!("the longest script has {length} characters ({place})");
         screen.note(&note);

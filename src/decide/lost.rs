@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Decision;
+use super::{Decision, release};
 use crate::event::Event;
 use crate::heygen::RemoteVideo;
 use crate::time::Timestamp;
@@ -50,6 +50,8 @@ pub(crate) fn looked(video: &Video, mut found: Vec<Candidate>, now: Timestamp) -
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trace<'a> {
     Open,
+    /// No attempt is known: another copy of the database may have made one.
+    Held,
     Candidates(&'a [Candidate]),
     /// HeyGen may be late.
     NotYet,
@@ -59,6 +61,7 @@ pub(crate) enum Trace<'a> {
 pub(crate) fn trace(video: &Video) -> Trace<'_> {
     let last = video.last_attempt_at.max(video.first_unanswered_at);
     match (&video.candidates, video.last_checked_at.zip(last)) {
+        _ if release(video).is_some() => Trace::Held,
         (None, _) => Trace::Open,
         (Some(found), _) if !found.is_empty() => Trace::Candidates(found),
         (Some(_), Some((looked, last))) if looked >= last.after(LISTED) => Trace::Nowhere,

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{Decision, Verdict, record_failure};
-use crate::error::{Problem, Result};
+use crate::error::{Problem, Result, code};
 use crate::event::{Edit, Event, Failure, Rejection};
 use crate::heygen::{ApiError, Created};
 use crate::kind::Kind;
@@ -194,7 +194,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     // No trouble to report: the change of status is, and the row is nobody's to retry by itself.
     decision.video.last_error = Some(LastError {
         operation: Operation::Send,
-        code: "submit_unknown".to_owned(),
+        code: code::SUBMIT_UNKNOWN.to_owned(),
         message: message.to_owned(),
         request_id: video.last_error.as_ref().and_then(|e| e.request_id.clone()),
         at: now,

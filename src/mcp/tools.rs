@@ -26,14 +26,16 @@ use super::types::{
     RetryVideo, StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo,
     VideoList, VideoRef,
 };
+use crate::decide;
 use crate::error::{Problem, code};
 use crate::pass::Access;
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
+use crate::render::show::lost_hint;
 use crate::rows::{find_video, is_file};
 use crate::store::{Filter, Store, Tx};
 use crate::time;
-use crate::video::{MessageState, RowId, Video, VideoId};
+use crate::video::{MessageState, Phase, RowId, Video, VideoId};
 use crate::when::{parse_until, parse_when};
 
 const RULES: &str = "\
@@ -227,6 +229,14 @@ fn only(video: &Video) -> (VideoList, String) {
     listed(vec![info(video)], None)
 }
 
+/// What `check_videos` answers for a row that no attempt is known of.
+fn held(video: &Video) -> Value {
+    let error = video.last_error.as_ref();
+    let message = error.map_or_else(String::new, |error| error.message.clone());
+    let problem = Problem::new(code::SUBMIT_UNKNOWN, message).with_hint(lost_hint(video));
+    json!({"type": "error", "id": video.id, "error": problem})
+}
+
 /// What a verb says went wrong with its row or the whole run. A wrong clock and the user's hook leave nothing undone.
 fn trouble(lines: &[Value], row: RowId) -> Option<Problem> {
     let errors = lines.iter().filter(|line| line["type"] == "error");
@@ -366,7 +376,8 @@ impl ToolCall<'_> {
         };
         let row = video.id.to_string();
         let stale = |at| time::now().since(at) >= STALE;
-        if !video.finished && video.last_checked_at.is_none_or(stale) {
+        let was_sent = video.phase != Phase::Unsent;
+        if was_sent && !video.finished && video.last_checked_at.is_none_or(stale) {
             let only_ask = flag("no-download", true);
             // An outage is no reason to keep back what is known; the row's last_error tells of it.
             self.verb("check", only_ask, &[&row], Vec::new()).await.ok();
@@ -383,9 +394,27 @@ impl ToolCall<'_> {
 
     async fn check_videos(self, asked: CheckVideos) -> ToolResult<CheckAnswer> {
         let options = flag("no-download", asked.no_download);
-        let ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let mut answer = CheckAnswer::default();
+        let mut ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
+        let mut whole = ids.is_empty();
+        // To name a row that was not sent is to say that it may be, and only a person says so.
+        ids.retain(|id| match self.server.row(id) {
+            Ok(video) if decide::release(&video).is_some() => {
+                answer.errors.push(held(&video));
+                false
+            }
+            Ok(video) => {
+                whole |= video.phase == Phase::Unsent;
+                true
+            }
+            Err(_) => true,
+        });
+        if whole {
+            ids.clear();
+        } else if ids.is_empty() {
+            return Ok((answer, "nothing was checked".to_owned()));
+        }
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         for line in self.verb("check", options, &ids, Vec::new()).await? {
             match line["type"].as_str() {
                 Some("change") => answer.changes.push(line),

@@ -329,6 +329,9 @@ pub(crate) fn lost_hint(video: &Video) -> String {
             "HeyGen may or may not have made it; found at app.heygen.com: tracker add VIDEO_ID --as {id}; \
              not there: tracker retry {id}"
         ),
+        Trace::Held => format!(
+            "found at app.heygen.com: tracker add VIDEO_ID --as {id}; not there: tracker check {id} submits it"
+        ),
         Trace::NotYet => format!(
             "HeyGen does not list it so far; tracker check {id} looks again, and an hour after it was sent \
              that is an answer"

@@ -45,7 +45,7 @@ pub(super) fn older(path: &Path, found: i64, known: i64) -> Problem {
 pub fn corrupt(path: &Path, detail: &str) -> Problem {
     let word = shell::word(&path.to_string_lossy());
     problem(path, "the database ", &format!(" is damaged: {detail}")).with_hint(format!(
-        "it was not touched; keep a copy, then rescue what is readable: tracker --db {word} doctor --rescue {word}.rescued"
+        "nothing is repaired or replaced; keep a copy, then rescue what is readable: tracker --db {word} doctor --rescue {word}.rescued"
     ))
 }
 

@@ -132,6 +132,17 @@ fn a_dry_run_shows_how_many_the_first_body_and_the_longest_script() {
         assert!(run.stderr.contains(word), "{}", run.screen());
     }
     assert!(!bench.db_path().exists());
+
+    arguments.retain(|argument| *argument != "--dry-run");
+    bench.tracker_with(&arguments).exits(0);
+    arguments.push("--dry-run");
+    let run = bench.tracker_with(&arguments).exits(0);
+    assert!(
+        run.stderr
+            .contains("1 of the bodies not shown are in rows already"),
+        "{}",
+        run.screen()
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@
 //! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
 //! | `kind_options` | the options of every kind of job; agents that fail and recover, wait and are answered |
 //! | `listen_faults` | webhooks: killed at each step, beside downloads and checks, SIGTERM |
-//! | `submit_faults` | buying when things go wrong: S1 to S18 of the fault table |
+//! | `submit_faults` | submitting when things go wrong: S1 to S18 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 //! | `telling` | what is said, how often, and how a run exits |
 //! | `real` | nginx, tinyproxy, cron, Litestream and Datasette in the places that the rest of the tests play |
@@ -42,6 +42,9 @@
 //! | `process` | T1 to T5: hostile text and arguments, closed outputs, cron's environment |
 //! | `relay` | what stands between the program and HeyGen, and answers twice, late or out of turn: S19 |
 //! | `security` | X1 to X6: where the key and signatures go, file modes, hostile servers |
+//! | `lanes` | who waits for whom within a run: agents, hooks, jobs that hang or panic |
+//! | `browser` | the page of `gallery` in a real browser |
+//! | `gallery` | the page of `gallery`: what it shows, and what it must not |
 //! | `each` | `submit --each`: a table becomes a video for each line |
 //! | `frozen` | databases of earlier schema versions still open |
 //! | `rescue` | `doctor --rescue`: what is left of a database with pages overwritten |

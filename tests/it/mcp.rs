@@ -713,6 +713,29 @@ fn without_allow_submit_nothing_is_ever_submitted() {
 }
 
 #[test]
+fn what_is_held_back_is_not_submitted_because_an_agent_asks_about_it() {
+    let bench = Bench::new();
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json --queue").exits(0);
+    Client::new(&bench, "").get("get_video", json!({"id": 1}));
+    assert_eq!(bench.status(1), "unsent");
+    // Nobody worked on the queue: another copy of it may have.
+    bench.advance(Duration::from_secs(30 * 3600));
+    for allowed in ["", "--allow-submit"] {
+        let mut client = Client::new(&bench, allowed);
+        for ids in [json!([1]), json!([1, 1]), json!([])] {
+            client.get("check_videos", json!({"ids": ids}));
+            assert_eq!(bench.status(1), "unknown");
+        }
+        let answer = client.get("check_videos", json!({"ids": [1]}));
+        let error = &answer["errors"][0]["error"];
+        assert_eq!(error["code"], "submit_unknown", "{answer}");
+        assert!(error["hint"].as_str().unwrap().contains("app.heygen.com"));
+    }
+    assert_eq!(bench.heygen.posts().len(), 0);
+}
+
+#[test]
 fn a_client_that_dies_and_asks_again_by_its_key_pays_once() {
     for server_dies in [false, true] {
         let bench = Bench::new();

@@ -318,13 +318,13 @@ fn database_error() {
     $ tracker list
     --- stderr
     error: the database DIR/tracker.db is damaged: file is not a database
-    hint: it was not touched; keep a copy, then rescue what is readable: tracker --db DIR/tracker.db doctor --rescue DIR/tracker.db.rescued
+    hint: nothing is repaired or replaced; keep a copy, then rescue what is readable: tracker --db DIR/tracker.db doctor --rescue DIR/tracker.db.rescued
     --- exit 1
     "#);
     assert_snapshot!(bench.shows("check --json"), @r#"
     $ tracker check --json
     --- stderr
-    {"error":{"code":"database_error","message":"the database DIR/tracker.db is damaged: file is not a database","hint":"it was not touched; keep a copy, then rescue what is readable: tracker --db DIR/tracker.db doctor --rescue DIR/tracker.db.rescued","request_id":null}}
+    {"error":{"code":"database_error","message":"the database DIR/tracker.db is damaged: file is not a database","hint":"nothing is repaired or replaced; keep a copy, then rescue what is readable: tracker --db DIR/tracker.db doctor --rescue DIR/tracker.db.rescued","request_id":null}}
     --- exit 1
     "#);
 }

@@ -536,6 +536,21 @@ fn a_body_submitted_before_is_pointed_out() {
     let run = bench.tracker("submit body.json --if-new").exits(0);
     assert!(!run.stderr.contains("same body"), "{}", run.screen());
     assert_eq!(bench.rows(), "3");
+    for id in 1..=3 {
+        bench
+            .heygen
+            .fail(&bench.video_id(id), "RENDERING_FAILED", "no luck");
+    }
+    bench.tracker("check").exits(0);
+    for option in ["", "--if-new"] {
+        let run = bench.tracker(&format!("submit body.json --queue {option}"));
+        says(
+            &run.exits(0),
+            &["has the same body as 3 (failed, submitted "],
+        );
+        let newest = bench.query("SELECT max(id) FROM videos");
+        bench.tracker(&format!("forget {newest} --force")).exits(0);
+    }
 }
 
 #[test]

@@ -409,7 +409,7 @@ fn the_demo_says_what_is_so_and_ends_as_the_readme_says() {
     let mut terminal = Command::new("script");
     terminal.args([
         "-qec",
-        &format!("stty cols 80 rows 24; NO_COLOR=1 TMPDIR=/tmp {TRACKER} demo"),
+        &format!("stty cols 80 rows 24; TMPDIR=/tmp {TRACKER} --color never demo"),
         "/dev/null",
     ]);
     bench.prepare(&mut terminal);

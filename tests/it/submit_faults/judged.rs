@@ -130,8 +130,15 @@ fn s20_a_restored_backup_submits_nothing_by_itself_once_its_keys_may_be_forgotte
         "show says why"
     );
     bench.tracker("check").exits(0).silent();
+    let hint = "not there: tracker check 2 submits it";
+    let show = bench.tracker("show 2").exits(0);
+    assert!(show.stdout.contains(hint), "{}", show.screen());
     // A person says so.
-    bench.tracker("check 2").exits(0);
+    let check = bench.tracker("check 2").exits(0);
+    assert_eq!(
+        check.stderr,
+        "warning: 2: no attempt is known to this database; it is submitted now\n"
+    );
     assert_eq!(bench.status(2), "waiting");
     assert_eq!(bench.heygen.posts().len(), posts + 1);
 }
