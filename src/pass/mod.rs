@@ -157,6 +157,8 @@ impl<'a, 's> Run<'a, 's> {
 
     /// What is to be done. What needs neither key nor network is done at once.
     fn gather(&mut self, store: &mut Store, scope: Scope) -> Result<()> {
+        // The database may have been put back since the run before, by the shell's .restore for one.
+        store.heed_witness()?;
         self.ignore_backoff = matches!(scope, Scope::Asked(_));
         let named = match scope {
             Scope::Unfinished => {

@@ -111,7 +111,7 @@ impl Store {
             .conn
             .unchecked_transaction()
             .map_err(|e| self.error(e))?;
-        look(&self.tx(&snapshot))
+        look(&self.tx(&snapshot)).map_err(|problem| self.reason(problem))
     }
 
     /// Runs `change` in one transaction that is durable when this returns; an error rolls all of it back. It is an error,
@@ -120,13 +120,14 @@ impl Store {
         if self.read_only {
             return Err(error::read_only(&self.path));
         }
+        self.identity.check()?;
         // That it cannot queue is no reason not to write.
         let next = self.locks().and_then(|locks| locks.queue()).ok().flatten();
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)
             .map_err(|e| self.error(e))?;
         drop(next);
         let tx = self.tx(&transaction);
-        let value = change(&tx)?;
+        let value = change(&tx).map_err(|problem| self.reason(problem))?;
         // What cannot be read here is told better by the commit and by the look at the file.
         let newest_event = tx.newest_event().unwrap_or(0);
         transaction.commit().map_err(|e| self.error(e))?;
@@ -157,7 +158,12 @@ impl Store {
     }
 
     fn error(&self, source: rusqlite::Error) -> Problem {
-        error::sqlite(&self.path, &source)
+        self.reason(error::sqlite(&self.path, &source))
+    }
+
+    /// A database that is being replaced looks damaged.
+    fn reason(&self, problem: Problem) -> Problem {
+        self.identity.check().err().unwrap_or(problem)
     }
 }
 

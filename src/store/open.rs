@@ -23,17 +23,29 @@ const SMALLEST_PAGE: u64 = 512;
 #[derive(Clone, Debug)]
 pub struct Identity {
     path: PathBuf,
-    /// Its device and inode.
-    file: (u64, u64),
+    file: FileId,
+    /// That of the write-ahead log, which stays while somebody has the database open.
+    log: Option<FileId>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 impl Identity {
-    /// Whether the file opened is still the one at its path. What `SQLITE_FCNTL_HAS_MOVED` compares, without
-    /// the unsafe call: in WAL mode a database renamed away goes on accepting commits that nobody will read.
+    /// Whether the files opened are still those at their paths. What `SQLITE_FCNTL_HAS_MOVED` compares, without
+    /// the unsafe call: in WAL mode a database renamed away goes on accepting commits that nobody will read, and one that
+    /// was overwritten by a copy would get the pages of a log that is another's.
     pub fn check(&self) -> Result<()> {
-        match fs::metadata(&self.path) {
-            Ok(now) if (now.dev(), now.ino()) == self.file => Ok(()),
-            _ => Err(error::moved(&self.path)),
+        let is_log = |log| file_id(&beside(&self.path, "-wal")) == Some(log);
+        if file_id(&self.path) == Some(self.file) && self.log.is_none_or(is_log) {
+            Ok(())
+        } else {
+            Err(error::moved(&self.path))
         }
     }
 }
@@ -111,6 +123,15 @@ fn nap(naps: i32) -> bool {
     }
 }
 
+impl Drop for Store {
+    /// The last to close a database moves the log into it: not into one that was put in its place.
+    fn drop(&mut self) {
+        if self.identity.check().is_err() {
+            self.checkpoint_on_close(false).ok();
+        }
+    }
+}
+
 impl Store {
     /// Opens the database, creating it (mode 0600) and its directory (mode 0700) when there is none.
     pub fn create(path: &Path) -> Result<Self> {
@@ -165,6 +186,7 @@ impl Store {
             }
         }
         store.configure()?;
+        store.identity.log = file_id(&beside(&path, "-wal"));
         store.heed_witness()?;
         Ok(store)
     }
@@ -189,6 +211,7 @@ impl Store {
         let identity = Identity {
             path: path.to_owned(),
             file: (meta.dev(), meta.ino()),
+            log: None,
         };
         let conn = Connection::open_with_flags(target, flags).map_err(sqlite_error)?;
         identity.check()?;

@@ -12,7 +12,7 @@ use crate::video::RowId;
 
 impl Store {
     /// Looks at the witness before anything is written, since that would bring the numbers up to it.
-    pub(super) fn heed_witness(&mut self) -> Result<()> {
+    pub(crate) fn heed_witness(&mut self) -> Result<()> {
         let noted = locks::witness(&self.path);
         let here = self.read(|tx| tx.newest_event())?;
         self.witnessed = noted.min(here);

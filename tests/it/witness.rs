@@ -1,8 +1,9 @@
 //! A database that is older than what its lock file says: somebody put a backup back.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
-use crate::support::Bench;
+use crate::support::{BODY, Bench, eventually, machine_can};
 
 fn backup(bench: &Bench) -> Vec<u8> {
     bench.query("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -85,4 +86,55 @@ fn no_witness_and_a_strange_one_are_harmless() {
     }
     bench.tracker("add made-elsewhere").exits(0);
     assert!(!doctor_speaks_of_a_backup(&bench));
+}
+
+#[test]
+fn a_backup_that_is_put_back_beside_a_run_that_waits_is_noticed_by_it() {
+    let mut shell = Command::new("sqlite3");
+    if !machine_can("run the sqlite3 shell", shell.arg("-version")) {
+        return;
+    }
+    let bench = Bench::new();
+    bench
+        .tracker_with(&["submit", "--queue", "--prompt", "A film about tea"])
+        .exits(0);
+    bench.shell("sqlite3 tracker.db '.backup old.db'").exits(0);
+    let mut wait = bench
+        .command(["check", "--wait", "--interval", "100ms"])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("check --wait");
+    eventually("it was sent", || bench.status(1) == "thinking");
+    bench.shell("sqlite3 tracker.db '.restore old.db'").exits(0);
+    let ended = wait.wait().expect("its end");
+    assert_eq!(ended.code(), Some(1));
+    assert_eq!(bench.status(1), "unknown");
+    assert_eq!(bench.heygen.billed().len(), 1);
+}
+
+#[test]
+fn a_copy_that_is_put_over_a_database_in_use_gets_nothing_of_its_log() {
+    let bench = Bench::new();
+    bench.submit(1).exits(0);
+    let old = backup(&bench);
+    let mut wait = bench.command(["check", "--wait", "--interval", "100ms"]);
+    wait.stdout(Stdio::null()).stderr(Stdio::piped());
+    let asked = bench.heygen.api_requests().len();
+    let wait = wait.spawn().expect("check --wait");
+    eventually("it asks", || bench.heygen.api_requests().len() > asked);
+    // The same inode, as with cp.
+    put_back(&bench, &old);
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json").exits(0);
+    bench.heygen.finish(&bench.video_id(1));
+    let ended = wait.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("was moved, deleted or replaced"), "{said}");
+    assert_eq!(ended.status.code(), Some(1));
+
+    assert_eq!(bench.query("PRAGMA integrity_check"), "ok");
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "2");
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.status(1), "completed");
 }
