@@ -66,7 +66,17 @@ impl IdempotencyKey {
 
     /// The key of the `number`th further submission of what `first` submitted, with the body that has this hash.
     pub fn of_retry(first: &Self, number: usize, body_hash: &str) -> Self {
-        let digest = Sha256::digest(format!("retry {number} of {}: {body_hash}", first.0));
+        Self::derived(&format!("retry {number} of {}: {body_hash}", first.0))
+    }
+
+    /// What takes the place of a key under which HeyGen may repeat a refusal that holds no more. A copy of the database
+    /// comes to the same one.
+    pub fn after_refusal(&self) -> Self {
+        Self::derived(&format!("after a refusal of {}", self.0))
+    }
+
+    fn derived(text: &str) -> Self {
+        let digest = Sha256::digest(text);
         Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 

@@ -230,13 +230,12 @@ pub struct Attempt {
     pub unanswered: i64,
 }
 
-/// What the answer to a POST means; `new_key` is what the row gets where HeyGen may replay a stored refusal.
+/// What the answer to a POST means.
 pub fn sent(
     video: &Video,
     attempt: Attempt,
     answer: &Result<Created, ApiError>,
     account: &Account,
-    new_key: IdempotencyKey,
     now: Timestamp,
 ) -> Decision {
     let error = match answer {
@@ -260,7 +259,8 @@ pub fn sent(
         reset_attempt(row);
         // HeyGen remembers answers by key: a stored "no credit" could be replayed after the top-up.
         if verdict == Verdict::NoCredit {
-            row.idempotency_key = Some(new_key);
+            let key = video.idempotency_key.as_ref();
+            row.idempotency_key = key.map(IdempotencyKey::after_refusal);
         }
     }
     if matches!(verdict, Verdict::Busy | Verdict::Declined) {

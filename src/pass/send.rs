@@ -233,7 +233,7 @@ impl Run<'_, '_> {
             now: now.max(self.heygen_now()),
             outbox_seen_at: self.sends.outbox_seen_at,
             restored: tx.restored()?.map(|(_, last)| last),
-            ignore_backoff: self.ignore_backoff,
+            ignore_backoff: fresh || self.ignore_backoff,
         };
         let Some(video) = self.due(tx, row, &moment)? else {
             return Ok(None);
@@ -311,8 +311,8 @@ impl Run<'_, '_> {
         {
             return Ok(());
         }
-        let (account, new_key) = (self.account()?, IdempotencyKey::random());
-        let decision = decide::sent(&video, attempt, &answer, &account, new_key, self.now);
+        let account = self.account()?;
+        let decision = decide::sent(&video, attempt, &answer, &account, self.now);
         self.write(tx, decision)?;
         match answer {
             Ok(created) => {

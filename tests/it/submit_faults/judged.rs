@@ -144,6 +144,39 @@ fn s20_a_restored_backup_submits_nothing_by_itself_once_its_keys_may_be_forgotte
 }
 
 #[test]
+fn s20_a_refusal_for_want_of_credit_is_followed_by_the_same_key_in_every_copy() {
+    let bench = queued();
+    let backup = std::fs::read(bench.db_path()).expect("the backup");
+    for _ in 0..2 {
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::remove_file(bench.path(&format!("tracker.db{suffix}"))).ok();
+        }
+        bench.file("tracker.db", &backup);
+        bench.heygen.fault(POST, Fault::status(402));
+        bench.tracker("check").exits(1);
+        bench.tracker("check").exits(0);
+        assert_eq!(bench.status(1), "waiting");
+    }
+    assert_eq!(bench.heygen.billed().len(), 1);
+}
+
+#[test]
+fn s20_a_clock_that_is_days_behind_holds_back_nothing_that_is_submitted_now() {
+    let bench = Bench::new();
+    let ahead = heygen_tracker::time::now().after(48 * HOUR);
+    let date = ahead.to_chrono().format("%a, %d %b %Y %H:%M:%S GMT");
+    let ahead = Fault::set_header("Date", &date.to_string());
+    bench
+        .heygen
+        .fault("GET /v3/users/me", ahead.clone().forever());
+    bench.heygen.fault(POST, ahead.forever());
+    bench.submit(3).exits(0);
+    for id in 1..=3 {
+        assert_eq!(bench.status(id), "waiting");
+    }
+}
+
+#[test]
 fn s20_a_queue_that_is_worked_on_may_take_days() {
     let bench = queued_on(Bench::new(), 2);
     bench.heygen.fault(POST, Fault::status(402).forever());
