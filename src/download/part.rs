@@ -296,8 +296,8 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Opens a regular file that nobody else has a name for; `None` when there is no such file. Never follows a link and
-/// never waits for a FIFO.
+/// Opens a regular file that nobody else has a name for; `None` when there is no such file, or it is another user's.
+/// Never follows a link and never waits for a FIFO.
 pub(super) fn open_own(path: &Path) -> io::Result<Option<File>> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() && found.nlink() == 1 => {}
@@ -305,11 +305,15 @@ pub(super) fn open_own(path: &Path) -> io::Result<Option<File>> {
         Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => return Err(error),
     }
-    let file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-        .open(path)?;
+        .open(path);
+    let file = match opened {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+        opened => opened?,
+    };
     // Looked at again through the descriptor: the name may have changed hands since.
     let found = file.metadata()?;
     Ok((found.is_file() && found.nlink() == 1).then_some(file))

@@ -1,7 +1,7 @@
 //! From a complete part file to the final name: never replacing, and the same again after a crash.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -197,9 +197,19 @@ pub(super) fn create_dir(dir: &Path) -> DownloadResult<()> {
 
 /// Makes names in `dir` durable: without it a power cut may undo a rename although the file's bytes are safe.
 fn sync_dir(dir: &Path) -> DownloadResult<()> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(DownloadError::disk("sync directory", dir))
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    match synced {
+        // File systems of virtual machines and networks have no such operation.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced.map_err(DownloadError::disk("sync directory", dir)),
+    }
 }
 
 /// What any program here would create a file with: 0666 & ~umask. The mask is read from `/proc/self/status` (Linux 4.7,

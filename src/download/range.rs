@@ -24,6 +24,7 @@ const EMPTY: &str = "sent an empty file";
 /// Neither a length nor a chunked terminator: the end cannot be told from a cut connection.
 const END_UNKNOWN: &str = "sent a file whose end cannot be proven";
 const LENGTHS: &str = "sent contradictory or impossible lengths";
+const PART: &str = "sent a part of the file although all of it was asked for";
 const ENCODED: &str = "sent a compressed file although that was not asked for";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub(super) enum Rest {
 pub(super) fn whole(asset: Asset, from: &str, answer: &Parts) -> DownloadResult<Whole> {
     let headers = &answer.headers;
     match answer.status.as_u16() {
+        200 if is_only_a_part(headers) => Err(DownloadError::content(from, PART)),
         200 => Ok(Whole {
             length: length(asset, answer).map_err(|what| DownloadError::content(from, what))?,
             etag: strong_etag(headers).map(str::to_owned),
@@ -86,8 +88,17 @@ pub(super) fn rest(asset: Asset, from: &str, part: &Part, answer: &Parts) -> Dow
         (416, Some((None, total))) if fits(total) && total == part.bytes => Rest::Complete,
         // Some hosts refuse any request for a part.
         (206 | 400 | 405 | 412 | 416, _) => Rest::Again,
+        (200, _) if is_only_a_part(&answer.headers) => Rest::Again,
+        // The same file cannot have another length.
+        (200, _) if same_file && !part.total.is_none_or(is_long) => Rest::Again,
         _ => Rest::Whole(whole(asset, from, answer)?),
     })
+}
+
+/// Whether an answer that should be all of the file says that it is not.
+fn is_only_a_part(headers: &HeaderMap) -> bool {
+    let is_all = |range| matches!(range, Some((Some((0, last)), total)) if last + 1 == total);
+    text(headers, &CONTENT_RANGE).is_some_and(|range| !is_all(content_range(range)))
 }
 
 fn length(asset: Asset, answer: &Parts) -> Result<Option<u64>, &'static str> {
@@ -285,6 +296,14 @@ mod tests {
                 "206 | Content-Length: 7 | Content-Range: bytes 0-6/7",
                 out_of_turn(206),
             ),
+            (
+                "200 | Content-Length: 7 | Content-Range: bytes 0-6/7",
+                taken(Some(7), None),
+            ),
+            (
+                "200 | Content-Length: 7 | Content-Range: bytes 3-9/10",
+                bad(PART),
+            ),
             ("204", out_of_turn(204)),
             ("304", out_of_turn(304)),
             ("403", refused(403)),
@@ -324,6 +343,8 @@ mod tests {
             "206 | ETag: \"a\" | Content-Length: 90 | Content-Type: multipart/byteranges; boundary=x",
             "416 | ETag: \"a\" | Content-Range: bytes */10",
             "416 | ETag: \"a\"",
+            "200 | ETag: \"b\" | Content-Length: 5 | Content-Range: bytes 5-9/10",
+            "200 | ETag: \"a\" | Content-Length: 5",
         ] {
             assert_eq!(after(&part(), line), Rest::Again, "{line}");
         }
