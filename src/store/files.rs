@@ -40,7 +40,7 @@ impl Tx<'_> {
 
     pub fn is_path_of_another(&self, video: RowId, path: &Path) -> Result<bool> {
         self.exists(
-            "files WHERE path = ?2 AND video <> ?1 AND state IN ('publishing', 'saved')",
+            "files INDEXED BY files_by_path WHERE path = ?2 AND video <> ?1 AND state IN ('publishing', 'saved')",
             params![video, path.to_string_lossy()],
         )
     }

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002_hooks.sql"),
     include_str!("../../migrations/0003_webhooks.sql"),
     include_str!("../../migrations/0004_jobs.sql"),
+    include_str!("../../migrations/0005_paths.sql"),
 ];
 
 /// The schema every open database has: older ones are brought up to it, newer ones refused.

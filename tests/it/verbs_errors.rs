@@ -295,14 +295,14 @@ fn database_newer() {
     assert_snapshot!(bench.shows("list"), @r#"
     $ tracker list
     --- stderr
-    error: DIR/tracker.db has schema 4711, this program knows up to 4
+    error: DIR/tracker.db has schema 4711, this program knows up to 5
     hint: install the newer tracker; the file was not touched
     --- exit 1
     "#);
     assert_snapshot!(bench.shows("check --json"), @r#"
     $ tracker check --json
     --- stderr
-    {"error":{"code":"database_newer","message":"DIR/tracker.db has schema 4711, this program knows up to 4","hint":"install the newer tracker; the file was not touched","request_id":null}}
+    {"error":{"code":"database_newer","message":"DIR/tracker.db has schema 4711, this program knows up to 5","hint":"install the newer tracker; the file was not touched","request_id":null}}
     --- exit 1
     "#);
 }

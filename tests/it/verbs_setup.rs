@@ -36,7 +36,7 @@ fn doctor() {
     tracker VERSION, SQLite SQLITE
     ok    key       HEYGEN_API_KEY, accepted by http://API
     ok    balance   100 usd (wallet) left
-    ok    database  DIR/tracker.db, SIZE, schema 4, 1 of 1 videos unfinished
+    ok    database  DIR/tracker.db, SIZE, schema 5, 1 of 1 videos unfinished
     ok    output    DIR/output, to be created
     ok    clock     TIME
     check would work
@@ -45,7 +45,7 @@ fn doctor() {
     assert_snapshot!(bench.shows("doctor --json"), @r#"
     $ tracker doctor --json
     --- stdout
-    {"ok":true,"version":"VERSION","sqlite_version":"SQLITE","key":{"ok":true,"source":"HEYGEN_API_KEY","base_url":"http://API","error":null},"balance":{"billing_type":"wallet","plan":null,"auto_reload":false,"left":[{"of":"wallet","amount":100.0,"unit":"usd","resets_at":null}],"used_up":false},"database":{"ok":true,"path":"DIR/tracker.db","schema":4,"bytes":SIZE,"videos":1,"unfinished":1,"error":null},"output_dirs":[{"ok":true,"path":"DIR/output","exists":false,"unfinished":true,"error":null}],"clock":{"ok":true,"now":"TIME","error":null}}
+    {"ok":true,"version":"VERSION","sqlite_version":"SQLITE","key":{"ok":true,"source":"HEYGEN_API_KEY","base_url":"http://API","error":null},"balance":{"billing_type":"wallet","plan":null,"auto_reload":false,"left":[{"of":"wallet","amount":100.0,"unit":"usd","resets_at":null}],"used_up":false},"database":{"ok":true,"path":"DIR/tracker.db","schema":5,"bytes":SIZE,"videos":1,"unfinished":1,"error":null},"output_dirs":[{"ok":true,"path":"DIR/output","exists":false,"unfinished":true,"error":null}],"clock":{"ok":true,"now":"TIME","error":null}}
     --- exit 0
     "#);
 }
