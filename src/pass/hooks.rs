@@ -210,6 +210,9 @@ impl Hooks {
     }
 }
 
+/// Linux allows 128 KiB, its name included.
+const LONGEST_VARIABLE: usize = 127 * 1024;
+
 fn command_of(command: &str, hook: &DueHook, video: &Video, database: &Path) -> Command {
     let video_id = video.video_id.as_ref().map_or("", |id| id.as_str());
     let title = video.title.as_deref().unwrap_or_default();
@@ -227,6 +230,8 @@ fn command_of(command: &str, hook: &DueHook, video: &Video, database: &Path) -> 
         .env("TRACKER_DATA", data(video))
         .env("TRACKER_FILE", hook.file.as_deref().unwrap_or_default())
         .env("TRACKER_DB", database)
+        // A check that a hook makes would run the same hooks, each of which makes a check.
+        .env_remove("TRACKER_HOOK")
         .stdin(Stdio::piped())
         .stdout(io::stderr())
         // A group of its own, so that what it starts ends with it.
@@ -234,13 +239,15 @@ fn command_of(command: &str, hook: &DueHook, video: &Video, database: &Path) -> 
     child
 }
 
-/// The line of the user's table, as JSON; empty where there is none.
+/// The line of the user's table, as JSON; empty where there is none, or one too long for a variable.
 fn data(video: &Video) -> String {
     let data = video.data.as_ref().map(serde_json::to_string);
-    data.and_then(Result::ok).unwrap_or_default()
+    let data = data.and_then(Result::ok);
+    data.filter(|data| data.len() < LONGEST_VARIABLE)
+        .unwrap_or_default()
 }
 
 fn without_nul(text: &str) -> String {
-    // 128 KiB is what Linux allows for one variable; nobody needs more of a title.
+    // Nobody needs more of a title.
     text.chars().filter(|c| *c != '\0').take(30_000).collect()
 }
