@@ -8,9 +8,9 @@
 //!
 //! A row's two locks are two bytes in two regions, so that locking a run of rows stays one range in the kernel.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,7 +70,14 @@ pub struct Guard {
 impl Locks {
     /// Opens the lock file of the database at `database`, creating it with mode 0600.
     pub fn open(database: &Path) -> Result<Self> {
-        Self::at(&beside(database, "-lock"))
+        let locks = Self::at(&beside(database, "-lock"))?;
+        // As SQLite does with its log: a check by root must not lock out whose database it is.
+        if let (Ok(owner), Ok(here)) = (fs::metadata(database), locks.file.metadata())
+            && owner.uid() != here.uid()
+        {
+            fchown(&*locks.file, Some(owner.uid()), Some(owner.gid())).ok();
+        }
+        Ok(locks)
     }
 
     fn at(path: &Path) -> Result<Self> {
