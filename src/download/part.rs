@@ -97,8 +97,12 @@ impl<'a> PartFile<'a> {
             return Ok(None);
         };
         let path = request.dir.join(&recorded.name);
-        let Some(mut file) = open_own(&path).map_err(DownloadError::disk("open", &path))? else {
-            return Ok(None);
+        let mut file = match open_own(&path, true) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(None),
+            // Another user's, of whom only a beginning is lost.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            Err(error) => return Err(DownloadError::disk("open", &path)(error)),
         };
         let mut read = || -> io::Result<Option<Sha256>> {
             let total = recorded.total.unwrap_or(u64::MAX);
@@ -296,24 +300,20 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Opens a regular file that nobody else has a name for; `None` when there is no such file, or it is another user's.
-/// Never follows a link and never waits for a FIFO.
-pub(super) fn open_own(path: &Path) -> io::Result<Option<File>> {
+/// Opens a regular file that nobody else has a name for; `None` when there is no such file. Never follows a link and
+/// never waits for a FIFO.
+pub(super) fn open_own(path: &Path, write: bool) -> io::Result<Option<File>> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() && found.nlink() == 1 => {}
         Ok(_) => return Ok(None),
         Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => return Err(error),
     }
-    let opened = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
-        .write(true)
+        .write(write)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-        .open(path);
-    let file = match opened {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-        opened => opened?,
-    };
+        .open(path)?;
     // Looked at again through the descriptor: the name may have changed hands since.
     let found = file.metadata()?;
     Ok((found.is_file() && found.nlink() == 1).then_some(file))

@@ -93,7 +93,7 @@ fn complete_part(dir: &Path, row: RowId, finished: &Finished) -> DownloadResult<
     }
     let path = dir.join(&finished.part_name);
     let complete = || -> io::Result<Option<File>> {
-        let Some(mut file) = part::open_own(&path)? else {
+        let Some(mut file) = part::open_own(&path, false)? else {
             return Ok(None);
         };
         let whole = is_whole(&mut file, finished.bytes, &finished.sha256)?;
