@@ -76,6 +76,8 @@ pub struct Store {
     path: PathBuf,
     identity: Identity,
     read_only: bool,
+    /// The database file, when it was last known to be the one that was opened.
+    seen: Option<open::FileState>,
     witnessed: i64,
     damaged: RefCell<BTreeMap<RowId, String>>,
     /// Opened once: where locks belong to the process, closing a second handle would drop them all.
@@ -132,6 +134,7 @@ impl Store {
         let newest_event = tx.newest_event().unwrap_or(0);
         transaction.commit().map_err(|e| self.error(e))?;
         self.identity.check()?;
+        self.seen = open::state_of(&self.path);
         self.note_witness(newest_event);
         Ok(value)
     }

@@ -31,6 +31,15 @@ pub struct Identity {
 /// Device and inode.
 type FileId = (u64, u64);
 
+/// Size, and when its content or place last changed: seconds and nanoseconds.
+pub(super) type FileState = (FileId, u64, (i64, i64));
+
+pub(super) fn state_of(path: &Path) -> Option<FileState> {
+    let found = fs::metadata(path).ok()?;
+    let changed = (found.ctime(), found.ctime_nsec());
+    Some(((found.dev(), found.ino()), found.len(), changed))
+}
+
 fn file_id(path: &Path) -> Option<FileId> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
@@ -124,10 +133,14 @@ fn nap(naps: i32) -> bool {
 }
 
 impl Drop for Store {
-    /// The last to close a database moves the log into it: not into one that was put in its place.
+    /// The last to close a database moves the log into it: not into one that was put in its place. But a log that was
+    /// only deleted holds what is nowhere else.
     fn drop(&mut self) {
         if self.identity.check().is_err() {
-            self.checkpoint_on_close(false).ok();
+            let only_deleted = !beside(&self.path, "-wal").exists()
+                && self.seen.is_some()
+                && state_of(&self.path) == self.seen;
+            self.checkpoint_on_close(only_deleted).ok();
         }
     }
 }
@@ -187,6 +200,7 @@ impl Store {
         }
         store.configure()?;
         store.identity.log = file_id(&beside(&path, "-wal"));
+        store.seen = state_of(&path);
         store.heed_witness()?;
         Ok(store)
     }
@@ -221,6 +235,7 @@ impl Store {
             path: path.to_owned(),
             identity,
             read_only: flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY),
+            seen: None,
             witnessed: 0,
             damaged: std::cell::RefCell::default(),
             locks: std::cell::OnceCell::new(),

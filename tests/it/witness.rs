@@ -52,6 +52,15 @@ fn a_backup_that_is_put_back_is_said_and_what_no_key_protects_waits_for_a_person
         .exits(0);
     let check = bench.tracker("check").exits(1);
     assert_eq!(bench.status(1), "unknown", "{}", check.screen());
+    let again = [
+        "submit",
+        "--queue",
+        "--if-new",
+        "--prompt",
+        "A film about tea",
+    ];
+    let again = bench.tracker_with(&again).exits(0);
+    assert!(again.stdout.starts_with("1\t"), "{}", again.screen());
     assert_eq!(bench.status(2), "waiting", "its key makes that harmless");
     assert_eq!(bench.status(3), "thinking");
     assert_eq!(bench.heygen.billed().len(), 3, "{}", check.screen());
@@ -98,15 +107,19 @@ fn a_backup_that_is_put_back_beside_a_run_that_waits_is_noticed_by_it() {
     bench
         .tracker_with(&["submit", "--queue", "--prompt", "A film about tea"])
         .exits(0);
-    bench.shell("sqlite3 tracker.db '.backup old.db'").exits(0);
+    bench
+        .shell("sqlite3 -cmd '.timeout 60000' tracker.db '.backup old.db'")
+        .exits(0);
     let mut wait = bench
-        .command(["check", "--wait", "--interval", "100ms"])
+        .command(["check", "--wait", "--interval", "100ms", "--timeout", "4m"])
         .stderr(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .expect("check --wait");
     eventually("it was sent", || bench.status(1) == "thinking");
-    bench.shell("sqlite3 tracker.db '.restore old.db'").exits(0);
+    bench
+        .shell("sqlite3 -cmd '.timeout 60000' tracker.db '.restore old.db'")
+        .exits(0);
     let ended = wait.wait().expect("its end");
     assert_eq!(ended.code(), Some(1));
     assert_eq!(bench.status(1), "unknown");
@@ -118,7 +131,7 @@ fn a_copy_that_is_put_over_a_database_in_use_gets_nothing_of_its_log() {
     let bench = Bench::new();
     bench.submit(1).exits(0);
     let old = backup(&bench);
-    let mut wait = bench.command(["check", "--wait", "--interval", "100ms"]);
+    let mut wait = bench.command(["check", "--wait", "--interval", "100ms", "--timeout", "4m"]);
     wait.stdout(Stdio::null()).stderr(Stdio::piped());
     let asked = bench.heygen.api_requests().len();
     let wait = wait.spawn().expect("check --wait");
@@ -137,4 +150,21 @@ fn a_copy_that_is_put_over_a_database_in_use_gets_nothing_of_its_log() {
     assert_eq!(bench.query("SELECT count(*) FROM videos"), "2");
     bench.tracker("check").exits(0);
     assert_eq!(bench.status(1), "completed");
+}
+
+#[test]
+fn a_log_that_is_deleted_under_a_run_that_alone_has_the_database_loses_nothing() {
+    let bench = Bench::new();
+    bench.submit(2).exits(0);
+    let mut wait = bench.command(["check", "--wait", "--interval", "100ms", "--timeout", "4m"]);
+    wait.stdout(Stdio::null()).stderr(Stdio::null());
+    let asked = bench.heygen.api_requests().len();
+    let mut wait = wait.spawn().expect("check --wait");
+    eventually("it asks", || bench.heygen.api_requests().len() > asked);
+    fs::remove_file(bench.path("tracker.db-wal")).expect("its log");
+    bench.heygen.finish(&bench.heygen.videos()[0]);
+    assert_eq!(wait.wait().expect("its end").code(), Some(1));
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "2");
+    assert_eq!(bench.query("PRAGMA integrity_check"), "ok");
 }
