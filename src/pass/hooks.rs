@@ -34,9 +34,14 @@ const TOGETHER: Duration = Duration::from_secs(60);
 const DIES: Duration = Duration::from_secs(2);
 
 impl Run<'_, '_> {
+    /// What a hook's own run learns is left to the run that started the hook: else each would start further ones.
+    pub(super) fn runs_hooks(&self) -> bool {
+        self.options.run_hooks && self.env.get("TRACKER_EVENT").is_none()
+    }
+
     /// Starts the next hook that is due, when none is running. Each try is counted before it is made.
     pub(super) fn dispatch_hooks(&mut self, store: &mut Store) -> Result<()> {
-        let Some(command) = self.options.hook.clone().filter(|_| self.options.run_hooks) else {
+        let Some(command) = self.options.hook.clone().filter(|_| self.runs_hooks()) else {
             return Ok(());
         };
         while self.hooks.until.is_none() {
@@ -230,8 +235,6 @@ fn command_of(command: &str, hook: &DueHook, video: &Video, database: &Path) -> 
         .env("TRACKER_DATA", data(video))
         .env("TRACKER_FILE", hook.file.as_deref().unwrap_or_default())
         .env("TRACKER_DB", database)
-        // A check that a hook makes would run the same hooks, each of which makes a check.
-        .env_remove("TRACKER_HOOK")
         .stdin(Stdio::piped())
         .stdout(io::stderr())
         // A group of its own, so that what it starts ends with it.

@@ -404,9 +404,7 @@ fn variables_and_events_of_hooks() {
             .split('"')
             .skip(1)
             .step_by(2)
-            .filter(|text| text.starts_with("TRACKER_"))
-            // It is taken away.
-            .filter(|text| *text != "TRACKER_HOOK"),
+            .filter(|text| text.starts_with("TRACKER_")),
     );
     assert_same(
         "variables of hooks",
