@@ -8,9 +8,9 @@
 //!
 //! A row's two locks are two bytes in two regions, so that locking a run of rows stays one range in the kernel.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,12 +70,14 @@ pub struct Guard {
 impl Locks {
     /// Opens the lock file of the database at `database`, creating it with mode 0600.
     pub fn open(database: &Path) -> Result<Self> {
-        let locks = Self::at(&beside(database, "-lock"))?;
-        // As SQLite does with its log: a check by root must not lock out whose database it is.
-        if let (Ok(owner), Ok(here)) = (fs::metadata(database), locks.file.metadata())
-            && owner.uid() != here.uid()
-        {
+        let path = beside(database, "-lock");
+        let is_new = !path.exists();
+        let locks = Self::at(&path)?;
+        if is_new && let Ok(owner) = fs::metadata(database) {
+            // As SQLite does with its log: a check by root must not lock out whose database it is.
             fchown(&*locks.file, Some(owner.uid()), Some(owner.gid())).ok();
+            let mode = Permissions::from_mode(owner.mode() & 0o660 | 0o600);
+            locks.file.set_permissions(mode).ok();
         }
         Ok(locks)
     }
