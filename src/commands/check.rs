@@ -36,6 +36,9 @@ pub struct Args {
     /// Leave the files for another run
     #[arg(long)]
     no_download: bool,
+    /// Submit no row that was held back, although it is named
+    #[arg(long)]
+    keep_held: bool,
     /// Send no further video while HeyGen has this many in progress
     #[arg(long, value_name = "N")]
     max_active: Option<u64>,
@@ -71,17 +74,17 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
         ids => Some(find_all(&store, ids, true)?),
     };
     for video in load(&store, named.as_deref().unwrap_or_default())? {
-        if decide::release(&video).is_some() {
+        if !args.keep_held && decide::release(&video).is_some() {
             // Not a note that -q drops: it may cost money.
-            context.screen.warn(&format!(
-                "{}: no attempt is known to this database; it is submitted now",
-                video.id
-            ));
+            context
+                .screen
+                .warn(&format!("{} was held back; it is submitted now", video.id));
         }
     }
     let options = PassOptions {
         download: !args.no_download,
         max_active: args.max_active,
+        keep_held: args.keep_held,
         hook: context.hook(args.hook.as_deref())?,
         ..args.tuning.options()
     };

@@ -171,7 +171,8 @@ fn spending_tools() -> [ToolRoute<McpServer>; 3] {
             Effect::Submits,
             "Submit a video to HeyGen. THIS MAY COST MONEY. The row is recorded before anything is sent, so an error never \
              means that you should submit again: the same request_key is the same row for ever, and check_videos goes on \
-             with it. A body that is in progress or was completed within 24 hours is not submitted again.",
+             with it. A body that is in progress, or was submitted within 24 hours and completed or never answered, is not submitted \
+             again.",
             |call, asked| Box::pin(call.submit_video(asked)),
         ),
         tool(
@@ -229,8 +230,8 @@ fn only(video: &Video) -> (VideoList, String) {
     listed(vec![info(video)], None)
 }
 
-/// What `check_videos` answers for a row that no attempt is known of.
-fn held(video: &Video) -> Value {
+/// What `check_videos` answers for a row that was held back.
+fn held_back(video: &Video) -> Value {
     let error = video.last_error.as_ref();
     let message = error.map_or_else(String::new, |error| error.message.clone());
     let problem = Problem::new(code::SUBMIT_UNKNOWN, message).with_hint(lost_hint(video));
@@ -378,7 +379,7 @@ impl ToolCall<'_> {
         let stale = |at| time::now().since(at) >= STALE;
         let was_sent = video.phase != Phase::Unsent;
         if was_sent && !video.finished && video.last_checked_at.is_none_or(stale) {
-            let only_ask = flag("no-download", true);
+            let only_ask = ["--no-download", "--keep-held"].map(str::to_owned);
             // An outage is no reason to keep back what is known; the row's last_error tells of it.
             self.verb("check", only_ask, &[&row], Vec::new()).await.ok();
             video = self.server.row(&row)?;
@@ -394,26 +395,12 @@ impl ToolCall<'_> {
 
     async fn check_videos(self, asked: CheckVideos) -> ToolResult<CheckAnswer> {
         let options = flag("no-download", asked.no_download);
+        let options = options.into_iter().chain(flag("keep-held", true));
+        let ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
         let mut answer = CheckAnswer::default();
-        let mut ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
-        let mut whole = ids.is_empty();
-        // To name a row that was not sent is to say that it may be, and only a person says so.
-        ids.retain(|id| match self.server.row(id) {
-            Ok(video) if decide::release(&video).is_some() => {
-                answer.errors.push(held(&video));
-                false
-            }
-            Ok(video) => {
-                whole |= video.phase == Phase::Unsent;
-                true
-            }
-            Err(_) => true,
-        });
-        if whole {
-            ids.clear();
-        } else if ids.is_empty() {
-            return Ok((answer, "nothing was checked".to_owned()));
-        }
+        let held = ids.iter().filter_map(|id| self.server.row(id).ok());
+        let held = held.filter(|video| decide::release(video).is_some());
+        answer.errors.extend(held.map(|video| held_back(&video)));
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         for line in self.verb("check", options, &ids, Vec::new()).await? {
             match line["type"].as_str() {

@@ -159,7 +159,8 @@ impl<'a, 's> Run<'a, 's> {
     fn gather(&mut self, store: &mut Store, scope: Scope) -> Result<()> {
         // The database may have been put back since the run before, by the shell's .restore for one.
         store.heed_witness()?;
-        self.ignore_backoff = matches!(scope, Scope::Asked(_));
+        let asked = matches!(scope, Scope::Asked(_));
+        self.ignore_backoff = asked && !self.options.keep_held;
         let named = match scope {
             Scope::Unfinished => {
                 self.saves.one_at_a_time = store.read(|tx| tx.has_trouble("disk"))?;
@@ -176,7 +177,7 @@ impl<'a, 's> Run<'a, 's> {
         self.repair(store, named.as_deref())?;
         self.expire(store, named.as_deref())?;
         if let Some(rows) = named {
-            if self.ignore_backoff {
+            if asked {
                 self.lost.extend(&rows);
             }
             self.name(store, rows)?;
@@ -205,7 +206,7 @@ impl<'a, 's> Run<'a, 's> {
             self.explain_no_credit();
         }
         std::mem::take(&mut self.outages).settle(store, self.reporter)?;
-        if whole && self.options.run_hooks {
+        if whole && self.runs_hooks() {
             self.finish_hooks(store)?;
         }
         Ok(())

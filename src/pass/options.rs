@@ -15,6 +15,8 @@ pub(crate) struct PassOptions {
     pub retry_delay: Duration,
     pub read_timeout: Duration,
     pub budget: Duration,
+    /// What was held back waits for a person, although it is named.
+    pub keep_held: bool,
     pub hook: Option<String>,
     /// Whether this run also runs the command; otherwise it only notes what is due.
     pub run_hooks: bool,
@@ -33,6 +35,7 @@ impl Default for PassOptions {
             retry_delay: Duration::from_secs(2),
             read_timeout: Duration::from_secs(60),
             budget: Duration::from_secs(30),
+            keep_held: false,
             hook: None,
             run_hooks: true,
             replace: false,
