@@ -14,6 +14,17 @@ Examples:
   tracker man --all ~/.local/share/man/man1
   tracker man submit | man -l -";
 
+/// What roff would set as typography; `Aq` is defined by the preamble.
+const PLAIN: [(char, &str); 7] = [
+    ('\\', "\\e"),
+    ('-', "\\-"),
+    ('\'', "\\*(Aq"),
+    ('"', "\\(dq"),
+    ('`', "\\(ga"),
+    ('~', "\\(ti"),
+    ('^', "\\(ha"),
+];
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -66,7 +77,8 @@ fn page(command: Command) -> Result<Vec<u8>> {
     if let Some(examples) = examples {
         page.extend_from_slice(b".SH EXAMPLES\n.nf\n");
         for line in examples.trim_start_matches("Examples:\n").lines() {
-            let line = line.replace('\\', "\\e").replace('-', "\\-");
+            let escape = |line: String, (from, to): &(char, &str)| line.replace(*from, to);
+            let line = PLAIN.iter().fold(line.to_owned(), escape);
             page.extend_from_slice(format!("\\&{line}\n").as_bytes());
         }
         page.extend_from_slice(b".fi\n");

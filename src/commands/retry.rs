@@ -26,7 +26,7 @@ pub struct Args {
     /// Rows that ended without a video: local numbers or exact HeyGen ids
     #[arg(value_name = "ID", required_unless_present = "failed")]
     ids: Vec<String>,
-    /// Every failed or rejected row that was not retried yet
+    /// Every failed, rejected or cancelled row that was not retried yet
     #[arg(long, conflicts_with = "ids")]
     failed: bool,
     /// Submit once more what was retried before

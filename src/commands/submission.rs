@@ -235,15 +235,18 @@ impl SubmitOptions {
             let is_fresh = known.is_none() && is_first();
             count += u64::from(is_fresh);
             let hash = new.body_hash.as_deref().unwrap_or_default();
+            let original = new.video.retry_of;
+            if index >= shown {
+                let is_known = |store: &Store| store.read(|tx| tx.has_duplicate(hash, original));
+                let is_known = store.as_ref().map(is_known).transpose()?;
+                duplicated += u64::from(is_fresh && is_known == Some(true));
+                continue;
+            }
             let duplicates = store
                 .as_ref()
                 .map(|store| store.read(|tx| tx.duplicates(hash)));
             let mut duplicates = duplicates.transpose()?.unwrap_or_default();
-            duplicates.retain(|video| Some(video.id) != new.video.retry_of);
-            if index >= shown {
-                duplicated += u64::from(is_fresh && !duplicates.is_empty());
-                continue;
-            }
+            duplicates.retain(|video| Some(video.id) != original);
             if let Some(row) = known {
                 screen.note(&format!("{place}: submitted before as {row}"));
             } else if !is_fresh {
@@ -265,7 +268,7 @@ impl SubmitOptions {
         }
         if duplicated > 0 {
             screen.warn(&format!(
-                "{duplicated} of the bodies not shown are in rows already"
+                "bodies not shown that are in rows already: {duplicated}"
             ));
         }
         screen.note(&format!(

@@ -50,7 +50,7 @@ pub(crate) fn looked(video: &Video, mut found: Vec<Candidate>, now: Timestamp) -
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trace<'a> {
     Open,
-    /// No attempt is known: another copy of the database may have made one.
+    /// No attempt is unanswered here: another copy of the database may have made one.
     Held,
     Candidates(&'a [Candidate]),
     /// HeyGen may be late.

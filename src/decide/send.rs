@@ -205,7 +205,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
     decision
 }
 
-/// A person asks for a row that was held back although no attempt of it is known: it goes into the outbox again,
+/// A person asks for a row that was held back although no attempt of it is unanswered: it goes into the outbox again,
 /// under its old key. `None` for any other row.
 pub fn release(video: &Video) -> Option<Decision> {
     if video.phase != Phase::Unknown || video.has_unanswered_attempt() {

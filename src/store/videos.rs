@@ -356,6 +356,13 @@ impl Tx<'_> {
         )
     }
 
+    pub fn has_duplicate(&self, body_hash: &str, except: Option<RowId>) -> Result<bool> {
+        self.exists(
+            "videos INDEXED BY videos_by_body WHERE body_hash = ?1 AND id IS NOT ?2",
+            params![body_hash, except],
+        )
+    }
+
     /// The newest row but one with an equal body that is unfinished, or submitted since and completed or never answered.
     pub fn recent_duplicate(
         &self,
@@ -366,7 +373,7 @@ impl Tx<'_> {
         self.value_if_any(
             "SELECT id FROM videos INDEXED BY videos_by_body
              WHERE body_hash = ?1 AND id IS NOT ?3 AND (finished = 0 OR (submitted_at >= ?2
-                AND (status = 'completed' OR (first_unanswered_at IS NOT NULL AND video_id IS NULL))))
+                AND (status IN ('completed', 'unknown') OR (first_unanswered_at IS NOT NULL AND video_id IS NULL))))
              ORDER BY id DESC LIMIT 1",
             params![body_hash, since, except],
         )

@@ -35,7 +35,7 @@ fn a_table_becomes_a_video_for_each_line_and_the_line_stays_with_it() {
     let mut check = bench.command(["check"]);
     check.env(
         "TRACKER_HOOK",
-        "echo \"$TRACKER_EVENT $TRACKER_DATA\" >> hooks; env | grep TRACKER_HOOK >> hooks || true",
+        "echo \"$TRACKER_EVENT $TRACKER_DATA\" >> hooks",
     );
     let run = run(&mut check).exits(0);
     assert!(
@@ -46,7 +46,6 @@ fn a_table_becomes_a_video_for_each_line_and_the_line_stays_with_it() {
     let hooks = std::fs::read_to_string(bench.path("hooks")).expect("a hook");
     let line = r#"saved {"email":"ann@x.example","first_name":"Ann"}"#;
     assert!(hooks.contains(line), "{hooks}");
-    assert!(!hooks.contains("TRACKER_HOOK"), "{hooks}");
 }
 
 #[test]
@@ -140,7 +139,7 @@ fn a_dry_run_shows_how_many_the_first_body_and_the_longest_script() {
     let run = bench.tracker_with(&arguments).exits(0);
     assert!(
         run.stderr
-            .contains("1 of the bodies not shown are in rows already"),
+            .contains("bodies not shown that are in rows already: 1"),
         "{}",
         run.screen()
     );

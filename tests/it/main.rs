@@ -18,7 +18,7 @@
 //! | `listen` | webhooks: end to end, 200 at once, refused; what it needs to start |
 //! | `kind_options` | the options of every kind of job; agents that fail and recover, wait and are answered |
 //! | `listen_faults` | webhooks: killed at each step, beside downloads and checks, SIGTERM |
-//! | `submit_faults` | submitting when things go wrong: S1 to S18 of the fault table |
+//! | `submit_faults` | submitting when things go wrong: S1 to S18 and S20 of the fault table |
 //! | `poll_faults` | what goes wrong while HeyGen is asked (faults P1 to P12) |
 //! | `telling` | what is said, how often, and how a run exits |
 //! | `real` | nginx, tinyproxy, cron, Litestream and Datasette in the places that the rest of the tests play |

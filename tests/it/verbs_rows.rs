@@ -543,11 +543,10 @@ fn a_body_submitted_before_is_pointed_out() {
     }
     bench.tracker("check").exits(0);
     for option in ["", "--if-new"] {
-        let run = bench.tracker(&format!("submit body.json --queue {option}"));
-        says(
-            &run.exits(0),
-            &["has the same body as 3 (failed, submitted "],
-        );
+        let submit = format!("submit body.json --queue {option}");
+        let run = bench.tracker(&submit).exits(0);
+        says(&run, &["has the same body as 3 (failed, submitted "]);
+        assert!(!run.stderr.contains("--if-new"), "{}", run.screen());
         let newest = bench.query("SELECT max(id) FROM videos");
         bench.tracker(&format!("forget {newest} --force")).exits(0);
     }

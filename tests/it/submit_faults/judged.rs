@@ -137,7 +137,7 @@ fn s20_a_restored_backup_submits_nothing_by_itself_once_its_keys_may_be_forgotte
     let check = bench.tracker("check 2").exits(0);
     assert_eq!(
         check.stderr,
-        "warning: 2: no attempt is known to this database; it is submitted now\n"
+        "warning: 2 was held back; it is submitted now\n"
     );
     assert_eq!(bench.status(2), "waiting");
     assert_eq!(bench.heygen.posts().len(), posts + 1);

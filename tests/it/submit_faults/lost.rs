@@ -1,4 +1,4 @@
-//! Buying: answers that never come.
+//! Submitting: answers that never come.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Buying: what this machine does: overlapping runs, the disk, bad bodies.
+//! Submitting: what this machine does: overlapping runs, the disk, bad bodies.
 
 use std::collections::BTreeSet;
 

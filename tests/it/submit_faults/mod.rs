@@ -1,6 +1,6 @@
-//! Buying when things go wrong: the rows S1 to S18 of the fault table, each through the real binary.
+//! Submitting when things go wrong: the rows S1 to S18 and S20 of the fault table, each through the real binary.
 //!
-//! Every test ends with [`converges`]: once the fault is gone, `check` brings every row to the same end as if nothing
+//! Most tests end with [`converges`]: once the fault is gone, `check` brings every row to the same end as if nothing
 //! had happened, with one bill each.
 //!
 //! | file | rows |
@@ -9,7 +9,7 @@
 //! | `lost` | S1, S2, S3, S6, S9, S10: answers that never come |
 //! | `refused` | S4, S5, S7, S8, S11, S13, S17, S18: answers that say no |
 //! | `machine` | S12, S14, S15, S16: overlapping runs, the disk, bad bodies |
-//! | `options` | the options that are about buying |
+//! | `options` | the options that are about submitting |
 
 mod judged;
 mod lost;

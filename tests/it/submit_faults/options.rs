@@ -1,4 +1,4 @@
-//! Buying: the options of `submit` and `check` that are about buying.
+//! Submitting: the options of `submit` and `check` that are about submitting.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn max_active_never_holds_back_a_replay() {
 }
 
 #[test]
-fn if_new_buys_an_equal_body_only_when_there_is_no_good_one() {
+fn if_new_submits_an_equal_body_only_when_there_is_no_good_one() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
     // Equal as a JSON value: other order, other white space.
@@ -85,7 +85,7 @@ fn if_new_buys_an_equal_body_only_when_there_is_no_good_one() {
         "equal.json",
         r#"{ "script":"Hello there", "title":"Hello", "voice_id":"v1", "avatar_id":"a1", "type":"avatar" }"#,
     );
-    let buys = |again: bool, why: &str| {
+    let submits = |again: bool, why: &str| {
         let before = bench.heygen.billed().len();
         bench.tracker("submit --if-new equal.json").exits(0);
         assert_eq!(
@@ -97,7 +97,7 @@ fn if_new_buys_an_equal_body_only_when_there_is_no_good_one() {
     let newest = || bench.heygen.videos().pop().expect("a video");
 
     bench.tracker("submit body.json").exits(0);
-    buys(false, "in work");
+    submits(false, "in work");
     let known = bench
         .tracker("submit --if-new equal.json equal.json")
         .exits(0);
@@ -106,12 +106,12 @@ fn if_new_buys_an_equal_body_only_when_there_is_no_good_one() {
 
     bench.heygen.fail(&newest(), "oops", "no");
     bench.tracker("check").exits(0);
-    buys(true, "the other one failed");
+    submits(true, "the other one failed");
     bench.heygen.finish(&newest());
     bench.tracker("check").exits(0);
-    buys(false, "completed lately");
+    submits(false, "completed lately");
     bench.advance(24 * HOUR + SECOND);
-    buys(true, "completed long ago");
+    submits(true, "completed long ago");
     bench.tracker("submit body.json").exits(0);
     assert_eq!(
         bench.heygen.billed().len(),

@@ -1,4 +1,4 @@
-//! Buying: answers that say no.
+//! Submitting: answers that say no.
 
 use super::*;
 
