@@ -68,16 +68,18 @@ pub struct Guard {
 }
 
 impl Locks {
-    /// Opens the lock file of the database at `database`, creating it with mode 0600.
+    /// Opens the lock file of the database at `database`, creating it for those who may use the database.
     pub fn open(database: &Path) -> Result<Self> {
         let path = beside(database, "-lock");
         let is_new = !path.exists();
         let locks = Self::at(&path)?;
         if is_new && let Ok(owner) = fs::metadata(database) {
             // As SQLite does with its log: a check by root must not lock out whose database it is.
-            fchown(&*locks.file, Some(owner.uid()), Some(owner.gid())).ok();
-            let mode = Permissions::from_mode(owner.mode() & 0o660 | 0o600);
-            locks.file.set_permissions(mode).ok();
+            let given = fchown(&*locks.file, Some(owner.uid()), Some(owner.gid()));
+            if given.is_ok() {
+                let mode = Permissions::from_mode(owner.mode() & 0o660 | 0o600);
+                locks.file.set_permissions(mode).ok();
+            }
         }
         Ok(locks)
     }

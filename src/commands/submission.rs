@@ -290,6 +290,8 @@ impl SubmitOptions {
         }
         let options = PassOptions {
             hook: context.hook(None)?,
+            // Among the rows may be one that was there before.
+            keep_held: true,
             ..PassOptions::default()
         };
         let wait = self.waiting.wait(Some(rows.to_vec()));
@@ -336,7 +338,8 @@ impl SubmitOptions {
         let (found, screen) = (&recorded.duplicates, &context.screen);
         let since = now.before(DAY);
         let skips = |other: &Video| {
-            let recent = other.submitted_at >= since && (!other.ended_badly() || other.is_lost());
+            let may_be = other.phase == Phase::Unknown || other.is_lost();
+            let recent = other.submitted_at >= since && (!other.ended_badly() || may_be);
             !self.if_new && (!other.finished || recent)
         };
         for (row, other) in found.iter().take(NAMED) {

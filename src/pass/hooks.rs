@@ -225,6 +225,7 @@ fn command_of(command: &str, hook: &DueHook, video: &Video, database: &Path) -> 
     child
         .arg("-c")
         .arg(command)
+        .env("TRACKER_HOOK", command)
         .env("TRACKER_EVENT", hook.event.word())
         .env("TRACKER_ID", video.id.to_string())
         .env("TRACKER_KIND", video.kind.word())

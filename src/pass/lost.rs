@@ -126,7 +126,7 @@ impl Run<'_, '_> {
             }
             Ok(())
         })?;
-        if self.ignore_backoff && !self.reporter.is_json() {
+        if self.asked && !self.reporter.is_json() {
             // The command that names the rows says all there is to say about them.
             self.after.said.clear();
         }

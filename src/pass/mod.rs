@@ -96,6 +96,8 @@ fn has_work(tx: &Tx<'_>) -> Result<bool> {
 struct Run<'a, 's> {
     env: &'a Environment,
     options: &'a PassOptions,
+    /// The rows were named, so whoever named them hears all there is to say about them.
+    asked: bool,
     ignore_backoff: bool,
     locks: Locks,
     identity: Identity,
@@ -133,6 +135,7 @@ impl<'a, 's> Run<'a, 's> {
         Ok(Self {
             env,
             options,
+            asked: false,
             ignore_backoff: false,
             locks: store.locks()?,
             identity: store.identity(),
@@ -159,8 +162,8 @@ impl<'a, 's> Run<'a, 's> {
     fn gather(&mut self, store: &mut Store, scope: Scope) -> Result<()> {
         // The database may have been put back since the run before, by the shell's .restore for one.
         store.heed_witness()?;
-        let asked = matches!(scope, Scope::Asked(_));
-        self.ignore_backoff = asked && !self.options.keep_held;
+        self.asked = matches!(scope, Scope::Asked(_));
+        self.ignore_backoff = self.asked && !self.options.keep_held;
         let named = match scope {
             Scope::Unfinished => {
                 self.saves.one_at_a_time = store.read(|tx| tx.has_trouble("disk"))?;
@@ -177,7 +180,7 @@ impl<'a, 's> Run<'a, 's> {
         self.repair(store, named.as_deref())?;
         self.expire(store, named.as_deref())?;
         if let Some(rows) = named {
-            if asked {
+            if self.asked {
                 self.lost.extend(&rows);
             }
             self.name(store, rows)?;

@@ -76,7 +76,7 @@ pub struct Store {
     path: PathBuf,
     identity: Identity,
     read_only: bool,
-    /// The database file, when it was last known to be the one that was opened.
+    /// The database file as this program alone left it; `None` once somebody else changed it.
     seen: Option<open::FileState>,
     witnessed: i64,
     damaged: RefCell<BTreeMap<RowId, String>>,
@@ -128,13 +128,14 @@ impl Store {
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)
             .map_err(|e| self.error(e))?;
         drop(next);
+        let is_same = open::state_of(&self.path) == self.seen;
         let tx = self.tx(&transaction);
         let value = change(&tx).map_err(|problem| self.reason(problem))?;
         // What cannot be read here is told better by the commit and by the look at the file.
         let newest_event = tx.newest_event().unwrap_or(0);
         transaction.commit().map_err(|e| self.error(e))?;
         self.identity.check()?;
-        self.seen = open::state_of(&self.path);
+        self.seen = is_same.then(|| open::state_of(&self.path)).flatten();
         self.note_witness(newest_event);
         Ok(value)
     }

@@ -141,6 +141,11 @@ impl Drop for Store {
                 && self.seen.is_some()
                 && state_of(&self.path) == self.seen;
             self.checkpoint_on_close(only_deleted).ok();
+            if only_deleted {
+                // Others that have it open may end without a chance to.
+                let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+                self.conn.execute_batch(checkpoint).ok();
+            }
         }
     }
 }

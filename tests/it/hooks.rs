@@ -96,18 +96,24 @@ fn a_hook_that_kills_the_program_is_given_up_after_five_tries() {
 
 #[test]
 fn a_check_that_a_hook_makes_leaves_its_events_to_the_run_that_started_the_hook() {
-    let bench = Bench::new();
-    bench.submit(2).exits(0);
-    for id in 1..=2 {
-        bench.heygen.finish(&bench.video_id(id));
+    for is_option in [false, true] {
+        let bench = Bench::new();
+        bench.submit(2).exits(0);
+        for id in 1..=2 {
+            bench.heygen.finish(&bench.video_id(id));
+        }
+        let hook = format!("echo $TRACKER_EVENT $TRACKER_ID >> log; {TRACKER} check -q");
+        let mut check = bench.command(["check", "1"]);
+        match is_option {
+            true => check.args(["--hook", &hook]),
+            false => check.env("TRACKER_HOOK", &hook),
+        };
+        run(&mut check).exits(0);
+        let mut told = log(&bench);
+        told.sort();
+        let all = ["completed 1", "completed 2", "idle 2", "saved 1", "saved 2"];
+        assert_eq!(told, all);
     }
-    let mut check = bench.command(["check", "1"]);
-    let hook = format!("echo $TRACKER_EVENT $TRACKER_ID >> log; {TRACKER} check -q");
-    run(check.env("TRACKER_HOOK", hook)).exits(0);
-    let mut told = log(&bench);
-    told.sort();
-    let all = ["completed 1", "completed 2", "idle 2", "saved 1", "saved 2"];
-    assert_eq!(told, all);
 }
 
 #[test]

@@ -61,6 +61,18 @@ fn a_backup_that_is_put_back_is_said_and_what_no_key_protects_waits_for_a_person
     ];
     let again = bench.tracker_with(&again).exits(0);
     assert!(again.stdout.starts_with("1\t"), "{}", again.screen());
+    // Nor does waiting for what is there already submit it.
+    let billed = bench.heygen.billed().len();
+    let again = [
+        "submit",
+        "--wait",
+        "--if-new",
+        "--prompt",
+        "A film about tea",
+    ];
+    bench.tracker_with(&again).exits(0);
+    assert_eq!(bench.status(1), "unknown");
+    assert_eq!(bench.heygen.billed().len(), billed);
     assert_eq!(bench.status(2), "waiting", "its key makes that harmless");
     assert_eq!(bench.status(3), "thinking");
     assert_eq!(bench.heygen.billed().len(), 3, "{}", check.screen());
@@ -161,10 +173,12 @@ fn a_log_that_is_deleted_under_a_run_that_alone_has_the_database_loses_nothing()
     let asked = bench.heygen.api_requests().len();
     let mut wait = wait.spawn().expect("check --wait");
     eventually("it asks", || bench.heygen.api_requests().len() > asked);
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json").exits(0);
     fs::remove_file(bench.path("tracker.db-wal")).expect("its log");
     bench.heygen.finish(&bench.heygen.videos()[0]);
     assert_eq!(wait.wait().expect("its end").code(), Some(1));
     bench.tracker("check").exits(0);
-    assert_eq!(bench.query("SELECT count(*) FROM videos"), "2");
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "3");
     assert_eq!(bench.query("PRAGMA integrity_check"), "ok");
 }
