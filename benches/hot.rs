@@ -205,5 +205,5 @@ fn store_list_page(bencher: Bencher, rows: usize) {
 fn store_duplicate_lookup(bencher: Bencher, rows: usize) {
     let (_dir, store) = store(rows);
     let hash = format!("{:064x}", 500);
-    bencher.bench_local(|| store.read(|tx| tx.duplicates(&hash)).unwrap());
+    bencher.bench_local(|| store.read(|tx| tx.duplicates(&hash, None, 100)).unwrap());
 }

@@ -170,7 +170,7 @@ impl SubmitOptions {
                 // A retry has the body of its original, and is asked for by name.
                 let duplicate = match &new.body_hash {
                     Some(hash) if new.video.retry_of.is_none() => {
-                        tx.duplicates(hash)?.into_iter().next()
+                        tx.duplicates(hash, None, 1)?.pop()
                     }
                     _ => None,
                 };
@@ -235,22 +235,12 @@ impl SubmitOptions {
             let is_fresh = known.is_none() && is_first();
             count += u64::from(is_fresh);
             let hash = new.body_hash.as_deref().unwrap_or_default();
-            let original = new.video.retry_of;
+            let (original, most) = (new.video.retry_of, if index < shown { 100 } else { 1 });
+            let read = |store: &Store| store.read(|tx| tx.duplicates(hash, original, most));
+            let duplicates = store.as_ref().map(read).transpose()?.unwrap_or_default();
             if index >= shown {
-                let is_known = |store: &Store| store.read(|tx| tx.has_duplicate(hash, original));
-                let is_known = store.as_ref().map(is_known).transpose()?;
-                duplicated += u64::from(is_fresh && is_known == Some(true));
+                duplicated += u64::from(is_fresh && !duplicates.is_empty());
                 continue;
-            }
-            let duplicates = store
-                .as_ref()
-                .map(|store| store.read(|tx| tx.duplicates(hash)));
-            let mut duplicates = duplicates.transpose()?.unwrap_or_default();
-            duplicates.retain(|video| Some(video.id) != original);
-            if let Some(row) = known {
-                screen.note(&format!("{place}: submitted before as {row}"));
-            } else if !is_fresh {
-                screen.note(&format!("{place}: the same body as one before it"));
             }
             let body = new.request.unwrap_or_default();
             let line = DryRun {
@@ -260,11 +250,7 @@ impl SubmitOptions {
                 duplicates: duplicates.iter().map(|video| video.id.0).collect(),
                 known: known.map(|row| row.0),
             };
-            if screen.json {
-                screen.json_row(&line);
-            } else if is_fresh {
-                line.print(&duplicates, screen);
-            }
+            line.print(&duplicates, is_fresh, screen);
         }
         if duplicated > 0 {
             screen.warn(&format!(
@@ -461,11 +447,21 @@ struct DryRun<'a> {
 }
 
 impl DryRun<'_> {
-    fn print(&self, duplicates: &[Video], screen: &Screen) {
+    fn print(&self, duplicates: &[Video], is_fresh: bool, screen: &Screen) {
+        let place = self.place;
+        if let Some(row) = self.known {
+            screen.note(&format!("{place}: submitted before as {row}"));
+        } else if !is_fresh {
+            screen.note(&format!("{place}: the same body as one before it"));
+        }
+        if screen.json {
+            return screen.json_row(self);
+        } else if !is_fresh {
+            return;
+        }
         screen.row(&text::sanitize(self.request.get()));
         for video in duplicates {
-            let (place, id) = (self.place, video.id);
-            let (status, at) = (video.status(), video.submitted_at);
+            let (id, status, at) = (video.id, video.status(), video.submitted_at);
             screen.note(&format!(
                 "{place}: the same body is {id} ({status}), submitted {at}"
             ));

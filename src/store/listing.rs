@@ -250,7 +250,7 @@ mod tests {
                 tx.has_outbox()?;
                 tx.has_unanswered()?;
                 tx.oldest_unfinished(5)?;
-                tx.duplicates("hash")?;
+                tx.duplicates("hash", None, 1)?;
                 tx.recent_duplicate("hash", Timestamp::from_secs(1), None)?;
                 tx.retries(RowId(1))?;
                 tx.retryable()?;

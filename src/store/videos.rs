@@ -349,17 +349,17 @@ impl Tx<'_> {
         self.exists(&unanswered, [])
     }
 
-    pub fn duplicates(&self, body_hash: &str) -> Result<Vec<Video>> {
+    /// The newest rows but one with an equal body, `most` at most.
+    pub fn duplicates(
+        &self,
+        body_hash: &str,
+        except: Option<RowId>,
+        most: u32,
+    ) -> Result<Vec<Video>> {
         self.videos(
-            "videos INDEXED BY videos_by_body WHERE body_hash = ? ORDER BY id DESC LIMIT 100",
-            [body_hash],
-        )
-    }
-
-    pub fn has_duplicate(&self, body_hash: &str, except: Option<RowId>) -> Result<bool> {
-        self.exists(
-            "videos INDEXED BY videos_by_body WHERE body_hash = ?1 AND id IS NOT ?2",
-            params![body_hash, except],
+            "videos INDEXED BY videos_by_body WHERE body_hash = ?1 AND id IS NOT ?2
+             ORDER BY id DESC LIMIT ?3",
+            params![body_hash, except, most],
         )
     }
 
