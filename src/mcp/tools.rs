@@ -171,8 +171,8 @@ fn spending_tools() -> [ToolRoute<McpServer>; 3] {
             Effect::Submits,
             "Submit a video to HeyGen. THIS MAY COST MONEY. The row is recorded before anything is sent, so an error never \
              means that you should submit again: the same request_key is the same row for ever, and check_videos goes on \
-             with it. A body that is in progress, or was submitted within 24 hours and completed or never answered, is not submitted \
-             again.",
+             with it. A body that is in progress, or was submitted within 24 hours and completed or never answered, is not \
+             submitted again.",
             |call, asked| Box::pin(call.submit_video(asked)),
         ),
         tool(

@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::video::{File, RowId};
 
 impl Tx<'_> {
-    /// The files of one video, in [`Asset`] order; `None` when one of them cannot be read, which damages the row.
+    /// The files of one video, in the order of [`Asset`](crate::video::Asset); `None` when one of them cannot be read,
+    /// which damages the row.
     pub(super) fn files(&self, video: RowId) -> Result<Option<Vec<File>>> {
         let sql = format!("SELECT {FILE_COLUMNS} FROM files WHERE video = ?1");
         match self.all(&sql, [video], row::file) {
