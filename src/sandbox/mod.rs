@@ -87,7 +87,10 @@ impl Sandbox {
     /// Both servers stop when they are dropped.
     pub fn start(options: SandboxOptions) -> io::Result<(Arc<Self>, [Server; 2])> {
         let latency = options.latency;
-        let (sandbox, [api, files]) = Self::new(options)?;
+        let listen = |port| TcpListener::bind(("127.0.0.1", port));
+        let (api, files) = (listen(options.port)?, listen(0)?);
+        let ports = [api.local_addr()?.port(), files.local_addr()?.port()];
+        let sandbox = Self::new(options, ports)?;
         let serve = |host, listener| {
             let sandbox = Arc::clone(&sandbox);
             serve(listener, move |request, wire| {
@@ -102,12 +105,9 @@ impl Sandbox {
         Ok((sandbox, servers))
     }
 
-    /// A stand-in that [`serve`] is yet to be called for, once for each [`Host`].
-    pub fn new(options: SandboxOptions) -> io::Result<(Arc<Self>, [TcpListener; 2])> {
-        let listen = |port| TcpListener::bind(("127.0.0.1", port));
-        let (api, files) = (listen(options.port)?, listen(0)?);
+    /// A stand-in that [`serve`] is yet to be called for, once for each [`Host`], with a listener on its port.
+    pub fn new(options: SandboxOptions, ports: [u16; 2]) -> io::Result<Arc<Self>> {
         let webhook = options.webhook.clone();
-        let ports = [api.local_addr()?.port(), files.local_addr()?.port()];
         let sandbox = Arc::new(Self {
             ports,
             world: Mutex::new(World::new(options)),
@@ -116,7 +116,7 @@ impl Sandbox {
         if let Some(webhook) = webhook {
             webhook.start(&sandbox)?;
         }
-        Ok((sandbox, [api, files]))
+        Ok(sandbox)
     }
 
     pub fn base(&self, host: Host) -> String {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::heygen::{Fault, Options, Recorded, Render};
+use crate::heygen::{Fault, Options, Port, Recorded, Render};
 use rusqlite::types::Value;
 use serde_json::json;
 
@@ -680,9 +680,8 @@ fn x08_a_proxy_that_cannot_be_used_is_an_error_that_names_its_variable() {
 fn x08_a_proxy_that_refuses_is_named() {
     let bench = bench();
     bench.submit(1).exits(0);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let nobody = Port::new().unwrap();
+    let address = format!("127.0.0.1:{nobody}");
     let named = format!("{address} of HTTPS_PROXY");
     for scheme in ["http", "socks5h"] {
         let proxy = format!("{scheme}://user:s3cret@{address}");

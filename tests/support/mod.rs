@@ -15,6 +15,7 @@
 //! such a test proves nothing.
 
 mod fault;
+mod port;
 mod rate;
 mod record;
 mod reply;
@@ -23,7 +24,7 @@ mod script;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, TcpListener};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,10 +34,11 @@ use std::time::{Duration, Instant};
 use heygen_tracker::http::{Payload, Request, Response, Server, Wire};
 use heygen_tracker::sandbox::{Creation, RenderState, Sandbox, SandboxOptions, World, serve};
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 
 pub use fault::Fault;
 pub use heygen_tracker::sandbox::{Host, Webhook};
+pub use port::Port;
 pub use record::{Billed, Recorded};
 
 use rate::Bucket;
@@ -112,10 +114,10 @@ impl Default for Options {
 /// When dropped with a scripted fault that was used less often than promised, unless [`Heygen::allow_unused`].
 pub struct Heygen {
     around: Arc<Around>,
-    /// One for each [`Host`] that can be reached.
-    servers: [Mutex<Option<Server>>; 2],
-    /// Holds the port of one that cannot be reached, which would soon be another's.
-    kept: [Mutex<Option<Socket>>; 2],
+    /// One for each [`Host`].
+    ports: [Port; 2],
+    /// One for each that can be reached, and its listener.
+    servers: [Mutex<Option<(Server, Socket)>>; 2],
     allow_unused: AtomicBool,
 }
 
@@ -155,7 +157,8 @@ impl Heygen {
             webhook: options.webhook.clone(),
             ..SandboxOptions::default()
         };
-        let (sandbox, [api, files]) = Sandbox::new(settings)?;
+        let ports = [Port::new()?, Port::new()?];
+        let sandbox = Sandbox::new(settings, [ports[0].number(), ports[1].number()])?;
         {
             let mut world = sandbox.world();
             world.keys = vec![options.key.clone()];
@@ -177,16 +180,15 @@ impl Heygen {
             served: Arc::default(),
             options,
         });
-        let servers = [
-            Mutex::new(Some(around.serve(Host::Api, api)?)),
-            Mutex::new(Some(around.serve(Host::Files, files)?)),
-        ];
-        Ok(Self {
+        let heygen = Self {
             around,
-            servers,
-            kept: Default::default(),
+            ports,
+            servers: Default::default(),
             allow_unused: AtomicBool::new(false),
-        })
+        };
+        heygen.set_reachable(Host::Api, true)?;
+        heygen.set_reachable(Host::Files, true)?;
+        Ok(heygen)
     }
 
     /// `http://127.0.0.1:PORT` of the API.
@@ -227,21 +229,17 @@ impl Heygen {
 
     /// Closes one server's port (connections are refused) or opens it again, with all its knowledge.
     pub fn set_reachable(&self, host: Host, reachable: bool) -> io::Result<()> {
-        let base = self.around.sandbox.base(host);
-        let address = base.trim_start_matches("http://");
         let mut server = lock(&self.servers[host as usize]);
-        let mut kept = lock(&self.kept[host as usize]);
         if !reachable {
-            *server = None;
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-            socket.set_reuse_address(true)?;
-            let address: SocketAddr = address.parse().map_err(io::Error::other)?;
-            socket.bind(&address.into())?;
-            *kept = Some(socket);
+            if let Some((server, listener)) = server.take() {
+                drop(server);
+                // A child that is just being started has it, too, and would go on listening.
+                listener.shutdown(Shutdown::Both)?;
+            }
         } else if server.is_none() {
-            *kept = None;
-            let listener = TcpListener::bind(address)?;
-            *server = Some(self.around.serve(host, listener)?);
+            let listener = self.ports[host as usize].listen()?;
+            let ours = listener.try_clone()?.into();
+            *server = Some((self.around.serve(host, listener)?, ours));
         }
         Ok(())
     }

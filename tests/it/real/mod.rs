@@ -11,7 +11,6 @@ mod readers;
 mod server;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::heygen::Port;
 use crate::support::{Bench, files_below};
 
 /// A program that runs until the test is over.
@@ -70,14 +70,9 @@ impl Drop for Daemon {
     }
 }
 
-/// Ports that nobody listens on.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let taken = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
-    taken.map(|listener| listener.local_addr().expect("an address").port())
-}
-
-fn listens(port: u16) -> bool {
-    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+/// Whether somebody listens there.
+fn listens(port: &Port) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port.number())).is_ok()
 }
 
 /// Bytes that a download under way has brought so far.

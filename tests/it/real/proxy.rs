@@ -4,13 +4,14 @@ use std::fs;
 use std::process::Command;
 
 use super::server::{API, FILES, Front, Settings};
-use super::{Daemon, free_ports, listens, part_size};
+use super::{Daemon, listens, part_size};
+use crate::heygen::Port;
 use crate::support::{Run, can_mount, end, eventually, machine_can, run, start};
 
 struct Proxied {
     // Before the bench: it runs in its directory.
     proxy: Daemon,
-    port: u16,
+    port: Port,
     front: Front,
 }
 
@@ -23,7 +24,7 @@ impl Proxied {
             ..Settings::default()
         };
         let front = can.then(|| Front::start(file_size, &settings)).flatten()?;
-        let [port] = free_ports();
+        let port = Port::new().expect("a port");
         front
             .bench
             .file("hosts", format!("127.0.0.1 localhost {API} {FILES}\n"));
@@ -31,7 +32,7 @@ impl Proxied {
             "proxy.conf",
             format!("Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 100\nLogFile \"proxy.log\"\nLogLevel Connect\n"),
         );
-        let proxy = start_proxy(&front, port);
+        let proxy = start_proxy(&front, &port);
         Some(Self { proxy, port, front })
     }
 
@@ -51,14 +52,14 @@ impl Proxied {
     }
 
     /// Whether the proxy was asked for a connection to that host.
-    fn led_to(&self, host: &str, port: u16) -> bool {
+    fn led_to(&self, host: &str, port: &Port) -> bool {
         let log = fs::read_to_string(self.front.bench.path("proxy.log")).expect("a log");
         log.contains(&format!("CONNECT {host}:{port} "))
     }
 }
 
 /// Where it sees another `/etc/hosts`.
-fn start_proxy(front: &Front, port: u16) -> Daemon {
+fn start_proxy(front: &Front, port: &Port) -> Daemon {
     let mut command = Command::new("unshare");
     front.bench.prepare(&mut command);
     let script = "mount --bind hosts /etc/hosts && exec tinyproxy -d -c proxy.conf";
@@ -79,16 +80,16 @@ fn everything_goes_through_the_proxy_but_what_no_proxy_names() {
         format!("{}\n", crate::support::BODY).repeat(2),
     );
     proxied.tracker("submit bodies.jsonl").exits(0);
-    assert!(proxied.led_to(API, front.api));
+    assert!(proxied.led_to(API, &front.api));
     front.finish(1);
     front.finish(2);
     // Nobody here knows the name.
     let direct = run(proxied.command("check --retries 0").env("NO_PROXY", FILES)).exits(1);
     assert!(direct.stderr.contains(FILES), "{}", direct.screen());
-    assert!(!proxied.led_to(FILES, front.files));
+    assert!(!proxied.led_to(FILES, &front.files));
     bench.advance(std::time::Duration::from_secs(600));
     proxied.tracker("check").exits(0);
-    assert!(proxied.led_to(FILES, front.files));
+    assert!(proxied.led_to(FILES, &front.files));
     assert_eq!(
         bench.query("SELECT count(*) FROM files WHERE state = 'saved'"),
         "2"
@@ -115,7 +116,7 @@ fn a_proxy_that_dies_in_the_middle_of_a_download_costs_a_range_request() {
         refused.screen()
     );
 
-    proxied.proxy = start_proxy(&proxied.front, proxied.port);
+    proxied.proxy = start_proxy(&proxied.front, &proxied.port);
     proxied.tracker("check 1").exits(0);
     let served = proxied.front.served();
     assert!(

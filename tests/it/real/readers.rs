@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Daemon, free_ports, listens};
-use crate::heygen::{Options, Render};
+use super::{Daemon, listens};
+use crate::heygen::{Options, Port, Render};
 use crate::support::{Bench, clients, end, eventually, machine_can, run};
 
 /// Two hundred videos that are ready to be fetched.
@@ -66,11 +66,11 @@ fn the_sqlite3_shell_reads_beside_a_check() {
 fn datasette_reads_beside_a_check() {
     let Some(clients) = clients() else { return };
     let bench = busy();
-    let [port] = free_ports();
+    let port = Port::new().expect("a port");
     let mut datasette = Command::new(clients.join("bin/datasette"));
     bench.prepare(datasette.args(["serve", "tracker.db", "--port", &port.to_string()]));
     let _datasette = Daemon::start(&mut datasette, &bench.path("datasette.log"));
-    eventually("Datasette listens", || listens(port));
+    eventually("Datasette listens", || listens(&port));
     let query = SAVED.replace(' ', "+").replace('\'', "%27");
     let url = format!("http://127.0.0.1:{port}/tracker.csv?sql={query}");
     read_beside_a_check(&bench, || {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use super::{Daemon, free_ports, listens};
-use crate::heygen::{Options, Render};
+use super::{Daemon, listens};
+use crate::heygen::{Options, Port, Render};
 use crate::support::{BODY, Bench, Run, end, eventually, machine_can, run, start};
 
 /// The names that nginx has a good certificate for, beside `localhost`.
@@ -74,9 +74,9 @@ pub struct Front {
     // Before the bench: it runs in its directory.
     nginx: Daemon,
     pub bench: Bench,
-    pub api: u16,
-    pub files: u16,
-    status: u16,
+    pub api: Port,
+    pub files: Port,
+    status: Port,
 }
 
 impl Front {
@@ -95,34 +95,28 @@ impl Front {
         bench.file("body.json", BODY);
         bench.shell(CERTIFICATES).exits(0);
         fs::create_dir_all(bench.path("www/files")).expect("a directory");
-        for _ in 0..5 {
-            let [api, files, status] = free_ports();
-            let conf = config(&bench, [api, files, status], settings);
-            bench.file("nginx.conf", conf);
-            let mut nginx = Daemon::start(&mut nginx(&bench), &bench.path("nginx.out"));
-            // Somebody else may have been given one of the ports meanwhile.
-            let mut ended = false;
-            eventually("nginx listens", || {
-                ended = nginx.has_ended();
-                ended || listens(status)
-            });
-            if !ended {
-                return Some(Self {
-                    nginx,
-                    bench,
-                    api,
-                    files,
-                    status,
-                });
-            }
-        }
-        panic!("{:?}", fs::read_to_string(bench.path("nginx.err")));
+        let [api, files, status] = [(); 3].map(|()| Port::new().expect("a port"));
+        let conf = config(&bench, [&api, &files, &status], settings);
+        bench.file("nginx.conf", conf);
+        let mut nginx = Daemon::start(&mut nginx(&bench), &bench.path("nginx.out"));
+        eventually("nginx listens", || {
+            let said = || fs::read_to_string(bench.path("nginx.err"));
+            assert!(!nginx.has_ended(), "{:?}", said());
+            listens(&status)
+        });
+        Some(Self {
+            nginx,
+            bench,
+            api,
+            files,
+            status,
+        })
     }
 
     /// Another configuration, by `nginx -s reload`: new workers for new connections, old ones for those that there are.
     pub fn reload(&mut self, settings: &Settings<'_>) {
         let old = self.workers();
-        let ports = [self.api, self.files, self.status];
+        let ports = [&self.api, &self.files, &self.status];
         let conf = config(&self.bench, ports, settings);
         self.bench.file("nginx.conf", conf);
         run(nginx(&self.bench).args(["-s", "reload"])).exits(0);
@@ -195,7 +189,7 @@ fn nginx(bench: &Bench) -> Command {
     command
 }
 
-fn config(bench: &Bench, [api, files, status]: [u16; 3], settings: &Settings<'_>) -> String {
+fn config(bench: &Bench, [api, files, status]: [&Port; 3], settings: &Settings<'_>) -> String {
     let Settings {
         certificate,
         file_certificate,

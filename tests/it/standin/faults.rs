@@ -1,5 +1,9 @@
 //! What goes wrong goes wrong as scripted.
 
+use std::io::{self, ErrorKind};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 #[test]
@@ -144,6 +148,31 @@ fn a_port_can_be_closed_and_opened_again() {
     assert!(TcpStream::connect(sandbox.api_base().replace("http://", "")).is_err());
     sandbox.set_reachable(Host::Api, true).unwrap();
     assert_eq!(get(&sandbox, "/v3/videos/abc").status, 200);
+}
+
+/// A child has every file of its parent until it is the program that it is to be.
+#[test]
+fn a_port_is_closed_and_opened_while_children_are_started() {
+    let sandbox = start();
+    let address = sandbox.api_base().replace("http://", "");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let often: io::Result<()> = (0..100).try_for_each(|_| {
+            sandbox.set_reachable(Host::Api, false)?;
+            let refused = TcpStream::connect(&address).is_err();
+            sandbox.set_reachable(Host::Api, true)?;
+            refused.then_some(()).ok_or(ErrorKind::AddrInUse.into())
+        });
+        over.store(true, Ordering::Relaxed);
+        often.unwrap();
+    });
 }
 
 #[test]

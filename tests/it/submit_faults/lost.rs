@@ -113,9 +113,8 @@ fn s03_never_connected(bench: &Bench, base: &str) {
 fn s03_a_refused_connection_sent_nothing() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let base = format!("http://{}", closed.local_addr().expect("an address"));
-    drop(closed);
+    let closed = Port::new().expect("a port");
+    let base = format!("http://127.0.0.1:{closed}");
     s03_never_connected(&bench, &base);
 }
 

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::heygen::{Fault, Host, Options, Recorded, Render};
+use crate::heygen::{Fault, Host, Options, Port, Recorded, Render};
 use heygen_tracker::time::Timestamp;
 use serde_json::json;
 
