@@ -85,7 +85,7 @@ impl SubmitOptions {
         let most = self.max_per_day(context)?;
         let recorded = self.record(&mut store, new, most, now)?;
         // Before anything is sent: there is still time for Ctrl-C and forget.
-        self.note_duplicates(context, &recorded, now);
+        recorded.note_duplicates(context, now);
         Ok(self.send_and_report(context, &mut store, recorded))
     }
 
@@ -168,18 +168,22 @@ impl SubmitOptions {
                     continue;
                 }
                 // A retry has the body of its original, and is asked for by name.
-                let duplicate = match &new.body_hash {
+                let other = match &new.body_hash {
                     Some(hash) if new.video.retry_of.is_none() => {
                         tx.duplicates(hash, None, 1)?.pop()
                     }
                     _ => None,
                 };
+                let if_new_skips = other.is_some() && recent_duplicate(tx, &new)?.is_some();
                 let row = tx.insert(&new, now)?;
                 let guard = locks.try_row(Purpose::Send, row)?;
                 recorded.rows.push(row);
                 recorded.fresh.extend(guard.map(|guard| (row, guard)));
-                let duplicate = duplicate.map(|video| (row, video));
-                recorded.duplicates.extend(duplicate);
+                recorded.duplicates.extend(other.map(|other| Duplicate {
+                    row,
+                    other,
+                    if_new_skips,
+                }));
             }
             match most {
                 Some(most) if !recorded.fresh.is_empty() => refuse_over_cap(tx, most, now)?,
@@ -196,11 +200,9 @@ impl SubmitOptions {
         {
             return Ok(Some(row));
         }
-        match (retry::settle(tx, new, self.again)?, &new.body_hash) {
-            (None, Some(hash)) if self.if_new => {
-                tx.recent_duplicate(hash, new.video.submitted_at.before(DAY), new.video.retry_of)
-            }
-            (found, _) => Ok(found),
+        match retry::settle(tx, new, self.again)? {
+            None if self.if_new => recent_duplicate(tx, new),
+            found => Ok(found),
         }
     }
 
@@ -319,41 +321,6 @@ impl SubmitOptions {
         }
     }
 
-    /// Not notes that `-q` drops: they are about money.
-    fn note_duplicates(&self, context: &Context, recorded: &Recorded, now: Timestamp) {
-        let (found, screen) = (&recorded.duplicates, &context.screen);
-        let since = now.before(DAY);
-        let skips = |other: &Video| {
-            let may_be = other.phase == Phase::Unknown || other.is_lost();
-            let recent = other.submitted_at >= since && (!other.ended_badly() || may_be);
-            !self.if_new && (!other.finished || recent)
-        };
-        for (row, other) in found.iter().take(NAMED) {
-            let (id, status) = (other.id, other.status());
-            let ago = human::ago_phrase(other.submitted_at, now);
-            let tip = if skips(other) {
-                "; --if-new skips such a body"
-            } else {
-                ""
-            };
-            screen.warn(&format!(
-                "{row} has the same body as {id} ({status}, submitted {ago}){tip}"
-            ));
-        }
-        if found.len() > NAMED {
-            let (known, all) = (found.len(), recorded.rows.len());
-            let any = found.iter().any(|(_, other)| skips(other));
-            let tip = if any {
-                "; --if-new skips those in progress, or under 24 h old"
-            } else {
-                ""
-            };
-            screen.warn(&format!(
-                "{known} of these {all} bodies are in other rows, too{tip}"
-            ));
-        }
-    }
-
     /// What the status column does not say loudly enough.
     fn report(&self, context: &Context, videos: &[Video]) {
         let screen = &context.screen;
@@ -406,8 +373,56 @@ struct Recorded {
     fresh: Vec<(RowId, Guard)>,
     /// How many rows were there before.
     known: usize,
-    /// New rows, each with the newest other row that has the same body.
-    duplicates: Vec<(RowId, Video)>,
+    duplicates: Vec<Duplicate>,
+}
+
+impl Recorded {
+    /// Not notes that `-q` drops: they are about money.
+    fn note_duplicates(&self, context: &Context, now: Timestamp) {
+        let (found, screen) = (&self.duplicates, &context.screen);
+        for duplicate in found.iter().take(NAMED) {
+            let Duplicate { row, other, .. } = duplicate;
+            let (id, status) = (other.id, other.status());
+            let ago = human::ago_phrase(other.submitted_at, now);
+            let tip = if duplicate.if_new_skips {
+                "; --if-new skips such a body"
+            } else {
+                ""
+            };
+            screen.warn(&format!(
+                "{row} has the same body as {id} ({status}, submitted {ago}){tip}"
+            ));
+        }
+        if found.len() > NAMED {
+            let (known, all) = (found.len(), self.rows.len());
+            let any = found.iter().any(|duplicate| duplicate.if_new_skips);
+            let tip = if any {
+                "; --if-new skips those in progress, or under 24 h old"
+            } else {
+                ""
+            };
+            screen.warn(&format!(
+                "{known} of these {all} bodies are in other rows, too{tip}"
+            ));
+        }
+    }
+}
+
+/// A new row, and the newest other row that has the same body.
+struct Duplicate {
+    row: RowId,
+    other: Video,
+    /// Whether `--if-new` would not have recorded the new one.
+    if_new_skips: bool,
+}
+
+/// The row that `--if-new` takes for this body.
+fn recent_duplicate(tx: &Tx<'_>, new: &NewVideo) -> Result<Option<RowId>> {
+    let since = new.video.submitted_at.before(DAY);
+    let Some(hash) = &new.body_hash else {
+        return Ok(None);
+    };
+    tx.recent_duplicate(hash, since, new.video.retry_of)
 }
 
 /// Counts what is recorded by now, this transaction included, so that submissions at once do not pass the cap together.

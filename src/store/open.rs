@@ -41,8 +41,7 @@ pub(super) fn state_of(path: &Path) -> Option<FileState> {
 }
 
 fn file_id(path: &Path) -> Option<FileId> {
-    let found = fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
+    state_of(path).map(|(file, _, _)| file)
 }
 
 impl Identity {
