@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::support::{
     BODY, Bench, Run, calls, can_mount, can_strace, end, eventually, files_below, machine_can, run,
+    skipped,
 };
 
 /// Every verb that needs the database.
@@ -640,6 +641,28 @@ fn b05_another_users_database_is_read_and_not_written() {
 }
 
 // --- B6 ---------------------------------------------------------------------------------------------------------
+
+/// Root may be the first to look at what is another's, who must not be locked out.
+#[test]
+fn b05_a_new_lock_file_belongs_to_whom_the_database_belongs_to() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let bench = in_use();
+    let (database, lock) = (bench.db_path(), bench.path("tracker.db-lock"));
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o660)).unwrap();
+    if let Err(error) = std::os::unix::fs::chown(&database, Some(65534), Some(65533)) {
+        return skipped(&format!("only root gives files away: {error}"));
+    }
+    let owner = || {
+        let of = fs::metadata(&lock).unwrap();
+        (of.uid(), of.gid(), of.mode() & 0o777)
+    };
+    let before = owner();
+    bench.tracker("check").exits(0);
+    assert_eq!(owner(), before, "one that is there stays as it is");
+    fs::remove_file(&lock).unwrap();
+    bench.tracker("check").exits(0);
+    assert_eq!(owner(), (65534, 65533, 0o660));
+}
 
 #[test]
 fn b06_no_room_at_any_write_of_submit() {
