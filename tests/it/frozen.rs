@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::database_faults::schema;
+use crate::database_faults::opening::schema;
 use crate::support::{Bench, calls, can_strace, end, run};
 
 /// One row in each state, as version 1 wrote them.

@@ -1,0 +1,157 @@
+//! B5: what may not be written, and what others may read.
+
+use super::*;
+
+/// Runs a script where `DIR` of the bench is mounted read-only.
+fn on_read_only_mount(bench: &Bench, verb: &str) -> Run {
+    let dir = bench.dir.path().display();
+    let script = format!(
+        "mount --bind {dir} {dir} && mount -o remount,bind,ro {dir} && cd {dir} && exec tracker {verb}"
+    );
+    bench.shell(&format!("exec unshare -m bash -c '{script}'"))
+}
+
+#[test]
+fn b05_on_a_read_only_mount_list_and_show_work_and_writers_say_why_not() {
+    if !can_mount() {
+        return;
+    }
+    let bench = in_use();
+    let posts = bench.heygen.posts().len();
+    let history = bench.tracker("list").exits(0).stdout;
+    assert_eq!(on_read_only_mount(&bench, "list").exits(0).stdout, history);
+    let shown = on_read_only_mount(&bench, "show 1").exits(0);
+    assert!(shown.stdout.contains("Hello there"), "{}", shown.screen());
+    let before = bench.everything();
+    for verb in WRITERS {
+        let refused = on_read_only_mount(&bench, verb).exits(1);
+        assert!(
+            refused.stderr.contains("tracker.db"),
+            "{verb}: {}",
+            refused.screen()
+        );
+        assert!(
+            refused.stderr.contains("hint: "),
+            "{verb}: {}",
+            refused.screen()
+        );
+    }
+    on_read_only_mount(&bench, "doctor").exits(1);
+    assert_eq!(bench.heygen.posts().len(), posts);
+    assert_unchanged(&before, &bench, "a read-only mount");
+    bench.tracker("check").exits(0).silent();
+    bench.assert_invariants();
+}
+
+#[test]
+fn b05_another_users_database_is_read_and_not_written() {
+    let bench = in_use();
+    let path = |mode: u32, name: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let as_nobody = |verb: &str| {
+        use std::os::unix::process::CommandExt;
+        run(bench
+            .command(verb.split_whitespace())
+            .env("TRACKER_OUTPUT_DIR", bench.path("theirs"))
+            .uid(65534)
+            .gid(65534))
+    };
+    fs::create_dir(bench.path("theirs")).unwrap();
+    path(0o777, "theirs");
+    path(0o755, ".");
+    path(0o644, "tracker.db");
+    path(0o644, "tracker.db-lock");
+    let mut probe = bench.command(["--version"]);
+    std::os::unix::process::CommandExt::uid(&mut probe, 65534);
+    if !machine_can("run the program as another user", &mut probe) {
+        return;
+    }
+    let posts = bench.heygen.posts().len();
+    let history = bench.tracker("list").exits(0).stdout;
+    let before = bench.everything();
+    // The file is not ours, the directory is not ours; then the directory is everybody's.
+    for mode in [0o755, 0o777] {
+        path(mode, ".");
+        assert_eq!(as_nobody("list").exits(0).stdout, history);
+        as_nobody("show 1").exits(0);
+        for verb in WRITERS {
+            let refused = as_nobody(verb).exits(1);
+            assert!(
+                refused.stderr.contains("tracker.db"),
+                "{verb}: {}",
+                refused.screen()
+            );
+            assert!(
+                refused.stderr.contains("hint: "),
+                "{verb}: {}",
+                refused.screen()
+            );
+        }
+        assert_eq!(bench.heygen.posts().len(), posts);
+    }
+    for (name, bytes) in before {
+        assert!(fs::read(&name).unwrap() == bytes, "{}", name.display());
+    }
+    // Not even readable: an error that names it, not an empty history.
+    path(0o600, "tracker.db");
+    for verb in ["list", "check"] {
+        let refused = as_nobody(verb).exits(1);
+        assert!(
+            refused.stderr.contains("tracker.db"),
+            "{verb}: {}",
+            refused.screen()
+        );
+        assert!(
+            !refused.stderr.contains("there is no database"),
+            "{}",
+            refused.screen()
+        );
+    }
+    bench.assert_invariants();
+}
+
+/// Root may be the first to look at what is another's, who must not be locked out.
+#[test]
+fn b05_a_new_lock_file_belongs_to_whom_the_database_belongs_to() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let bench = in_use();
+    let (database, lock) = (bench.db_path(), bench.path("tracker.db-lock"));
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o660)).unwrap();
+    if let Err(error) = std::os::unix::fs::chown(&database, Some(65534), Some(65533)) {
+        return skipped(&format!("only root gives files away: {error}"));
+    }
+    let owner = || {
+        let of = fs::metadata(&lock).unwrap();
+        (of.uid(), of.gid(), of.mode() & 0o777)
+    };
+    let before = owner();
+    bench.tracker("check").exits(0);
+    assert_eq!(owner(), before, "one that is there stays as it is");
+    fs::remove_file(&lock).unwrap();
+    bench.tracker("check").exits(0);
+    assert_eq!(owner(), (65534, 65533, 0o660));
+}
+
+#[test]
+fn a_database_with_two_names_is_refused() {
+    let bench = in_use();
+    fs::hard_link(bench.db_path(), bench.path("other.db")).unwrap();
+    all_refuse(&bench, &["check", "list"], "has 2 names (hard links)");
+    fs::remove_file(bench.path("other.db")).unwrap();
+    bench.tracker("check").exits(0);
+}
+
+#[test]
+fn doctor_says_that_others_can_read_the_database() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = in_use();
+    fs::set_permissions(bench.db_path(), fs::Permissions::from_mode(0o644)).unwrap();
+    let doctor = bench.tracker("doctor").exits(0).stdout;
+    assert!(
+        doctor.contains("others can read it (mode 0644)"),
+        "{doctor}"
+    );
+    assert!(doctor.contains("chmod 600"), "{doctor}");
+}
