@@ -169,10 +169,30 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     link_and_unlink(from, to)
 }
 
-/// Never replaces, either. A crash in between leaves both names, and `recover` adopts the final one.
+/// Never replaces, either, where there are links. A crash in between leaves both names, and `recover` adopts the final one.
 fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
-    fs::hard_link(from, to)?;
-    fs::remove_file(from)
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        // No links at all, as where a bucket or a virtual machine's folder is mounted: a look has to do.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::Unsupported
+            ) =>
+        {
+            look_and_rename(from, to)
+        }
+        linked => linked,
+    }
+}
+
+/// Replaces what comes under the new name between the look at it and the renaming.
+pub(super) fn look_and_rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
 }
 
 /// What is under a final name: `None`, or the size of a regular file; anything else is in the way.

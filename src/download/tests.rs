@@ -786,6 +786,21 @@ fn recover_finishes_whatever_a_crash_left() {
 }
 
 #[test]
+fn without_links_a_name_that_is_taken_is_kept_all_the_same() {
+    let dir = TempDir::new().unwrap();
+    let (part, name) = (dir.path().join("part"), dir.path().join("name"));
+    fs::write(&part, "new").unwrap();
+    symlink("nowhere", &name).unwrap();
+    let taken = publish::look_and_rename(&part, &name).unwrap_err();
+    assert_eq!(taken.kind(), std::io::ErrorKind::AlreadyExists);
+    assert!(name.is_symlink());
+    fs::remove_file(&name).unwrap();
+    publish::look_and_rename(&part, &name).unwrap();
+    assert_eq!(fs::read_to_string(&name).unwrap(), "new");
+    assert!(!part.exists());
+}
+
+#[test]
 fn a_failing_ledger_stops_the_download_where_it_is() {
     for word in 0..2 {
         let mut row = Row::new();

@@ -13,6 +13,7 @@ use crate::decide::{self, Attempt, Breaker, Circuit, Due, Moment, Verdict, Witne
 use crate::error::{Problem, Result, code};
 use crate::heygen::{ApiError, Created};
 use crate::locks::{Guard, Purpose};
+use crate::render::human;
 use crate::store::{Store, Trouble};
 use crate::time::{self, LONGEST_WAIT, Timestamp};
 use crate::video::{IdempotencyKey, Job, Outage, Phase, RowId, Video};
@@ -410,8 +411,8 @@ impl Run<'_, '_> {
             let off = Duration::from_millis(skew.unsigned_abs());
             if off > decide::CLOCK_TOLERANCE {
                 let way = if skew > 0 { "behind" } else { "ahead of" };
-                let minutes = off.as_secs() / 60;
-                let message = format!("this machine's clock is {minutes} minutes {way} HeyGen's");
+                let off = human::duration(off);
+                let message = format!("this machine's clock is {off} {way} HeyGen's");
                 let problem = Problem::new(code::CLOCK_SKEW, message)
                     .with_hint("set the clock: idempotency keys are trusted for their age");
                 self.outage(Outage::Clock, problem);
