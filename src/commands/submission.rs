@@ -142,6 +142,9 @@ impl SubmitOptions {
             Exit::Auth
         } else if videos.iter().any(|video| video.phase == Phase::Rejected) {
             Exit::Trouble
+        } else if self.wait && videos.iter().any(Video::ended_badly) {
+            // Perhaps before, as a row that was known already.
+            sent.or(Exit::BadEnd)
         } else if self.wait {
             sent
         } else {

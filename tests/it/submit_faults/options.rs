@@ -265,8 +265,10 @@ fn wait_says_how_it_ended_by_its_exit_code() {
         ..Options::default()
     });
     doomed.file("body.json", BODY);
-    doomed
-        .tracker("submit body.json --wait --interval 10ms")
-        .exits(5);
+    let submit = "submit body.json --wait --interval 10ms --request-key once";
+    doomed.tracker(submit).exits(5);
+    doomed.tracker(submit).exits(5);
+    doomed.tracker("submit body.json --request-key once").exits(0);
+    assert_same_posts(&doomed, 1);
     converges(&bench);
 }
