@@ -43,6 +43,7 @@ pub mod cli;
 mod commands;
 pub mod config;
 pub mod decide;
+mod disk;
 mod download;
 mod each;
 pub mod error;

@@ -10,6 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::error::{DownloadError, DownloadResult};
 use super::part::{self, is_missing, is_under, is_whole};
+use crate::disk;
 use crate::video::RowId;
 
 /// A complete file, durable under its part name and about to get, or already having, its final one.
@@ -215,21 +216,8 @@ pub(super) fn create_dir(dir: &Path) -> DownloadResult<()> {
         .try_for_each(sync_dir)
 }
 
-/// Makes names in `dir` durable: without it a power cut may undo a rename although the file's bytes are safe.
 fn sync_dir(dir: &Path) -> DownloadResult<()> {
-    let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    match synced {
-        // File systems of virtual machines and networks have no such operation.
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::InvalidInput | ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(())
-        }
-        synced => synced.map_err(DownloadError::disk("sync directory", dir)),
-    }
+    disk::sync_directory(dir).map_err(DownloadError::disk("sync directory", dir))
 }
 
 /// What any program here would create a file with: 0666 & ~umask. The mask is read from `/proc/self/status` (Linux 4.7,

@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
 
+use crate::disk;
 use crate::error::{Problem, code};
 use crate::render::human;
 use crate::store::{Filter, Stats, Store};
@@ -120,7 +121,7 @@ fn publish(path: &Path, page: &[u8]) -> Result<bool, Problem> {
             file.sync_all()
         })
         .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| File::open(dir)?.sync_all());
+        .and_then(|()| disk::sync_directory(dir));
     if written.is_err() {
         // Of no use to anybody, and perhaps the disk is full.
         fs::remove_file(&temporary).ok();

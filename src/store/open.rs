@@ -13,6 +13,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{APPLICATION_ID, Store, error, leaves, migrate};
+use crate::disk;
 use crate::error::Result;
 use crate::locks::{self, beside};
 
@@ -63,9 +64,8 @@ pub fn make_directory_of(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(parent)
 }
 
-pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
-    let parent = of.parent().filter(|p| !p.as_os_str().is_empty());
-    fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+pub(super) fn sync_directory_of(path: &Path) -> io::Result<()> {
+    disk::sync_directory(path.parent().unwrap_or(Path::new("")))
 }
 
 /// Whether the file says that it is a database of ours, of a version we know; SQLite leaves traces where it looks.
@@ -160,7 +160,7 @@ impl Store {
         private.write(true).create_new(true).mode(0o600);
         match private.open(path) {
             // Its name must outlive a power cut, too: SQLite makes durable what is in the file.
-            Ok(_) => sync_directory(path).map_err(io_error)?,
+            Ok(_) => sync_directory_of(path).map_err(io_error)?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(io_error(source)),
         }

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 use serde::Serialize;
 
 use super::leaves::{self, LeafRow, Leaves};
-use super::open::{canonical, known_schema, sync_directory};
+use super::open::{canonical, known_schema, sync_directory_of};
 use super::{Tx, error, migrate};
 use crate::decide::{self, Expiry};
 use crate::error::{Problem, Result, code};
@@ -111,7 +111,7 @@ impl Rescue<'_> {
             // Replaces nothing: the second name fails where there is a file.
             fs::hard_link(&new, self.to)?;
             fs::remove_file(&new)?;
-            sync_directory(self.to)
+            sync_directory_of(self.to)
         };
         publish().map_err(io_error)?;
         Ok(rescued)

@@ -268,7 +268,9 @@ fn wait_says_how_it_ended_by_its_exit_code() {
     let submit = "submit body.json --wait --interval 10ms --request-key once";
     doomed.tracker(submit).exits(5);
     doomed.tracker(submit).exits(5);
-    doomed.tracker("submit body.json --request-key once").exits(0);
+    doomed
+        .tracker("submit body.json --request-key once")
+        .exits(0);
     assert_same_posts(&doomed, 1);
     converges(&bench);
 }
