@@ -83,6 +83,9 @@ pub enum Event {
         code: String,
     },
     Edited(Edit),
+    RetryForgotten {
+        retry: i64,
+    },
     Hook {
         event: HookEvent,
         tries: i64,
@@ -191,6 +194,7 @@ impl Entry {
             }
             Event::Stalled => HookEvent::Stalled,
             Event::Attention { .. } => HookEvent::Attention,
+            Event::Unavailable { asset, .. } if *asset == Asset::Video => HookEvent::Failed,
             _ if self.was.is_none() => return None,
             _ if video.ended_badly() => HookEvent::Failed,
             _ if video.is_completed() => HookEvent::Completed,

@@ -473,6 +473,11 @@ impl Video {
         self.has_unanswered_attempt() && matches!(self.phase, Phase::Unknown | Phase::Rejected)
     }
 
+    /// Held back unsent, although no attempt is unanswered: a person says whether it is submitted.
+    pub fn is_held(&self) -> bool {
+        self.phase == Phase::Unknown && !self.has_unanswered_attempt()
+    }
+
     /// The one word shown as `status`: ours while the row is local, else HeyGen's.
     pub fn status(&self) -> &str {
         match (self.phase, &self.remote_status) {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::commands::options::{Tuning, WaitArgs};
 use crate::commands::{Context, find_all, gallery, load, pulse};
-use crate::decide;
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{self, Level, PassOptions, Reporter, Scope};
 use crate::render::human;
@@ -74,7 +73,7 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
         ids => Some(find_all(&store, ids, true)?),
     };
     for video in load(&store, named.as_deref().unwrap_or_default())? {
-        if !args.keep_held && decide::release(&video).is_some() {
+        if !args.keep_held && video.is_held() {
             // Not a note that -q drops: it may cost money.
             context
                 .screen

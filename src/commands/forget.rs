@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Context, find_all};
 use crate::error::{Exit, Problem, Result};
+use crate::event::{Entry, Event};
 use crate::locks::{Guard, Locks, Purpose};
 use crate::render::fields::Field;
 use crate::render::text;
@@ -74,7 +75,7 @@ impl Args {
         let cutoff = time::now().before(age);
         let (mut dropped, mut in_use, mut after) = (0, 0, RowId(0));
         loop {
-            let page = store.read(|tx| tx.finished_before(cutoff, self.force, after, PAGE))?;
+            let page = store.read(|tx| tx.finished_before(cutoff, after, PAGE))?;
             let Some(&last) = page.last() else { break };
             after = last;
             let (gone, busy) = self.forget_rows(&page, store, context)?;
@@ -116,7 +117,8 @@ impl Args {
             let mut videos = read(tx, &rows)?;
             if by_age {
                 // What became unfinished since it was found is not old any more.
-                videos.retain(|video| video.finished);
+                let goes = |video: &Video| self.force || at_stake(video).is_none();
+                videos.retain(|video| video.finished && goes(video));
             } else if !self.force {
                 refuse(&videos)?;
             }
@@ -124,7 +126,7 @@ impl Args {
             let unreadable = self.force && !by_age;
             let goes = |row: &&RowId| unreadable || videos.iter().any(|video| video.id == **row);
             for row in rows.iter().filter(goes).filter(|_| !self.dry_run) {
-                tx.forget(*row)?;
+                forget(tx, *row)?;
             }
             Ok(videos)
         };
@@ -151,6 +153,17 @@ impl Args {
             }
         }
     }
+}
+
+/// A retry that is forgotten stays counted, or the next one of the same row would get its key, and at HeyGen its video.
+fn forget(tx: &Tx<'_>, row: RowId) -> Result<()> {
+    let original = tx.video(row)?.and_then(|video| video.retry_of);
+    if let Some(original) = original.map(|row| tx.video(row)).transpose()?.flatten() {
+        let forgotten = Event::RetryForgotten { retry: row.0 };
+        tx.append(original.id, &Entry::new(forgotten), time::now())?;
+    }
+    tx.forget(row)?;
+    Ok(())
 }
 
 /// Nobody else sends the row or saves its files while both are held.

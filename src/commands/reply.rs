@@ -38,33 +38,40 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.heed_signals();
     let mut store = context.open()?;
     let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
-    let pass = |store: &mut Store, scope| -> Result<Exit> {
-        let tally = context.pass(store, scope, Level::Events, PassOptions::default())?;
-        Ok(tally.exit(false))
+    let pass = |store: &mut Store, scope| {
+        context.pass(store, scope, Level::Events, PassOptions::default())
     };
-    let mut exit = pass(&mut store, Scope::Asked(vec![row]))?;
+    let tally = pass(&mut store, Scope::Asked(vec![row]))?;
+    let mut exit = tally.exit(false);
     let state = store.read(|tx| tx.last_message_state(row))?;
     if state == Some(MessageState::Sent) {
         // What it waits for now, so that the same reply again is seen to make no sense.
-        exit = exit.max(pass(&mut store, Scope::Named(vec![row]))?);
+        exit = exit.max(pass(&mut store, Scope::Named(vec![row]))?.exit(false));
     }
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     let screen = &context.screen;
+    // Otherwise the pass said so; a check that runs at the same time may have been faster.
+    let is_news = tally.messages == 0;
+    if let (Some(state), true, true) = (state, is_news, screen.json) {
+        screen.json_line(&message_line(row, MessageKind::Reply, state, None));
+    }
     Ok(match state {
         Some(MessageState::Sent) => {
             screen.note("HeyGen took the reply; tracker check goes on with it");
             exit
         }
         // Not notes that -q drops: whoever misses them may say it twice.
-        Some(state @ MessageState::Unsent) => {
-            if screen.json {
-                screen.json_line(&message_line(row, MessageKind::Reply, state, None));
-            }
+        Some(MessageState::Unsent) => {
             screen.warn("the reply is recorded but not sent yet; do not repeat it: check sends it");
             exit
         }
-        // The pass said so.
-        Some(MessageState::Sending | MessageState::Refused) | None => Exit::Trouble,
+        Some(MessageState::Sending | MessageState::Refused) | None => {
+            if is_news {
+                let why = "another run sent the reply, or is about to";
+                screen.warn(&format!("{why}; tracker show {row} says what became of it"));
+            }
+            Exit::Trouble
+        }
     })
 }
 

@@ -100,7 +100,8 @@ pub(super) fn settle(tx: &Tx<'_>, new: &mut NewVideo, again: bool) -> Result<Opt
     decide::refuse_retry(&video)?;
     if let (Some(key), Some(first)) = (&mut new.video.idempotency_key, &video.idempotency_key) {
         let body = new.body_hash.as_deref().unwrap_or_default();
-        *key = IdempotencyKey::of_retry(first, earlier.len(), body);
+        let number = earlier.len() + tx.retries_forgotten(original)?;
+        *key = IdempotencyKey::of_retry(first, number, body);
     }
     Ok(None)
 }

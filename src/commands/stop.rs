@@ -40,6 +40,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             "give the right key with HEYGEN_API_KEY_FILE".to_owned(),
         );
     }
+    // A message that was still to be sent would set it going again.
+    if store.write(|tx| tx.withdraw_messages(row))? {
+        let note = "what was recorded for it and not sent yet is not sent any more";
+        context.screen.note(note);
+    }
     // Stopped twice is stopped: nothing has to be recorded before.
     access.client.stop(session)?;
     let (scope, options) = (Scope::Named(vec![row]), PassOptions::default());

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::Decision;
+use super::{Decision, Verdict};
 use crate::event::Event;
-use crate::heygen::{RemoteSession, RemoteVideo};
+use crate::heygen::{ApiError, RemoteSession, RemoteVideo};
 use crate::time::Timestamp;
-use crate::video::{MessageKind, Outcome, RemoteStatus, RowId, Urls, Video};
+use crate::video::{MessageKind, MessageState, Outcome, RemoteStatus, RowId, Urls, Video};
 
 /// A session that has said `failed` for so long, in so many polls, means it.
 const FAILED_FOR: Duration = Duration::from_secs(30 * 60);
@@ -58,8 +58,21 @@ pub(super) fn outcome(row: &mut Video, status: &RemoteStatus, now: Timestamp) ->
 }
 
 /// The session's video has a row of its own, which has its files, too.
-pub fn leave_video_to(decision: &mut Decision, row: RowId) {
-    decision.video.video_id = None;
+pub fn leave_video_to(decision: &mut Decision, before: &Video, row: RowId) {
+    let session = &mut decision.video;
+    session.video_id = None;
+    let progress = |video: &Video| (video.remote_status.clone(), video.progress);
+    if before.video_id.is_none() && progress(session) == progress(before) {
+        // That it has one moves nothing on, however often it is said.
+        session.moved_at = before.moved_at.or(session.moved_at);
+        session.stalled_at = before.stalled_at;
+        let was_checked = Video {
+            last_checked_at: session.last_checked_at,
+            check_count: session.check_count,
+            ..before.clone()
+        };
+        decision.changed = *session != was_checked;
+    }
     decision.fetch.clear();
     if decision.video.is_completed() {
         decision.give_up_files(Some(&format!("row {row} has its video")));
@@ -129,6 +142,20 @@ pub(super) fn follow(
                 page: remote.video_page_url.clone(),
             });
         }
+    }
+}
+
+/// What became of a message that was answered so. Unlike a submission it has no key: whatever may have arrived behind a
+/// gateway is not said twice.
+pub fn after_message(error: &ApiError) -> MessageState {
+    match Verdict::of(error) {
+        Verdict::NotAsked | Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => {
+            MessageState::Unsent
+        }
+        verdict if verdict.leaves_outcome_open() || verdict == Verdict::Gateway => {
+            MessageState::Sending
+        }
+        _ => MessageState::Refused,
     }
 }
 

@@ -231,11 +231,12 @@ impl Decision {
         // What is complete only lacks its name.
         if over && file.state != FileState::Publishing {
             let id = self.video.id;
+            let since = file.first_failed_at.unwrap_or(now);
             let why = format!(
                 "{}; given up after {} tries in {} days, `tracker download {id}` asks again",
                 failure.message,
                 file.attempts,
-                patience.as_secs() / 86_400
+                now.since(since).as_secs() / 86_400
             );
             self.give_up(file, Some(why));
             // Its error is not over but understood.

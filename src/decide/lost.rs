@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Decision, release};
+use super::Decision;
 use crate::event::Event;
 use crate::heygen::RemoteVideo;
 use crate::time::Timestamp;
@@ -27,11 +27,12 @@ pub(crate) fn may_begin(row: &Video) -> Option<RangeInclusive<Timestamp>> {
 }
 
 /// Whether a job of the list of the row's kind and account may be what the unanswered attempts of `row` became; `title`
-/// is its body's.
+/// is its body's. What the list leaves out speaks against nothing.
 pub(crate) fn may_be(row: &Video, title: Option<&str>, remote: &RemoteVideo) -> bool {
-    let created = remote.created_at.zip(may_begin(row));
-    created.is_some_and(|(at, window)| window.contains(&at))
-        && title.is_none_or(|title| remote.title.as_deref() == Some(title))
+    let in_time =
+        |window: RangeInclusive<Timestamp>| remote.created_at.is_none_or(|at| window.contains(&at));
+    let titles = title.zip(remote.title.as_deref());
+    may_begin(row).is_some_and(in_time) && titles.is_none_or(|(ours, theirs)| ours == theirs)
 }
 
 /// The list was read: `found` is what no row knows.
@@ -61,7 +62,7 @@ pub(crate) enum Trace<'a> {
 pub(crate) fn trace(video: &Video) -> Trace<'_> {
     let last = video.last_attempt_at.max(video.first_unanswered_at);
     match (&video.candidates, video.last_checked_at.zip(last)) {
-        _ if release(video).is_some() => Trace::Held,
+        _ if video.is_held() => Trace::Held,
         (None, _) => Trace::Open,
         (Some(found), _) if !found.is_empty() => Trace::Candidates(found),
         (Some(_), Some((looked, last))) if looked >= last.after(LISTED) => Trace::Nowhere,
@@ -116,7 +117,7 @@ mod tests {
             (Some("T"), Some("T"), 40, true),
             (Some("T"), Some("T"), 41, false),
             (Some("T"), Some("t"), 10, false),
-            (Some("T"), None, 10, false),
+            (Some("T"), None, 10, true),
             (None, Some("whatever HeyGen calls it"), 10, true),
         ];
         for (title, remotes, minute, wanted) in table {
@@ -128,7 +129,7 @@ mod tests {
             );
         }
         assert!(
-            !may_be(&row(), None, &remote(None, None)),
+            may_be(&row(), None, &remote(None, None)),
             "when is not known"
         );
         let answered = Video {

@@ -208,7 +208,7 @@ pub fn expire(video: &Video, expiry: Expiry, now: Timestamp) -> Decision {
 /// A person asks for a row that was held back although no attempt of it is unanswered: it goes into the outbox again,
 /// under its old key. `None` for any other row.
 pub fn release(video: &Video) -> Option<Decision> {
-    if video.phase != Phase::Unknown || video.has_unanswered_attempt() {
+    if !video.is_held() {
         return None;
     }
     let mut decision = Decision::change(video);

@@ -26,7 +26,6 @@ use super::types::{
     RetryVideo, StatsAnswer, Submission, SubmitVideo, TrackVideo, VideoAnswer, VideoInfo,
     VideoList, VideoRef,
 };
-use crate::decide;
 use crate::error::{Problem, code};
 use crate::pass::Access;
 use crate::render::fields::Field;
@@ -399,7 +398,7 @@ impl ToolCall<'_> {
         let ids: Vec<String> = asked.ids.iter().map(VideoRef::text).collect();
         let mut answer = CheckAnswer::default();
         let held = ids.iter().filter_map(|id| self.server.row(id).ok());
-        let held = held.filter(|video| decide::release(video).is_some());
+        let held = held.filter(Video::is_held);
         answer.errors.extend(held.map(|video| held_back(&video)));
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         for line in self.verb("check", options, &ids, Vec::new()).await? {

@@ -97,7 +97,10 @@ impl Run<'_, '_> {
                 }
                 pages += 1;
                 let oldest = page.items.iter().rev().find_map(|remote| remote.created_at);
-                whole = oldest < since;
+                // A page without a date says nothing about how far back the list was read.
+                whole = oldest
+                    .zip(since)
+                    .is_some_and(|(oldest, since)| oldest < since);
                 if deadline.is_some_and(|at| Instant::now() >= at) {
                     pages = MAX_PAGES;
                 }

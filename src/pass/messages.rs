@@ -5,17 +5,20 @@
 
 use super::Run;
 use super::access::may_ask;
-use crate::decide::{self, Verdict};
+use crate::decide;
 use crate::error::Result;
 use crate::event::Event;
-use crate::heygen::ApiError;
 use crate::locks::Purpose;
 use crate::store::{OutgoingMessage, Store};
 use crate::video::MessageState;
 
 impl Run<'_, '_> {
     pub(super) fn send_messages(&mut self, store: &mut Store) -> Result<()> {
-        for message in store.read(|tx| tx.unsent_messages())? {
+        let mut unsent = store.read(|tx| tx.unsent_messages())?;
+        if let Some(rows) = &self.about {
+            unsent.retain(|message| rows.contains(&message.row));
+        }
+        for message in unsent {
             if self.limiter.is_closed() {
                 return Ok(());
             }
@@ -46,7 +49,7 @@ impl Run<'_, '_> {
         }
         let (state, run_id, why) = match access.message(&job, &message.text) {
             Ok(run_id) => (MessageState::Sent, run_id, None),
-            Err(error) => (after(&error), None, Some(error.message)),
+            Err(error) => (decide::after_message(&error), None, Some(error.message)),
         };
         self.commit(store, |run, tx| {
             tx.move_message(message.id, sending, state, run_id.as_deref())?;
@@ -62,17 +65,5 @@ impl Run<'_, '_> {
             };
             run.write(tx, decide::happened(&video, event))
         })
-    }
-}
-
-fn after(error: &ApiError) -> MessageState {
-    match Verdict::of(error) {
-        Verdict::NotAsked | Verdict::NotSent | Verdict::KeyRefused | Verdict::Busy => {
-            MessageState::Unsent
-        }
-        Verdict::Unanswered | Verdict::Garbled | Verdict::Gateway | Verdict::InProgress => {
-            MessageState::Sending
-        }
-        _ => MessageState::Refused,
     }
 }

@@ -96,6 +96,8 @@ fn has_work(tx: &Tx<'_>) -> Result<bool> {
 struct Run<'a, 's> {
     env: &'a Environment,
     options: &'a PassOptions,
+    /// The rows whose messages are sent; `None` is all.
+    about: Option<Vec<RowId>>,
     /// The rows were named, so whoever named them hears all there is to say about them.
     asked: bool,
     ignore_backoff: bool,
@@ -135,6 +137,7 @@ impl<'a, 's> Run<'a, 's> {
         Ok(Self {
             env,
             options,
+            about: Some(Vec::new()),
             asked: false,
             ignore_backoff: false,
             locks: store.locks()?,
@@ -164,12 +167,13 @@ impl<'a, 's> Run<'a, 's> {
         store.heed_witness()?;
         self.asked = matches!(scope, Scope::Asked(_));
         self.ignore_backoff = self.asked && !self.options.keep_held;
+        let waited = matches!(scope, Scope::Waited(_));
         let named = match scope {
             Scope::Unfinished => {
                 self.saves.one_at_a_time = store.read(|tx| tx.has_trouble("disk"))?;
                 None
             }
-            Scope::Named(rows) | Scope::Asked(rows) => Some(rows),
+            Scope::Named(rows) | Scope::Waited(rows) | Scope::Asked(rows) => Some(rows),
             Scope::Fresh(rows) => {
                 let rows = rows.into_iter().map(|(row, guard)| (row, Some(guard)));
                 self.sends.queue.extend(rows);
@@ -177,13 +181,15 @@ impl<'a, 's> Run<'a, 's> {
             }
             Scope::Hooks => return Ok(()),
         };
+        self.about.clone_from(&named);
         self.repair(store, named.as_deref())?;
         self.expire(store, named.as_deref())?;
         if let Some(rows) = named {
             if self.asked {
                 self.lost.extend(&rows);
             }
-            self.name(store, rows)?;
+            let in_bulk = waited && rows.len() > 1;
+            self.name(store, rows, in_bulk)?;
         } else if store.read(has_work)? {
             self.polls.everything();
             self.sends.everything = true;

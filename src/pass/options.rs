@@ -49,6 +49,8 @@ impl Default for PassOptions {
 pub(crate) enum Scope {
     Unfinished,
     Named(Vec<RowId>),
+    /// The same, again and again: many rows are asked about at once where that tells enough.
+    Waited(Vec<RowId>),
     /// The spacing of replays does not hold them back: a person asked.
     Asked(Vec<RowId>),
     /// Rows just recorded: sent and nothing else. Their send locks were taken before they became visible.

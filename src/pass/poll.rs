@@ -102,7 +102,12 @@ fn has_bulk(job: &Job) -> bool {
 }
 
 impl Run<'_, '_> {
-    pub(super) fn name(&mut self, store: &mut Store, rows: Vec<RowId>) -> Result<()> {
+    pub(super) fn name(
+        &mut self,
+        store: &mut Store,
+        rows: Vec<RowId>,
+        in_bulk: bool,
+    ) -> Result<()> {
         for row in rows {
             let Some(mut video) = store.read(|tx| tx.video(row))? else {
                 continue;
@@ -115,7 +120,8 @@ impl Run<'_, '_> {
             }
             match (video.phase, video.job()) {
                 (Phase::Accepted | Phase::Missing, Some(job)) => {
-                    self.polls.details.push_back(Asked {
+                    let in_bulk = in_bulk && has_bulk(&job) && video.is_rendering();
+                    let asked = Asked {
                         row,
                         rev: video.rev,
                         job,
@@ -123,7 +129,12 @@ impl Run<'_, '_> {
                         settled: false,
                         troubled: false,
                         missing: false,
-                    });
+                    };
+                    if in_bulk {
+                        self.polls.bulk.push(asked);
+                    } else {
+                        self.polls.details.push_back(asked);
+                    }
                 }
                 (Phase::Unsent | Phase::Sending, _) => self.sends.queue.push_back((row, None)),
                 // An unanswered attempt that is too old is never sent again: no clock reading of today makes its age
@@ -486,7 +497,7 @@ impl Run<'_, '_> {
             && let Some(id) = &decision.video.video_id
             && let Some(other) = tx.by_video_id(id)?
         {
-            decide::leave_video_to(&mut decision, other);
+            decide::leave_video_to(&mut decision, video, other);
         }
         Ok(decision)
     }

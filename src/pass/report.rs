@@ -36,6 +36,8 @@ pub(crate) struct Tally {
     pub auth: Option<Problem>,
     #[serde(skip)]
     pub rejected: u64,
+    #[serde(skip)]
+    pub messages: u64,
     /// What kept the whole run from something.
     #[serde(skip)]
     pub outages: u64,
@@ -63,7 +65,9 @@ impl Tally {
 pub(crate) enum Level {
     /// Outcomes and new trouble: what cron mails.
     Events,
-    /// Trouble only, each kind of it once, and all on stderr; the command itself prints the rows.
+    /// What needs a person and trouble, each kind of it once, and all on stderr: the command's results are others.
+    Aside,
+    /// The same but for how rows end: the command itself prints the rows.
     Outages,
 }
 
@@ -107,14 +111,8 @@ impl<'a> Reporter<'a> {
         if !video.is_rendering() {
             self.screen.progress.rendered(video.id);
         }
-        if self.level == Level::Outages {
-            // One row's error stands for all rows with the same: nobody wants to read it a hundred times.
-            if let Severity::Error { .. } = severity
-                && let Some(error) = &video.last_error
-                && self.said.insert(error.code.clone())
-            {
-                self.screen.error(&sentence(video, &entry.event));
-            }
+        if self.level != Level::Events {
+            self.say_aside(video, entry, severity);
             return;
         }
         if self.screen.json {
@@ -136,6 +134,26 @@ impl<'a> Reporter<'a> {
         }
     }
 
+    fn say_aside(&mut self, video: &Video, entry: &Entry, severity: Severity) {
+        let is_new = match severity {
+            // One row's error stands for all rows with the same: nobody wants to read it a hundred times.
+            Severity::Error { .. } => {
+                let error = video.last_error.as_ref();
+                error.is_some_and(|error| self.said.insert(error.code.clone()))
+            }
+            // It is news once: no later run hears of it.
+            Severity::Bad => entry.was.is_none() || self.level == Level::Aside,
+            _ => false,
+        };
+        if is_new {
+            let say = match severity {
+                Severity::Bad => Screen::warn,
+                _ => Screen::error,
+            };
+            say(self.screen, &sentence(video, &entry.event));
+        }
+    }
+
     fn count(&mut self, video: &Video, entry: &Entry, severity: Severity) {
         let tally = &mut self.tally;
         match &entry.event {
@@ -145,6 +163,9 @@ impl<'a> Reporter<'a> {
                 tally.bytes += file.bytes;
             }
             Event::Repaired(_) => tally.saved += 1,
+            Event::Message { .. } => tally.messages += 1,
+            // Paid for, and nothing is left of it.
+            Event::Unavailable { asset, .. } if *asset == Asset::Video => tally.failed += 1,
             _ => {}
         }
         if let Severity::Error { .. } = severity {
@@ -321,6 +342,7 @@ fn sentence(video: &Video, event: &Event) -> String {
         | Event::Sending { .. }
         | Event::Gone { .. }
         | Event::Edited(_)
+        | Event::RetryForgotten { .. }
         | Event::Hook { .. } => (video.status(), String::new()),
     };
     format!("{}{details}", subject(video, verb))
@@ -407,6 +429,9 @@ fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
             why,
             ..
         } => Some(message_line(video.id, *message, *state, why.as_deref())),
+        Event::Unavailable { asset, why } => Some(json!({
+            "type": "unavailable", "id": id, "video_id": video_id, "asset": asset, "why": why,
+        })),
         Event::Saved(file) | Event::Repaired(file) => Some(json!({
             "type": "saved", "id": id, "video_id": video_id, "asset": file.asset,
             "path": file.path, "bytes": file.bytes, "sha256": file.sha256,

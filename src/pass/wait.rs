@@ -72,12 +72,11 @@ impl Wait {
             let left = self
                 .deadline
                 .map_or(Duration::MAX, |at| at.saturating_duration_since(now));
-            thread::sleep(match left.checked_sub(LAST_ROUND) {
-                _ if pause <= left => pause,
-                Some(rest) => rest,
+            let Some(rest) = left.checked_sub(LAST_ROUND) else {
                 // 3 and 1 win over 4, and 4 over 5.
-                None => return Ok(reporter.tally.exit(false).or(Exit::Timeout)),
-            });
+                return Ok(reporter.tally.exit(false).or(Exit::Timeout));
+            };
+            thread::sleep(pause.min(rest));
             pause = pause.mul_f64(1.5).min(LONGEST_PAUSE.max(self.interval));
         }
         Ok(reporter.tally.exit(true))
@@ -87,7 +86,7 @@ impl Wait {
         Ok(match &self.rows {
             None => Scope::Unfinished,
             Some(rows) if first => Scope::Asked(rows.clone()),
-            Some(_) => Scope::Named(self.open(store)?.iter().map(|video| video.id).collect()),
+            Some(_) => Scope::Waited(self.open(store)?.iter().map(|video| video.id).collect()),
         })
     }
 

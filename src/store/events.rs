@@ -25,6 +25,13 @@ impl Tx<'_> {
         )
     }
 
+    pub fn retries_forgotten(&self, original: RowId) -> Result<usize> {
+        self.value(
+            "SELECT count(*) FROM events WHERE video = ? AND kind = 'retry_forgotten'",
+            [original],
+        )
+    }
+
     pub fn timeline(&self, video: RowId) -> Result<Vec<TimelineEntry>> {
         self.all(
             "SELECT at, kind, count, detail FROM events WHERE video = ?1 ORDER BY id",

@@ -186,21 +186,17 @@ impl Tx<'_> {
         VideoId::new(text).map_or(Ok(None), |id| self.by_video_id(&id))
     }
 
-    /// A page of finished rows that were submitted before `cutoff`, by local number. Rows that HeyGen may have made
-    /// unknown to us are finished for `check` but may still bring a paid video; they count only with `unknown`.
+    /// A page of finished rows that were submitted before `cutoff`, by local number.
     pub fn finished_before(
         &self,
         cutoff: Timestamp,
-        unknown: bool,
         after: RowId,
         limit: u32,
     ) -> Result<Vec<RowId>> {
         self.values(
             "SELECT id FROM videos NOT INDEXED WHERE finished = 1 AND submitted_at < ?
-             AND (? OR (phase <> 'unknown'
-                        AND NOT (phase = 'rejected' AND first_unanswered_at IS NOT NULL)))
              AND id > ? ORDER BY id LIMIT ?",
-            params![cutoff, unknown, after, limit],
+            params![cutoff, after, limit],
         )
     }
 }
@@ -240,7 +236,7 @@ mod tests {
                 tx.status_words()?;
                 tx.named("abcd")?;
                 tx.by_prefix("abcd", 6)?;
-                tx.finished_before(Timestamp::from_secs(1), false, RowId(0), 10)?;
+                tx.finished_before(Timestamp::from_secs(1), RowId(0), 10)?;
                 let account = Account::new("https://x#1".to_owned());
                 tx.unfinished_after(RowId(0), Some(&account), 50)?;
                 tx.outbox()?;

@@ -60,6 +60,14 @@ impl Tx<'_> {
         )
     }
 
+    /// Unsent messages of the row are never sent; whether there were any.
+    pub(crate) fn withdraw_messages(&self, row: RowId) -> Result<bool> {
+        self.changed(
+            "UPDATE messages SET state = 'refused' WHERE state = 'unsent' AND video = ?",
+            [row],
+        )
+    }
+
     /// Moves a message on from the state it was read in; `false` when somebody else did.
     pub fn move_message(
         &self,

@@ -472,7 +472,7 @@ fn wait_for_one_video_leaves_the_others_alone() {
 #[test]
 fn wait_gives_up_in_time() {
     let bench = rendering(1);
-    let (check, requests) = bench.asking("check --wait --timeout 300ms --interval 50ms");
+    let (check, requests) = bench.asking("check --wait --timeout 1s --interval 50ms");
     check.exits(4);
     assert!(requests.own >= 2, "{requests:?}");
 }

@@ -11,7 +11,7 @@ use crate::error::{Exit, Problem, Result};
 use crate::heygen::{BatchItem, RemoteVideo};
 use crate::import;
 use crate::kind::Kind;
-use crate::pass::{self, Access, Level, Lost, PassOptions, Scope};
+use crate::pass::{self, Access, Level, Lost, PassOptions, Scope, Tally};
 use crate::store::NewVideo;
 use crate::time;
 use crate::video::{Account, RowId, Video};
@@ -30,9 +30,12 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
     let access = Access::resolve(&context.env)?;
     context.heed_signals();
     let mut recorder = recorder(args, &access, context)?;
+    let mut exit = Exit::Ok;
     if kind == Kind::Video {
-        let exit = learn_videos_of_sessions(&mut recorder, context)?;
-        if exit != Exit::Ok {
+        let tally = learn_videos_of_sessions(&mut recorder, context)?;
+        exit = tally.exit(false);
+        // One session that HeyGen says nothing about keeps nobody else's videos out.
+        if tally.outages > 0 || tally.auth.is_some() {
             return Ok(exit);
         }
     }
@@ -74,7 +77,7 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
         let note = format!("{entries} without a usable id left out");
         context.screen.note(&note);
     }
-    read.map(|()| Exit::Ok)
+    read.map(|()| exit)
 }
 
 fn note_withheld(jobs: usize, rows: &BTreeSet<RowId>, context: &Context) {
@@ -110,21 +113,21 @@ fn lost(recorder: &Recorder<'_>, account: &Account) -> Result<Vec<Lost>> {
 
 /// The list of videos has those of sessions, too, and does not tell: a session that we track and whose video we do not
 /// know yet is asked for it, or it would get a second row.
-fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> Result<Exit> {
+fn learn_videos_of_sessions(recorder: &mut Recorder<'_>, context: &Context) -> Result<Tally> {
     let store = recorder.store.as_mut().filter(|_| !recorder.dry_run);
     let Some(store) = store else {
-        return Ok(Exit::Ok);
+        return Ok(Tally::default());
     };
     let rows = store.read(|tx| tx.sessions_without_video())?;
     let options = PassOptions {
         download: false,
         ..PassOptions::default()
     };
-    let tally = context.pass(store, Scope::Named(rows), Level::Outages, options)?;
+    let tally = context.pass(store, Scope::Named(rows), Level::Aside, options)?;
     if let (true, Some(problem)) = (context.screen.json, &tally.auth) {
         context.screen.problem(problem);
     }
-    Ok(tally.exit(false))
+    Ok(tally)
 }
 
 fn found_job(kind: Kind, job: RemoteVideo, base: &Video) -> MadeElsewhere {
