@@ -103,6 +103,11 @@ impl Body {
     }
 
     pub(crate) fn for_line(&self, line: &Line) -> Result<Self> {
+        if !self.raw.contains("{{") {
+            let why = "names no column: every line would get the same video";
+            let problem = Problem::invalid_body(&self.place, why);
+            return Err(problem.with_hint("write {{column}} where the lines differ"));
+        }
         let raw = line.fill_json(&self.raw)?;
         let mut body = self.with_raw(line.place.clone(), &raw)?;
         body.data = Some(line.values.clone());

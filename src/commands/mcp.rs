@@ -1,6 +1,7 @@
 //! `tracker mcp`: the table for agents.
 
 use super::Context;
+use super::submission::max_per_day;
 use crate::error::{Exit, Problem, Result};
 use crate::mcp::McpServer;
 
@@ -14,14 +15,9 @@ pub struct Args {
     /// Offer the tools that submit, which may cost money
     #[arg(long)]
     allow_submit: bool,
-    /// Refuse to submit more than this in 24 hours, whoever submitted it
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 10,
-        requires = "allow_submit"
-    )]
-    max_per_day: u32,
+    /// Refuse to submit more than this in 24 hours, whoever submitted it [env: TRACKER_MAX_PER_DAY] [default: 10]
+    #[arg(long, value_name = "N", requires = "allow_submit")]
+    max_per_day: Option<u64>,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -31,7 +27,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         env: context.env.clone(),
         database,
         allow_submit: args.allow_submit,
-        max_per_day: args.max_per_day,
+        max_per_day: max_per_day(args.max_per_day, context)?.unwrap_or(10),
         turn: std::sync::Arc::default(),
     }
     .run()?;

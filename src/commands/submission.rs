@@ -1,5 +1,6 @@
 //! What `submit` and `retry` share, in this order: record everything, send it, report what became of it.
 
+use clap::builder::NonEmptyStringValueParser;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub(super) struct SubmitOptions {
     #[arg(long, value_name = "N")]
     max_per_day: Option<u64>,
     /// The caller's own name for one submission: the same again is the same row, for ever
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     request_key: Option<String>,
     /// Wait until everything is rendered and saved
     #[arg(long)]
@@ -72,7 +73,6 @@ impl SubmitOptions {
             // Without a usable key nothing is recorded: the user is there and can fix it.
             Err(error) => return Err(error),
         };
-        context.heed_signals();
         let mut store = context.open_or_create()?;
         let now = time::now();
         let new = new.into_iter().map(|(mut new, _)| {
@@ -82,8 +82,10 @@ impl SubmitOptions {
             new.request_key.clone_from(&self.request_key);
             new
         });
-        let most = self.max_per_day(context)?;
+        let most = max_per_day(self.max_per_day, context)?;
         let recorded = self.record(&mut store, new, most, now)?;
+        // Until here a signal ends the command without a word: nothing is recorded that a check could go on with.
+        context.heed_signals();
         // Before anything is sent: there is still time for Ctrl-C and forget.
         recorded.note_duplicates(context, now);
         Ok(self.send_and_report(context, &mut store, recorded))
@@ -199,8 +201,16 @@ impl SubmitOptions {
     /// The row that makes recording another one needless.
     fn recorded_before(&self, tx: &Tx<'_>, new: &mut NewVideo) -> Result<Option<RowId>> {
         if let Some(key) = &new.request_key
-            && let Some(row) = tx.by_request_key(key)?
+            && let Some((row, hash)) = tx.by_request_key(key)?
         {
+            if hash.is_some() && hash != new.body_hash {
+                return Err(Problem::usage(
+                    format!("{row} has another body under the request key {key}"),
+                    format!(
+                        "tracker show {row} shows that one; another submission needs another key"
+                    ),
+                ));
+            }
             return Ok(Some(row));
         }
         match retry::settle(tx, new, self.again)? {
@@ -297,17 +307,6 @@ impl SubmitOptions {
             return Ok(Exit::Ok);
         }
         wait.until_finished(store, &context.env, &options, reporter)
-    }
-
-    fn max_per_day(&self, context: &Context) -> Result<Option<u64>> {
-        let text = context.env.text("TRACKER_MAX_PER_DAY")?;
-        match (self.max_per_day, text) {
-            (None, Some(text)) => text.trim().parse().map(Some).map_err(|_| {
-                let message = format!("TRACKER_MAX_PER_DAY is not a number: {text}");
-                Problem::usage(message, "a number of submissions, or unset it")
-            }),
-            (flag, _) => Ok(flag),
-        }
     }
 
     fn print(&self, context: &Context, videos: &[Video]) {
@@ -426,6 +425,17 @@ fn recent_duplicate(tx: &Tx<'_>, new: &NewVideo) -> Result<Option<RowId>> {
         return Ok(None);
     };
     tx.recent_duplicate(hash, since, new.video.retry_of)
+}
+
+/// The most submissions in 24 hours: the flag, else `TRACKER_MAX_PER_DAY`.
+pub(super) fn max_per_day(flag: Option<u64>, context: &Context) -> Result<Option<u64>> {
+    match (flag, context.env.text("TRACKER_MAX_PER_DAY")?) {
+        (None, Some(text)) => text.trim().parse().map(Some).map_err(|_| {
+            let message = format!("TRACKER_MAX_PER_DAY is not a number: {text}");
+            Problem::usage(message, "a number of submissions, or unset it")
+        }),
+        (flag, _) => Ok(flag),
+    }
 }
 
 /// Counts what is recorded by now, this transaction included, so that submissions at once do not pass the cap together.

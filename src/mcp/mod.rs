@@ -24,7 +24,7 @@ pub(crate) struct McpServer {
     pub(crate) database: PathBuf,
     pub(crate) allow_submit: bool,
     /// How many submissions of the last 24 hours the database may have.
-    pub(crate) max_per_day: u32,
+    pub(crate) max_per_day: u64,
     /// Held by the child that is at work.
     pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }

@@ -508,7 +508,7 @@ impl ToolCall<'_> {
         let first = printed.into_iter().next().unwrap_or_default();
         let today = |tx: &Tx<'_>| tx.submitted_since(time::now().before(time::DAY));
         let (submitted, _) = or_none(self.server.read(today))?.unwrap_or_default();
-        let left_today = u64::from(most).saturating_sub(submitted);
+        let left_today = most.saturating_sub(submitted);
         let (mut video, mut what) = (None, "nothing was recorded or sent".to_owned());
         if !dry_run {
             let row = VideoInfo::from(first.clone());

@@ -149,8 +149,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub fn by_request_key(&self, key: &str) -> Result<Option<RowId>> {
-        self.value_if_any("SELECT id FROM videos WHERE request_key = ?", [key])
+    /// The row of that key, and the hash of its body.
+    pub fn by_request_key(&self, key: &str) -> Result<Option<(RowId, Option<String>)>> {
+        let found = self.all(
+            "SELECT id, body_hash FROM videos WHERE request_key = ?",
+            [key],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(found.into_iter().next())
     }
 
     pub fn unanswered(&self) -> Result<Vec<RowId>> {

@@ -389,3 +389,38 @@ fn whenever_it_is_killed_whole_pages_stay_and_no_row_is_doubled() {
     }
     strikes.conclude("killed add --all", calls.len());
 }
+
+#[test]
+fn trouble_with_one_session_or_a_hook_keeps_no_video_out() {
+    let bench = Bench::new();
+    bench
+        .tracker_with(&["submit", "--prompt", "A film"])
+        .exits(0);
+    let session = bench.heygen.videos().pop().expect("a session");
+    bench.job_elsewhere("video", "elsewhere", "completed");
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, Fault::status(404).forever());
+    bench.tracker("add --all").exits(1);
+    assert_eq!(bench.count(), 2);
+}
+
+#[test]
+fn a_session_whose_video_has_a_row_costs_nothing_while_nothing_happens() {
+    let bench = Bench::new();
+    bench
+        .tracker_with(&["submit", "--prompt", "A film"])
+        .exits(0);
+    let session = bench.heygen.videos().pop().expect("a session");
+    bench.heygen.set_status(&session, "generating");
+    bench.heygen.add_video("v-tracked", "processing");
+    bench.tracker("add v-tracked").exits(0);
+    let names_it = Fault::patch_detail(json!({"video_id": "v-tracked"}));
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, names_it.forever());
+    bench.tracker("check").exits(0);
+    let state = "SELECT rev || ' ' || moved_at FROM videos WHERE id = 1";
+    let before = bench.query(state);
+    bench.tracker("check").exits(0);
+    bench.tracker("check").exits(0);
+    assert_eq!(bench.query(state), before);
+}

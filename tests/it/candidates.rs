@@ -250,3 +250,24 @@ fn a_refusal_does_not_answer_an_earlier_attempt() {
         ("completed".to_owned(), 1)
     );
 }
+
+/// A list that says less than usual is no proof that nothing was made.
+#[test]
+fn what_the_list_leaves_out_speaks_against_no_job() {
+    let bench = Bench::new();
+    lose(&bench, true);
+    pass(&bench, TOO_LATE);
+    let undated = json!({"data": [{"id": "undated-1", "status": "completed"}], "has_more": true, "next_token": "2"});
+    let older = json!({"data": [{"id": "undated-2", "status": "completed"}], "has_more": false});
+    bench.heygen.fault(LIST, Fault::json(200, &undated));
+    bench.heygen.fault(LIST, Fault::json(200, &older));
+    bench.tracker("check").exits(1);
+    let found = candidates(&bench, 1);
+    let ids: Vec<_> = found
+        .as_array()
+        .expect("candidates")
+        .iter()
+        .map(|found| &found["video_id"])
+        .collect();
+    assert_eq!(ids, ["undated-1", "undated-2"]);
+}

@@ -95,6 +95,10 @@ fn what_does_not_fit_is_named_with_its_line_and_nothing_is_recorded() {
         ("submit body.json --each nowhere.csv", "no such file"),
         ("submit - --each -", "standard input"),
         ("submit body.json --allow-empty", "--each"),
+        (
+            "submit --avatar-id a --voice-id v --script {first_name} --each people.csv --dry-run",
+            "every line would get the same video",
+        ),
     ] {
         let run = bench.tracker(arguments).exits(2);
         assert!(run.stderr.contains(word), "{}", run.screen());

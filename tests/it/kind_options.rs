@@ -517,3 +517,87 @@ fn jobs_made_elsewhere_are_tracked_by_what_their_files_call_them() {
         again.screen()
     );
 }
+
+/// A run says what needs a person although its results are others: no later run would.
+#[test]
+fn a_question_is_said_by_whichever_run_hears_it() {
+    for verb in [
+        "add --all",
+        "submit body.json --wait --timeout 1s --interval 10ms",
+    ] {
+        let (bench, session) = agent(&[]);
+        bench.file("body.json", r#"{"prompt": "A film about coffee"}"#);
+        let mut exit = 0;
+        let arguments = if verb.starts_with("submit") {
+            exit = 4;
+            let waits = Fault::patch_detail(json!({"status": "waiting_for_input"}));
+            let route = "GET /v3/video-agents/{id}";
+            bench.heygen.fault(route, waits.forever());
+            format!("{verb} --kind agent")
+        } else {
+            bench.heygen.set_status(&session, "waiting_for_input");
+            verb.to_owned()
+        };
+        let run = bench.tracker(&arguments).exits(exit);
+        assert!(run.stderr.contains("(tracker reply "), "{}", run.screen());
+    }
+}
+
+/// `check` sends what is recorded; another verb sends what it is about.
+#[test]
+fn a_reply_that_waits_is_sent_by_check_and_not_beside_another_submission() {
+    let (bench, session) = agent(&[]);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    check(&bench);
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, Fault::status(401));
+    bench.tracker("reply 1 Yes").exits(3);
+    bench.file("body.json", BODY);
+    bench.tracker("submit body.json").exits(0);
+    bench.tracker("check 2").exits(0);
+    bench.tracker("download 2 --assets video").exits(1);
+    assert!(messages(&bench, &session).is_empty());
+    bench.tracker("check").exits(0);
+    assert_eq!(messages(&bench, &session), ["Yes"]);
+}
+
+#[test]
+fn what_was_still_to_be_said_does_not_set_a_stopped_session_going_again() {
+    let (bench, session) = agent(&[]);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    check(&bench);
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, Fault::status(401));
+    bench.tracker("reply 1 Yes").exits(3);
+    let stop = bench.tracker("stop 1").exits(0);
+    assert!(
+        stop.stderr.contains("is not sent any more"),
+        "{}",
+        stop.screen()
+    );
+    bench.tracker("check").exits(0);
+    assert!(messages(&bench, &session).is_empty());
+}
+
+/// Another run was faster, or is at it.
+#[test]
+fn a_reply_that_another_run_sends_is_not_passed_over_in_silence() {
+    let (bench, session) = agent(&[]);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    check(&bench);
+    // What the other run writes before it sends.
+    bench
+        .db()
+        .execute_batch(
+            "CREATE TRIGGER faster AFTER INSERT ON messages
+             BEGIN UPDATE messages SET state = 'sending' WHERE id = new.id; END",
+        )
+        .expect("a trigger");
+    let reply = bench.tracker("reply 1 Yes").exits(1);
+    assert!(
+        reply.stderr.contains("another run sent the reply"),
+        "{}",
+        reply.screen()
+    );
+    assert!(messages(&bench, &session).is_empty());
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::heygen::Fault;
-use crate::support::Bench;
+use crate::support::{Bench, Run};
 
 /// Each kind, a body it takes, and where it is sent.
 pub fn kinds() -> [(&'static str, Value, &'static str); 5] {
@@ -178,10 +178,18 @@ fn a_session_whose_video_is_refused_for_a_week_ends_its_row() {
         bench
             .heygen
             .fault("GET /files/{id}/video", Fault::status(status).forever());
+        let mut lines = Vec::new();
         for _ in 0..=20 {
-            bench.tracker("check");
+            let hook = "echo $TRACKER_EVENT >> log";
+            let check = ["check", "--json", "--exit-status", "--hook", hook];
+            lines.push(bench.tracker_with(&check));
             bench.advance(std::time::Duration::from_secs(9 * 3600));
         }
+        let given_up = lines.iter().filter(|run| run.code == Some(5));
+        let given_up: Vec<_> = given_up.flat_map(Run::json).collect();
+        assert_eq!(given_up[0]["type"], "unavailable", "{given_up:?}");
+        let log = std::fs::read_to_string(bench.path("log")).expect("a log");
+        assert_eq!(log, "failed\nidle\n", "{status}");
         assert_eq!(bench.query("SELECT state FROM files"), "unavailable");
         assert_eq!(bench.query("SELECT finished FROM videos"), "1", "{status}");
     }

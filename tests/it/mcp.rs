@@ -337,6 +337,22 @@ fn every_tool_says_what_it_does_takes_and_answers() {
     }
 }
 
+/// What the owner of the machine allows is not raised by leaving the option out.
+#[test]
+fn the_environment_bounds_what_agents_submit() {
+    let bench = Bench::new();
+    let mut server = bench.command(["mcp", "--allow-submit"]);
+    let mut client = Client::of(server.env("TRACKER_MAX_PER_DAY", "1"));
+    let sent = client.get("submit_video", json!({"body": body()}));
+    assert_eq!(sent["left_today"], 0);
+    let again = json!({"body": body(), "allow_duplicate": true});
+    client.ask(
+        "tools/call",
+        json!({"name": "submit_video", "arguments": again}),
+    );
+    assert_eq!(bench.heygen.posts().len(), 1);
+}
+
 #[test]
 fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
     let bench = Bench::new();

@@ -477,6 +477,15 @@ fn wait_gives_up_in_time() {
     assert!(requests.own >= 2, "{requests:?}");
 }
 
+#[test]
+fn many_that_are_waited_for_are_asked_about_at_once() {
+    let bench = rendering(5);
+    let (check, requests) = bench.asking("check 1 2 3 4 --wait --timeout 2s --interval 50ms");
+    check.exits(4);
+    assert_eq!(requests.own, 4, "a person asked: {requests:?}");
+    assert!(requests.bulk >= 2, "{requests:?}");
+}
+
 /// However long the pause between the rounds was to be.
 #[test]
 fn wait_looks_once_more_before_it_gives_up() {

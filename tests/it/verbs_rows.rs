@@ -330,6 +330,24 @@ fn retry_failed_takes_every_failed_and_rejected_row_once() {
     assert_eq!(bench.heygen.billed().len(), 4);
 }
 
+/// Or HeyGen would answer the next retry with the video of the one before.
+#[test]
+fn the_key_of_a_forgotten_retry_is_not_used_again() {
+    let bench = Bench::new();
+    let (failed, _) = bench.failed_and_completed();
+    let retry = format!("retry {failed}");
+    bench.tracker(&retry).exits(0);
+    let first = bench.query("SELECT max(id) FROM videos");
+    let id = bench.video_id(first.parse().unwrap());
+    bench.heygen.fail(&id, "internal", "no luck");
+    bench.tracker("check").exits(0);
+    bench.tracker(&format!("forget {first}")).exits(0);
+    bench.tracker(&retry).exits(0);
+    let second = bench.query("SELECT max(id) FROM videos");
+    assert_ne!(bench.video_id(second.parse().unwrap()), id);
+    assert_eq!(bench.heygen.billed().len(), 4);
+}
+
 #[test]
 fn retry_takes_the_old_rows_settings_and_flags_override_them() {
     let bench = Bench::new();
@@ -444,7 +462,8 @@ fn the_same_retry_again_is_the_same_row_and_another_one_is_refused() {
     let dry = bench.tracker("retry 1 --script Shorter --dry-run").exits(0);
     let words = "the body of 1: submitted before as 3";
     says(&dry, &[words, "0 would be submitted"]);
-    bench.file("body.json", BODY);
+    let body = bench.query("SELECT request FROM videos WHERE id = 1");
+    bench.file("body.json", body);
     bench
         .tracker("submit body.json --request-key mine")
         .exits(0);

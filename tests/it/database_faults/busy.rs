@@ -1,6 +1,10 @@
 //! B1: other processes at the same database.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::*;
+use crate::support::start;
 
 #[test]
 fn b01_a_write_lock_held_for_two_seconds_is_waited_for_before_any_post() {
@@ -56,6 +60,31 @@ fn b01_a_write_lock_held_for_ever_is_given_up_and_nothing_is_half_done() {
     bench.tracker("check").exits(0).silent();
     assert_eq!(bench.heygen.posts().len(), posts + 1);
     bench.assert_invariants();
+}
+
+/// Nothing is recorded yet that a check could go on with, and nobody says so.
+#[test]
+fn b01_a_submit_that_is_ended_while_it_waits_promises_nothing() {
+    let bench = in_use();
+    let before = bench.query("SELECT count(*) FROM videos");
+    let holder = bench.db();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let submit = start(&mut bench.command(["submit", "body.json"]));
+    let pid = Pid::from_raw(submit.id().try_into().unwrap());
+    eventually("it waits for the database", || {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let mut open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        open.any(|file| file.ends_with("tracker.db-wal"))
+    });
+    kill(pid, Signal::SIGTERM).unwrap();
+    let ended = end(submit);
+    assert!(
+        !ended.stderr.contains("nothing is lost"),
+        "{}",
+        ended.screen()
+    );
+    drop(holder);
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), before);
 }
 
 #[test]

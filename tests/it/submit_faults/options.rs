@@ -152,6 +152,17 @@ fn a_request_key_names_one_submission() {
             .tracker("submit body.json --request-key mine")
             .exits(0);
     }
+    for (arguments, why) in [
+        (
+            "two.json --request-key mine",
+            "1 has another body under the request key mine",
+        ),
+        ("two.json --request-key=", "a value is required"),
+    ] {
+        bench.file("two.json", BODY.replace("Hello", "Bye"));
+        let refused = bench.tracker(&format!("submit {arguments}")).exits(2);
+        assert!(refused.stderr.contains(why), "{}", refused.screen());
+    }
     assert_eq!(bench.heygen.billed().len(), 1);
     ends_well(&bench);
 }
