@@ -59,7 +59,7 @@ fn is_mp4(head: &[u8]) -> bool {
 }
 
 fn is_film(head: &[u8]) -> bool {
-    is_mp4(head) || head.starts_with(b"RIFF")
+    is_mp4(head) || is_riff(head, b"AVI ")
 }
 
 fn is_picture(head: &[u8]) -> bool {
@@ -120,6 +120,9 @@ mod tests {
             (Asset::Video, mp4, true),
             (Asset::Captioned, webm, true),
             (Asset::Video, b"RIFF\0\0\0\0AVI ", true),
+            (Asset::Video, webp, false),
+            (Asset::Captioned, b"RIFF\0\0\0\0WAVE", false),
+            (Asset::Video, b"RIFF", false),
             (Asset::Video, b"", false),
             (Asset::Video, b"\0\0\0\x18ft", false),
             (Asset::Video, &[0; 4096], false),
