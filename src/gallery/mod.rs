@@ -88,6 +88,16 @@ fn publish(path: &Path, page: &[u8]) -> Result<bool, Problem> {
     let failed = |action: &'static str| move |error: io::Error| Problem::file(action, path, &error);
     match fs::symlink_metadata(path) {
         Ok(found) => {
+            let not_ours = || {
+                Problem::usage(
+                    format!("{} is not a page that tracker made", path.display()),
+                    "name another file with --output, or move that one away",
+                )
+            };
+            // Before it is opened: a pipe would be waited for.
+            if !found.is_file() {
+                return Err(not_ours());
+            }
             let file = File::open(path).map_err(failed("read"))?;
             let mut old = Vec::new();
             // As much as tells whether it is the same.
@@ -97,11 +107,8 @@ fn publish(path: &Path, page: &[u8]) -> Result<bool, Problem> {
                 return Ok(false);
             }
             let head = String::from_utf8_lossy(old.get(..2048).unwrap_or(&old));
-            if !found.is_file() || (!old.is_empty() && !head.contains(GENERATOR)) {
-                return Err(Problem::usage(
-                    format!("{} is not a page that tracker made", path.display()),
-                    "name another file with --output, or move that one away",
-                ));
+            if !old.is_empty() && !head.contains(GENERATOR) {
+                return Err(not_ours());
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

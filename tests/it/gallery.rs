@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -115,6 +117,24 @@ fn only_a_page_of_its_own_is_replaced() {
     bench.tracker("gallery 1 --output one.html").exits(0);
     let html = std::fs::read_to_string(bench.path("one.html")).expect("the page");
     assert_eq!(html.matches("<article").count(), 1);
+}
+
+#[test]
+fn what_is_no_file_is_refused_before_it_is_opened() {
+    let bench = stage();
+    mkfifo(&bench.path("pipe"), Mode::S_IRWXU).expect("a pipe");
+    std::fs::create_dir(bench.path("dir")).expect("a directory");
+    std::os::unix::fs::symlink("output/index.html", bench.path("link")).expect("a link");
+    bench.tracker("gallery").exits(0);
+    for name in ["pipe", "dir", "link", "/dev/null"] {
+        let refused = bench.tracker(&format!("gallery --output {name}")).exits(2);
+        assert!(
+            refused.stderr.contains("is not a page that tracker made")
+                && refused.stderr.contains("hint: name another file"),
+            "{name}: {}",
+            refused.screen()
+        );
+    }
 }
 
 #[test]
