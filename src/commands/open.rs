@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use super::{Context, find_video};
 use crate::error::{Exit, Problem, Result, code};
+use crate::render::text;
 use crate::video::Video;
 
 const OPENER: &str = if cfg!(target_os = "macos") {
@@ -71,14 +72,15 @@ fn file(video: &Video) -> Result<String> {
     Err(Problem::usage(message, hint))
 }
 
-/// Only a web page: what a server sends as the page of a video must not make the desktop run a file.
 fn page(video: &Video) -> Result<String> {
     let id = video.id;
-    let is_web = |url: &&str| url.starts_with("https://") || url.starts_with("http://127.0.0.1");
     let none = || {
         let hint = format!("tracker check {id} asks again");
         Problem::usage(format!("HeyGen has named no page for {id} yet"), hint)
     };
-    let page = video.video_page_url.as_deref().filter(is_web);
+    let page = video
+        .video_page_url
+        .as_deref()
+        .filter(|url| text::is_web_page(url));
     page.map(str::to_owned).ok_or_else(none)
 }

@@ -80,7 +80,7 @@ impl<'a> Card<'a> {
 
     fn page(&self) -> Option<&str> {
         let page = self.row.video_page_url.as_deref();
-        page.filter(|url| url.starts_with("https://") && !url.contains(text::is_harmful))
+        page.filter(|url| text::is_web_page(url))
     }
 }
 

@@ -16,6 +16,11 @@ const ELLIPSIS: &str = "…";
 /// megabyte of them takes no column at all.
 const MAX_MARKS: usize = 8;
 
+/// Whether what a server sent as a page may be handed to a browser, or to a desktop, which would run a file.
+pub(crate) fn is_web_page(url: &str) -> bool {
+    url.starts_with("https://") && !url.contains(is_harmful)
+}
+
 /// Whether `c` could act on a terminal, reorder what is around it, or not be seen at all.
 pub fn is_harmful(c: char) -> bool {
     matches!(c,

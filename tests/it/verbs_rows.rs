@@ -627,14 +627,18 @@ fn open_hands_the_file_or_the_page_to_the_desktop() {
     let hint =
         "hint: tracker download 2 --assets video fetches it; tracker open 2 --web opens its page\n";
     says(&open(format!("open {completed}")).exits(2), &[hint]);
-    bench
-        .db()
-        .execute(
-            "UPDATE videos SET video_page_url = 'file:///etc/passwd' WHERE id = 2",
-            [],
-        )
-        .expect("a row");
-    open(format!("open {completed} --web")).exits(2);
+    for page in [
+        "file:///etc/passwd",
+        "http://127.0.0.1.example/",
+        "http://127.0.0.1:8080/",
+        "https://app.heygen.com/\u{202e}4pm",
+    ] {
+        bench
+            .db()
+            .execute("UPDATE videos SET video_page_url = ? WHERE id = 2", [page])
+            .expect("a row");
+        open(format!("open {completed} --web")).exits(2);
+    }
     let hint = "hint: tracker download 2 --assets video fetches it\n";
     says(&open(format!("open {completed}")).exits(2), &[hint]);
     bench.tracker("download 2").exits(0);
