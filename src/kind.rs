@@ -21,8 +21,6 @@ pub struct Strategy {
     /// unanswered POST is never repeated by itself.
     pub replays: bool,
     pub needs: Option<&'static str>,
-    /// What its webhook events are called before the dot.
-    pub events: &'static str,
 }
 
 const VIDEO_FILES: &[(&str, Asset)] = &[
@@ -42,7 +40,6 @@ const VIDEO: Strategy = Strategy {
     files: VIDEO_FILES,
     replays: true,
     needs: None,
-    events: "avatar_video",
 };
 
 /// The answer is a whole video, and from then on it is one.
@@ -62,7 +59,6 @@ const AGENT: Strategy = Strategy {
     list: Some("/v3/video-agents"),
     replays: false,
     needs: Some("prompt"),
-    events: "video_agent",
     ..VIDEO
 };
 
@@ -80,7 +76,6 @@ const TRANSLATION: Strategy = Strategy {
     ],
     replays: false,
     needs: Some("output_languages"),
-    events: "video_translate",
 };
 
 const LIPSYNC: Strategy = Strategy {
@@ -95,7 +90,6 @@ const LIPSYNC: Strategy = Strategy {
     ],
     replays: false,
     needs: Some("audio"),
-    events: "lipsync",
 };
 
 const MODEL: Strategy = Strategy {
@@ -104,7 +98,6 @@ const MODEL: Strategy = Strategy {
     bulk: None,
     list: None,
     files: &[("video_url", Asset::Video)],
-    events: "model_video",
     ..VIDEO
 };
 
