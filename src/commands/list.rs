@@ -13,8 +13,6 @@ use crate::render::{View, csv, table};
 use crate::store::{Filter, Store};
 use crate::video::{Outcome, Phase, RowId, Video};
 
-/// Well below what SQLite takes as a pattern.
-const MAX_SEARCH: usize = 10_000;
 /// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
 /// a pass over the whole history.
 const COUNTED: u32 = 1_000;
@@ -113,13 +111,6 @@ impl FilterArgs {
     /// All but the status words, which need the database.
     pub(super) fn filter(&self, view: &View) -> Result<Filter> {
         let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
-        let search = self.search.as_ref();
-        if search.is_some_and(|text| text.len() > MAX_SEARCH) {
-            return Err(Problem::usage(
-                format!("--search takes at most {MAX_SEARCH} bytes"),
-                "a part of the title or of the script is enough",
-            ));
-        }
         Ok(Filter {
             statuses: Vec::new(),
             unfinished: self.unfinished,
