@@ -70,6 +70,7 @@ pub(crate) mod shell;
 mod signals;
 pub mod store;
 pub mod time;
+mod typed;
 pub mod video;
 pub mod webhook;
 mod when;

@@ -20,6 +20,7 @@ use crate::import;
 use crate::kind::Kind;
 use crate::rows::is_file;
 use crate::time;
+use crate::typed::Tags;
 use crate::video::{Video, VideoId};
 
 use record::{MadeElsewhere, Recorder};
@@ -48,8 +49,8 @@ pub struct Args {
     #[arg(value_name = "ID|FILE|-", required_unless_present_any = ["all", "batch"])]
     what: Vec<OsString>,
     /// Labels, comma-separated
-    #[arg(long, value_name = "T", value_delimiter = ',')]
-    tag: Vec<String>,
+    #[arg(long, value_name = "T")]
+    tag: Vec<Tags>,
     /// This one id is what became of row ROW, which is unknown or sending
     #[arg(long = "as", value_name = "ROW", conflicts_with_all = ["tag", "output_dir", "assets", "name"])]
     as_row: Option<String>,
@@ -110,7 +111,7 @@ impl Args {
     fn row(&self, context: &Context) -> Result<Video> {
         Ok(Video {
             kind: self.kind.unwrap_or_default(),
-            tags: self.tag.iter().map(|tag| tag.trim().to_owned()).collect(),
+            tags: Tags::all(&self.tag),
             submitted_at: time::now(),
             ..self.files.row(context)?
         })

@@ -7,6 +7,7 @@ use crate::decide;
 use crate::error::{Exit, Result};
 use crate::render::fields::Field;
 use crate::time;
+use crate::typed::Tags;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -20,11 +21,11 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
     /// Add labels, comma-separated
-    #[arg(long, value_name = "T", value_delimiter = ',')]
-    tag: Vec<String>,
+    #[arg(long, value_name = "T")]
+    tag: Vec<Tags>,
     /// Remove labels, comma-separated
-    #[arg(long, value_name = "T", value_delimiter = ',')]
-    untag: Vec<String>,
+    #[arg(long, value_name = "T")]
+    untag: Vec<Tags>,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -36,12 +37,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             video.title = Some(title.clone());
             video.title_edited = true;
         }
-        let trimmed = |words: &[String]| -> Vec<String> {
-            words.iter().map(|word| word.trim().to_owned()).collect()
-        };
-        let untag = trimmed(&args.untag);
+        let untag = Tags::all(&args.untag);
         video.tags.retain(|tag| !untag.contains(tag));
-        for tag in trimmed(&args.tag) {
+        for tag in Tags::all(&args.tag) {
             if !video.tags.contains(&tag) {
                 video.tags.push(tag);
             }

@@ -11,6 +11,7 @@ use crate::kind::Kind;
 use crate::render::fields::Field;
 use crate::render::{View, csv, table};
 use crate::store::{Filter, Store};
+use crate::typed::Tags;
 use crate::video::{Outcome, Phase, RowId, Video};
 
 /// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
@@ -65,8 +66,8 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
     /// Only rows with all of these tags, comma-separated
-    #[arg(long, value_name = "T", value_delimiter = ',')]
-    tag: Vec<String>,
+    #[arg(long, value_name = "T")]
+    tag: Vec<Tags>,
     /// Only these kinds of job, comma-separated
     #[arg(long, value_name = "K", value_delimiter = ',', value_parser = kinds())]
     kind: Vec<Kind>,
@@ -110,7 +111,6 @@ fn none_yet(database: &Path) -> String {
 impl FilterArgs {
     /// All but the status words, which need the database.
     pub(super) fn filter(&self, view: &View) -> Result<Filter> {
-        let words = |list: &[String]| list.iter().map(|word| word.trim().to_owned()).collect();
         Ok(Filter {
             statuses: Vec::new(),
             unfinished: self.unfinished,
@@ -118,7 +118,7 @@ impl FilterArgs {
             since: since(self.since.as_deref(), view.now)?,
             until: until(self.until.as_deref(), view.now)?,
             kinds: self.kind.clone(),
-            tags: words(&self.tag),
+            tags: Tags::all(&self.tag),
             search: self.search.clone(),
         })
     }

@@ -10,6 +10,7 @@ use crate::commands::{Context, find_all, load};
 use crate::decide;
 use crate::error::{Exit, Problem, Result};
 use crate::store::{NewVideo, Store, Tx};
+use crate::typed::Tags;
 use crate::video::{Asset, File, IdempotencyKey, RowId, Video};
 
 #[derive(Debug, clap::Args)]
@@ -35,8 +36,8 @@ pub struct Args {
     #[command(flatten)]
     fields: FieldArgs,
     /// Label the new rows, instead of the old labels
-    #[arg(long = "tag", value_name = "T", value_delimiter = ',')]
-    tags: Vec<String>,
+    #[arg(long = "tag", value_name = "T")]
+    tags: Vec<Tags>,
     #[command(flatten)]
     files: FileOptions,
     #[command(flatten)]
@@ -146,7 +147,7 @@ impl Args {
             retry_of: Some(id),
             auto_proceed: original.auto_proceed,
             nudges_left: original.nudges_left.saturating_add(nudges),
-            tags: self.tags.clone(),
+            tags: Tags::all(&self.tags),
             ..self.files.row(context)?
         };
         if self.tags.is_empty() {

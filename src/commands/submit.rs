@@ -12,6 +12,7 @@ use crate::commands::options::{FieldArgs, MAX_BODIES, read_input};
 use crate::commands::submission::{Placed, SubmitOptions};
 use crate::each::{self, Line};
 use crate::error::{Exit, Problem, Result};
+use crate::typed::{self, Tags};
 
 const EACH: &str = "One body for many";
 
@@ -46,8 +47,8 @@ pub struct Args {
     allow_empty: bool,
 
     /// Label the videos, comma-separated
-    #[arg(long = "tag", value_name = "T", value_delimiter = ',')]
-    tags: Vec<String>,
+    #[arg(long = "tag", value_name = "T")]
+    tags: Vec<Tags>,
     #[command(flatten)]
     files: FileOptions,
 
@@ -64,7 +65,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         Some(table) => args.each(table, &bodies, context)?,
         None => {
             let mut base = args.files.row(context)?;
-            base.tags.clone_from(&args.tags);
+            base.tags = Tags::all(&args.tags);
             let row = |body: Body| (args.kind.row(&body, base.clone()), body.place);
             bodies.into_iter().map(row).collect()
         }
@@ -113,17 +114,20 @@ impl Args {
             ));
         }
         let (origin, bytes) = read_input(table, MAX_BODIES)?;
+        let tags = Tags::all(&self.tags);
         let row = |line: &Line| {
             // The line may have made it longer than what HeyGen takes.
             let body = self.kind.of_kind(body.kind, body.for_line(line)?)?;
-            let tags = self.tags.iter().map(|tag| line.fill(tag));
+            // A value may hold several labels, or none.
+            let tags = tags.iter().map(|tag| line.fill(tag));
+            let tags = tags.collect::<Result<Vec<_>>>()?;
             let name = self.files.name.as_ref().map(|name| line.fill_name(name));
             let files = FileOptions {
                 name: name.transpose()?,
                 ..self.files.clone()
             };
             let mut base = files.row(context)?;
-            base.tags = tags.collect::<Result<_>>()?;
+            base.tags = tags.iter().flat_map(|text| typed::tags(text)).collect();
             Ok((self.kind.row(&body, base), body.place))
         };
         let lines = each::parse(&origin, &bytes, self.allow_empty)?;

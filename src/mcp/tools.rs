@@ -34,6 +34,7 @@ use crate::render::show::lost_hint;
 use crate::rows::{find_video, is_file};
 use crate::store::{Filter, Store, Tx};
 use crate::time;
+use crate::typed::Tags;
 use crate::video::{MessageState, Phase, RowId, Video, VideoId};
 use crate::when::{parse_until, parse_when};
 
@@ -298,6 +299,11 @@ impl McpServer {
             let unknown = |()| Problem::usage(format!("there is no kind {word:?}"), hint);
             word.parse().map_err(unknown)
         });
+        let tags = asked.tags.iter().map(|text| {
+            let hint = "leave tags out for videos with any";
+            let unusable = |why| Problem::usage(format!("tags: {text:?}: {why}"), hint);
+            text.parse::<Tags>().map_err(unusable)
+        });
         let filter = Filter {
             statuses: asked.status,
             unfinished: asked.unfinished,
@@ -305,7 +311,7 @@ impl McpServer {
             kinds: kinds.collect::<Result<_, _>>()?,
             since: asked.since.as_deref().map(since).transpose()?,
             until: asked.until.as_deref().map(until).transpose()?,
-            tags: asked.tags,
+            tags: Tags::all(&tags.collect::<Result<Vec<_>, _>>()?),
             search: asked.search,
         };
         let limit = asked.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);

@@ -110,6 +110,20 @@ fn what_does_not_fit_is_named_with_its_line_and_nothing_is_recorded() {
 }
 
 #[test]
+fn labels_of_a_table_are_separated_like_those_that_are_typed() {
+    let bench = bench();
+    bench.file(
+        "people.csv",
+        "first_name;groups\nAnn;\"new, north \"\nBob;\n",
+    );
+    let submit = "submit body.json --each people.csv --allow-empty --queue --tag {{groups}},list";
+    bench.tracker(submit).exits(0);
+    let tags = |row: i64| bench.query(&format!("SELECT tags FROM videos WHERE id = {row}"));
+    assert_eq!(tags(1), r#"["new","north","list"]"#);
+    assert_eq!(tags(2), r#"["list"]"#);
+}
+
+#[test]
 fn a_dry_run_shows_how_many_the_first_body_and_the_longest_script() {
     let bench = bench();
     let script = [

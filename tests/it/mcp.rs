@@ -434,6 +434,14 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
             "{until}"
         );
     }
+    // As there, too: without the spaces around them.
+    bench.tracker("edit 1 --tag spring").exits(0);
+    for tags in [json!([" spring"]), json!(["t, spring"])] {
+        let listed = client.get("list_videos", json!({"tags": tags}));
+        assert_eq!(listed["videos"][0]["id"], 1, "{listed}");
+    }
+    let empty = client.refused("list_videos", json!({"tags": [""]}));
+    assert_eq!(empty, "usage_error");
     assert_eq!(client.get("get_stats", json!({}))["stats"]["videos"], 2);
     let read = client.ask("resources/read", json!({"uri": "tracker://videos/1"}));
     assert!(

@@ -184,6 +184,54 @@ fn if_new_finds_what_was_bought_before_however_it_is_written() {
 }
 
 #[test]
+fn a_label_is_the_same_whichever_verb_it_is_given_to() {
+    let bench = Bench::new();
+    let tags = |row: i64| bench.query(&format!("SELECT tags FROM videos WHERE id = {row}"));
+    bench.file("body.json", BODY);
+    let submit = ["submit", "body.json", "--queue", "--tag", " a, b c,"];
+    bench.tracker_with(&submit).exits(0);
+    assert_eq!(tags(1), r#"["a","b c"]"#);
+    for tag in ["a", " b c ", "a,b c,", "b c, a"] {
+        let found = ids(bench.tracker_with(&["list", "--tag", tag]));
+        assert_eq!(found, "1", "{tag:?}");
+    }
+    bench
+        .db()
+        .execute("UPDATE videos SET phase = 'rejected'", [])
+        .expect("a row");
+    let retry = ["retry", "1", "--queue", "--tag", "d , e", "--tag", "f,"];
+    bench.tracker_with(&retry).exits(0);
+    assert_eq!(tags(2), r#"["d","e","f"]"#);
+    bench
+        .tracker_with(&["add", "made-elsewhere", "--tag", ", a ,b"])
+        .exits(0);
+    assert_eq!(tags(3), r#"["a","b"]"#);
+    bench
+        .tracker_with(&["edit", "3", "--tag", "c,, a", "--untag", " b,"])
+        .exits(0);
+    assert_eq!(tags(3), r#"["a","c"]"#);
+    // A variable that is not set must not become every row.
+    for verb in [
+        "submit body.json",
+        "retry 1 --again",
+        "add other-one",
+        "edit 3",
+        "list",
+        "gallery",
+    ] {
+        let mut arguments: Vec<&str> = verb.split(' ').collect();
+        arguments.extend(["--tag", ""]);
+        let refused = bench.tracker_with(&arguments).exits(2);
+        assert!(
+            refused.stderr.contains("there is no label in it"),
+            "{verb}: {}",
+            refused.screen()
+        );
+    }
+    assert_eq!(bench.query("SELECT count(*) FROM videos"), "3");
+}
+
+#[test]
 fn a_long_text_is_searched_for_as_well() {
     let bench = Bench::new();
     let script = "Snow ".repeat(24_000);
