@@ -300,6 +300,10 @@ mod tests {
             .unwrap();
         let before = plans(&store);
         assert!(before.len() > 40, "{}", before.len());
+        let is_retryable = |(sql, _): &&(String, _)| sql.contains("AS original");
+        let (_, retryable) = before.iter().find(is_retryable).unwrap();
+        let by_status = "SEARCH original USING INDEX videos_by_status (status=?)";
+        assert!(retryable.contains(&by_status.to_owned()), "{retryable:?}");
         store.conn.execute_batch("ANALYZE").unwrap();
         drop(store);
         let after = plans(&Store::open(&path).unwrap());

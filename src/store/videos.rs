@@ -397,13 +397,17 @@ impl Tx<'_> {
     /// Every failed or rejected row that nobody has submitted again, oldest first. Not those of which an earlier POST
     /// was never answered: like `unknown`, they may have been made, and a person has to look.
     pub fn retryable(&self) -> Result<Vec<RowId>> {
+        // HeyGen's words may be any; only the many that are completed are not looked at.
+        let mut words = self.status_words()?;
+        words.retain(|word| !RemoteStatus::new(word).is_completed());
         self.values(
             "SELECT id FROM videos AS original INDEXED BY videos_by_status
-             WHERE status IN ('failed', 'rejected', 'cancelled', 'canceled', 'deleted', 'expired')
-             AND finished = 1 AND request IS NOT NULL AND first_unanswered_at IS NULL
+             WHERE status IN (SELECT value FROM json_each(?))
+             AND (phase = 'rejected' OR (phase = 'accepted' AND outcome = 'failed'))
+             AND request IS NOT NULL AND first_unanswered_at IS NULL
              AND NOT EXISTS (SELECT 1 FROM videos INDEXED BY videos_retried
                              WHERE retry_of = original.id) ORDER BY id",
-            [],
+            [serde_json::Value::from(words).to_string()],
         )
     }
 

@@ -349,6 +349,23 @@ fn the_key_of_a_forgotten_retry_is_not_used_again() {
 }
 
 #[test]
+fn retry_failed_takes_whatever_list_calls_failed() {
+    let bench = Bench::new();
+    let words = ["failed", "canceled", "trashed", "deleted", "expired"];
+    bench.submit(words.len() + 2).exits(0);
+    for (row, word) in (1..).zip(words) {
+        bench.heygen.set_status(&bench.video_id(row), word);
+    }
+    bench.heygen.finish(&bench.video_id(6));
+    bench.tracker("check").exits(0);
+    let listed = bench.tracker("list --failed").exits(0).stdout;
+    let dry = bench.tracker("retry --failed --dry-run").exits(0).stdout;
+    for run in [listed, dry] {
+        assert_eq!(run.lines().count(), words.len(), "{run}");
+    }
+}
+
+#[test]
 fn retry_takes_the_old_rows_settings_and_flags_override_them() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
