@@ -2,6 +2,10 @@
 
 use std::str::FromStr;
 
+use crate::error::Result;
+use crate::store::Tx;
+use crate::video::{Outcome, Phase};
+
 /// What one `--tag` names: labels between commas, without the spaces around them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tags(Vec<String>);
@@ -10,7 +14,7 @@ impl FromStr for Tags {
     type Err = &'static str;
 
     /// `a,` is `a`. Nothing at all is a slip: a variable that is not set would list everything, or label nothing.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
         let tags: Vec<String> = tags(text).collect();
         match tags.is_empty() {
             true => Err("there is no label in it"),
@@ -29,6 +33,41 @@ impl Tags {
 pub(crate) fn tags(text: &str) -> impl Iterator<Item = String> {
     let tags = text.split(',').map(str::trim);
     tags.filter(|tag| !tag.is_empty()).map(str::to_owned)
+}
+
+/// Status words as they are in the database, whatever their case. What nobody has heard of goes to `unknown` with the
+/// words that are here, and is looked for as it is.
+pub(crate) fn statuses(
+    tx: &Tx<'_>,
+    typed: &[String],
+    mut unknown: impl FnMut(&str, &str) -> Result<()>,
+) -> Result<Vec<String>> {
+    if typed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let here = tx.status_words()?;
+    let mut words = Vec::new();
+    for typed in typed.iter().map(|word| word.trim()) {
+        let same = |word: &&str| word.eq_ignore_ascii_case(typed);
+        let before = words.len();
+        words.extend(here.iter().filter(|word| same(&word.as_str())).cloned());
+        if words.len() == before {
+            if !usual_statuses().iter().any(same) {
+                unknown(typed, &here.join(", "))?;
+            }
+            words.push(typed.to_owned());
+        }
+    }
+    Ok(words)
+}
+
+/// Ours and HeyGen's, which may add others at any time.
+pub(crate) fn usual_statuses() -> Vec<&'static str> {
+    let ours = Phase::ALL.iter().filter(|phase| **phase != Phase::Accepted);
+    let ours = ours.map(|phase| phase.word());
+    let ends = Outcome::ALL.iter().map(|outcome| outcome.word());
+    let theirs = ["waiting", "pending", "processing"];
+    ours.chain(theirs).chain(ends).collect()
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use crate::kind::Kind;
 use crate::render::fields::Field;
 use crate::render::{View, csv, table};
 use crate::store::{Filter, Store};
-use crate::typed::Tags;
-use crate::video::{Outcome, Phase, RowId, Video};
+use crate::typed::{self, Tags, usual_statuses};
+use crate::video::{RowId, Video};
 
 /// How many rows that are not shown are counted: the exact number of very many helps nobody and would cost every listing
 /// a pass over the whole history.
@@ -125,36 +125,13 @@ impl FilterArgs {
 
     /// The words as they are in the database, whatever their case; one that nobody has heard of is pointed out.
     pub(super) fn statuses(&self, store: &Store, context: &Context) -> Result<Vec<String>> {
-        let typed = &self.status;
-        if typed.is_empty() {
-            return Ok(Vec::new());
-        }
-        let here = store.read(|tx| tx.status_words())?;
-        let mut words = Vec::new();
-        for typed in typed.iter().map(|word| word.trim()) {
-            let same = |word: &&str| word.eq_ignore_ascii_case(typed);
-            let before = words.len();
-            words.extend(here.iter().filter(|word| same(&word.as_str())).cloned());
-            if words.len() == before {
-                if !usual_statuses().iter().any(same) {
-                    let known = here.join(", ");
-                    let note = format!("no video is {typed:?}; the status words here: {known}");
-                    context.screen.warn(&note);
-                }
-                words.push(typed.to_owned());
-            }
-        }
-        Ok(words)
+        let unknown = |typed: &str, here: &str| {
+            let note = format!("no video is {typed:?}; the status words here: {here}");
+            context.screen.warn(&note);
+            Ok(())
+        };
+        store.read(|tx| typed::statuses(tx, &self.status, unknown))
     }
-}
-
-/// Ours and HeyGen's, which may add others at any time.
-fn usual_statuses() -> Vec<&'static str> {
-    let ours = Phase::ALL.iter().filter(|phase| **phase != Phase::Accepted);
-    let ours = ours.map(|phase| phase.word());
-    let ends = Outcome::ALL.iter().map(|outcome| outcome.word());
-    let theirs = ["waiting", "pending", "processing"];
-    ours.chain(theirs).chain(ends).collect()
 }
 
 /// `fields`: chosen ones; otherwise each form of output has its own.

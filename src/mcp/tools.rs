@@ -34,7 +34,7 @@ use crate::render::show::lost_hint;
 use crate::rows::{find_video, is_file};
 use crate::store::{Filter, Store, Tx};
 use crate::time;
-use crate::typed::Tags;
+use crate::typed::{Tags, statuses};
 use crate::video::{MessageState, Phase, RowId, Video, VideoId};
 use crate::when::{parse_until, parse_when};
 
@@ -304,8 +304,8 @@ impl McpServer {
             let unusable = |why| Problem::usage(format!("tags: {text:?}: {why}"), hint);
             text.parse::<Tags>().map_err(unusable)
         });
-        let filter = Filter {
-            statuses: asked.status,
+        let mut filter = Filter {
+            statuses: Vec::new(),
             unfinished: asked.unfinished,
             failed: asked.failed,
             kinds: kinds.collect::<Result<_, _>>()?,
@@ -315,7 +315,16 @@ impl McpServer {
             search: asked.search,
         };
         let limit = asked.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-        let videos = or_none(self.read(|tx| tx.list(&filter, below, limit)))?.unwrap_or_default();
+        // An empty list would be taken for an answer.
+        let unknown = |word: &str, here: &str| {
+            let hint = format!("the status words here: {here}");
+            Err(Problem::usage(format!("no video is {word:?}"), hint))
+        };
+        let page = self.read(|tx| {
+            filter.statuses = statuses(tx, &asked.status, unknown)?;
+            tx.list(&filter, below, limit)
+        });
+        let videos = or_none(page)?.unwrap_or_default();
         let last = videos.last().filter(|_| videos.len() == limit as usize);
         let next_cursor = last.map(|video| video.id.to_string());
         Ok(listed(videos.iter().map(info).collect(), next_cursor))

@@ -192,7 +192,7 @@ impl VideoRef {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ListVideos {
-    /// Any of these status words.
+    /// Any of these status words, whatever their case.
     pub(super) status: Vec<String>,
     /// Any of these: video, agent, template, translation, lipsync, model.
     pub(super) kind: Vec<String>,

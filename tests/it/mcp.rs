@@ -434,6 +434,13 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
             "{until}"
         );
     }
+    for (word, videos) in [("Completed", 1), (" FAILED", 1), ("processing", 0)] {
+        let listed = client.get("list_videos", json!({"status": [word]}));
+        assert_eq!(listed["videos"].as_array().unwrap().len(), videos, "{word}");
+    }
+    let unknown = client.error("list_videos", json!({"status": ["complete"]}));
+    assert_eq!(unknown["message"], "no video is \"complete\"");
+    assert_eq!(unknown["hint"], "the status words here: completed, failed");
     // As there, too: without the spaces around them.
     bench.tracker("edit 1 --tag spring").exits(0);
     for tags in [json!([" spring"]), json!(["t, spring"])] {
