@@ -40,6 +40,7 @@ use crate::config::{self, Environment};
 use crate::download::{OnDisk, verify};
 use crate::error::{Problem, Result, code};
 use crate::heygen;
+use crate::kind::Kind;
 use crate::pass::{self, Level, PassOptions, Reporter, Scope, Tally};
 use crate::render::fields::Field;
 use crate::render::json::VideoObject;
@@ -49,7 +50,7 @@ pub(crate) use crate::rows::{find, find_all, find_video, load};
 use crate::signals;
 use crate::store::Store;
 use crate::time;
-use crate::video::{Account, File, FileState, Video};
+use crate::video::{Account, File, FileState, Phase, Video};
 
 /// Everything a verb gets from outside, besides its own arguments.
 #[derive(Clone)]
@@ -186,6 +187,25 @@ impl Context {
         refuse_hopeless(&absolute)?;
         Ok(absolute)
     }
+}
+
+/// Why an agent has no session that could be answered or stopped, and what helps; `None` for what is no agent, or has one.
+fn no_session(video: &Video) -> Option<Problem> {
+    if video.kind != Kind::Agent || video.session_id.is_some() {
+        return None;
+    }
+    let (row, status) = (video.id, video.status());
+    let (why, hint) = match video.phase {
+        Phase::Unsent | Phase::Sending => (
+            "is an agent that HeyGen has not answered yet",
+            format!("tracker check {row} goes on with it"),
+        ),
+        _ => (
+            "is an agent without a session",
+            format!("tracker show {row} says why"),
+        ),
+    };
+    Some(Problem::usage(format!("{row} {why} ({status})"), hint))
 }
 
 /// A file that was saved, and what is in its place now.

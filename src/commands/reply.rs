@@ -1,7 +1,7 @@
 //! `tracker reply`: answer an agent that waits for a person, or ask one that failed to go on.
 
 use super::options::script_text;
-use super::{Context, find_video, load};
+use super::{Context, find_video, load, no_session};
 use crate::decide;
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{Access, Level, PassOptions, Scope, message_line};
@@ -84,6 +84,9 @@ fn record(tx: &Tx<'_>, id: &str, text: &str, now: Timestamp) -> Result<RowId> {
             format!("tracker show {row}; only an agent that waits or says failed can be answered"),
         ))
     };
+    if let Some(problem) = no_session(&video) {
+        return Err(problem);
+    }
     let Some(session) = video.session_id.as_ref().filter(|_| video.job().is_some()) else {
         let (kind, status) = (video.kind, video.status());
         return refused(&format!("is no agent's session but a {kind} ({status})"));

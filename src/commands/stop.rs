@@ -1,6 +1,6 @@
 //! `tracker stop`: end an agent's session, so that it holds no slot of the account any more.
 
-use super::{Context, find_video, load};
+use super::{Context, find_video, load, no_session};
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{Access, Level, PassOptions, Scope};
 use crate::render::fields::Field;
@@ -23,6 +23,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let refused = |why: String, hint: String| Err(Problem::usage(format!("{row} {why}"), hint));
     let (kind, status) = (video.kind, video.status());
     let show = format!("tracker show {row}");
+    if let Some(problem) = no_session(&video) {
+        return Err(problem);
+    }
     let Some(session) = &video.session_id else {
         let why = format!("is no agent's session but a {kind} ({status}); HeyGen cannot stop it");
         return refused(why, show);

@@ -472,6 +472,28 @@ fn a_reply_or_a_stop_that_makes_no_sense_is_refused() {
         let run = bench.tracker_with(arguments).exits(2);
         assert!(run.stderr.contains(why), "{why}: {}", run.screen());
     }
+    bench.tracker("submit --prompt Tea --queue").exits(0);
+    let sql = "UPDATE videos SET phase = 'rejected' WHERE id = 3";
+    for (why, hint) in [
+        (
+            "3 is an agent that HeyGen has not answered yet (unsent)",
+            "hint: tracker check 3",
+        ),
+        (
+            "3 is an agent without a session (rejected)",
+            "hint: tracker show 3",
+        ),
+    ] {
+        for arguments in [&["reply", "3", "Yes"][..], &["stop", "3"]] {
+            let run = bench.tracker_with(arguments).exits(2);
+            assert!(
+                run.stderr.contains(why) && run.stderr.contains(hint),
+                "{}",
+                run.screen()
+            );
+        }
+        bench.db().execute(sql, []).expect("a row");
+    }
     assert!(messages(&bench, &session).is_empty());
 }
 
