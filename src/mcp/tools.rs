@@ -534,7 +534,7 @@ impl ToolCall<'_> {
             dry_run: dry_run.then_some(first),
             left_today,
         };
-        let text = format!("{what}; {left_today} more can be submitted today");
+        let text = format!("{what}; {left_today} more can be submitted, {most} in any 24 hours");
         Ok((answer, text))
     }
 }

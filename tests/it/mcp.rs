@@ -365,6 +365,12 @@ fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
     );
     assert_eq!(bench.heygen.posts().len(), 0);
 
+    let trial = client.call("submit_video", json!({"body": body(), "dry_run": true}));
+    let said = trial["content"][0]["text"].as_str().expect("text");
+    assert!(
+        said.ends_with("10 more can be submitted, 10 in any 24 hours"),
+        "{said}"
+    );
     let sent = client.get("submit_video", json!({"body": body(), "tags": ["t"]}));
     assert_eq!(
         (&sent["video"]["id"], &sent["left_today"]),
