@@ -71,7 +71,7 @@ pub(crate) struct FilterArgs {
     /// Only these kinds of job, comma-separated
     #[arg(long, value_name = "K", value_delimiter = ',', value_parser = kinds())]
     kind: Vec<Kind>,
-    /// Part of the title, the script or the failure message
+    /// Part of the title, the script, the failure message, or the line of the table it is from
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     /// Only what ended badly and was not submitted again

@@ -198,7 +198,7 @@ pub(super) struct ListVideos {
     pub(super) kind: Vec<String>,
     /// All of these tags.
     pub(super) tags: Vec<String>,
-    /// Part of the title, the script or the failure message.
+    /// Part of the title, the script, the failure message, or the line of the table it is from.
     pub(super) search: Option<String>,
     /// Only what is not finished.
     pub(super) unfinished: bool,

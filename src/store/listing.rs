@@ -22,7 +22,7 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub tags: Vec<String>,
-    /// Part of the title, the script or the failure message; ASCII case is ignored.
+    /// Part of the title, the script, the failure message or the line of the user's table; ASCII case is ignored.
     pub search: Option<String>,
 }
 
