@@ -35,7 +35,7 @@ pub(super) struct SubmitOptions {
     /// Only record; check sends
     #[arg(long, conflicts_with_all = ["wait", "timeout", "interval"])]
     queue: bool,
-    /// Skip a body identical to one in progress, or completed and under 24 h old
+    /// Skip a body that is in progress, or was submitted within 24 h and completed or never answered
     #[arg(long)]
     if_new: bool,
     /// Validate only: print what would be sent, and every row with the same body; --max-per-day is not looked at

@@ -267,7 +267,7 @@ pub(super) struct SubmitVideo {
     /// Your own name for this submission: the same again is the same row, for ever, whatever broke in between.
     #[serde(default)]
     pub(super) request_key: Option<String>,
-    /// Submit although the same body is in progress or was completed within 24 hours.
+    /// Submit although the same body is in progress, or was submitted within 24 hours and completed or never answered.
     #[serde(default)]
     pub(super) allow_duplicate: bool,
     /// Show what would be sent; nothing is recorded or sent.
