@@ -180,7 +180,8 @@ words! {
         Missing = "missing",
     }
 
-    /// HeyGen's final word on a job; once recorded it is never taken back.
+    /// HeyGen's final word on a job. Once recorded it is never taken back, but for the failure of an agent that a person
+    /// asks to go on ([`crate::decide::revived`]).
     Outcome {
         Completed = "completed",
         Failed = "failed",

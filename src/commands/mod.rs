@@ -1,5 +1,5 @@
-//! One file per verb: its arguments and its `run`. Verbs never call each other; what two of them need lives here or
-//! in the modules below.
+//! One file per verb: its arguments and its `run`. What several of them need lives here or in the modules below; where
+//! one ends with what another does (`check` refreshes the gallery, `gallery --open` opens it), it calls that one's function.
 
 pub(crate) mod add;
 pub(crate) mod check;

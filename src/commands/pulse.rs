@@ -1,4 +1,5 @@
-//! The note about a cron that seems dead.
+//! What is said beside the work of any verb: that cron seems dead, which rows cannot be read, and, to cron once a day,
+//! that there is no database or no room for it.
 
 use std::fs::{self, OpenOptions};
 use std::io;

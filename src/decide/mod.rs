@@ -13,9 +13,10 @@
 //!          body refused           │  │  │  too old, or the clock cannot tell
 //!   rejected ◀────────────────────┘  │  └──────────────────▶ unknown
 //!                     video id       ▼
-//!                                accepted ──404 twice, ≥ 1 h apart──▶ missing
+//!                                accepted ──three 404s over ≥ 1 h──▶ missing
 //!                                (HeyGen's own word, verbatim;
-//!                                 completed and failed are final)
+//!                                 completed and failed are final,
+//!                                 but for an agent that is asked to go on)
 //! ```
 
 mod agent;

@@ -38,7 +38,7 @@ pub fn named_again(video: &Video) -> Option<Decision> {
     row.not_found_at = None;
     row.not_found_count = 0;
     row.missing_at = None;
-    // An end HeyGen told is never taken back.
+    // An end HeyGen told stands; only an agent's failure is ever taken back, when it is asked to go on.
     if row.outcome.is_none() {
         row.remote_status = Some(RemoteStatus::waiting());
     }
