@@ -114,7 +114,7 @@ fn file(video: &Video, view: &View) -> Cell {
     match file.state {
         FileState::Saved => Cell::path(path, style::PLAIN),
         FileState::Gone => Cell::path(format!("gone: {path}"), style::BAD),
-        FileState::Unavailable => Cell::new(format!("no {} at HeyGen", file.asset), style::DIM),
+        FileState::Unavailable => Cell::new(format!("{} unavailable", file.asset), style::DIM),
         FileState::Wanted | FileState::Publishing => Cell::new("not saved yet", style::SAVING),
         FileState::Partial => {
             let part = file.part.as_ref().map(|part| (part.bytes, part.total));
@@ -255,7 +255,7 @@ mod tests {
     fn files_that_are_not_simply_saved() {
         for (state, shown) in [
             (FileState::Gone, "gone: output/5e0a.mp4"),
-            (FileState::Unavailable, "no video at HeyGen"),
+            (FileState::Unavailable, "video unavailable"),
             (FileState::Publishing, "not saved yet"),
             (FileState::Partial, "0 B so far"),
         ] {
