@@ -151,7 +151,7 @@ impl Line {
                 .split_once("}}")
                 .and_then(|(name, rest)| Some((unescaped(name)?.trim().to_owned(), rest)));
             let Some((name, behind)) = named else {
-                return Err(unusable("a {{ in the body has no }} of its own".to_owned()));
+                return Err(unusable("a {{ has no }} of its own".to_owned()));
             };
             let value = match self.values.get(&name) {
                 Some(Value::Null) => String::new(),
@@ -233,7 +233,7 @@ mod tests {
                 "{{nam}}",
                 "t, line 2: there is no column \"nam\", only name, note",
             ),
-            ("{{name", "t, line 2: a {{ in the body"),
+            ("{{name", "t, line 2: a {{ has no }}"),
             ("{{note}}", "t, line 2: \"note\" is empty"),
         ] {
             assert_eq!(
