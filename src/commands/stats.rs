@@ -19,8 +19,6 @@ const HEADINGS: [&str; 6] = [
     "MINUTES",
     "DELIVERED",
 ];
-/// Fewer render times than this are no basis for "usually".
-const FEW: u64 = 5;
 
 /// One object with `--json`, a line for each group with `--csv`, else a few lines that are the same on a terminal and in
 /// a pipe.
@@ -89,7 +87,7 @@ fn rendering(times: &RenderTimes) -> String {
         let longest = human::duration(Duration::from_millis(longest));
         format!("up to {longest} (too few to say what is usual: {count})")
     };
-    match (human::usual(times, FEW), times.p90.map(few)) {
+    match (human::usual(times), times.p90.map(few)) {
         (Some(usual), _) => format!("{usual} (from {count} videos)"),
         (None, Some(few)) => few,
         (None, None) => "no video is completed yet".to_owned(),

@@ -399,7 +399,7 @@ impl Recorded {
             let (known, all) = (found.len(), self.rows.len());
             let any = found.iter().any(|duplicate| duplicate.if_new_skips);
             let tip = if any {
-                "; --if-new skips those in progress, or under 24 h old"
+                "; --if-new skips those in progress, completed within 24 h or never answered"
             } else {
                 ""
             };

@@ -157,8 +157,7 @@ impl GalleryPage {
     fn read(path: &Path, store: &Store, selection: &Selection) -> Result<Self, Problem> {
         let mut page = Self {
             dir: path.parent().unwrap_or(Path::new("/")).to_owned(),
-            usual: human::usual(&store.read(|tx| tx.usual_render_times(40))?, 3)
-                .unwrap_or_default(),
+            usual: human::usual(&store.read(|tx| tx.usual_render_times(40))?).unwrap_or_default(),
             ..Self::default()
         };
         if let Some(videos) = &selection.chosen {

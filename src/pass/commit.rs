@@ -94,7 +94,9 @@ impl Run<'_, '_> {
         if written.is_err() {
             // The answer must not be lost with the database: the next check replays it, and a person can, too.
             for what in accepted {
-                self.reporter.unrecorded(&what);
+                let hint =
+                    "the next check with this database finds out by itself; do not submit again";
+                self.reporter.unrecorded(&what, hint);
             }
         }
         written?;

@@ -170,10 +170,7 @@ fn outcome(mut child: Child, input: &str, started: Instant) -> Result<(), String
     let status = child.wait().map_err(|error| error.to_string())?;
     match status.signal() {
         _ if status.success() => Ok(()),
-        Some(libc::SIGKILL) => Err(format!(
-            "no end after {} s; killed",
-            started.elapsed().as_secs()
-        )),
+        Some(libc::SIGKILL) => Err(format!("killed after {} s", started.elapsed().as_secs())),
         _ => Err(status.to_string()),
     }
 }

@@ -464,9 +464,11 @@ impl Run<'_, '_> {
             return Ok(());
         };
         // Somebody learnt something since we asked. What ends a video is true for ever; the rest may be older than
-        // what is known by now.
-        let ends =
-            matches!(observation, Observation::Detail(remote) if remote.status.is_terminal());
+        // what is known by now, and so may an agent's `failed`.
+        let lasts = |status: &RemoteStatus| {
+            status.is_completed() || (status.is_terminal() && asked.job.kind != Kind::Agent)
+        };
+        let ends = matches!(observation, Observation::Detail(remote) if lasts(&remote.status));
         if video.rev != asked.rev && !ends {
             return Ok(());
         }

@@ -248,10 +248,8 @@ impl<'a> Reporter<'a> {
     }
 
     /// A video that the database could not take; said whatever else is silent.
-    pub(super) fn unrecorded(&self, what: &str) {
-        let problem = Problem::new(code::DATABASE, what).with_hint(
-            "the next check with this database finds out by itself; do not submit again",
-        );
+    pub(super) fn unrecorded(&self, what: &str, hint: &str) {
+        let problem = Problem::new(code::DATABASE, what).with_hint(hint);
         self.screen.problem(&problem);
     }
 

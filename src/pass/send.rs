@@ -301,9 +301,9 @@ impl Run<'_, '_> {
         let Some(video) = tx.video(row)? else {
             if let Ok(created) = &answer {
                 let id = &created.video_id;
-                self.reporter.unrecorded(&format!(
-                    "row {row} became video {id}, but was forgotten meanwhile"
-                ));
+                let what = format!("row {row} became video {id}, but was forgotten meanwhile");
+                let hint = format!("tracker add {id} tracks it");
+                self.reporter.unrecorded(&what, &hint);
             }
             return Ok(());
         };
@@ -321,7 +321,8 @@ impl Run<'_, '_> {
                     let key = video.idempotency_key.as_ref();
                     let key = key.map(IdempotencyKey::as_str).unwrap_or_default();
                     let what = unrecorded(row, &created.video_id, key);
-                    self.reporter.unrecorded(&what);
+                    let hint = format!("tracker show {row}; do not submit again");
+                    self.reporter.unrecorded(&what, &hint);
                     self.reporter.tally.errors += 1;
                 }
                 self.submission_works(true);

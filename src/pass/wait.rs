@@ -15,10 +15,9 @@ use crate::video::{RowId, Video};
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The last round begins so long before the end, however long the pause before it was to be.
-const LAST_ROUND: Duration = Duration::from_millis(500);
-/// How many finished videos an estimate is made from, at most and at least.
+const LAST_ROUND: Duration = Duration::from_millis(900);
+/// How many finished videos an estimate is made from, at most.
 const USUAL: u32 = 40;
-const FEWEST: u64 = 3;
 const REASSURE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
@@ -147,7 +146,7 @@ fn reassure(reporter: &Reporter<'_>, open: &[Video], usual: &str, said: &mut Sai
 
 fn usual(store: &Store) -> Result<String> {
     let times = store.read(|tx| tx.usual_render_times(USUAL))?;
-    Ok(match human::usual(&times, FEWEST) {
+    Ok(match human::usual(&times) {
         Some(usual) => format!("{usual}, from your last {}", times.count),
         None => "too few finished videos to say how long it takes".to_owned(),
     })

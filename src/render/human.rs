@@ -63,11 +63,14 @@ pub fn duration(length: Duration) -> String {
     }
 }
 
-/// `usually 6m, nine of ten within 14m`; `None` of fewer than `least` videos.
-pub fn usual(times: &RenderTimes, least: u64) -> Option<String> {
+/// Fewer videos than this are no basis for "usually".
+const FEWEST: u64 = 3;
+
+/// `usually 6m, nine of ten within 14m`; `None` of too few videos.
+pub fn usual(times: &RenderTimes) -> Option<String> {
     let said = |millis| duration(Duration::from_millis(millis));
     let (usual, most) = (times.p50.map(said)?, times.p90.map(said)?);
-    let known = times.count >= least;
+    let known = times.count >= FEWEST;
     known.then(|| format!("usually {usual}, nine of ten within {most}"))
 }
 
