@@ -346,7 +346,7 @@ fn a_batch_is_read_to_its_last_page_and_what_is_not_made_yet_waits() {
     let run = bench.tracker("add --batch b1").exits(0);
     assert_eq!(run.stdout.lines().count(), 3);
     says(&run, "1 item has no video yet");
-    says(&run, "1 item without a number left out");
+    says(&run, "1 entry without a number left out");
 }
 
 /// See `kill_sweep`.

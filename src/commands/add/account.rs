@@ -72,12 +72,16 @@ pub(super) fn all(args: &Args, context: &Context) -> Result<Exit> {
     );
     recorder.finish(false)?;
     note_withheld(withheld, &may_have, context);
-    if left_out > 0 {
-        let entries = counted(left_out, "entry", "entries");
-        let note = format!("{entries} without a usable id left out");
+    note_left_out(left_out, "a usable id", context);
+    read.map(|()| exit)
+}
+
+fn note_left_out(count: usize, without: &str, context: &Context) {
+    if count > 0 {
+        let entries = counted(count, "entry", "entries");
+        let note = format!("{entries} without {without} left out");
         context.screen.note(&note);
     }
-    read.map(|()| exit)
 }
 
 fn note_withheld(jobs: usize, rows: &BTreeSet<RowId>, context: &Context) {
@@ -178,10 +182,7 @@ pub(super) fn batch(id: &str, args: &Args, context: &Context) -> Result<Exit> {
         let items = counted(waiting, "item has", "items have");
         screen.note(&format!("{items} no video yet: add the batch again later"));
     }
-    if left_out > 0 {
-        let items = counted(left_out, "item", "items");
-        screen.note(&format!("{items} without a number left out"));
-    }
+    note_left_out(left_out, "a number", context);
     read.map(|()| Exit::Ok)
 }
 
