@@ -7,6 +7,7 @@ use anstyle::Style;
 use serde_json::Value;
 
 use crate::decide::{self, Trace};
+use crate::error::code;
 use crate::event::TimelineEntry;
 use crate::kind::Kind;
 use crate::render::json::TicketObject;
@@ -314,10 +315,16 @@ fn hint(video: &Video) -> Option<String> {
         Phase::Accepted if file == Some(FileState::Gone) => {
             Some(format!("`tracker download {id}` fetches it again"))
         }
-        Phase::Unsent | Phase::Sending | Phase::Accepted => video
-            .last_error
-            .as_ref()
-            .map(|_| format!("`tracker check {id}` tries again now; nothing is lost meanwhile")),
+        Phase::Unsent | Phase::Sending | Phase::Accepted => {
+            let error = video.last_error.as_ref()?;
+            Some(match error.code.as_str() {
+                code::FILE_EXISTS => format!(
+                    "move away what has that name, then `tracker check {id}`; or `tracker download {id} --output-dir \
+                     DIR` saves elsewhere; or `tracker download {id} --force` replaces that file"
+                ),
+                _ => format!("`tracker check {id}` tries again now; nothing is lost meanwhile"),
+            })
+        }
     }
 }
 

@@ -365,6 +365,35 @@ fn d12_other_content_is_never_overwritten_and_told_once() {
 }
 
 #[test]
+fn d12_show_says_what_helps_and_it_does() {
+    let mut changed = vec![0; 64 * 1024];
+    changed[9] = 1;
+    for mine in [b"mine".to_vec(), changed] {
+        for way in [
+            "check 1",
+            "download 1 --output-dir elsewhere",
+            "download 1 --force",
+        ] {
+            let row = Rendered::new();
+            fs::create_dir(row.out()).unwrap();
+            fs::write(row.path(), &mine).unwrap();
+            row.check("").exits(1);
+            let shown = row.bench.tracker("show 1").exits(0).stdout;
+            let said = way.replace("elsewhere", "DIR");
+            assert!(shown.contains(&format!("`tracker {said}`")), "{shown}");
+            if way == "check 1" {
+                assert!(shown.contains("move away"), "{shown}");
+                fs::rename(row.path(), row.bench.path("away")).unwrap();
+            }
+            row.bench.tracker(way).exits(0);
+            assert_eq!(row.bench.query("SELECT state FROM files"), "saved", "{way}");
+            let hint = row.bench.tracker("show 1").exits(0).stdout;
+            assert!(!hint.contains("hint"), "{hint}");
+        }
+    }
+}
+
+#[test]
 fn d12_a_conflict_is_not_downloaded_at_every_check() {
     // Larger than what the host can push into its sockets before it notices that nobody reads.
     let options = || Options {
