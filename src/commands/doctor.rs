@@ -18,7 +18,7 @@ use crate::error::{Exit, Problem, Result, code};
 use crate::heygen::{Balance, Client, Timeouts};
 use crate::render::{human, text};
 use crate::shell;
-use crate::store::{Filter, SCHEMA_VERSION, Store, corrupt, sqlite_version};
+use crate::store::{Filter, SCHEMA_VERSION, Store, corrupt, is_for_doctor, sqlite_version};
 use crate::time::{self, Timestamp};
 
 /// Unfinished rows rarely have more output directories than this; each is tried.
@@ -220,8 +220,13 @@ fn database(context: &Context) -> (Check, Option<Store>) {
     let facts = ["path", "schema", "bytes", "videos", "unfinished"];
     let unknown = facts.into_iter().skip(known);
     check.facts.extend(unknown.map(|name| (name, Value::Null)));
-    let store = looked.unwrap_or_else(|error| {
+    let store = looked.unwrap_or_else(|mut error| {
         check.ok = false;
+        if is_for_doctor(&error) {
+            error = error.with_hint(
+                "look at its disk and its permissions; tracker doctor --rescue NEW.db copies what is readable",
+            );
+        }
         check.error = Some(error);
         None
     });

@@ -3,10 +3,22 @@
 use std::io;
 use std::path::Path;
 
+use nix::unistd::{AccessFlags, access};
 use rusqlite::ErrorCode;
 
 use crate::error::{Problem, code};
 use crate::shell;
+
+/// Where only a closer look tells more.
+const LOOK_CLOSER: &str = "tracker doctor looks closer";
+const DISK_FAILED: &str =
+    "the disk failed; look with tracker list before you submit again, and with tracker doctor";
+
+/// Whether its hint sends the reader to the doctor.
+pub fn is_for_doctor(problem: &Problem) -> bool {
+    let hint = problem.hint.as_deref();
+    hint == Some(LOOK_CLOSER) || hint == Some(DISK_FAILED)
+}
 
 fn problem(path: &Path, before: &str, after: &str) -> Problem {
     let message = format!("{before}{}{after}", path.display());
@@ -68,6 +80,15 @@ pub(super) fn open(path: &Path, source: &io::Error) -> Problem {
         .with_hint("check the path and its permissions")
 }
 
+/// Why the system lets this user not write the file or beside it. Asked instead of tried: closing a file that SQLite
+/// has open frees its locks.
+pub(super) fn refusal(path: &Path) -> Option<io::Error> {
+    let beside = path.parent().unwrap_or(path);
+    let file = access(path, AccessFlags::R_OK | AccessFlags::W_OK);
+    let both = file.and_then(|()| access(beside, AccessFlags::W_OK | AccessFlags::X_OK));
+    both.err().map(io::Error::from)
+}
+
 pub(super) fn linked(path: &Path, names: u64) -> Problem {
     let what = format!(
         " has {names} names (hard links), so programs that use another one would not see what this one does"
@@ -79,7 +100,7 @@ pub(super) fn linked(path: &Path, names: u64) -> Problem {
 /// A setting did not take: this build of SQLite is not what the program needs.
 pub(super) fn pragma(path: &Path, name: &str) -> Problem {
     let what = format!(" does not accept the setting {name}");
-    problem(path, "the database ", &what).with_hint("tracker doctor looks closer")
+    problem(path, "the database ", &what).with_hint(LOOK_CLOSER)
 }
 
 pub(super) fn sqlite(path: &Path, source: &rusqlite::Error) -> Problem {
@@ -89,27 +110,35 @@ pub(super) fn sqlite(path: &Path, source: &rusqlite::Error) -> Problem {
         ..problem(path, "no room left for the database ", "")
             .with_hint("free some room and run it again; nothing is lost")
     };
-    match source.sqlite_error_code() {
+    let result = source.sqlite_error_code();
+    if result == Some(ErrorCode::CannotOpen)
+        && let Some(why) = refusal(path)
+    {
+        return open(path, &why)
+            .with_hint("this user must be able to read it, and for more than looking to write it and its directory");
+    }
+    match result {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             corrupt(path, &source.to_string())
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            problem(path, "the database ", " is locked by another process")
-                .with_hint("another program holds it open for writing; nothing was changed, try again")
+            problem(path, "the database ", " is locked by another process").with_hint(
+                "another program holds it open for writing; nothing was changed, try again",
+            )
         }
         Some(ErrorCode::DiskFull) => full(),
         // The shared-memory file cannot be made longer: SQLite's word for a full disk when it opens the log.
         _ if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => full(),
         Some(ErrorCode::ReadOnly) => read_only(path),
-        result => Problem {
+        _ => Problem {
             one_row: is_one_rows(result, source),
             ..problem(path, "the database ", &format!(" failed: {source}"))
         }
         .with_hint(if result == Some(ErrorCode::SystemIoFailure) {
             // A commit whose fsync failed is undone for us, and still there for whoever opens the log after us.
-            "the disk failed; look with tracker list before you submit again, and with tracker doctor"
+            DISK_FAILED
         } else {
-            "tracker doctor looks closer"
+            LOOK_CLOSER
         }),
     }
 }

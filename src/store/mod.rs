@@ -48,7 +48,7 @@ use rusqlite::{
     params_from_iter,
 };
 
-pub use error::corrupt;
+pub use error::{corrupt, is_for_doctor};
 pub use health::CHECKED;
 pub use hooks::DueHook;
 pub use listing::Filter;

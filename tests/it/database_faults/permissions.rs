@@ -1,6 +1,7 @@
 //! B5: what may not be written, and what others may read.
 
 use super::*;
+use std::os::unix::process::CommandExt;
 
 /// Runs a script where `DIR` of the bench is mounted read-only.
 fn on_read_only_mount(bench: &Bench, verb: &str) -> Run {
@@ -9,6 +10,25 @@ fn on_read_only_mount(bench: &Bench, verb: &str) -> Run {
         "mount --bind {dir} {dir} && mount -o remount,bind,ro {dir} && cd {dir} && exec tracker {verb}"
     );
     bench.shell(&format!("exec unshare -m bash -c '{script}'"))
+}
+
+/// Runs a verb as a user to whom nothing belongs.
+fn as_nobody(bench: &Bench, verb: &str) -> Run {
+    run(bench
+        .command(verb.split_whitespace())
+        .env("TRACKER_OUTPUT_DIR", bench.path("theirs"))
+        .uid(65534)
+        .gid(65534))
+}
+
+fn can_be_nobody(bench: &Bench) -> bool {
+    let mut probe = bench.command(["--version"]);
+    machine_can("run the program as another user", probe.uid(65534))
+}
+
+fn set_mode(bench: &Bench, name: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]
@@ -35,8 +55,14 @@ fn b05_on_a_read_only_mount_list_and_show_work_and_writers_say_why_not() {
             "{verb}: {}",
             refused.screen()
         );
+        assert!(
+            refused.stderr.contains("Read-only file system"),
+            "{verb}: {}",
+            refused.screen()
+        );
     }
-    on_read_only_mount(&bench, "doctor").exits(1);
+    let doctor = on_read_only_mount(&bench, "doctor").exits(1).stdout;
+    assert!(doctor.contains("Read-only file system"), "{doctor}");
     assert_eq!(bench.heygen.posts().len(), posts);
     assert_unchanged(&before, &bench, "a read-only mount");
     bench.tracker("check").exits(0).silent();
@@ -46,26 +72,12 @@ fn b05_on_a_read_only_mount_list_and_show_work_and_writers_say_why_not() {
 #[test]
 fn b05_another_users_database_is_read_and_not_written() {
     let bench = in_use();
-    let path = |mode: u32, name: &str| {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(bench.path(name), fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let as_nobody = |verb: &str| {
-        use std::os::unix::process::CommandExt;
-        run(bench
-            .command(verb.split_whitespace())
-            .env("TRACKER_OUTPUT_DIR", bench.path("theirs"))
-            .uid(65534)
-            .gid(65534))
-    };
     fs::create_dir(bench.path("theirs")).unwrap();
-    path(0o777, "theirs");
-    path(0o755, ".");
-    path(0o644, "tracker.db");
-    path(0o644, "tracker.db-lock");
-    let mut probe = bench.command(["--version"]);
-    std::os::unix::process::CommandExt::uid(&mut probe, 65534);
-    if !machine_can("run the program as another user", &mut probe) {
+    set_mode(&bench, "theirs", 0o777);
+    set_mode(&bench, ".", 0o755);
+    set_mode(&bench, "tracker.db", 0o644);
+    set_mode(&bench, "tracker.db-lock", 0o644);
+    if !can_be_nobody(&bench) {
         return;
     }
     let posts = bench.heygen.posts().len();
@@ -73,11 +85,11 @@ fn b05_another_users_database_is_read_and_not_written() {
     let before = bench.everything();
     // The file is not ours, the directory is not ours; then the directory is everybody's.
     for mode in [0o755, 0o777] {
-        path(mode, ".");
-        assert_eq!(as_nobody("list").exits(0).stdout, history);
-        as_nobody("show 1").exits(0);
+        set_mode(&bench, ".", mode);
+        assert_eq!(as_nobody(&bench, "list").exits(0).stdout, history);
+        as_nobody(&bench, "show 1").exits(0);
         for verb in WRITERS {
-            let refused = as_nobody(verb).exits(1);
+            let refused = as_nobody(&bench, verb).exits(1);
             assert!(
                 refused.stderr.contains("tracker.db"),
                 "{verb}: {}",
@@ -94,20 +106,13 @@ fn b05_another_users_database_is_read_and_not_written() {
     for (name, bytes) in before {
         assert!(fs::read(&name).unwrap() == bytes, "{}", name.display());
     }
-    // Not even readable: an error that names it, not an empty history.
-    path(0o600, "tracker.db");
-    for verb in ["list", "check"] {
-        let refused = as_nobody(verb).exits(1);
-        assert!(
-            refused.stderr.contains("tracker.db"),
-            "{verb}: {}",
-            refused.screen()
-        );
-        assert!(
-            !refused.stderr.contains("there is no database"),
-            "{}",
-            refused.screen()
-        );
+    // Not even readable: an error that names it and the reason, not an empty history.
+    set_mode(&bench, "tracker.db", 0o600);
+    for verb in ["list", "check", "doctor"] {
+        let refused = as_nobody(&bench, verb).exits(1).screen();
+        for said in ["tracker.db: Permission denied", "able to read it"] {
+            assert!(refused.contains(said), "{verb}: {refused}");
+        }
     }
     bench.assert_invariants();
 }
@@ -141,6 +146,17 @@ fn a_database_with_two_names_is_refused() {
     all_refuse(&bench, &["check", "list"], "has 2 names (hard links)");
     fs::remove_file(bench.path("other.db")).unwrap();
     bench.tracker("check").exits(0);
+}
+
+#[test]
+fn the_doctor_sends_nobody_to_the_doctor() {
+    let bench = in_use();
+    fs::create_dir(bench.path("tracker.db-wal")).unwrap();
+    let list = bench.tracker("list").exits(1).stderr;
+    assert!(list.contains("hint: tracker doctor"), "{list}");
+    let doctor = bench.tracker("doctor").exits(1).stdout;
+    assert!(!doctor.contains("looks closer"), "{doctor}");
+    assert!(doctor.contains("hint: look at its disk"), "{doctor}");
 }
 
 #[test]
