@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{APPLICATION_ID, Store, error, leaves, migrate};
 use crate::disk;
-use crate::error::Result;
+use crate::error::{Problem, Result};
 use crate::locks::{self, beside};
 
 const SETUP_PATIENCE: Duration = Duration::from_secs(60);
@@ -88,26 +88,38 @@ pub(super) fn known_schema(path: &Path, application: i64, version: i64) -> Resul
     }
 }
 
-/// SQLite can read what nobody may write, unless a crash left a log to replay.
-fn read_only(path: &Path) -> Result<Store> {
+/// SQLite can read what nobody may write, unless a crash left a log to replay. What cannot be read either was `refused`
+/// before.
+fn read_only(path: &Path, refused: Problem) -> Result<Store> {
+    let Ok((version, store)) = look(path) else {
+        return Err(refused);
+    };
+    match version {
+        migrate::LATEST => Ok(store),
+        // Else something other than its permissions keeps it from being upgraded.
+        found if error::refusal(&store.path).is_some() => {
+            Err(error::older(&store.path, found, migrate::LATEST))
+        }
+        _ => Err(refused),
+    }
+}
+
+/// The schema version of a database that is only read.
+fn look(path: &Path) -> Result<(i64, Store)> {
     let path = canonical(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let looked =
         Store::connect(&path, &path, flags).and_then(|store| Ok((store.version()?, store)));
-    let (version, store) = match looked {
+    match looked {
         // Without a write-ahead log the main file is the whole truth.
         Err(_) if no_log_beside(&path) => {
             let name = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
             let uri = format!("file:{name}?immutable=1");
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
             let store = Store::connect(Path::new(&uri), &path, flags)?;
-            (store.version()?, store)
+            Ok((store.version()?, store))
         }
-        looked => looked?,
-    };
-    match version {
-        migrate::LATEST => Ok(store),
-        found => Err(error::older(&path, found, migrate::LATEST)),
+        looked => looked,
     }
 }
 
@@ -175,7 +187,7 @@ impl Store {
     /// Opens an existing database for looking only; works on read-only directories and mounts too.
     pub fn open_for_reading(path: &Path) -> Result<Self> {
         Self::open(path).or_else(|refused| match header_is_ours(path) {
-            true => read_only(path).map_err(|_| refused),
+            true => read_only(path, refused),
             false => Err(refused),
         })
     }

@@ -9,12 +9,12 @@ use crate::database_faults::opening::schema;
 use crate::support::{Bench, calls, can_strace, end, run};
 
 /// One row in each state, as version 1 wrote them.
-const V1: &str = include_str!("frozen/v1.sql");
+pub const V1: &str = include_str!("frozen/v1.sql");
 
 /// As version 3 wrote them, a row in each phase among them; row 10 was forgotten.
 const V3: &str = include_str!("frozen/v3.sql");
 
-fn frozen(sql: &str) -> Bench {
+pub fn frozen(sql: &str) -> Bench {
     let bench = Bench::new();
     let db = Connection::open(bench.db_path()).unwrap();
     db.execute_batch(sql).unwrap();

@@ -1,6 +1,7 @@
 //! B5: what may not be written, and what others may read.
 
 use super::*;
+use crate::frozen::{V1, frozen};
 use std::os::unix::process::CommandExt;
 
 /// Runs a script where `DIR` of the bench is mounted read-only.
@@ -115,6 +116,34 @@ fn b05_another_users_database_is_read_and_not_written() {
         }
     }
     bench.assert_invariants();
+}
+
+#[test]
+fn b05_an_older_schema_that_cannot_be_upgraded_is_called_that() {
+    let is_said = |run: Run| {
+        let screen = run.exits(1).screen();
+        let said = "tracker.db has schema 1 and must be upgraded to ";
+        assert!(screen.contains(said), "{screen}");
+        assert!(screen.contains("copy both elsewhere"), "{screen}");
+    };
+    for mode in ["delete", "wal"] {
+        let bench = frozen(V1);
+        let journal = format!("PRAGMA journal_mode = {mode}");
+        assert_eq!(bench.query(&journal), mode);
+        set_mode(&bench, ".", 0o755);
+        set_mode(&bench, "tracker.db", 0o644);
+        let before = bench.everything();
+        for verb in ["list", "show 1"] {
+            if can_mount() {
+                is_said(on_read_only_mount(&bench, verb));
+            }
+            if can_be_nobody(&bench) {
+                is_said(as_nobody(&bench, verb));
+            }
+        }
+        assert_unchanged(&before, &bench, mode);
+        bench.tracker("list").exits(0);
+    }
 }
 
 /// Root may be the first to look at what is another's, who must not be locked out.
