@@ -1,6 +1,7 @@
 //! One verb of this program as a child process: its JSON Lines, or what it says went wrong.
 
 use std::ffi::OsString;
+use std::io;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -33,6 +34,16 @@ impl Drop for VerbProcess {
 
 pub(super) fn local(message: impl ToString) -> Problem {
     Problem::new(code::FILE, message.to_string())
+}
+
+fn not_started(error: io::Error) -> Problem {
+    match error.kind() {
+        io::ErrorKind::ArgumentListTooLong | io::ErrorKind::InvalidInput => Problem::usage(
+            "an argument is too long or contains a NUL byte",
+            "give shorter ids, keys and tags, without NUL; only the body may be long",
+        ),
+        _ => local(format!("cannot start tracker: {error}")),
+    }
 }
 
 pub(super) fn problem(error: &Value) -> Option<Problem> {
@@ -78,7 +89,7 @@ pub(super) async fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| local(format!("cannot start tracker: {error}")))?;
+        .map_err(not_started)?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let mut child = VerbProcess(child);
     let (Some(mut stdin), Some(stdout), Some(mut stderr)) = (stdin, stdout, stderr) else {

@@ -552,6 +552,23 @@ fn what_a_model_can_mend_is_a_result_with_a_code() {
     ] {
         assert_eq!(client.refused(tool, arguments), "usage_error", "{tool}");
     }
+    // What no command line can hold.
+    for text in ["x".repeat(200_000), "x\0y".to_owned()] {
+        for (tool, arguments) in [
+            (
+                "submit_video",
+                json!({"body": named("new"), "request_key": text}),
+            ),
+            ("check_videos", json!({"ids": [text]})),
+            ("retry_video", json!({"id": text})),
+        ] {
+            let error = client.error(tool, arguments);
+            assert_eq!(error["code"], "usage_error", "{tool}: {error}");
+            let message = error["message"].as_str().unwrap_or_default();
+            assert!(message.contains("too long or contains a NUL"), "{error}");
+            assert!(error["hint"].is_string(), "{error}");
+        }
+    }
     assert_eq!(bench.heygen.requests().len(), before);
     assert_eq!(bench.heygen.posts().len(), 1);
     // What no model should send is an error of the protocol, and the server goes on.
