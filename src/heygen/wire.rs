@@ -4,6 +4,7 @@
 //! odd field must not hide a finished video. To that end every field is first taken as raw text, which also keeps memory
 //! bounded by the answer's size whatever is nested in it. serde_json's depth limit stays on.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDateTime};
@@ -96,15 +97,14 @@ pub struct ErrorBody {
 }
 
 /// Why an answer with a 2xx status is not what was asked for; completes the sentence "HeyGen answered with …".
-pub(super) type Unusable = &'static str;
+pub(super) type Unusable = Cow<'static, str>;
 
-const NOT_JSON: Unusable = "something that is not JSON";
-const REFUSED: Unusable = "an error envelope";
-pub(super) const TOO_LONG: Unusable = "more than 4 MiB";
-const NO_DATA: Unusable = "JSON without the expected `data`";
-const NO_VIDEO_ID: Unusable = "no usable `video_id`";
-const NO_STATUS: Unusable = "no usable `status`";
-const OTHER_VIDEO: Unusable = "another video than the one asked for";
+const NO_OBJECT: Unusable = Cow::Borrowed("something that is not a JSON object");
+const REFUSED: Unusable = Cow::Borrowed("an error envelope");
+pub(super) const TOO_LONG: Unusable = Cow::Borrowed("more than 4 MiB");
+const NO_DATA: Unusable = Cow::Borrowed("JSON without the expected `data`");
+const NO_STATUS: Unusable = Cow::Borrowed("no usable `status`");
+const OTHER_VIDEO: Unusable = Cow::Borrowed("another video than the one asked for");
 
 /// An object of an answer. What is read from it has the key masked.
 pub(super) struct AnswerPart<'a> {
@@ -270,7 +270,7 @@ pub(super) fn usable<T>(
     read: impl FnOnce(&AnswerPart<'_>) -> Result<T, Unusable>,
 ) -> Result<T, (Unusable, ErrorBody)> {
     let unusable = |why| (why, ErrorBody::default());
-    let answer = AnswerPart::whole(body, redactor).ok_or_else(|| unusable(NOT_JSON))?;
+    let answer = AnswerPart::whole(body, redactor).ok_or_else(|| unusable(NO_OBJECT))?;
     match answer.problem("error") {
         Some(problem) => Err((REFUSED, problem)),
         None => read(&answer).map_err(unusable),
@@ -283,7 +283,7 @@ pub(super) fn created(kind: Kind, answer: &AnswerPart<'_>) -> Result<Created, Un
     let name = kind.strategy().id;
     let id = data.id(name).or_else(|| data.first_id(name));
     Ok(Created {
-        video_id: id.ok_or(NO_VIDEO_ID)?,
+        video_id: id.ok_or_else(|| format!("no usable `{name}`"))?,
         status: data.status().unwrap_or_else(RemoteStatus::waiting),
         request_id: None,
     })

@@ -466,13 +466,13 @@ fn success_that_brings_nothing_usable_is_a_bad_response() {
             "200 OK",
             "<html>",
             "bad_response",
-            "HeyGen answered HTTP 200 with something that is not JSON (no content type, 6 bytes)",
+            "HeyGen answered HTTP 200 with something that is not a JSON object (no content type, 6 bytes)",
         ),
         (
             "204 No Content",
             "",
             "bad_response",
-            "HeyGen answered HTTP 204 with something that is not JSON (no content type, 0 bytes)",
+            "HeyGen answered HTTP 204 with something that is not a JSON object (no content type, 0 bytes)",
         ),
         (
             "200 OK",

@@ -96,10 +96,8 @@ fn a_status_is_any_word_but_has_to_be_one() {
         let body = format!(r#"{{"data":{{"id":"v1","status":{json}}}}}"#);
         assert_eq!(read_video(&body).is_ok(), usable, "{json}");
     }
-    assert!(matches!(
-        read_video(r#"{"data":{"id":"v1"}}"#),
-        Err(NO_STATUS)
-    ));
+    let without = read_video(r#"{"data":{"id":"v1"}}"#);
+    assert_eq!(without, Err(NO_STATUS));
 }
 
 #[test]
@@ -110,16 +108,16 @@ fn an_answer_that_is_not_a_detail_is_said_to_be_so() {
         "]".repeat(100_000)
     );
     let table = [
-        ("", "something that is not JSON"),
-        ("<html>", "something that is not JSON"),
-        ("null", "something that is not JSON"),
+        ("", "something that is not a JSON object"),
+        ("<html>", "something that is not a JSON object"),
+        ("null", "something that is not a JSON object"),
         (
             r#"{"data":{"id":"v1","status":"comp"#,
-            "something that is not JSON",
+            "something that is not a JSON object",
         ),
         (
             r#"[{"id":"v1","status":"completed"}]"#,
-            "something that is not JSON",
+            "something that is not a JSON object",
         ),
         ("{}", "JSON without the expected `data`"),
         (r#"{"data":null}"#, "JSON without the expected `data`"),
@@ -250,7 +248,7 @@ fn no_field_holds_the_key() {
     assert_eq!(read_video(body).unwrap().status.as_str(), "***");
     let body = r#"{"data":{"video_id":"v-sk_test_0123456789","status":"waiting"}}"#;
     let read = read(body, |answer| created(Kind::Video, answer));
-    assert!(matches!(read, Err(NO_VIDEO_ID)));
+    assert_eq!(read.unwrap_err(), "no usable `video_id`");
 }
 
 #[test]
@@ -264,7 +262,24 @@ fn a_purchase_is_proven_by_its_id_alone() {
     assert_eq!(bare.status, RemoteStatus::waiting());
     for json in ["null", r#""""#, r#"" ""#, "7", "{}"] {
         let body = format!(r#"{{"data":{{"video_id":{json},"status":"waiting"}}}}"#);
-        assert!(matches!(read(&body), Err(NO_VIDEO_ID)), "{json}");
+        assert_eq!(read(&body).unwrap_err(), "no usable `video_id`", "{json}");
+    }
+}
+
+#[test]
+fn the_field_that_names_no_job_is_the_one_of_its_kind() {
+    for (kind, name) in [
+        (Kind::Video, "video_id"),
+        (Kind::Agent, "session_id"),
+        (Kind::Template, "id"),
+        (Kind::Translation, "video_translation_ids"),
+        (Kind::Lipsync, "lipsync_id"),
+        (Kind::Model, "video_id"),
+    ] {
+        let read = read(r#"{"data":{"status":"waiting"}}"#, |answer| {
+            created(kind, answer)
+        });
+        assert_eq!(read.unwrap_err(), format!("no usable `{name}`"));
     }
 }
 
@@ -284,7 +299,7 @@ fn bulk_entries_stand_alone() {
     );
     assert_eq!(words.len(), 2);
     for body in [r#"{"data":{}}"#, r#"{"data":null}"#, "{}"] {
-        assert!(matches!(read(body, statuses), Err(NO_DATA)));
+        assert_eq!(read(body, statuses), Err(NO_DATA));
     }
 }
 
