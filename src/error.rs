@@ -46,6 +46,7 @@ pub mod code {
     pub const AMBIGUOUS_ID: &str = "ambiguous_id";
     pub const FILE: &str = "file_error";
     pub const FILE_EXISTS: &str = "file_exists";
+    pub const DOWNLOAD_FAILED: &str = "download_failed";
     pub const OTHER_KEY: &str = "other_key";
     pub const CLOCK_SKEW: &str = "clock_skew";
     pub const DISK_FULL: &str = "disk_full";

@@ -10,7 +10,7 @@ use crate::commands::options::Tuning;
 use crate::commands::{Context, find_all, load, saved_file};
 use crate::decide;
 use crate::download::{OnDisk, discard};
-use crate::error::{Exit, Problem, Result};
+use crate::error::{Exit, Problem, Result, code};
 use crate::locks::{Locks, Purpose};
 use crate::pass::{Level, PassOptions, Scope, Tally};
 use crate::store::Store;
@@ -151,7 +151,7 @@ fn report_rest(
     let screen = &context.screen;
     let mut exit = tally.exit(false);
     let failed = |id: RowId, message: String, hint: String| {
-        let problem = Problem::new("download_failed", message).with_hint(hint);
+        let problem = Problem::new(code::DOWNLOAD_FAILED, message).with_hint(hint);
         match screen.json {
             true => screen.json_line(&json!({"type": "error", "id": id, "error": problem})),
             false => drop(screen.problem(&problem)),

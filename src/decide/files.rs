@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Decision, Entry, record_failure};
 use crate::download::Finished;
+use crate::error::code;
 use crate::event::{Edit, Event, Failure, SavedFile};
 use crate::time::Timestamp;
 use crate::video::{Asset, File, FileState, Operation, Part, Video};
@@ -193,7 +194,7 @@ impl Decision {
                 let why = "completed over an hour ago, and HeyGen still gives no link to the video";
                 let failure = Failure {
                     asset: Some(file.asset),
-                    ..Failure::local(Operation::Save, "download_failed", why)
+                    ..Failure::local(Operation::Save, code::DOWNLOAD_FAILED, why)
                 };
                 self.file_failed(file, failure, true, true, now);
             } else {

@@ -24,7 +24,9 @@ pub(crate) enum Next {
     Refresh,
     /// The same URL may work in a moment; a host's wish to be left alone is bounded by an hour.
     Retry(Option<Duration>),
-    /// Nothing in this run.
+    /// Nothing in this run: what the host serves is of no use.
+    Refused,
+    /// Nothing in this run: it is not the host's fault.
     GiveUp,
     /// A signal: what is here is recorded.
     Stop,
@@ -32,7 +34,7 @@ pub(crate) enum Next {
     Unrecorded,
 }
 
-const FAILED: &str = "download_failed";
+const FAILED: &str = code::DOWNLOAD_FAILED;
 const NETWORK: &str = "network_error";
 
 impl DownloadError {
@@ -57,11 +59,11 @@ impl DownloadError {
 
     /// `from` answered with something that is not the file, or not provably all of it.
     pub(super) fn content(from: &str, what: impl Display) -> Self {
-        Self::new(Next::GiveUp, FAILED, format!("{from} {what}"))
+        Self::new(Next::Refused, FAILED, format!("{from} {what}"))
     }
 
     pub(super) fn bad_url(url: &str, why: impl Display) -> Self {
-        Self::new(Next::GiveUp, FAILED, format!("{url}: {why}"))
+        Self::new(Next::Refused, FAILED, format!("{url}: {why}"))
     }
 
     pub(super) fn refused(from: &str, status: u16) -> Self {
@@ -90,7 +92,7 @@ impl DownloadError {
             _ => "exists with other content",
         };
         let message = format!("{} {what}", path.display());
-        Self::new(Next::GiveUp, "file_exists", message)
+        Self::new(Next::GiveUp, code::FILE_EXISTS, message)
     }
 
     pub(super) fn meddled(part: &Path) -> Self {
@@ -110,7 +112,7 @@ impl DownloadError {
 
     pub(super) fn too_large(from: &str, max: u64) -> Self {
         let message = format!("{from} sent more than the {max} bytes that --max-size allows");
-        Self::new(Next::GiveUp, FAILED, message)
+        Self::new(Next::Refused, FAILED, message)
             .with_hint("if the file is that large, give a larger --max-size")
     }
 

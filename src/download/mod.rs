@@ -192,7 +192,7 @@ impl FileRequest<'_> {
                     Ok(0) => return Ok(()),
                     Ok(bytes) => part.write(&buffer[..bytes])?,
                     Err(error) => {
-                        if error.next == Next::GiveUp {
+                        if error.next == Next::Refused {
                             part.distrust();
                         }
                         return Err(error);

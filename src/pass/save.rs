@@ -226,11 +226,7 @@ impl Run<'_, '_> {
     ) -> Result<()> {
         let DownloadError { next, problem } = error;
         // By whoever serves the file, not by this machine.
-        let refused = match next {
-            Next::Refresh => true,
-            Next::GiveUp => problem.code == "download_failed",
-            _ => false,
-        };
+        let refused = matches!(next, Next::Refresh | Next::Refused);
         let disk_is_full = problem.code == code::DISK_FULL;
         let local = Failure {
             asset: Some(asset),

@@ -116,7 +116,7 @@ impl SaveJob {
                     self.video.urls.clear();
                     return Err(None);
                 }
-                Next::GiveUp => return failed(error),
+                Next::Refused | Next::GiveUp => return failed(error),
             };
             match pause {
                 Some(pause) => {
