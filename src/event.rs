@@ -194,13 +194,20 @@ impl Entry {
             }
             Event::Stalled => HookEvent::Stalled,
             Event::Attention { .. } => HookEvent::Attention,
-            Event::Unavailable { asset, .. } if *asset == Asset::Video => HookEvent::Failed,
+            _ if self.loses_the_video(video) => HookEvent::Failed,
             _ if self.was.is_none() => return None,
             _ if video.ended_badly() => HookEvent::Failed,
             _ if video.is_completed() => HookEvent::Completed,
             _ => return None,
         };
         Some((event, None))
+    }
+
+    /// Nothing is left of what was paid for.
+    pub fn loses_the_video(&self, video: &Video) -> bool {
+        let asset = Asset::Video;
+        matches!(&self.event, Event::Unavailable { asset: lost, .. } if *lost == asset)
+            && video.is_given_up()
     }
 
     pub fn severity(&self, video: &Video) -> Severity {
@@ -212,8 +219,7 @@ impl Entry {
             Event::Message { state, .. } if *state == MessageState::Sent => Severity::Step,
             Event::Stalled | Event::Attention { .. } | Event::Candidates { .. } => Severity::Bad,
             Event::Message { .. } => Severity::Bad,
-            // Without the video itself there is nothing left of what was paid for.
-            Event::Unavailable { asset, .. } if *asset == Asset::Video => Severity::Bad,
+            _ if self.loses_the_video(video) => Severity::Bad,
             Event::Unavailable { .. } => Severity::Outcome,
             Event::Saved(_) | Event::Repaired(_) | Event::Lost { .. } => Severity::Outcome,
             Event::Error(Failure { own, notify, .. }) if *own => {

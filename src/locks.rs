@@ -40,13 +40,16 @@ const WITNESS: [u8; 8] = *b"witness:";
 
 /// How far the database had come when that was last written beside it; 0 where it never was.
 pub(crate) fn witness(database: &Path) -> i64 {
-    let mut found = [0; 16];
     let mut look = OpenOptions::new();
     look.read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    let read = look
-        .open(beside(database, "-lock"))
-        .and_then(|file| file.read_exact_at(&mut found, WITNESS_AT));
+    look.open(beside(database, "-lock"))
+        .map_or(0, |file| witness_in(&file))
+}
+
+fn witness_in(file: &File) -> i64 {
+    let mut found = [0; 16];
+    let read = file.read_exact_at(&mut found, WITNESS_AT);
     let (mark, number) = found.split_at(WITNESS.len());
     match number.try_into() {
         Ok(number) if read.is_ok() && mark == WITNESS => i64::from_be_bytes(number),
@@ -107,6 +110,10 @@ impl Locks {
         apart
             .unwrap_or_else(|| Ok(self.clone()))?
             .try_row(purpose, row)
+    }
+
+    pub(crate) fn witness(&self) -> i64 {
+        witness_in(&self.file)
     }
 
     /// Notes how far the database has come. Whether that succeeds matters only after somebody puts a backup back.

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::process::{self, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,6 +31,16 @@ pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
 const LAST_RECORDS: Duration = Duration::from_millis(800);
 const MANNERS: Duration = Duration::from_millis(200);
 
+static RECORDING: AtomicBool = AtomicBool::new(false);
+
+/// What `record` writes down is there or not when a signal comes meanwhile.
+pub(crate) fn recording<T>(record: impl FnOnce() -> T) -> T {
+    RECORDING.store(true, Ordering::Relaxed);
+    let recorded = record();
+    RECORDING.store(false, Ordering::Relaxed);
+    recorded
+}
+
 /// From here on the two signals end the process at once.
 pub(crate) fn install(screen: &Arc<Screen>) -> io::Result<()> {
     let screen = Arc::clone(screen);
@@ -39,7 +50,10 @@ pub(crate) fn install(screen: &Arc<Screen>) -> io::Result<()> {
         let (said, done) = channel();
         let last_line = thread::Builder::new().spawn(move || {
             screen.progress.end();
-            screen.note("interrupted; nothing is lost, the next check carries on");
+            screen.note(match RECORDING.load(Ordering::Relaxed) {
+                true => "interrupted; tracker list shows whether it was recorded",
+                false => "interrupted; nothing is lost, the next check carries on",
+            });
             said.send(()).ok();
         });
         if last_line.is_ok() {

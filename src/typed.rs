@@ -66,7 +66,10 @@ pub(crate) fn usual_statuses() -> Vec<&'static str> {
     let ours = Phase::ALL.iter().filter(|phase| **phase != Phase::Accepted);
     let ours = ours.map(|phase| phase.word());
     let ends = Outcome::ALL.iter().map(|outcome| outcome.word());
-    let theirs = ["waiting", "pending", "processing"];
+    let theirs = ["waiting", "pending", "processing", "queued", "running"];
+    let sessions = ["thinking", "generating", "waiting_for_input", "reviewing"];
+    let gone = ["cancelled", "canceled", "deleted", "trashed", "expired"];
+    let theirs = theirs.into_iter().chain(sessions).chain(gone);
     ours.chain(theirs).chain(ends).collect()
 }
 

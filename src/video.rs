@@ -522,6 +522,13 @@ impl Video {
         is_lost || self.is_failed()
     }
 
+    /// Whether the video is there and its file is given up. A session whose video is another row's lacks nothing.
+    pub fn is_given_up(&self) -> bool {
+        let given_up =
+            |file: &File| file.asset == Asset::Video && file.state == FileState::Unavailable;
+        self.is_completed() && self.video_id.is_some() && self.files.iter().any(given_up)
+    }
+
     /// Whether nothing is left to do. The database's triggers keep [`Video::finished`] by the same rule.
     pub fn is_over(&self) -> bool {
         self.ended_badly()

@@ -100,7 +100,9 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
     };
     let named = load(&store, named.as_deref().unwrap_or_default())?;
     // In this run or before; a `missing` one may be back by now.
-    let ended_badly = named.iter().any(Video::ended_badly);
+    let ended_badly = named
+        .iter()
+        .any(|video| video.ended_badly() || video.is_given_up());
     say_what_cannot_be_asked(context, &named);
     let bad = ended_badly && (args.exit_status || args.wait);
     if bad && reporter.tally.failed == 0 && reporter.reports_again {

@@ -157,10 +157,9 @@ impl Args {
 
 /// A retry that is forgotten stays counted, or the next one of the same row would get its key, and at HeyGen its video.
 fn forget(tx: &Tx<'_>, row: RowId) -> Result<()> {
-    let original = tx.video(row)?.and_then(|video| video.retry_of);
-    if let Some(original) = original.map(|row| tx.video(row)).transpose()?.flatten() {
+    if let Some(original) = tx.retried_by(row)? {
         let forgotten = Event::RetryForgotten { retry: row.0 };
-        tx.append(original.id, &Entry::new(forgotten), time::now())?;
+        tx.append(original, &Entry::new(forgotten), time::now())?;
     }
     tx.forget(row)?;
     Ok(())

@@ -23,11 +23,15 @@ pub struct Args {
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let database = std::path::absolute(context.database()?)
         .map_err(|source| Problem::system("find the working directory", &source))?;
+    let most = match args.allow_submit {
+        true => max_per_day(args.max_per_day, context)?,
+        false => None,
+    };
     McpServer {
         env: context.env.clone(),
         database,
         allow_submit: args.allow_submit,
-        max_per_day: max_per_day(args.max_per_day, context)?.unwrap_or(10),
+        max_per_day: most.unwrap_or(10),
         turn: std::sync::Arc::default(),
     }
     .run()?;

@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
     let screen = &context.screen;
     // Otherwise the pass said so; a check that runs at the same time may have been faster.
-    let is_news = tally.messages == 0;
+    let is_news = tally.replies == 0;
     if let (Some(state), true, true) = (state, is_news, screen.json) {
         screen.json_line(&message_line(row, MessageKind::Reply, state, None));
     }

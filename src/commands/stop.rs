@@ -1,9 +1,12 @@
 //! `tracker stop`: end an agent's session, so that it holds no slot of the account any more.
 
 use super::{Context, find_video, load, no_session};
+use crate::decide;
 use crate::error::{Exit, Problem, Result};
+use crate::locks::Purpose;
 use crate::pass::{Access, Level, PassOptions, Scope};
 use crate::render::fields::Field;
+use crate::time;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -43,13 +46,23 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             "give the right key with HEYGEN_API_KEY_FILE".to_owned(),
         );
     }
-    // A message that was still to be sent would set it going again.
-    if store.write(|tx| tx.withdraw_messages(row))? {
-        let note = "what was recorded for it and not sent yet is not sent any more";
-        context.screen.note(note);
-    }
+    // Nobody sends it a message meanwhile.
+    let sending = store.locks()?.try_row(Purpose::Send, row)?;
+    let guard = sending.ok_or_else(|| Problem::in_use(row))?;
     // Stopped twice is stopped: nothing has to be recorded before.
     access.client.stop(session)?;
+    let withdrawn = store.write(|tx| {
+        let unsent = tx.withdraw_messages(row)?;
+        if let Some(video) = tx.video(row)? {
+            tx.apply(&decide::stopped(&video, &unsent, time::now()), time::now())?;
+        }
+        Ok(!unsent.is_empty())
+    })?;
+    if withdrawn {
+        let warning = "what was recorded for it and not sent yet is not sent any more";
+        context.screen.warn(warning);
+    }
+    drop(guard);
     let (scope, options) = (Scope::Named(vec![row]), PassOptions::default());
     let tally = context.pass(&mut store, scope, Level::Events, options)?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);

@@ -17,6 +17,7 @@ use crate::render::fields::Field;
 use crate::render::screen::Screen;
 use crate::render::show::lost_hint;
 use crate::render::{human, json, text};
+use crate::signals;
 use crate::store::{NewVideo, Store, Tx};
 use crate::time::{self, DAY, Timestamp};
 use crate::video::{Phase, RowId, Video};
@@ -73,6 +74,7 @@ impl SubmitOptions {
             // Without a usable key nothing is recorded: the user is there and can fix it.
             Err(error) => return Err(error),
         };
+        context.heed_signals();
         let mut store = context.open_or_create()?;
         let now = time::now();
         let new = new.into_iter().map(|(mut new, _)| {
@@ -83,9 +85,7 @@ impl SubmitOptions {
             new
         });
         let most = max_per_day(self.max_per_day, context)?;
-        let recorded = self.record(&mut store, new, most, now)?;
-        // Until here a signal ends the command without a word: nothing is recorded that a check could go on with.
-        context.heed_signals();
+        let recorded = signals::recording(|| self.record(&mut store, new, most, now))?;
         // Before anything is sent: there is still time for Ctrl-C and forget.
         recorded.note_duplicates(context, now);
         Ok(self.send_and_report(context, &mut store, recorded))
@@ -144,7 +144,7 @@ impl SubmitOptions {
             Exit::Auth
         } else if videos.iter().any(|video| video.phase == Phase::Rejected) {
             Exit::Trouble
-        } else if self.wait && videos.iter().any(Video::ended_badly) {
+        } else if self.wait && videos.iter().any(|v| v.ended_badly() || v.is_given_up()) {
             // Perhaps before, as a row that was known already.
             sent.or(Exit::BadEnd)
         } else if self.wait {

@@ -145,6 +145,25 @@ pub(super) fn follow(
     }
 }
 
+/// A person stopped the session: nothing sets it going again, neither what was still to be said nor what would be said
+/// by itself.
+pub fn stopped(video: &Video, unsent: &[(MessageKind, String)], now: Timestamp) -> Decision {
+    let mut decision = Decision::change(video);
+    // Past the poll that asks it to go on, and past the question that is answered by itself.
+    decision.video.failed_polls = NUDGE_AT;
+    decision.video.attention_at = Some(now);
+    for (message, text) in unsent {
+        decision.event(Event::Message {
+            message: *message,
+            text: text.clone(),
+            state: MessageState::Refused,
+            run_id: None,
+            why: Some("the session was stopped".to_owned()),
+        });
+    }
+    decision
+}
+
 /// What became of a message that was answered so. Unlike a submission it has no key: whatever may have arrived behind a
 /// gateway is not said twice.
 pub fn after_message(error: &ApiError) -> MessageState {

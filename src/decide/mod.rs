@@ -31,7 +31,7 @@ mod verdict;
 use std::time::Duration;
 
 pub(crate) use agent::links;
-pub use agent::{after_message, leave_video_to, revived, wants_answer};
+pub use agent::{after_message, leave_video_to, revived, stopped, wants_answer};
 pub use blame::{Breaker, Circuit};
 pub(crate) use files::{FileFact, file, to_fetch, want_again};
 pub(crate) use lost::{Trace, looked, may_be, may_begin, trace};

@@ -317,7 +317,10 @@ impl McpServer {
         let limit = asked.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
         // An empty list would be taken for an answer.
         let unknown = |word: &str, here: &str| {
-            let hint = format!("the status words here: {here}");
+            let hint = match here {
+                "" => "there are no videos yet".to_owned(),
+                here => format!("the status words here: {here}"),
+            };
             Err(Problem::usage(format!("no video is {word:?}"), hint))
         };
         let page = self.read(|tx| {
@@ -425,7 +428,8 @@ impl ToolCall<'_> {
                     return Err(problem(&line["error"]).unwrap_or_else(|| local("no usable key")));
                 }
                 Some("message") if line["state"] == "sent" => {}
-                Some("error" | "stalled" | "message") => answer.errors.push(line),
+                Some("unavailable") if line["asset"] != "video" => {}
+                Some("error" | "stalled" | "message" | "unavailable") => answer.errors.push(line),
                 Some("summary") => {
                     answer.unfinished = line["unfinished"].as_u64();
                     answer.next_check_seconds = line["next_check_seconds"].as_u64();

@@ -207,6 +207,7 @@ impl<'a, 's> Run<'a, 's> {
                 break false;
             }
         };
+        self.reporter.tally.out_of_time |= !whole;
         self.conclude_polls(store)?;
         if whole {
             self.conclude_sends();

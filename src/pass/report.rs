@@ -37,7 +37,7 @@ pub(crate) struct Tally {
     #[serde(skip)]
     pub rejected: u64,
     #[serde(skip)]
-    pub messages: u64,
+    pub replies: u64,
     /// What kept the whole run from something.
     #[serde(skip)]
     pub outages: u64,
@@ -67,7 +67,7 @@ pub(crate) enum Level {
     Events,
     /// What needs a person and trouble, each kind of it once, and all on stderr: the command's results are others.
     Aside,
-    /// The same but for how rows end: the command itself prints the rows.
+    /// The same but for how rows end and what they may have become: the command itself prints the rows.
     Outages,
 }
 
@@ -142,7 +142,10 @@ impl<'a> Reporter<'a> {
                 error.is_some_and(|error| self.said.insert(error.code.clone()))
             }
             // It is news once: no later run hears of it.
-            Severity::Bad => entry.was.is_none() || self.level == Level::Aside,
+            Severity::Bad if self.level == Level::Aside => true,
+            Severity::Bad => {
+                entry.was.is_none() && !matches!(entry.event, Event::Candidates { .. })
+            }
             _ => false,
         };
         if is_new {
@@ -163,10 +166,10 @@ impl<'a> Reporter<'a> {
                 tally.bytes += file.bytes;
             }
             Event::Repaired(_) => tally.saved += 1,
-            Event::Message { .. } => tally.messages += 1,
-            // Paid for, and nothing is left of it.
-            Event::Unavailable { asset, .. } if *asset == Asset::Video => tally.failed += 1,
-            _ => {}
+            Event::Message { message, .. } => {
+                tally.replies += u64::from(*message == MessageKind::Reply);
+            }
+            _ => tally.failed += u64::from(entry.loses_the_video(video)),
         }
         if let Severity::Error { .. } = severity {
             tally.errors += 1;

@@ -16,7 +16,7 @@ use crate::locks::{Guard, Purpose};
 use crate::render::human;
 use crate::store::{Store, Trouble};
 use crate::time::{self, LONGEST_WAIT, Timestamp};
-use crate::video::{IdempotencyKey, Job, Outage, Phase, RowId, Video};
+use crate::video::{IdempotencyKey, Job, Kind, Outage, Phase, RowId, Video};
 
 /// POSTs in a row that came to nothing, after which the rest waits for the next run.
 const FAILURES: u32 = 3;
@@ -277,20 +277,26 @@ impl Run<'_, '_> {
         let identity = self.identity.clone();
         self.request(move |access| {
             let posted = access.post(&ready, &identity);
-            let row = ready.video.id;
+            let (row, kind) = (ready.video.id, ready.video.kind);
             let answer = posted.as_ref().ok().map(|(answer, _)| answer.as_ref());
             let created = answer.and_then(Result::ok);
             Message {
                 accepted: created.map(|job| unrecorded(row, &job.video_id, ready.key.as_str())),
                 ..Message::new(move |run, tx| {
                     run.after.guards.push(guard);
-                    run.post_answer(tx, row, posted)
+                    run.post_answer(tx, row, kind, posted)
                 })
             }
         })
     }
 
-    fn post_answer(&mut self, tx: &Tx<'_>, row: RowId, posted: Result<Posted>) -> Result<()> {
+    fn post_answer(
+        &mut self,
+        tx: &Tx<'_>,
+        row: RowId,
+        kind: Kind,
+        posted: Result<Posted>,
+    ) -> Result<()> {
         let (answer, attempt) = match posted {
             Ok(posted) => posted,
             Err(moved) => {
@@ -302,7 +308,7 @@ impl Run<'_, '_> {
             if let Ok(created) = &answer {
                 let id = &created.video_id;
                 let what = format!("row {row} became video {id}, but was forgotten meanwhile");
-                let hint = format!("tracker add {id} tracks it");
+                let hint = format!("tracker add {id} --kind {kind} tracks it");
                 self.reporter.unrecorded(&what, &hint);
             }
             return Ok(());

@@ -71,11 +71,12 @@ impl Wait {
             let left = self
                 .deadline
                 .map_or(Duration::MAX, |at| at.saturating_duration_since(now));
-            let Some(rest) = left.checked_sub(LAST_ROUND) else {
+            thread::sleep(match left.checked_sub(LAST_ROUND) {
+                Some(rest) => pause.min(rest),
+                None if pause <= left => pause,
                 // 3 and 1 win over 4, and 4 over 5.
-                return Ok(reporter.tally.exit(false).or(Exit::Timeout));
-            };
-            thread::sleep(pause.min(rest));
+                None => return Ok(reporter.tally.exit(false).or(Exit::Timeout)),
+            });
             pause = pause.mul_f64(1.5).min(LONGEST_PAUSE.max(self.interval));
         }
         Ok(reporter.tally.exit(true))

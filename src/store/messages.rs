@@ -60,12 +60,16 @@ impl Tx<'_> {
         )
     }
 
-    /// Unsent messages of the row are never sent; whether there were any.
-    pub(crate) fn withdraw_messages(&self, row: RowId) -> Result<bool> {
-        self.changed(
-            "UPDATE messages SET state = 'refused' WHERE state = 'unsent' AND video = ?",
-            [row],
-        )
+    /// Unsent messages of the row are never sent; returns them.
+    pub(crate) fn withdraw_messages(&self, row: RowId) -> Result<Vec<(MessageKind, String)>> {
+        let mut unsent = self.unsent_messages()?;
+        unsent.retain(|message| message.row == row);
+        for message in &unsent {
+            let (from, to) = (MessageState::Unsent, MessageState::Refused);
+            self.move_message(message.id, from, to, None)?;
+        }
+        let said = unsent.into_iter();
+        Ok(said.map(|message| (message.kind, message.text)).collect())
     }
 
     /// Moves a message on from the state it was read in; `false` when somebody else did.

@@ -124,19 +124,25 @@ impl Store {
         }
         self.identity.check()?;
         // That it cannot queue is no reason not to write.
-        let next = self.locks().and_then(|locks| locks.queue()).ok().flatten();
+        let locks = self.locks().ok();
+        let next = locks
+            .as_ref()
+            .and_then(|locks| locks.queue().ok().flatten());
         let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)
             .map_err(|e| self.error(e))?;
         drop(next);
         let is_same = open::state_of(&self.path) == self.seen;
         let tx = self.tx(&transaction);
-        let value = change(&tx).map_err(|problem| self.reason(problem))?;
+        let witness = locks.as_ref().map_or(0, Locks::witness);
+        let marked = tx.mark_if_restored(witness);
+        let changed = marked.and_then(|goes_back| Ok((goes_back, change(&tx)?)));
+        let (goes_back, value) = changed.map_err(|problem| self.reason(problem))?;
         // What cannot be read here is told better by the commit and by the look at the file.
         let newest_event = tx.newest_event().unwrap_or(0);
         transaction.commit().map_err(|e| self.error(e))?;
         self.identity.check()?;
         self.seen = is_same.then(|| open::state_of(&self.path)).flatten();
-        self.note_witness(newest_event);
+        self.note_witness(newest_event, goes_back);
         Ok(value)
     }
 

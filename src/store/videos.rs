@@ -385,6 +385,15 @@ impl Tx<'_> {
         )
     }
 
+    /// The row whose retry this is, if it is still there.
+    pub fn retried_by(&self, retry: RowId) -> Result<Option<RowId>> {
+        self.value_if_any(
+            "SELECT original.id FROM videos AS retry JOIN videos AS original ON original.id = retry.retry_of
+             WHERE retry.id = ?",
+            [retry],
+        )
+    }
+
     pub fn retries(&self, original: RowId) -> Result<Vec<(RowId, Option<String>)>> {
         self.all(
             "SELECT id, body_hash FROM videos INDEXED BY videos_retried

@@ -162,7 +162,11 @@ fn a_session_whose_video_has_a_row_leaves_the_files_to_it() {
     bench.job_elsewhere("agent", "a-session", "completed");
     bench.tracker("add --all").exits(0);
     bench.tracker("add a-session --kind agent").exits(0);
-    bench.tracker("check").exits(0);
+    let hook = "echo $TRACKER_EVENT $TRACKER_ID >> log";
+    let check = ["check", "--exit-status", "--hook", hook];
+    bench.tracker_with(&check).exits(0);
+    let log = std::fs::read_to_string(bench.path("log")).expect("a log");
+    assert!(!log.contains("failed"), "nothing is lost: {log}");
     let run = bench.tracker("check").exits(0);
     run.silent();
     let rows =

@@ -599,6 +599,23 @@ fn what_was_still_to_be_said_does_not_set_a_stopped_session_going_again() {
     );
     bench.tracker("check").exits(0);
     assert!(messages(&bench, &session).is_empty());
+    assert_eq!(bench.query("SELECT state FROM messages"), "refused");
+}
+
+/// A stop that does not arrive takes nothing back.
+#[test]
+fn a_stop_that_fails_leaves_what_is_still_to_be_said() {
+    let (bench, session) = agent(&[]);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    check(&bench);
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, Fault::status(401));
+    bench.tracker("reply 1 Yes").exits(3);
+    let stop = format!("POST /v3/video-agents/{session}/stop");
+    bench.heygen.fault(&stop, Fault::status(500).forever());
+    bench.tracker("stop 1").exits(1);
+    bench.tracker("check").exits(0);
+    assert_eq!(messages(&bench, &session), ["Yes"]);
 }
 
 /// Another run was faster, or is at it.

@@ -190,6 +190,7 @@ fn a_session_whose_video_is_refused_for_a_week_ends_its_row() {
         assert_eq!(given_up[0]["type"], "unavailable", "{given_up:?}");
         let log = std::fs::read_to_string(bench.path("log")).expect("a log");
         assert_eq!(log, "failed\nidle\n", "{status}");
+        bench.tracker("check 1 --exit-status").exits(5);
         assert_eq!(bench.query("SELECT state FROM files"), "unavailable");
         assert_eq!(bench.query("SELECT finished FROM videos"), "1", "{status}");
     }

@@ -484,6 +484,17 @@ fn many_that_are_waited_for_are_asked_about_at_once() {
     check.exits(4);
     assert_eq!(requests.own, 4, "a person asked: {requests:?}");
     assert!(requests.bulk >= 2, "{requests:?}");
+    // A key that may not ask for many may ask for each.
+    let forbidden = Fault::json(
+        403,
+        &json!({"error": {"code": "forbidden", "message": "not this"}}),
+    );
+    bench
+        .heygen
+        .fault("GET /v3/videos/statuses", forbidden.forever());
+    let (check, requests) = bench.asking("check 1 2 3 --wait --timeout 3s --interval 50ms");
+    check.exits(4);
+    assert!(requests.own >= 6, "{requests:?}");
 }
 
 /// However long the pause between the rounds was to be.

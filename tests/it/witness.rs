@@ -70,7 +70,7 @@ fn a_backup_that_is_put_back_is_said_and_what_no_key_protects_waits_for_a_person
         "--prompt",
         "A film about tea",
     ];
-    bench.tracker_with(&again).exits(0);
+    bench.tracker_with(&again).exits(5);
     assert_eq!(bench.status(1), "unknown");
     assert_eq!(bench.heygen.billed().len(), billed);
     assert_eq!(bench.status(2), "waiting", "its key makes that harmless");
