@@ -194,11 +194,13 @@ fn a_relative_directory_is_fixed_when_the_video_is_submitted() {
 #[test]
 fn d15_a_file_being_fetched_is_skipped_silently() {
     let row = Rendered::new();
-    row.fault(Fault::stall_body_after(20_000, Duration::from_millis(700)));
-    let first = row.start_check("");
+    row.fault(Fault::held_body_after(20_000));
+    let mut first = row.start_check("");
     eventually("a part", || row.names() == [".part"]);
     row.check("").exits(0).silent();
     assert_eq!(row.ranges(), [""], "one writer");
+    assert!(first.try_wait().unwrap().is_none(), "it is at it");
+    row.bench.heygen.release();
     let first = wait(first).exits(0);
     assert_eq!(first.stdout.lines().count(), 1, "{}", first.screen());
     row.is_saved();
@@ -241,7 +243,8 @@ fn d17_a_signal_ends_a_transfer_at_once() {
         let check = wait(check).exits(code);
         assert!(start.elapsed() < LONG, "{name}");
         assert_eq!(check.stdout, "");
-        assert_eq!(check.stderr.lines().count(), 1, "{}", check.screen());
+        // Whoever is slow to print it does not keep anybody waiting: then there is none.
+        assert!(check.stderr.lines().count() <= 1, "{}", check.screen());
         assert_eq!(row.names(), [".part"], "{name}");
         row.converges();
     }

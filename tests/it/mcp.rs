@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::heygen::{Fault, Options};
-use crate::support::{BODY, Bench, clients, end, eventually, run};
+use crate::support::{BODY, Bench, PATIENCE, clients, end, eventually, run};
 use crate::sweep::chosen;
 
 const READING: [&str; 3] = ["get_video", "list_videos", "get_stats"];
 const FREE: [&str; 3] = ["check_videos", "download_video", "track_video"];
 const SPENDING: [&str; 3] = ["submit_video", "retry_video", "reply_to_agent"];
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client of the protocol that keeps everything it is sent.
 struct Client {
@@ -355,6 +354,7 @@ fn the_environment_bounds_what_agents_submit() {
 
 #[test]
 fn every_tool_works_and_no_answer_has_a_key_or_a_signed_url() {
+    crate::support::well_before_midnight();
     let bench = Bench::new();
     bench.heygen.add_video("feed1234", "completed");
     let mut client = Client::new(&bench, "--allow-submit");
@@ -728,11 +728,7 @@ fn a_cancelled_check_ends_and_reads_never_wait_for_it() {
     });
     let left = Instant::now();
     assert_eq!(client.leave(), Some(0));
-    assert!(
-        left.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        left.elapsed()
-    );
+    assert!(left.elapsed() < PATIENCE / 2, "{:?}", left.elapsed());
     bench.heygen.clear_faults();
     bench.assert_invariants();
 }
@@ -793,13 +789,12 @@ fn what_is_held_back_is_not_submitted_because_an_agent_asks_about_it() {
 fn a_client_that_dies_and_asks_again_by_its_key_pays_once() {
     for server_dies in [false, true] {
         let bench = Bench::new();
-        bench
-            .heygen
-            .fault("POST /v3/videos", Fault::stall(Duration::from_secs(2)));
+        let lost = Fault::held().and(Fault::cut_before_answer());
+        bench.heygen.fault("POST /v3/videos", lost);
         let asked = json!({"body": body(), "request_key": "mine"});
         let mut client = Client::new(&bench, "--allow-submit");
         client.start("submit_video", asked.clone());
-        eventually("it was sent", || bench.heygen.posts().len() == 1);
+        eventually("it was sent", || bench.heygen.holding() == 1);
         assert_paid_once_however_it_ends(&bench, client, server_dies, &asked);
     }
 }
@@ -818,6 +813,7 @@ fn assert_paid_once_however_it_ends(
         client.leave();
     }
     drop(client);
+    bench.heygen.release();
 
     let mut client = Client::new(bench, "--allow-submit");
     assert_eq!(client.get("submit_video", asked.clone())["video"]["id"], 1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::heygen::{Fault, Options, Render};
 
-use crate::support::{BODY, Bench, end, eventually};
+use crate::support::{BODY, Bench, PATIENCE, end, eventually};
 
 /// Bytes of each video of the great melee.
 const FILE: u64 = 1024 * 1024;
@@ -149,16 +149,15 @@ fn two_checks_send_each_queued_row_once() {
 fn a_check_leaves_a_submit_in_flight_alone() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
-    bench
-        .heygen
-        .fault("POST /v3/videos", Fault::delay(Duration::from_secs(1)));
+    bench.heygen.fault("POST /v3/videos", Fault::held());
     let submit = bench.start("submit body.json");
-    eventually("the POST has arrived", || !bench.heygen.posts().is_empty());
+    eventually("the POST has arrived", || bench.heygen.holding() == 1);
     bench.tracker("check").exits(0).silent();
     assert!(
         bench.query("SELECT video_id FROM videos").is_empty(),
         "the answer was not there yet"
     );
+    bench.heygen.release();
     end(submit).exits(0);
     assert_eq!(bench.heygen.posts().len(), 1);
     assert_eq!(bench.status(1), "waiting");
@@ -171,9 +170,9 @@ fn the_locks_of_a_killed_submit_are_free() {
     bench.file("body.json", BODY);
     bench
         .heygen
-        .fault("POST /v3/videos", Fault::stall(Duration::from_secs(1)));
+        .fault("POST /v3/videos", Fault::stall(PATIENCE));
     let mut submit = bench.start("submit body.json");
-    eventually("the POST has arrived", || !bench.heygen.posts().is_empty());
+    eventually("it is bought", || bench.heygen.billed().len() == 1);
     submit.kill().expect("a kill");
     assert_eq!(end(submit).code, None);
     bench.assert_nothing_locked();
@@ -196,14 +195,11 @@ fn a_download_under_way_keeps_nobody_waiting() {
     let bench = Bench::new();
     bench.submit(2).exits(0);
     bench.heygen.finish(&bench.video_id(1));
-    bench.heygen.fault(
-        "GET /files",
-        Fault::stall_body_after(30_000, Duration::from_secs(2)),
-    );
+    bench
+        .heygen
+        .fault("GET /files", Fault::held_body_after(30_000));
     let slow = bench.start("check");
-    eventually("the file is asked for", || {
-        !bench.heygen.file_requests().is_empty()
-    });
+    eventually("the file is asked for", || bench.heygen.holding() == 1);
 
     bench.heygen.finish(&bench.video_id(2));
     let check = bench.tracker("check").exits(0);
@@ -215,6 +211,7 @@ fn a_download_under_way_keeps_nobody_waiting() {
         "partial"
     );
 
+    bench.heygen.release();
     let slow = end(slow).exits(0);
     assert!(slow.stdout.starts_with("1 saved"), "{}", slow.screen());
     assert_eq!(bench.heygen.file_requests().len(), 2);

@@ -585,23 +585,23 @@ fn p09_an_older_answer_changes_nothing_about_what_is_over() {
             bench.heygen.set_status(&id, "processing");
         }
         let route = if rows == 1 { OWN } else { BULK };
-        bench
-            .heygen
-            .fault(route, Fault::delay(Duration::from_millis(900)));
-        let before = bench.heygen.api_requests().len();
-        let slow = bench
+        bench.heygen.fault(route, Fault::held());
+        let mut slow = bench
             .command(["check"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
-        eventually("a request", || bench.heygen.api_requests().len() > before);
+        eventually("a request", || bench.heygen.holding() == 1);
         finish_all(&bench);
         bench.tracker("check").exits(0);
         assert_eq!(
             count(&bench, "status = 'completed' AND finished"),
             rows.to_string()
         );
+        let asks = slow.try_wait().expect("a child").is_none();
+        assert!(asks, "it has no answer yet");
+        bench.heygen.release();
         let slow = end(slow);
         slow.exits(0).silent();
         assert_eq!(

@@ -440,10 +440,9 @@ fn x04_whatever_the_umask_only_the_owner_reads_what_is_ours() {
         bench.shell(&place("submit body.json")).exits(0);
         let id = &bench.heygen.videos()[0];
         bench.heygen.finish(id);
-        bench.heygen.fault(
-            "GET /files",
-            Fault::stall_body_after(2_000_000, Duration::from_secs(2)),
-        );
+        bench
+            .heygen
+            .fault("GET /files", Fault::held_body_after(2_000_000));
         let mut check = Command::new("bash");
         bench.prepare(check.args([
             "-c",
@@ -469,6 +468,7 @@ fn x04_whatever_the_umask_only_the_owner_reads_what_is_ours() {
             .mode()
             & 0o777;
         assert_eq!(directory, 0o700, "umask {umask}");
+        bench.heygen.release();
         end(check).exits(0);
     }
 }

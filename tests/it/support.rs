@@ -134,7 +134,7 @@ impl Bench {
     /// The database, for looking and for setting the stage.
     pub fn db(&self) -> Connection {
         let db = Connection::open(self.db_path()).expect("the database");
-        db.busy_timeout(Duration::from_secs(5)).expect("patience");
+        db.busy_timeout(Duration::from_secs(60)).expect("patience");
         db
     }
 
@@ -578,6 +578,15 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "never: {what}");
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// For tests that say "today": begins when at least five minutes are left of it.
+pub fn well_before_midnight() {
+    const DAY: i64 = 24 * 3600;
+    let left = || DAY - (heygen_tracker::time::now().millis() / 1000).rem_euclid(DAY);
+    while left() < 300 {
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 

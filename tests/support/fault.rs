@@ -1,5 +1,7 @@
 //! What can go wrong, as values; `script` says when it strikes and `reply` carries it out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -31,10 +33,46 @@ pub struct Fault {
     /// The file host takes this for the file's entity tag.
     pub(super) etag: Option<Option<String>>,
     pub(super) delay: Duration,
+    /// Nothing is sent before the gate is opened.
+    pub(super) held: bool,
+    pub(super) gate: Gate,
     pub(super) manner: Manner,
     pub(super) framing: Framing,
     pub(super) cut: Option<Cut>,
     pub(super) extra: u64,
+}
+
+/// What held requests wait at, until [`super::Heygen::release`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gate(Arc<(AtomicBool, AtomicUsize)>);
+
+impl Gate {
+    pub(super) fn open(&self) {
+        self.0.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    /// One request more waits, until the answer is dropped.
+    pub(super) fn wait_at(&self) -> impl Drop {
+        self.0.1.fetch_add(1, Ordering::AcqRel);
+        Waits(self.clone())
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.1.load(Ordering::Acquire)
+    }
+}
+
+struct Waits(Gate);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.0.1.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// How many requests a fault applies to.
@@ -108,6 +146,7 @@ pub(super) enum Ending {
 pub(super) enum Then {
     End(Ending),
     GoOnAfter(Duration),
+    GoOnOnceReleased,
 }
 
 /// Answers instead of the real one. The request is *not* carried out.
@@ -196,6 +235,16 @@ impl Fault {
         }
     }
 
+    /// The answer as of the request's arrival is sent once [`super::Heygen::release`] says so; until then a repeated POST
+    /// with the same `Idempotency-Key` is answered 409. For whatever must happen while HeyGen is busy: no time has to be
+    /// guessed.
+    pub fn held() -> Self {
+        Self {
+            held: true,
+            ..Self::default()
+        }
+    }
+
     /// The right `Content-Length`, then only `bytes` bytes and FIN.
     pub fn truncate_body(bytes: u64) -> Self {
         Self::cut(bytes, Then::End(Ending::Close))
@@ -209,6 +258,11 @@ impl Fault {
     /// `bytes` bytes of body, silence, then the rest.
     pub fn stall_body_after(bytes: u64, silence: Duration) -> Self {
         Self::cut(bytes, Then::GoOnAfter(silence))
+    }
+
+    /// `bytes` bytes of body, then the rest once [`super::Heygen::release`] says so.
+    pub fn held_body_after(bytes: u64) -> Self {
+        Self::cut(bytes, Then::GoOnOnceReleased)
     }
 
     /// The right `Content-Length`, the whole body, `bytes` bytes more and FIN.
@@ -373,6 +427,7 @@ impl Fault {
         self.range = other.range.or(self.range);
         self.etag = other.etag.or(self.etag);
         self.delay += other.delay;
+        self.held |= other.held;
         if !matches!(other.manner, Manner::Answer) {
             self.manner = other.manner;
         }

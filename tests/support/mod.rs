@@ -41,6 +41,7 @@ pub use heygen_tracker::sandbox::{Host, Webhook};
 pub use port::Port;
 pub use record::{Billed, Recorded};
 
+use fault::Gate;
 use rate::Bucket;
 use record::Log;
 use script::Script;
@@ -137,8 +138,8 @@ struct Around {
 /// Keyed by API key and `Idempotency-Key`.
 #[derive(Default)]
 struct Replays {
-    /// Until when a repetition is refused.
-    in_flight: HashMap<(String, String), Instant>,
+    /// Until when a repetition is refused, and until what is opened.
+    in_flight: HashMap<(String, String), (Instant, Option<Gate>)>,
     /// Answers that faults made HeyGen remember.
     remembered: HashMap<(String, String), (u16, Vec<u8>)>,
 }
@@ -217,7 +218,17 @@ impl Heygen {
         lock(&self.around.script).add(route, fault, Location::caller());
     }
 
-    /// Ends every fault, used or not.
+    /// What [`Fault::held`] and [`Fault::held_body_after`] hold, goes on: everything scripted so far.
+    pub fn release(&self) {
+        lock(&self.around.script).release();
+    }
+
+    /// How many requests are held now: carried out, and not answered.
+    pub fn holding(&self) -> usize {
+        lock(&self.around.script).holding()
+    }
+
+    /// Ends every fault, used or not, and releases what is held.
     pub fn clear_faults(&self) {
         lock(&self.around.script).clear();
     }
@@ -363,6 +374,7 @@ impl Heygen {
 
 impl Drop for Heygen {
     fn drop(&mut self) {
+        self.release();
         let unused = lock(&self.around.script).unused();
         let excused = self.allow_unused.load(Ordering::Relaxed) || thread::panicking();
         assert!(excused || unused.is_empty(), "{unused}");
@@ -383,7 +395,10 @@ impl Around {
         let scripted = lock(&self.script).take(request);
         let fault = scripted.unwrap_or_else(|| self.too_many().unwrap_or_default());
         let wait = self.options.latency + fault.delay;
-        let real = fault.does_work().then(|| self.carry_out(request, wait));
+        let gate = fault.held.then(|| fault.gate.clone());
+        let real = fault
+            .does_work()
+            .then(|| self.carry_out(request, wait, gate));
         let response = reply::compose(&fault, real, Host::Api)
             .with_header("X-Request-Id", format!("sandbox-{number}"));
         if let (true, Some(keys), Payload::Bytes(body)) =
@@ -398,8 +413,8 @@ impl Around {
     }
 
     /// What the stand-in answers, as changed by what it is set to be.
-    fn carry_out(&self, request: &Request, wait: Duration) -> Response {
-        if let Some(answer) = self.replayed(request, wait) {
+    fn carry_out(&self, request: &Request, wait: Duration, gate: Option<Gate>) -> Response {
+        if let Some(answer) = self.replayed(request, wait, gate) {
             return answer;
         }
         let response = self.sandbox.answer(Host::Api, request);
@@ -413,17 +428,19 @@ impl Around {
     }
 
     /// The answer to a repeated POST whose first answer is still on its way, or was made up by a fault.
-    fn replayed(&self, request: &Request, wait: Duration) -> Option<Response> {
+    fn replayed(&self, request: &Request, wait: Duration, gate: Option<Gate>) -> Option<Response> {
         let keys = keys(request)?;
         let mut replays = lock(&self.replays);
         if let Some((status, body)) = replays.remembered.get(&keys) {
             return Some(Response::new(*status).with_body("application/json", body.clone()));
         }
-        let until = replays.in_flight.get(&keys);
-        if until.is_some_and(|until| Instant::now() < *until) {
+        let in_flight = replays.in_flight.get(&keys);
+        if in_flight.is_some_and(|(until, gate)| {
+            Instant::now() < *until || gate.as_ref().is_some_and(|gate| !gate.is_open())
+        }) {
             return Some(reply::of_status(409));
         }
-        let settled = Instant::now() + wait;
+        let settled = (Instant::now() + wait, gate);
         replays.in_flight.entry(keys).or_insert(settled);
         None
     }

@@ -2,17 +2,20 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heygen_tracker::http::{Payload, Response, Wire};
 use heygen_tracker::sandbox::Host;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use super::fault::{Content, Cut, Ending, Fault, Framing, Manner, Then};
+use super::fault::{Content, Cut, Ending, Fault, Framing, Gate, Manner, Then};
 
 /// After this much even an endless answer ends.
 const ENDLESS: u64 = 1024 * 1024 * 1024;
+
+/// After this long nothing is held any more: even a test that forgets to release it ends.
+const HELD_AT_MOST: Duration = Duration::from_secs(300);
 
 /// The answer's content and headers: what the fault wants, made from the real answer where it wants that.
 pub(super) fn compose(fault: &Fault, real: Option<Response>, host: Host) -> Response {
@@ -146,6 +149,9 @@ pub(super) fn deliver(
         && fault.extra == 0
         && !response.has_header("Content-Length");
     wire.pause(wait)?;
+    if fault.held {
+        until_open(wire, &fault.gate)?;
+    }
     if let Manner::Silence(silence) = fault.manner {
         wire.pause(silence)?;
         return end(wire, Ending::Close);
@@ -157,6 +163,16 @@ pub(super) fn deliver(
         Manner::Answer | Manner::Silence(_) if plain => wire.send(response),
         Manner::Answer | Manner::Silence(_) => send(wire, &fault, response),
     }
+}
+
+/// Waits without sending anything; an error when the server stops meanwhile.
+fn until_open(wire: &Wire<'_>, gate: &Gate) -> io::Result<()> {
+    let _one_more = gate.wait_at();
+    let start = Instant::now();
+    while !gate.is_open() && start.elapsed() < HELD_AT_MOST {
+        wire.pause(Duration::from_millis(2))?;
+    }
+    Ok(())
 }
 
 /// The server closes a connection after an error.
@@ -186,6 +202,7 @@ fn send(wire: &mut Wire<'_>, fault: &Fault, mut response: Response) -> io::Resul
         match then {
             Then::End(ending) => return end(wire, ending),
             Then::GoOnAfter(silence) => wire.pause(silence)?,
+            Then::GoOnOnceReleased => until_open(wire, &fault.gate)?,
         }
     }
     frame(wire, fault.framing, &mut body)?;

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::fault::{Fault, Times};
+use super::fault::{Fault, Gate, Times};
 use heygen_tracker::http::Request;
 
 /// What [`super::Heygen::fault`] was told, in order.
@@ -29,6 +29,11 @@ struct Route {
 
 impl Script {
     pub(super) fn add(&mut self, route: &str, fault: Fault, place: &'static Location<'static>) {
+        // A copy of one that was released is held again.
+        let fault = Fault {
+            gate: Gate::default(),
+            ..fault
+        };
         self.entries.push(Entry {
             route: Route::new(route),
             left: match fault.times {
@@ -61,8 +66,22 @@ impl Script {
         taken
     }
 
+    /// Nothing scripted so far holds a request any longer, not even one that is still to come.
+    pub(super) fn release(&self) {
+        for entry in &self.entries {
+            entry.fault.gate.open();
+        }
+    }
+
+    /// How many requests are held.
+    pub(super) fn holding(&self) -> usize {
+        let gates = self.entries.iter().map(|entry| &entry.fault.gate);
+        gates.map(Gate::waiting).sum()
+    }
+
     /// Ends everything scripted so far.
     pub(super) fn clear(&mut self) {
+        self.release();
         self.entries.clear();
     }
 

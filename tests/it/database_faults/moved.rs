@@ -6,20 +6,12 @@ use super::*;
 #[track_caller]
 fn check_while(bench: &Bench, meanwhile: impl FnOnce()) -> Run {
     let posts = bench.heygen.posts().len();
-    bench.heygen.fault(
-        "GET /v3/videos/{id}",
-        Fault::delay(Duration::from_millis(700)),
-    );
+    bench.heygen.fault("GET /v3/videos/{id}", Fault::held());
     bench.heygen.finish(&bench.video_id(1));
     let check = bench.start("check");
-    eventually("the check asks", || {
-        bench
-            .heygen
-            .requests()
-            .iter()
-            .any(|request| request.method == "GET")
-    });
+    eventually("the check asks", || bench.heygen.holding() == 1);
     meanwhile();
+    bench.heygen.release();
     let check = end(check).exits(1);
     assert!(
         check

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::support::eventually;
 
 #[test]
 fn skips_and_counts_choose_the_requests() {
@@ -124,6 +125,44 @@ fn silence_lasts_as_long_as_scripted() {
     }
     sandbox.fault("GET /v3/users/me", Fault::drip(Duration::from_micros(100)));
     assert_eq!(get(&sandbox, "/v3/users/me").status, 200);
+}
+
+#[test]
+fn what_is_held_goes_on_when_it_is_released() {
+    let sandbox = start();
+    let (_, url) = finished(&sandbox);
+    let file = || send(&url, "GET", &[], b"").map(|got| got.body.len());
+    for fault in [Fault::held(), Fault::held_body_after(10)] {
+        sandbox.fault("GET /files", fault.clone());
+        thread::scope(|scope| {
+            let waits = scope.spawn(file);
+            eventually("it is held", || sandbox.holding() == 1);
+            assert_eq!(file(), Some(65536), "nobody else is");
+            assert!(!waits.is_finished());
+            sandbox.release();
+            assert_eq!(waits.join().unwrap(), Some(65536));
+        });
+        assert_eq!(sandbox.holding(), 0);
+        // Who comes late is not held; who was told to hold again, is.
+        sandbox.fault("GET /files", fault.clone().nth(1));
+        sandbox.release();
+        assert_eq!((file(), file()), (Some(65536), Some(65536)));
+        sandbox.fault("GET /files", fault);
+        thread::scope(|scope| {
+            let waits = scope.spawn(file);
+            eventually("it is held", || sandbox.holding() == 1);
+            sandbox.clear_faults();
+            assert_eq!(waits.join().unwrap(), Some(65536));
+        });
+    }
+    let lost = Fault::held().and(Fault::cut_before_answer());
+    sandbox.fault("GET /files", lost);
+    thread::scope(|scope| {
+        let waits = scope.spawn(file);
+        eventually("it is held", || sandbox.holding() == 1);
+        sandbox.release();
+        assert_eq!(waits.join().unwrap(), None);
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Same key, same answer, one bill.
 
 use super::*;
+use crate::support::eventually;
 
 #[test]
 fn a_key_replays_its_answer_for_a_day() {
@@ -20,14 +21,13 @@ fn a_key_replays_its_answer_for_a_day() {
 #[test]
 fn a_key_in_flight_is_409() {
     let sandbox = start();
-    sandbox.fault("POST /v3/videos", Fault::delay(Duration::from_millis(300)));
+    sandbox.fault("POST /v3/videos", Fault::held());
     thread::scope(|scope| {
         let slow = scope.spawn(|| post(&sandbox, "k", &avatar()).status);
-        while sandbox.billed().is_empty() {
-            thread::sleep(Duration::from_millis(5));
-        }
+        eventually("it is held", || sandbox.holding() == 1);
         let refused = post(&sandbox, "k", &avatar());
         assert_eq!(refused.json()["error"]["code"], "request_in_progress");
+        sandbox.release();
         assert_eq!(slow.join().unwrap(), 200);
     });
     assert_eq!(post(&sandbox, "k", &avatar()).status, 200);

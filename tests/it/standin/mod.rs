@@ -43,7 +43,7 @@ fn send(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Optio
     let (host, path) = rest.split_once('/').unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(crate::support::PATIENCE))
         .unwrap();
     let mut head = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in headers {

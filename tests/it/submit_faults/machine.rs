@@ -30,13 +30,14 @@ fn s12_two_checks_send_each_row_once() {
 fn s12_a_check_beside_a_submit_in_flight_skips_it_silently() {
     let bench = Bench::new();
     bench.file("body.json", BODY);
-    bench.heygen.fault(POST, Fault::delay(2 * SECOND));
+    bench.heygen.fault(POST, Fault::held());
     let submit = start(&mut bench.command(["submit", "body.json"]));
-    eventually("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.holding() == 1);
     assert_eq!(bench.status(1), "sending");
     bench.tracker("check").exits(0).silent();
     bench.tracker("check 1").exits(0);
     assert_eq!(bench.heygen.posts()[0].answered, None, "still in flight");
+    bench.heygen.release();
     let submit = end_of(submit).exits(0);
     assert!(
         submit.stdout.ends_with("\twaiting\n"),
@@ -50,11 +51,12 @@ fn s12_a_check_beside_a_submit_in_flight_skips_it_silently() {
 #[test]
 fn s12_an_expired_row_that_somebody_is_sending_is_left_to_them() {
     let bench = queued();
-    bench.heygen.fault(POST, Fault::delay(SECOND));
+    bench.heygen.fault(POST, Fault::held());
     let sender = start(&mut bench.command(["check"]));
-    eventually("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.holding() == 1);
     bench.advance(21 * HOUR);
     bench.tracker("check").exits(0).silent();
+    bench.heygen.release();
     end_of(sender).exits(0).silent();
     ends_well(&bench);
 }
@@ -166,11 +168,12 @@ fn s15_a_submit_that_recorded_its_rows_exits_0_whatever_happens_to_the_answers()
 #[test]
 fn s15_a_database_moved_away_during_the_post_is_noticed_and_carried_on_from() {
     let bench = queued();
-    bench.heygen.fault(POST, Fault::delay(SECOND));
+    bench.heygen.fault(POST, Fault::held());
     let check = start(&mut bench.command(["check"]));
-    eventually("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.holding() == 1);
     let away = bench.path("away.db");
     std::fs::rename(bench.db_path(), &away).expect("a move");
+    bench.heygen.release();
     let check = end_of(check).exits(1);
     assert_purchase_is_told(&bench, &check);
     assert!(!bench.db_path().exists(), "no stray database");
@@ -182,10 +185,11 @@ fn s15_a_database_moved_away_during_the_post_is_noticed_and_carried_on_from() {
 fn s15_a_database_replaced_during_the_post_gets_nothing() {
     let bench = queued();
     std::fs::copy(bench.db_path(), bench.path("copy.db")).expect("a copy");
-    bench.heygen.fault(POST, Fault::delay(SECOND));
+    bench.heygen.fault(POST, Fault::held());
     let check = start(&mut bench.command(["check"]));
-    eventually("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.holding() == 1);
     std::fs::rename(bench.path("copy.db"), bench.db_path()).expect("a replacement");
+    bench.heygen.release();
     let check = end_of(check).exits(1);
     assert_purchase_is_told(&bench, &check);
     // The copy is from before the POST and has the same key: what is sent again is not bought again.
@@ -196,12 +200,11 @@ fn s15_a_database_replaced_during_the_post_gets_nothing() {
 fn s15_a_database_moved_away_before_the_post_stops_it() {
     let bench = queued_on(Bench::new(), 40);
     // The first one goes alone.
-    bench
-        .heygen
-        .fault(POST, Fault::delay(SECOND).nth(1).times(16));
+    bench.heygen.fault(POST, Fault::held().nth(1).times(16));
     let check = start(&mut bench.command(["check"]));
-    eventually("the POSTs", || bench.heygen.posts().len() == 17);
+    eventually("the POSTs", || bench.heygen.holding() == 16);
     std::fs::rename(bench.db_path(), bench.path("away.db")).expect("a move");
+    bench.heygen.release();
     end_of(check).exits(1);
     assert_eq!(bench.heygen.posts().len(), 17);
     // Until then the same key is refused as in progress.
@@ -223,10 +226,11 @@ fn s15_a_disk_that_fills_up_during_the_post_loses_nothing() {
         return;
     };
     bench.file("body.json", BODY);
-    bench.heygen.fault(POST, Fault::delay(SECOND));
+    bench.heygen.fault(POST, Fault::held());
     let submit = start(&mut disk.command(&bench, "submit --assets none body.json"));
-    eventually("the POST", || bench.heygen.posts().len() == 1);
+    eventually("the POST", || bench.heygen.holding() == 1);
     disk.fill_but(0);
+    bench.heygen.release();
     let submit = end_of(submit);
     disk.make_room();
     assert_eq!(submit.code, Some(0), "{}", submit.screen());

@@ -17,7 +17,7 @@ mod machine;
 mod options;
 mod refused;
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use heygen_tracker::time::Timestamp;
 use serde_json::json;
 
 use crate::support::{
-    BODY, Bench, Run, TRACKER, can_strace, end as end_of, eventually, run, start,
+    BODY, Bench, PATIENCE, Run, TRACKER, can_strace, end as end_of, eventually, run, skipped, start,
 };
 
 const POST: &str = "POST /v3/videos";
@@ -183,11 +183,6 @@ fn ends_well(bench: &Bench) {
     bench.assert_invariants();
 }
 
-/// Says on the real stderr, past the test harness, that (a part of) a test was not run.
-fn skip(why: &str) {
-    writeln!(std::io::stderr(), "SKIPPED: {why}").ok();
-}
-
 /// Runs the program under strace with a system call tampered with; `None`, loudly, where strace cannot be run.
 fn tampered(bench: &Bench, inject: &str, arguments: &str) -> Option<Run> {
     let works = Command::new("strace")
@@ -196,7 +191,7 @@ fn tampered(bench: &Bench, inject: &str, arguments: &str) -> Option<Run> {
         .status()
         .is_ok_and(|status| status.success());
     if !works {
-        skip(&format!(
+        skipped(&format!(
             "strace cannot be run here, so {inject} was not tried"
         ));
         return None;
@@ -229,7 +224,7 @@ impl SmallDisk {
             .status()
             .is_ok_and(|status| status.success());
         if !mounted {
-            skip("a tmpfs cannot be mounted here (not root?)");
+            skipped("a tmpfs cannot be mounted here (not root?)");
             return None;
         }
         Some(Self(place))
