@@ -52,7 +52,7 @@ fn d01_a_reset_at_any_byte_is_retried() {
 fn d01_a_body_that_stands_still_is_a_timeout() {
     let row = Rendered::new();
     row.fault(Fault::stall_body_after(20_000, PATIENCE));
-    row.check("--retries 0").exits(1);
+    row.check("--retries 0 --read-timeout 1s").exits(1);
     assert_eq!(row.error_code(), "timeout");
     row.keeps(20_000);
     row.converges();
@@ -62,15 +62,20 @@ fn d01_a_body_that_stands_still_is_a_timeout() {
 #[test]
 fn d01_headers_that_never_come_or_never_end_are_given_up() {
     let row = Rendered::new();
-    for (fault, codes) in [
-        (Fault::stall(PATIENCE), &["timeout"][..]),
-        (Fault::drip(Duration::from_secs(4)), &["timeout"]),
+    let quick = "--read-timeout 1s";
+    for (fault, patience, codes) in [
+        (Fault::stall(PATIENCE), quick, &["timeout"][..]),
+        (Fault::drip(Duration::from_secs(4)), quick, &["timeout"]),
         // Whichever comes first: too many of them, or too long a time.
-        (Fault::endless_headers(), &["network_error", "timeout"]),
-        (Fault::drop_request(), &["network_error"]),
+        (
+            Fault::endless_headers(),
+            quick,
+            &["network_error", "timeout"],
+        ),
+        (Fault::drop_request(), "", &["network_error"]),
     ] {
         row.fault(fault);
-        row.check("--retries 0").exits(1);
+        row.check(&format!("--retries 0 {patience}")).exits(1);
         let code = row.error_code();
         assert!(codes.contains(&code.as_str()), "{code}, not {codes:?}");
         row.nothing_is_kept();

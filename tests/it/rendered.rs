@@ -12,7 +12,7 @@ use crate::support::{BODY, Bench, Run, files_below, run};
 /// The route of the main file.
 pub const VIDEO: &str = "GET /files/{id}/video";
 /// Keeps tests fast.
-const QUICK: &str = "check --retry-delay 1ms --read-timeout 1s";
+const QUICK: &str = "check --retry-delay 1ms";
 
 /// One row, bought and rendered at HeyGen; the program has not heard of that yet.
 pub struct Rendered {
