@@ -91,7 +91,7 @@ fn a_hook_that_was_just_started_ends_with_its_check() {
     }
     let bench = completed();
     // Not the first one of each thread: what ends the check is quick.
-    let late = "inject=clone,clone3,vfork:delay_exit=1000000:when=2+";
+    let late = "inject=clone,clone3,vfork:delay_exit=3000000:when=2+";
     let mut check = bench.strace(
         &["trace=clone,clone3,vfork", late],
         &bench.path("log"),
@@ -160,17 +160,17 @@ fn waiting_for_a_submission_ends_in_time_though_nothing_is_answered() {
     bench.file("body.json", BODY);
     let started = Instant::now();
     let submit = bench
-        .tracker("submit body.json --wait --timeout 4s")
+        .tracker("submit body.json --wait --timeout 20s")
         .exits(4);
     let took = started.elapsed();
     assert!(
-        took < Duration::from_secs(30),
+        took < Duration::from_secs(100),
         "{took:?} {}",
         submit.screen()
     );
     assert_eq!(bench.status(1), "sending");
     bench.tracker("check --wait --timeout 1s").exits(4);
-    assert!(started.elapsed() < took + Duration::from_secs(30));
+    assert!(started.elapsed() < took + Duration::from_secs(100));
     assert_eq!(bench.heygen.posts().len(), 1, "no clock, no repetition");
 }
 
@@ -192,7 +192,7 @@ fn an_answer_that_drips_ends_with_the_waiting_too() {
     let started = Instant::now();
     bench.tracker("check --wait --timeout 6s").exits(4);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(14), "{took:?}");
+    assert!(took < Duration::from_secs(45), "{took:?}");
     assert_eq!(bench.status(1), "sending");
     bench.heygen.clear_faults();
     bench.tracker("check").exits(0);
@@ -238,7 +238,7 @@ fn an_agent_is_not_submitted_by_a_check_that_cannot_wait_for_the_answer() {
     bench.tracker("check").exits(0);
     assert_eq!(bench.heygen.billed().len(), 1);
     // Whoever submits it now wants it submitted now.
-    let submit = ["submit", "--prompt", "Tea", "--wait", "--timeout", "4s"];
+    let submit = ["submit", "--prompt", "Tea", "--wait", "--timeout", "12s"];
     bench.tracker_with(&submit).exits(4);
     assert_eq!(bench.heygen.billed().len(), 2);
 }
@@ -253,7 +253,7 @@ fn an_agent_is_not_answered_by_a_check_that_cannot_wait_for_the_answer() {
     let message = format!("POST /v3/video-agents/{session}");
     bench.heygen.fault(&message, Fault::stall(LONG).forever());
     bench.heygen.allow_unused();
-    in_time(&bench, "check --wait --timeout 2s");
+    in_time(&bench, "check --wait --timeout 12s");
     assert_eq!(bench.query("SELECT state FROM messages"), "unsent");
     bench.heygen.clear_faults();
     bench.tracker("check").exits(0);
@@ -268,7 +268,7 @@ fn the_last_round_sends_nothing_and_forgets_no_trouble_of_sending() {
     let refuse = Fault::status(402).forever();
     bench.heygen.fault("POST /v3/videos", refuse);
     bench
-        .tracker("check --wait --timeout 3s --interval 1h")
+        .tracker("check --wait --timeout 20s --interval 1h")
         .exits(1);
     assert_eq!(bench.heygen.posts().len(), 1);
 }
@@ -285,7 +285,7 @@ fn a_round_that_is_cut_off_records_what_it_learnt() {
     bench.heygen.fault("POST /v3/videos", refuse);
     let stall = Fault::stall_body_after(1000, LONG).forever();
     bench.heygen.fault("GET /files/{id}/video", stall);
-    bench.tracker("check --wait --timeout 6s").exits(1);
+    bench.tracker("check --wait --timeout 20s").exits(1);
     let count = "SELECT not_found_count FROM videos WHERE id = 2";
     assert_eq!(bench.query(count), "1");
     assert_eq!(bench.query("SELECT kind FROM troubles"), "credit");

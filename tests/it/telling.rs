@@ -431,9 +431,18 @@ fn of_several_exit_codes_the_first_of_3_1_4_5_wins() {
         (garbage_and_refused, "check --jobs 1 --exit-status", 3),
         (garbage_and_refused, "check --jobs 1 --wait --timeout 0s", 3),
     ] {
-        let bench = rendering(3);
-        stage(&bench);
-        bench.tracker(arguments).exits(code);
+        // With no time to wait, a machine that is busy may not even hear the first answers: then that is all it says.
+        for again in (0..5).rev() {
+            let bench = rendering(3);
+            stage(&bench);
+            let run = bench.tracker(arguments);
+            if run.code == Some(4) && code != 4 && again > 0 {
+                bench.heygen.allow_unused();
+                continue;
+            }
+            run.exits(code);
+            break;
+        }
     }
 }
 

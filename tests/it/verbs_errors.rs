@@ -237,12 +237,12 @@ fn waiting_with_a_refused_key_ends_with_one_error_unless_the_key_works_in_the_en
     const WAIT: &str = "submit body.json --json --wait --interval 100ms --timeout";
     let bench = Bench::seeded();
     bench.file("body.json", BODY);
-    let shown = shows_with_key(&bench, "revoked", &format!("{WAIT} 2s"));
+    let shown = shows_with_key(&bench, "revoked", &format!("{WAIT} 15s"));
     assert_eq!(shown.matches("{\"error\":").count(), 1, "{shown}");
     assert!(shown.contains("--- exit 3"), "{shown}");
 
     // Many rounds, said once.
-    let wait = format!("{} 3s", WAIT.replace(" --json", ""));
+    let wait = format!("{} 15s", WAIT.replace(" --json", ""));
     let shown = shows_with_key(&bench, "revoked", &wait);
     assert_eq!(shown.matches("error: ").count(), 1, "{shown}");
     assert!(shown.contains("--- exit 3"), "{shown}");
