@@ -84,8 +84,9 @@ fn an_outage_is_one_mail_its_end_is_one_mail_and_quiet_is_none() {
         outage[0].contains("To: ann\n") && outage[0].contains("error: cannot connect"),
         "{outage:?}"
     );
-    bench.heygen.set_reachable(Host::Api, true).unwrap();
+    // The first check that reaches HeyGen has both to say.
     bench.heygen.finish(&bench.video_id(1));
+    bench.heygen.set_reachable(Host::Api, true).unwrap();
     let over = after_ticks(3);
     let [news] = &over[1..] else {
         panic!("{over:?}")

@@ -1,6 +1,7 @@
 //! Logs that are moved, as logrotate does it, while something is appended to them.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::Daemon;
@@ -33,10 +34,19 @@ fn a_log_that_is_moved_or_cut_off_under_listen_loses_no_line() {
         assert_eq!(place.deliver(&success(&format!("e{row}"), &id)), 200);
         acted_on(&bench, usize::try_from(row).expect("a count"));
     };
+    // It is said after it was done.
+    let written = |log: &Path, row: i64| {
+        eventually("the line", || {
+            let text = fs::read_to_string(log).unwrap_or_default();
+            text.contains(&format!("{row} saved "))
+        });
+    };
     end(1);
+    written(&log, 1);
     let moved = bench.path("listen.log.1");
     fs::rename(&log, &moved).unwrap();
     end(2);
+    written(&moved, 2);
     // What `copytruncate` does.
     let copy = fs::read_to_string(&moved).unwrap();
     fs::File::options()

@@ -33,7 +33,7 @@ fn connections_that_are_closed_after_two_requests_or_a_second_are_no_trouble() {
     }
     let wait = end(waiting).exits(0);
     assert!(!wait.stderr.contains("error"), "{}", wait.screen());
-    let asked = front.asked();
+    let asked = front.asked_all();
     assert!(
         asked.iter().any(|line| line.ends_with(" 2")),
         "one was reused, and closed after that: {asked:?}"
@@ -55,16 +55,15 @@ fn an_answer_that_the_gateway_did_not_wait_for_is_asked_for_again_and_billed_onc
         return;
     };
     let bench = &front.bench;
-    bench
-        .heygen
-        .fault("POST /v3/videos", Fault::delay(Duration::from_secs(2)));
+    bench.heygen.fault("POST /v3/videos", Fault::held());
     front.tracker("submit body.json").exits(0);
+    bench.heygen.release();
     eventually("it is known that HeyGen took it", || {
         bench.advance(Duration::from_secs(60));
         front.tracker("check");
         bench.query("SELECT phase FROM videos") == "accepted"
     });
-    let asked = front.asked();
+    let asked = front.asked_all();
     assert!(asked.contains(&"504 POST 1".to_owned()), "{asked:?}");
     assert_eq!(bench.heygen.billed().len(), 1);
     bench.assert_invariants();
@@ -112,7 +111,7 @@ fn a_reload_under_a_running_download_costs_a_range_request() {
     front.reload(&Settings::default());
     let check = end(check).exits(0);
     assert!(check.stdout.contains("1 saved"), "{}", check.screen());
-    let served = front.served();
+    let served = front.served_so_many(2);
     assert_eq!(served.len(), 2, "{served:?}");
     assert!(served[0].starts_with("200 "), "{served:?}");
     // With the entity tag that came with the first part.
@@ -164,7 +163,7 @@ fn a_file_that_changed_between_two_runs_is_fetched_anew() {
     file.set_modified(written + Duration::from_secs(10))
         .unwrap();
     front.tracker("check 1").exits(0);
-    let served = front.served();
+    let served = front.served_so_many(2);
     let last = served.last().expect("a request");
     assert!(
         last.starts_with("200 ") && last.contains("bytes="),
@@ -179,7 +178,7 @@ fn a_certificate_that_is_expired_or_for_another_name_is_refused_until_it_is_repl
         return;
     };
     front.tracker("submit body.json").exits(0);
-    let asked = front.asked().len();
+    let asked = front.asked_all().len();
     for certificate in ["expired", "other"] {
         front.reload(&Settings {
             certificate,

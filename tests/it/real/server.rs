@@ -168,6 +168,21 @@ impl Front {
         lines(&self.bench, "files.log")
     }
 
+    /// Waits until nginx has written down so many requests to the file host: it does so after the answer.
+    #[track_caller]
+    pub fn served_so_many(&self, count: usize) -> Vec<String> {
+        eventually("nginx's log", || self.served().len() >= count);
+        self.served()
+    }
+
+    /// The same of all requests to the API that reached HeyGen.
+    #[track_caller]
+    pub fn asked_all(&self) -> Vec<String> {
+        let count = self.bench.heygen.api_requests().len();
+        eventually("nginx's log", || self.asked().len() >= count);
+        self.asked()
+    }
+
     /// The requests to the API: status, method, how many before it on its connection.
     pub fn asked(&self) -> Vec<String> {
         lines(&self.bench, "api.log")
