@@ -74,9 +74,6 @@ fn from_the_end_of_a_video_to_a_file_on_disk() {
     });
     bench.submit(2).exits(0);
     let (one, two) = (bench.video_id(1), bench.video_id(2));
-    // Nobody listens yet: HeyGen tries again.
-    bench.heygen.finish(&one);
-    eventually("a delivery", || relay.lost.load(Ordering::Relaxed) > 0);
     let mut again = bench.command([
         "listen",
         "--addr",
@@ -85,6 +82,9 @@ fn from_the_end_of_a_video_to_a_file_on_disk() {
         "echo $TRACKER_EVENT $TRACKER_ID >> log",
     ]);
     let listener = Listener::start(again.env("HEYGEN_WEBHOOK_SECRET", SECRET));
+    // What does not arrive HeyGen delivers again, for some seconds.
+    bench.heygen.finish(&one);
+    eventually("a delivery", || relay.lost.load(Ordering::Relaxed) > 0);
     *relay.target.lock().unwrap() = Some(listener.at.0);
     bench.heygen.fail(&two, "script_too_long", "Too long");
     eventually("both ends", || {
@@ -92,7 +92,7 @@ fn from_the_end_of_a_video_to_a_file_on_disk() {
     });
     // Each event once, then its duplicates.
     eventually("all duplicates", || {
-        relay.heard.load(Ordering::Relaxed) == 6
+        relay.heard.load(Ordering::Relaxed) >= 6
     });
     acted_on(&bench, 2);
     let count = |outcome: &str| {

@@ -200,6 +200,34 @@ fn listen_and_check_side_by_side_save_every_file_once() {
     bench.assert_invariants();
 }
 
+/// Whether the other side has taken everything that was sent to it off its connection.
+#[cfg(target_os = "linux")]
+fn was_read(stream: &TcpStream) -> bool {
+    let here = stream.local_addr().expect("an address").port();
+    let there = stream.peer_addr().expect("an address").port();
+    // `sl local_address rem_address st tx_queue:rx_queue …`, in hexadecimal digits, once for each side.
+    let queues = |from: u16, to: u16| -> Option<(String, String)> {
+        let text = std::fs::read_to_string("/proc/net/tcp").ok()?;
+        let mut lines = text.lines().map(|line| line.split_whitespace());
+        lines.find_map(|mut fields| {
+            let ends = |field: &str, port: u16| field.ends_with(&format!(":{port:04X}"));
+            let is_it = ends(fields.nth(1)?, from) && ends(fields.next()?, to);
+            let (sent, received) = fields.nth(1)?.split_once(':')?;
+            is_it.then(|| (sent.to_owned(), received.to_owned()))
+        })
+    };
+    let nothing = "00000000";
+    let sent = queues(here, there).is_some_and(|(sent, _)| sent == nothing);
+    sent && queues(there, here).is_some_and(|(_, received)| received == nothing)
+}
+
+/// There it cannot be seen; it does not take long.
+#[cfg(not(target_os = "linux"))]
+fn was_read(_: &TcpStream) -> bool {
+    thread::sleep(std::time::Duration::from_secs(3));
+    true
+}
+
 /// A delivery that has arrived is committed and answered before the end.
 #[test]
 fn sigterm_drains_and_ends_with_0_and_sigint_with_130() {
@@ -213,6 +241,7 @@ fn sigterm_drains_and_ends_with_0_and_sigint_with_130() {
         let mut waiting = listener
             .at
             .send(&delivery(&success("e1", &id), SECRET, now()));
+        eventually("it has the delivery", || was_read(&waiting));
         waiting
             .set_read_timeout(Some(Duration::from_millis(300)))
             .unwrap();
@@ -223,9 +252,7 @@ fn sigterm_drains_and_ends_with_0_and_sigint_with_130() {
         listener.signal(signal);
         eventually("a closed port", || TcpStream::connect(address).is_err());
         busy.execute_batch("COMMIT").unwrap();
-        waiting
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        waiting.set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(status(&mut waiting), 200);
         let end = listener.ended();
         assert_eq!(end.code, Some(code), "{}", end.stderr);
@@ -310,7 +337,7 @@ fn t08_refusals_that_nobody_reads_about_freeze_nothing() {
             }
         }
     });
-    let dropped = heard.recv_timeout(Duration::from_secs(30));
+    let dropped = heard.recv_timeout(PATIENCE);
     child.kill().expect("it runs");
     child.wait().expect("an end");
     reader.join().expect("all lines");

@@ -6,7 +6,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
 use heygen_tracker::video::Asset;
 use hmac::{Hmac, KeyInit, Mac};
@@ -109,7 +108,7 @@ impl Listener {
         let mut stdout = String::new();
         let pipe = self.child.stdout.as_mut().expect("a pipe");
         pipe.read_to_string(&mut stdout).expect("text");
-        while let Ok(line) = self.stderr.recv_timeout(Duration::from_secs(5)) {
+        while let Ok(line) = self.stderr.recv_timeout(PATIENCE) {
             self.heard.push(line);
         }
         End {
@@ -141,9 +140,7 @@ impl Place {
 
     pub fn send(self, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.0).expect("a connection");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         // It may refuse before it has read everything.
         stream.write_all(bytes).ok();
         stream

@@ -516,7 +516,7 @@ fn t05_too_few_descriptors_are_told_and_nothing_is_lost() {
     let bench = with_history();
     for descriptors in [4, 8, 12, 24] {
         let check = bench.shell(&format!(
-            "ulimit -n {descriptors}; timeout 60 tracker check --retries 0"
+            "ulimit -n {descriptors}; timeout 200 tracker check --retries 0"
         ));
         assert!(
             check.code.is_some_and(|code| code <= 1),
@@ -648,7 +648,7 @@ fn t05_nothing_is_lost_when_there_is_no_memory() {
     for mebibytes in (8..=400).step_by(28) {
         bench.tracker("submit body.json --queue").exits(0);
         let kibibytes = mebibytes * 1024;
-        let check = bench.shell(&format!("ulimit -v {kibibytes}; timeout 60 tracker check"));
+        let check = bench.shell(&format!("ulimit -v {kibibytes}; timeout 200 tracker check"));
         assert_ne!(check.code, Some(124), "it hangs: {}", check.screen());
         ended.insert(check.code);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{BODY, Bench, Run};
+use crate::support::{BODY, Bench, Run, well_before_midnight};
 
 const DAY: Duration = Duration::from_secs(86400);
 
@@ -53,6 +53,7 @@ fn ids(run: Run) -> String {
 
 #[test]
 fn filters() {
+    well_before_midnight();
     let bench = history();
     for (flags, expected) in [
         ("", "4 3 2 1"),

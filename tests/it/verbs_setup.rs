@@ -311,6 +311,7 @@ fn what_people_mistype_is_refused_with_a_hint_and_nothing_is_recorded() {
 
 #[test]
 fn list_takes_status_words_in_any_case_and_names_those_there_are() {
+    crate::support::well_before_midnight();
     let bench = Bench::seeded();
     bench.submit(2).exits(0);
     let run = bench.tracker("list -s WAITING").exits(0);

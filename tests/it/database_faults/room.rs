@@ -118,7 +118,7 @@ fn b06_a_disk_of_any_size_loses_nothing() {
                 tracker submit body.json >/dev/null 2>first; echo $?
                 tracker check >/dev/null 2>second; echo $?
                 mount -o remount,size=64m disk
-                if [ -s disk/tracker.db ]; then tracker check 1 --wait --timeout 20s --interval 50ms >/dev/null 2>third; echo $?; else echo 0; fi
+                if [ -s disk/tracker.db ]; then tracker check 1 --wait --timeout 3m --interval 50ms >/dev/null 2>third; echo $?; else echo 0; fi
                 cp disk/tracker.db* kept'"
         ));
         let codes: Vec<&str> = steps.stdout.lines().collect();
