@@ -71,6 +71,9 @@ pub enum Event {
     Unavailable {
         asset: Asset,
         why: Option<String>,
+        /// Another row has it: nothing is lost.
+        #[serde(skip)]
+        elsewhere: bool,
     },
     Gone {
         asset: Asset,
@@ -206,8 +209,8 @@ impl Entry {
     /// Nothing is left of what was paid for.
     pub fn loses_the_video(&self, video: &Video) -> bool {
         let asset = Asset::Video;
-        matches!(&self.event, Event::Unavailable { asset: lost, .. } if *lost == asset)
-            && video.is_given_up()
+        matches!(&self.event, Event::Unavailable { asset: lost, elsewhere: false, .. } if *lost == asset)
+            && video.is_completed()
     }
 
     pub fn severity(&self, video: &Video) -> Severity {

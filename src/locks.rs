@@ -118,6 +118,9 @@ impl Locks {
 
     /// Notes how far the database has come. Whether that succeeds matters only after somebody puts a backup back.
     pub fn set_witness(&self, number: i64) {
+        if number == self.witness() {
+            return;
+        }
         let bytes = [WITNESS, number.to_be_bytes()].concat();
         self.file.write_all_at(&bytes, WITNESS_AT).ok();
     }

@@ -107,11 +107,9 @@ fn check(args: Args, context: &Context, reporter: &mut Reporter<'_>) -> Result<E
     let bad = ended_badly && (args.exit_status || args.wait);
     if bad && reporter.tally.failed == 0 && reporter.reports_again {
         // Said by an earlier run, and the reason for the exit code of this one.
-        for video in named.iter().filter(|video| video.is_failed()) {
-            let (id, status) = (video.id, video.status());
-            let note = format!("{id} {status} before (tracker show {id})");
-            context.screen.note(&note);
-        }
+        named
+            .iter()
+            .for_each(|video| context.note_earlier_end(video));
     }
     pulse::report_damaged(&mut store, context)?;
     summary(context, &store, reporter)?;

@@ -159,6 +159,19 @@ impl Context {
         Ok(reporter.tally)
     }
 
+    /// Why an exit code speaks of a bad end that an earlier run said.
+    fn note_earlier_end(&self, video: &Video) {
+        let (id, status) = (video.id, video.status());
+        if video.is_failed() {
+            let note = format!("{id} {status} before (tracker show {id})");
+            self.screen.note(&note);
+        } else if video.is_given_up() {
+            let note =
+                format!("the video of {id} was given up before; tracker download {id} asks again");
+            self.screen.note(&note);
+        }
+    }
+
     pub fn hook(&self, flag: Option<&str>) -> Result<Option<String>> {
         match flag {
             Some(command) => Ok(Some(command.to_owned())),

@@ -6,6 +6,7 @@ use crate::decide;
 use crate::error::{Exit, Problem, Result};
 use crate::pass::{Access, Level, PassOptions, Scope, message_line};
 use crate::render::fields::Field;
+use crate::signals;
 use crate::store::{Store, Tx};
 use crate::time::{self, Timestamp};
 use crate::video::{MessageKind, MessageState, RemoteStatus, RowId};
@@ -35,9 +36,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     // Without a usable key nothing is recorded: the user is there and can fix it.
     Access::resolve(&context.env)?;
-    context.heed_signals();
     let mut store = context.open()?;
-    let row = store.write(|tx| record(tx, &args.id, &text, time::now()))?;
+    let row = signals::recording(|| {
+        context.heed_signals();
+        store.write(|tx| record(tx, &args.id, &text, time::now()))
+    })?;
     let pass = |store: &mut Store, scope| {
         context.pass(store, scope, Level::Events, PassOptions::default())
     };

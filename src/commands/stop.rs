@@ -7,6 +7,7 @@ use crate::locks::Purpose;
 use crate::pass::{Access, Level, PassOptions, Scope};
 use crate::render::fields::Field;
 use crate::time;
+use crate::video::MessageState;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -19,7 +20,6 @@ pub struct Args {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     let access = Access::resolve(&context.env)?;
-    context.heed_signals();
     let mut store = context.open()?;
     let video = store.read(|tx| find_video(tx, &args.id, true))?;
     let row = video.id;
@@ -49,20 +49,37 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     // Nobody sends it a message meanwhile.
     let sending = store.locks()?.try_row(Purpose::Send, row)?;
     let guard = sending.ok_or_else(|| Problem::in_use(row))?;
-    // Stopped twice is stopped: nothing has to be recorded before.
-    access.client.stop(session)?;
-    let withdrawn = store.write(|tx| {
-        let unsent = tx.withdraw_messages(row)?;
-        if let Some(video) = tx.video(row)? {
-            tx.apply(&decide::stopped(&video, &unsent, time::now()), time::now())?;
+    // What was still to be said would set it going again, and a stop whose answer is lost is one.
+    let withdrawn = store.write(|tx| tx.withdraw_messages(row))?;
+    if let Err(error) = access.client.stop(session) {
+        if decide::after_message(&error) != MessageState::Sending {
+            store.write(|tx| {
+                withdrawn
+                    .iter()
+                    .try_for_each(|message| tx.put_back(message))
+            })?;
         }
-        Ok(!unsent.is_empty())
+        let problem = Problem::from(error);
+        return Err(problem.with_hint(format!("it may go on: tracker stop {row} again")));
+    }
+    store.write(|tx| match tx.video(row)? {
+        Some(video) => {
+            let said = withdrawn.iter();
+            let said: Vec<_> = said
+                .map(|message| (message.kind, message.text.as_str()))
+                .collect();
+            let decision = decide::stopped(&video, &said, time::now());
+            tx.give_up_nudges(row, video.nudges_left)?;
+            tx.apply(&decision, time::now()).map(drop)
+        }
+        None => Ok(()),
     })?;
-    if withdrawn {
+    if !withdrawn.is_empty() {
         let warning = "what was recorded for it and not sent yet is not sent any more";
         context.screen.warn(warning);
     }
     drop(guard);
+    context.heed_signals();
     let (scope, options) = (Scope::Named(vec![row]), PassOptions::default());
     let tally = context.pass(&mut store, scope, Level::Events, options)?;
     context.print_rows(&load(&store, &[row])?, Field::SUBMIT);

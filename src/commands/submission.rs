@@ -74,7 +74,6 @@ impl SubmitOptions {
             // Without a usable key nothing is recorded: the user is there and can fix it.
             Err(error) => return Err(error),
         };
-        context.heed_signals();
         let mut store = context.open_or_create()?;
         let now = time::now();
         let new = new.into_iter().map(|(mut new, _)| {
@@ -85,7 +84,10 @@ impl SubmitOptions {
             new
         });
         let most = max_per_day(self.max_per_day, context)?;
-        let recorded = signals::recording(|| self.record(&mut store, new, most, now))?;
+        let recorded = signals::recording(|| {
+            context.heed_signals();
+            self.record(&mut store, new, most, now)
+        })?;
         // Before anything is sent: there is still time for Ctrl-C and forget.
         recorded.note_duplicates(context, now);
         Ok(self.send_and_report(context, &mut store, recorded))
@@ -328,6 +330,9 @@ impl SubmitOptions {
         let screen = &context.screen;
         for video in videos.iter().filter(|video| video.is_lost()) {
             warn_unanswered(video, context);
+        }
+        for video in videos.iter().filter(|video| video.is_given_up()) {
+            context.note_earlier_end(video);
         }
         for video in videos.iter().filter(|v| v.phase == Phase::Rejected) {
             let (id, code) = (video.id, video.failure_code.as_deref());

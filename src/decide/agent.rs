@@ -75,7 +75,7 @@ pub fn leave_video_to(decision: &mut Decision, before: &Video, row: RowId) {
     }
     decision.fetch.clear();
     if decision.video.is_completed() {
-        decision.give_up_files(Some(&format!("row {row} has its video")));
+        decision.leave_files_to(row);
     }
 }
 
@@ -147,15 +147,14 @@ pub(super) fn follow(
 
 /// A person stopped the session: nothing sets it going again, neither what was still to be said nor what would be said
 /// by itself.
-pub fn stopped(video: &Video, unsent: &[(MessageKind, String)], now: Timestamp) -> Decision {
+pub fn stopped(video: &Video, withdrawn: &[(MessageKind, &str)], now: Timestamp) -> Decision {
     let mut decision = Decision::change(video);
-    // Past the poll that asks it to go on, and past the question that is answered by itself.
-    decision.video.failed_polls = NUDGE_AT;
+    decision.video.nudges_left = 0;
     decision.video.attention_at = Some(now);
-    for (message, text) in unsent {
+    for (message, text) in withdrawn {
         decision.event(Event::Message {
             message: *message,
-            text: text.clone(),
+            text: (*text).to_owned(),
             state: MessageState::Refused,
             run_id: None,
             why: Some("the session was stopped".to_owned()),

@@ -9,7 +9,8 @@ use crate::download::Finished;
 use crate::error::code;
 use crate::event::{Edit, Event, Failure, SavedFile};
 use crate::time::Timestamp;
-use crate::video::{Asset, File, FileState, Operation, Part, Video};
+
+use crate::video::{Asset, File, FileState, Operation, Part, RowId, Video};
 
 /// An asset without a URL this long after the end of rendering will not get one.
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(3600);
@@ -264,10 +265,20 @@ impl Decision {
     }
 
     /// What is not here yet cannot be had; without a reason, since HeyGen does not have the video any more.
-    pub(super) fn give_up_files(&mut self, why: Option<&str>) {
+    pub(super) fn give_up_files(&mut self) {
         for file in self.video.files.clone() {
             if is_lacking(&file) {
-                self.give_up(file, why.map(str::to_owned));
+                self.give_up(file, None);
+            }
+        }
+    }
+
+    pub(super) fn leave_files_to(&mut self, row: RowId) {
+        let before = self.events.len();
+        self.give_up_files();
+        for entry in &mut self.events[before..] {
+            if let Event::Unavailable { why, elsewhere, .. } = &mut entry.event {
+                (*why, *elsewhere) = (Some(format!("row {row} has its video")), true);
             }
         }
     }
@@ -276,6 +287,7 @@ impl Decision {
         self.event(Event::Unavailable {
             asset: file.asset,
             why,
+            elsewhere: false,
         });
         self.stale_parts
             .extend(file.part.as_ref().map(|part| part.name.clone()));

@@ -215,7 +215,7 @@ fn not_found(
     decision.video.last_checked_at = Some(now);
     if video.is_completed() || video.is_failed() {
         // Ended rows never go back; but what is not saved by now is lost.
-        decision.give_up_files(None);
+        decision.give_up_files();
     } else {
         decision.video.phase = Phase::Missing;
         decision.video.missing_at = Some(now);

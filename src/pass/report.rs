@@ -327,7 +327,7 @@ fn sentence(video: &Video, event: &Event) -> String {
             let what = ": a finished download is gone and is fetched again".to_owned();
             ("repaired", what)
         }
-        Event::Unavailable { asset, why } => {
+        Event::Unavailable { asset, why, .. } => {
             let why = match why {
                 None => format!(": HeyGen has no {asset} file for it"),
                 Some(why) => format!(": its {asset} file is given up: {}", fit(why)),
@@ -430,7 +430,11 @@ fn json_line(video: &Video, entry: &Entry) -> Option<serde_json::Value> {
             why,
             ..
         } => Some(message_line(video.id, *message, *state, why.as_deref())),
-        Event::Unavailable { asset, why } => Some(json!({
+        Event::Unavailable {
+            asset,
+            why,
+            elsewhere: false,
+        } => Some(json!({
             "type": "unavailable", "id": id, "video_id": video_id, "asset": asset, "why": why,
         })),
         Event::Saved(file) | Event::Repaired(file) => Some(json!({

@@ -61,15 +61,29 @@ impl Tx<'_> {
     }
 
     /// Unsent messages of the row are never sent; returns them.
-    pub(crate) fn withdraw_messages(&self, row: RowId) -> Result<Vec<(MessageKind, String)>> {
+    pub(crate) fn withdraw_messages(&self, row: RowId) -> Result<Vec<OutgoingMessage>> {
         let mut unsent = self.unsent_messages()?;
         unsent.retain(|message| message.row == row);
         for message in &unsent {
             let (from, to) = (MessageState::Unsent, MessageState::Refused);
             self.move_message(message.id, from, to, None)?;
         }
-        let said = unsent.into_iter();
-        Ok(said.map(|message| (message.kind, message.text)).collect())
+        Ok(unsent)
+    }
+
+    pub(crate) fn put_back(&self, withdrawn: &OutgoingMessage) -> Result<()> {
+        let (from, to) = (MessageState::Refused, MessageState::Unsent);
+        self.move_message(withdrawn.id, from, to, None).map(drop)
+    }
+
+    /// Nudges that are never sent are counted, all the same: a retry gets as many.
+    pub(crate) fn give_up_nudges(&self, row: RowId, count: i64) -> Result<()> {
+        (0..count).try_for_each(|_| {
+            self.run(
+                "INSERT INTO messages (video, kind, text, state, at) VALUES (?1, 'nudge', '', 'refused', ?2)",
+                params![row, crate::time::now()],
+            )
+        })
     }
 
     /// Moves a message on from the state it was read in; `false` when somebody else did.

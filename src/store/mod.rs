@@ -43,10 +43,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::FromSql;
-use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior,
-    params_from_iter,
-};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params_from_iter};
 
 pub use error::{corrupt, is_for_doctor};
 pub use health::CHECKED;
@@ -78,7 +75,6 @@ pub struct Store {
     read_only: bool,
     /// The database file as this program alone left it; `None` once somebody else changed it.
     seen: Option<open::FileState>,
-    witnessed: i64,
     damaged: RefCell<BTreeMap<RowId, String>>,
     /// Opened once: where locks belong to the process, closing a second handle would drop them all.
     locks: OnceCell<Locks>,
@@ -128,21 +124,19 @@ impl Store {
         let next = locks
             .as_ref()
             .and_then(|locks| locks.queue().ok().flatten());
-        let transaction = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)
-            .map_err(|e| self.error(e))?;
+        let transaction = self.begin(locks.as_ref())?;
         drop(next);
         let is_same = open::state_of(&self.path) == self.seen;
         let tx = self.tx(&transaction);
-        let witness = locks.as_ref().map_or(0, Locks::witness);
-        let marked = tx.mark_if_restored(witness);
-        let changed = marked.and_then(|goes_back| Ok((goes_back, change(&tx)?)));
-        let (goes_back, value) = changed.map_err(|problem| self.reason(problem))?;
+        let value = change(&tx).map_err(|problem| self.reason(problem))?;
         // What cannot be read here is told better by the commit and by the look at the file.
-        let newest_event = tx.newest_event().unwrap_or(0);
+        let newest_event = tx.newest_event();
         transaction.commit().map_err(|e| self.error(e))?;
         self.identity.check()?;
         self.seen = is_same.then(|| open::state_of(&self.path)).flatten();
-        self.note_witness(newest_event, goes_back);
+        if let (Some(locks), Ok(newest)) = (locks, newest_event) {
+            locks.set_witness(newest);
+        }
         Ok(value)
     }
 

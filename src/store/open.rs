@@ -252,7 +252,6 @@ impl Store {
             identity,
             read_only: flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY),
             seen: None,
-            witnessed: 0,
             damaged: std::cell::RefCell::default(),
             locks: std::cell::OnceCell::new(),
         };

@@ -612,10 +612,49 @@ fn a_stop_that_fails_leaves_what_is_still_to_be_said() {
     bench.heygen.fault(&route, Fault::status(401));
     bench.tracker("reply 1 Yes").exits(3);
     let stop = format!("POST /v3/video-agents/{session}/stop");
-    bench.heygen.fault(&stop, Fault::status(500).forever());
+    let refused = json!({"error": {"code": "invalid_parameter", "message": "not now"}});
+    bench.heygen.fault(&stop, Fault::json(400, &refused));
     bench.tracker("stop 1").exits(1);
     bench.tracker("check").exits(0);
     assert_eq!(messages(&bench, &session), ["Yes"]);
+}
+
+/// Nor does a stop that may have arrived.
+#[test]
+fn a_stop_whose_answer_is_lost_is_one() {
+    let (bench, session) = agent(&[]);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    check(&bench);
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, Fault::status(401));
+    bench.tracker("reply 1 Yes").exits(3);
+    let stop = format!("POST /v3/video-agents/{session}/stop");
+    bench.heygen.fault(&stop, Fault::cut_before_answer());
+    let lost = bench.tracker("stop 1").exits(1);
+    assert!(
+        lost.stderr.contains("tracker stop 1 again"),
+        "{}",
+        lost.screen()
+    );
+    bench.tracker("check").exits(0);
+    assert!(messages(&bench, &session).is_empty());
+}
+
+/// HeyGen may say other things for a while.
+#[test]
+fn nobody_nudges_a_session_that_was_stopped() {
+    let (bench, session) = agent(&["--nudge", "2"]);
+    let route = format!("GET /v3/video-agents/{session}");
+    for said in ["thinking", "failed", "failed", "failed"] {
+        let says = Fault::patch_detail(json!({"status": said}));
+        bench.heygen.fault(&route, says);
+    }
+    bench.tracker("stop 1").exits(0);
+    for _ in 0..3 {
+        bench.advance(MINUTE);
+        check(&bench);
+    }
+    assert!(messages(&bench, &session).is_empty());
 }
 
 /// Another run was faster, or is at it.
