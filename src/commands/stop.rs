@@ -52,15 +52,16 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
     // What was still to be said would set it going again, and a stop whose answer is lost is one.
     let withdrawn = store.write(|tx| tx.withdraw_messages(row))?;
     if let Err(error) = access.client.stop(session) {
-        if decide::after_message(&error) != MessageState::Sending {
-            store.write(|tx| {
-                withdrawn
-                    .iter()
-                    .try_for_each(|message| tx.put_back(message))
-            })?;
+        if decide::after_message(&error) == MessageState::Sending {
+            let problem = Problem::from(error);
+            return Err(problem.with_hint(format!("it may go on: tracker stop {row} again")));
         }
-        let problem = Problem::from(error);
-        return Err(problem.with_hint(format!("it may go on: tracker stop {row} again")));
+        store.write(|tx| {
+            withdrawn
+                .iter()
+                .try_for_each(|message| tx.put_back(message))
+        })?;
+        return Err(error.into());
     }
     store.write(|tx| match tx.video(row)? {
         Some(video) => {
