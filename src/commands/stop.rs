@@ -6,8 +6,9 @@ use crate::error::{Exit, Problem, Result};
 use crate::locks::Purpose;
 use crate::pass::{Access, Level, PassOptions, Scope};
 use crate::render::fields::Field;
+use crate::store::Store;
 use crate::time;
-use crate::video::MessageState;
+use crate::video::{MessageState, RowId, VideoId};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -46,9 +47,22 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
             "give the right key with HEYGEN_API_KEY_FILE".to_owned(),
         );
     }
+    if stop(&mut store, &access, row, session)? {
+        let warning = "what was recorded for it and not sent yet is not sent any more";
+        context.screen.warn(warning);
+    }
+    context.heed_signals();
+    let (scope, options) = (Scope::Named(vec![row]), PassOptions::default());
+    let tally = context.pass(&mut store, scope, Level::Events, options)?;
+    context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
+    Ok(tally.exit(false))
+}
+
+/// Says whether something was still to be said to the session; it is not said any more.
+fn stop(store: &mut Store, access: &Access, row: RowId, session: &VideoId) -> Result<bool> {
     // Nobody sends it a message meanwhile.
     let sending = store.locks()?.try_row(Purpose::Send, row)?;
-    let guard = sending.ok_or_else(|| Problem::in_use(row))?;
+    let _guard = sending.ok_or_else(|| Problem::in_use(row))?;
     // What was still to be said would set it going again, and a stop whose answer is lost is one.
     let withdrawn = store.write(|tx| tx.withdraw_messages(row))?;
     if let Err(error) = access.client.stop(session) {
@@ -75,14 +89,5 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         None => Ok(()),
     })?;
-    if !withdrawn.is_empty() {
-        let warning = "what was recorded for it and not sent yet is not sent any more";
-        context.screen.warn(warning);
-    }
-    drop(guard);
-    context.heed_signals();
-    let (scope, options) = (Scope::Named(vec![row]), PassOptions::default());
-    let tally = context.pass(&mut store, scope, Level::Events, options)?;
-    context.print_rows(&load(&store, &[row])?, Field::SUBMIT);
-    Ok(tally.exit(false))
+    Ok(!withdrawn.is_empty())
 }

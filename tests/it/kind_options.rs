@@ -25,6 +25,17 @@ fn agent(options: &[&str]) -> (Bench, String) {
     (bench, session)
 }
 
+/// It waits for an answer, which is recorded and could not be sent.
+fn agent_with_an_unsent_reply() -> (Bench, String) {
+    let (bench, session) = agent(&[]);
+    bench.heygen.set_status(&session, "waiting_for_input");
+    check(&bench);
+    let route = format!("GET /v3/video-agents/{session}");
+    bench.heygen.fault(&route, Fault::status(401));
+    bench.tracker("reply 1 Yes").exits(3);
+    (bench, session)
+}
+
 fn check(bench: &Bench) -> String {
     let run = bench.tracker_with(&["check", "--hook", LOG]).exits(0);
     run.stdout + &run.stderr
@@ -568,12 +579,7 @@ fn a_question_is_said_by_whichever_run_hears_it() {
 /// `check` sends what is recorded; another verb sends what it is about.
 #[test]
 fn a_reply_that_waits_is_sent_by_check_and_not_beside_another_submission() {
-    let (bench, session) = agent(&[]);
-    bench.heygen.set_status(&session, "waiting_for_input");
-    check(&bench);
-    let route = format!("GET /v3/video-agents/{session}");
-    bench.heygen.fault(&route, Fault::status(401));
-    bench.tracker("reply 1 Yes").exits(3);
+    let (bench, session) = agent_with_an_unsent_reply();
     bench.file("body.json", BODY);
     bench.tracker("submit body.json").exits(0);
     bench.tracker("check 2").exits(0);
@@ -585,12 +591,7 @@ fn a_reply_that_waits_is_sent_by_check_and_not_beside_another_submission() {
 
 #[test]
 fn what_was_still_to_be_said_does_not_set_a_stopped_session_going_again() {
-    let (bench, session) = agent(&[]);
-    bench.heygen.set_status(&session, "waiting_for_input");
-    check(&bench);
-    let route = format!("GET /v3/video-agents/{session}");
-    bench.heygen.fault(&route, Fault::status(401));
-    bench.tracker("reply 1 Yes").exits(3);
+    let (bench, session) = agent_with_an_unsent_reply();
     let stop = bench.tracker("stop 1").exits(0);
     assert!(
         stop.stderr.contains("is not sent any more"),
@@ -605,12 +606,7 @@ fn what_was_still_to_be_said_does_not_set_a_stopped_session_going_again() {
 /// A stop that does not arrive takes nothing back.
 #[test]
 fn a_stop_that_fails_leaves_what_is_still_to_be_said() {
-    let (bench, session) = agent(&[]);
-    bench.heygen.set_status(&session, "waiting_for_input");
-    check(&bench);
-    let route = format!("GET /v3/video-agents/{session}");
-    bench.heygen.fault(&route, Fault::status(401));
-    bench.tracker("reply 1 Yes").exits(3);
+    let (bench, session) = agent_with_an_unsent_reply();
     let stop = format!("POST /v3/video-agents/{session}/stop");
     let refused = json!({"error": {"code": "invalid_parameter", "message": "not now"}});
     bench.heygen.fault(&stop, Fault::json(400, &refused));
@@ -622,12 +618,7 @@ fn a_stop_that_fails_leaves_what_is_still_to_be_said() {
 /// Nor does a stop that may have arrived.
 #[test]
 fn a_stop_whose_answer_is_lost_is_one() {
-    let (bench, session) = agent(&[]);
-    bench.heygen.set_status(&session, "waiting_for_input");
-    check(&bench);
-    let route = format!("GET /v3/video-agents/{session}");
-    bench.heygen.fault(&route, Fault::status(401));
-    bench.tracker("reply 1 Yes").exits(3);
+    let (bench, session) = agent_with_an_unsent_reply();
     let stop = format!("POST /v3/video-agents/{session}/stop");
     bench.heygen.fault(&stop, Fault::cut_before_answer());
     let lost = bench.tracker("stop 1").exits(1);
